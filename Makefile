@@ -1,0 +1,41 @@
+# Everything here works on a fresh machine with Python 3.10 to 3.13 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test test-slow lint types check bench docs-figures clean
+
+train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
+	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
+
+test: $(VENV)/.ready  ## the tests, with a sample of the learning ones
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: $(VENV)/.ready  ## the learning tests on all their seeds
+	$(BIN)/python -m pytest -n auto tests/learning
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.ready
+	$(BIN)/pyright
+
+check: lint types test  ## all that CI runs
+
+bench: $(VENV)/.ready  ## speeds on this machine
+	$(BIN)/python benchmarks/speed.py
+
+docs-figures: $(VENV)/.ready  ## the pictures in docs/
+	$(BIN)/python docs/figures.py
+
+# the virtual environment is made anew when the dependencies change
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .ruff_cache build dist

@@ -1,0 +1,40 @@
+"""Policy-gradient reinforcement learning: correct, fast, and a pleasure to read.
+
+>>> import policygrad as pg
+>>> run = pg.train("CartPole-v1", "reinforce", seed=0, steps=2_000)
+>>> pg.evaluate(run.policy, "CartPole-v1", episodes=10).mean > 0
+True
+"""
+
+__version__ = "0.1.0"
+
+from policygrad.agent import Agent
+from policygrad.algorithms import Reinforce
+from policygrad.envs import PotentialShaping, elementwise, make
+from policygrad.errors import NonFiniteError, PolicyFileError
+from policygrad.evaluation import Evaluation, evaluate
+from policygrad.experiment import train
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Policy, ValueNetwork
+from policygrad.policy_file import load, save
+from policygrad.run import Run
+
+__all__ = [
+    "train",
+    "evaluate",
+    "load",
+    "save",
+    "make",
+    "Reinforce",
+    "Network",
+    "DiscretePolicy",
+    "GaussianPolicy",
+    "ValueNetwork",
+    "Policy",
+    "Run",
+    "Evaluation",
+    "Agent",
+    "PotentialShaping",
+    "elementwise",
+    "NonFiniteError",
+    "PolicyFileError",
+]

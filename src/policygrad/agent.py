@@ -1,0 +1,156 @@
+"""Drive it yourself: an agent for anything that is no Gymnasium environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from torch import nn
+
+from policygrad.algorithms import Algorithm, algorithm_class
+from policygrad.engines import EngineName, make_engine
+from policygrad.policies import Network, make_policy, make_value
+from policygrad.seeding import stream
+from policygrad.spaces import Space
+from policygrad.threads import single_thread
+from policygrad.types import F32, Array, Rollout
+
+
+@dataclass
+class _Episode:
+    """What has been seen of one episode; `successors` lags `observations` by one while an action is out."""
+
+    observations: list[F32] = field(default_factory=list[F32])
+    actions: list[Array] = field(default_factory=list[Array])
+    rewards: list[float] = field(default_factory=list[float])
+    successors: list[F32] = field(default_factory=list[F32])
+
+
+class Agent:
+    """Acts, observes, and learns when told to.
+
+    >>> from gymnasium import spaces
+    >>> agent = Agent(spaces.Discrete(2), spaces.Discrete(2), seed=0)
+    >>> for coin in (0, 1, 1, 0):
+    ...     action = agent.act(coin)
+    ...     agent.observe(float(action == coin), next_observation=0, terminated=True)
+    >>> sorted(agent.update())[:2]
+    ['entropy', 'explained_variance']
+
+    Args:
+        observation_space, action_space: what observations and actions look like.
+        algorithm: a name or a configuration. Monte Carlo algorithms learn from whole episodes.
+        seed: of the weights and the actions.
+        network, policy, value, engine: as in `train`.
+        steps: over how many steps schedules run; without it they stay at their start.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_space: Space,
+        algorithm: str | Algorithm = "reinforce",
+        *,
+        seed: int = 0,
+        network: Network | None = None,
+        policy: nn.Module | None = None,
+        value: nn.Module | None = None,
+        engine: EngineName = "auto",
+        steps: int | None = None,
+    ) -> None:
+        self.algorithm = algorithm_class(algorithm)() if isinstance(algorithm, str) else algorithm
+        network, rng = network or Network(), stream(seed, "init")
+        self.policy = make_policy(observation_space, action_space, network, rng, given=policy)
+        self.value = make_value(self.policy, network, rng, given=value, wanted=self.algorithm.uses_value)
+        self._engine = make_engine(self.policy, self.value, self.algorithm.optimizer, engine)
+        self._rng = stream(seed, "action")
+        self._budget = steps
+        self._used = 0
+        self._current = _Episode()
+        self._finished: list[Rollout] = []
+
+    @property
+    def finished_episodes(self) -> int:
+        """Whole episodes that the next `update` learns from."""
+        return len(self._finished)
+
+    def act(self, observation: Any) -> Any:
+        """Sample an action for an observation of the environment.
+
+        Raises:
+            RuntimeError: the action before has not been observed yet.
+            ValueError: the observation's shape is not the space's.
+            NonFiniteError: the observation has a NaN or an infinity.
+        """
+        episode = self._current
+        if len(episode.actions) > len(episode.rewards):
+            raise RuntimeError("act was called twice: call observe with what the last action brought first")
+        encoded = self.policy.encode_checked(np.asarray(observation)[None])
+        action = self._engine.act(encoded, self.policy.draw_noise(self._rng, 1))
+        episode.observations.append(encoded)
+        episode.actions.append(action)
+        given = self.policy.environment_actions(action)[0]
+        return int(given) if isinstance(self.policy.action_space, spaces.Discrete) else given
+
+    def observe(
+        self, reward: float, next_observation: Any, terminated: bool = False, truncated: bool = False
+    ) -> None:
+        """What the last action brought: its reward, the observation after it, and whether the episode is over.
+
+        Raises:
+            RuntimeError: no action was taken since the last call.
+        """
+        episode = self._current
+        if len(episode.actions) == len(episode.rewards):
+            raise RuntimeError("observe was called without an action: call act first")
+        episode.successors.append(self.policy.encode_checked(np.asarray(next_observation)[None]))
+        episode.rewards.append(float(reward))
+        if terminated or truncated:
+            self._finished.append(episode_rollout(episode.observations, episode.actions, episode.rewards,
+                                                  episode.successors, terminated=terminated))  # fmt: skip
+            self._current = _Episode()
+
+    def update(self) -> dict[str, float]:
+        """Learn from all episodes that have finished since the last update; an unfinished one goes on.
+
+        Returns:
+            The update's metrics: see `metrics.METRICS`.
+
+        Raises:
+            RuntimeError: no episode has finished.
+        """
+        if not self._finished:
+            raise RuntimeError("no episode has finished since the last update: observe one to its end first")
+        rollout = Rollout.side_by_side(self._finished)
+        progress = self._used / self._budget if self._budget else 0.0
+        with single_thread():
+            metrics = self.algorithm.learn(self._engine, rollout, progress)
+        self._finished = []
+        self._used += rollout.num_samples
+        return metrics
+
+
+def episode_rollout(
+    observations: list[F32],
+    actions: list[Array],
+    rewards: list[float],
+    successors: list[F32],
+    *,
+    terminated: bool,
+) -> Rollout:
+    """One whole episode as a rollout [T, 1], from a list of T rows [1, ...] of each."""
+    T = len(rewards)
+    reward = np.array(rewards, np.float64)[:, None]
+    last = (np.arange(T) == T - 1)[:, None]
+    return Rollout(
+        observation=np.stack(observations),
+        action=np.stack(actions),
+        reward=reward,
+        original_reward=reward,
+        next_observation=np.stack(successors),
+        terminated=last & terminated,
+        truncated=last & (not terminated),
+        valid=np.ones((T, 1), np.bool_),
+    )

@@ -1,0 +1,223 @@
+"""REINFORCE: the policy gradient from whole episodes (Williams 1992; Sutton & Barto 2018, chapter 13).
+
+    ∇J(θ) = E_τ[ Σ_t γ^t ∇ log π_θ(a_t|s_t) (G_t − b_t) ]
+
+for any baseline b_t that does not depend on a_t. A batch of E whole episodes with B steps estimates it.
+Everything on this page is about which G, which b, and what one divides by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from policygrad.advantages import (
+    check_whole_episodes,
+    discount_weights,
+    explained_variance,
+    leave_one_out_baseline,
+    mean_baseline,
+    normalize,
+    optimal_baseline,
+    returns_to_go,
+    time_baseline,
+)
+from policygrad.algorithms.schedule import linear
+from policygrad.errors import NonFiniteError
+from policygrad.types import F32, F64, Batch, Engine, Rollout
+
+Returns = Literal["reward-to-go", "episode"]
+Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
+Average = Literal["steps", "episodes"]
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinforce:
+    """REINFORCE and its variance reductions, one field a choice."""
+
+    gamma: float = 0.99
+    """Discount γ, in [0, 1]."""
+    returns: Returns = "reward-to-go"
+    """`reward-to-go`: what follows the action, G_t. `episode`: the whole episode's discounted return for each
+    of its steps; the same expectation, more variance."""
+    discount_weighting: bool = False
+    """Multiply each step by γ^t. Only with it is this the gradient of the discounted objective; without it,
+    of no objective at all (Nota & Thomas 2020), yet late steps keep their say and nearly everybody leaves it
+    out."""
+    baseline: Baseline = "value"
+    """What is subtracted from the return: `none`; the `mean` over the batch; `leave-one-out`, the mean over
+    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant (Greensmith et al.
+    2004); a learned `value` V(s) with its own network."""
+    bootstrap_truncated: bool = True
+    """Where a time limit cut an episode, V(s) of its last state stands for what would have followed. Needs
+    the `value` baseline; with the others a cut episode's return ends at the cut."""
+    normalize_advantages: bool = True
+    """Centre and scale advantages over the whole batch (never an episode by its own mean: that hides from
+    the policy which episodes were good)."""
+    average: Average = "steps"
+    """Divide the batch's sum by its `steps` B, or by its `episodes` E (then without normalisation the
+    estimate is unbiased)."""
+    episodes_per_env: int = 1
+    """Whole episodes from each environment for one update."""
+    optimizer: Optimizer = "adam"
+    """For both networks."""
+    learning_rate: float = 0.01
+    """Of the policy."""
+    learning_rate_end: float | None = None
+    """Where the policy's rate ends, linearly over the run; None keeps it constant."""
+    value_learning_rate: float = 0.01
+    """Of V(s)."""
+    value_steps: int = 4
+    """Full-batch gradient steps on V(s) an update."""
+    entropy_coef: float = 0.0
+    """Weight β of the entropy bonus."""
+    entropy_coef_end: float | None = None
+    """Where β ends, linearly over the run; None keeps it constant."""
+    max_grad_norm: float | None = 0.5
+    """Each network's gradient is scaled down to this global L2 norm; None leaves it."""
+
+    def __post_init__(self) -> None:
+        for name, options in (
+            ("returns", Returns),
+            ("baseline", Baseline),
+            ("average", Average),
+            ("optimizer", Optimizer),
+        ):
+            if getattr(self, name) not in get_args(options):
+                raise ValueError(f"{name} must be one of {get_args(options)}; got {getattr(self, name)!r}")
+        if not 0 <= self.gamma <= 1:
+            raise ValueError(f"gamma must be in [0, 1]; got {self.gamma}")
+        for name in ("episodes_per_env", "value_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        for name in ("learning_rate", "value_learning_rate", "max_grad_norm"):
+            number = getattr(self, name)
+            if number is not None and not (number > 0 and np.isfinite(number)):
+                raise ValueError(f"{name} must be positive and finite; got {number}")
+
+    @property
+    def uses_value(self) -> bool:
+        """Whether a value network is learned."""
+        return self.baseline == "value"
+
+    def learn(self, engine: Engine, rollout: Rollout, progress: float) -> dict[str, float]:
+        """One update from whole episodes; returns its metrics. `progress` through the run is in [0, 1]."""
+        batch, value = self.batch(rollout, engine)
+        coefficients = self.coefficients(len(batch), rollout.valid.shape[1], progress)
+        rate = linear(self.learning_rate, self.learning_rate_end, progress)
+        outputs = engine.update(
+            batch,
+            cotangents,
+            coefficients,
+            policy_rate=rate,
+            value_rate=None,
+            max_grad_norm=self.max_grad_norm,
+        )
+        metrics = {
+            "policy_loss": -float(np.mean(outputs.log_prob * batch.advantage, dtype=np.float64)),
+            "entropy": float(outputs.entropy.mean(dtype=np.float64)),
+            "policy_grad_norm": outputs.policy_grad_norm,
+            "learning_rate": rate,
+        }
+        if value is None:
+            return metrics
+        norms = [
+            engine.update(
+                batch,
+                cotangents,
+                coefficients,
+                policy_rate=None,
+                value_rate=self.value_learning_rate,
+                max_grad_norm=self.max_grad_norm,
+            ).value_grad_norm
+            for _ in range(self.value_steps)
+        ]
+        return metrics | {
+            "value_loss": float(0.5 * np.mean((value - batch.target) ** 2, dtype=np.float64)),
+            "value_grad_norm": norms[0],
+            "explained_variance": explained_variance(value, batch.target),
+        }
+
+    def batch(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F32 | None]:
+        """The rollout's samples with advantages and value targets, and V(s) [B] before the update.
+
+        Raises:
+            ValueError: the columns are not whole episodes.
+            NonFiniteError: an advantage or a return is NaN or infinite.
+        """
+        check_whole_episodes(rollout)
+        valid = rollout.valid
+        observation, action = rollout.observation[valid], rollout.action[valid]
+        value = engine.values(observation) if self.uses_value else None
+        returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
+        target = returns[valid]
+        if self.returns == "episode":
+            # one number an episode: baselines are then over episodes, whatever their lengths
+            returns = np.broadcast_to(returns[:1], returns.shape)
+        advantage = (returns - self._baseline(returns, rollout, engine, value))[valid]
+        if self.normalize_advantages:
+            advantage = normalize(advantage)
+        if self.discount_weighting:
+            advantage = advantage * discount_weights(valid.shape, self.gamma)[valid]
+        for name, array in (("advantage", advantage), ("return", target)):
+            if not np.isfinite(array).all():
+                raise NonFiniteError(
+                    f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g}"
+                )
+        return Batch(observation, action, advantage.astype(np.float32), target.astype(np.float32)), value
+
+    def coefficients(self, samples: int, episodes: int, progress: float) -> F32:
+        """What `cotangents` needs beside the samples: [1/M, β/M, 1/B], M = B or E as `average` says."""
+        scale = 1 / (samples if self.average == "steps" else episodes)
+        entropy_coef = linear(self.entropy_coef, self.entropy_coef_end, progress)
+        return np.array([scale, entropy_coef * scale, 1 / samples], np.float32)
+
+    def _tail(self, rollout: Rollout, engine: Engine) -> F64 | None:
+        """V(s_{t+1}) where an episode was cut, 0 elsewhere: [T, N]; None where nothing is bootstrapped."""
+        if not (self.uses_value and self.bootstrap_truncated and rollout.truncated.any()):
+            return None
+        tail = np.zeros(rollout.reward.shape)
+        tail[rollout.truncated] = engine.values(rollout.next_observation[rollout.truncated])
+        return tail
+
+    def _baseline(self, returns: F64, rollout: Rollout, engine: Engine, value: F32 | None) -> F64:
+        valid = rollout.valid
+        if self.baseline == "none":
+            return np.zeros_like(returns)
+        if self.baseline in ("value", "optimal"):
+            per_sample = np.zeros_like(returns)
+            if value is not None:
+                per_sample[valid] = value
+                return per_sample
+            per_sample[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
+            return optimal_baseline(returns, valid, per_sample)
+        rows = valid[:1] if self.returns == "episode" else valid
+        simple = {"mean": mean_baseline, "leave-one-out": leave_one_out_baseline, "time": time_baseline}
+        return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)
+
+
+def cotangents(
+    log_prob: F32,
+    entropy: F32,
+    value: F32,
+    advantage: F32,
+    target: F32,
+    coefficients: F32,
+    w: F32,
+    e: F32,
+    c: F32,
+) -> None:
+    """The three numbers of REINFORCE: derivatives of
+
+        L = −1/M Σ_i A_i log π(a_i|s_i) − β/M Σ_i H(π(·|s_i)) + 1/2B Σ_i (V(s_i) − G_i)²
+
+    Williams 1992, eq. 11 for the first term; Williams & Peng 1991 for the second. A_i and G_i are constants.
+    `coefficients` is [1/M, β/M, 1/B].
+    """
+    for i in range(len(w)):
+        w[i] = -coefficients[0] * advantage[i]
+        e[i] = -coefficients[1]
+        c[i] = coefficients[2] * (value[i] - target[i])

@@ -1,0 +1,295 @@
+"""The command line: `policygrad train`, `evaluate`, `proof`, `metrics`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from policygrad import __version__
+from policygrad.algorithms import Algorithm, Reinforce
+from policygrad.engines import EngineName
+from policygrad.envs import Shaping
+from policygrad.errors import NonFiniteError
+from policygrad.evaluation import Evaluation, evaluate
+from policygrad.experiment import resolve, train
+from policygrad.metrics import METRICS
+from policygrad.policies import Network
+from policygrad.policy_file import load
+from policygrad.run import Run
+
+HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
+
+  policygrad train CartPole-v1 --out runs/cartpole     train a policy; shows progress, then a table
+  policygrad evaluate runs/cartpole                    run it for 100 fresh episodes
+  policygrad proof                                     hold REINFORCE against the exact gradient
+  policygrad metrics                                   what each logged number means
+
+Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all options of a command.
+"""
+
+INTERRUPTED = 130
+"""The exit status of a run that Ctrl-C ended, as shells have it."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy, evaluate it, and save the run.
+
+    What is not given comes from the environment's preset where there is one, else from the defaults below.
+    """
+
+    env: Annotated[str, tyro.conf.Positional]
+    """A Gymnasium id, such as CartPole-v1."""
+    algo: str = "reinforce"
+    """The algorithm."""
+    seed: int = 0
+    """Of everything random: the same seed gives the same run."""
+    steps: int | None = None
+    """Budget in environment steps. Preset, else 200,000."""
+    out: Path | None = None
+    """The run folder: settings, metrics, curve, policy. Nothing is saved without it."""
+    overwrite: bool = False
+    """Replace an earlier run at --out."""
+    num_envs: int | None = None
+    """Environments side by side. Preset, else 8."""
+    engine: EngineName = "auto"
+    """fused is machine code for MLPs, autograd takes any network; auto is fused where it can be."""
+    stop_at: float | None = None
+    """End when the mean of the last 100 returns reaches this."""
+    shaping: str = "preset"
+    """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
+    episodes: int = 100
+    """For each evaluation at the end, sampled and greedy."""
+    algorithm: Annotated[Algorithm, tyro.conf.arg(name="")] = field(default_factory=Reinforce)
+    network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run a saved policy for whole episodes and report its return with a 95 % interval."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A run folder, or a policy file."""
+    env: str | None = None
+    """A Gymnasium id; the run's own by default."""
+    episodes: int = 100
+    """How many."""
+    seed: int = 0
+    """Of the episodes; evaluation never shares randomness with training."""
+    policy: Literal["both", "greedy", "sampled"] = "both"
+    """Which way of acting."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Hold each variant of REINFORCE against the enumerated gradient of a three-state decision process."""
+
+    repeats: int = 1000
+    """Estimates of each variant."""
+    episodes: int = 8
+    """Whole episodes an estimate."""
+    seed: int = 0
+    """Of everything random."""
+    picture: Path | None = None
+    """Also draw it, as a PNG."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status, 2 for a wrong setting."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        return _fail(f"unknown command {name!r}: {hint}")
+    try:
+        return COMMANDS[name](rest)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except NonFiniteError as error:
+        return _fail(str(error), status=1)
+    except (ValueError, TypeError, FileExistsError, FileNotFoundError) as error:
+        return _fail(str(error))
+
+
+def _train(arguments: list[str]) -> int:
+    asked = tyro.cli(Train, args=arguments, prog="policygrad train")
+    # the settings are parsed over the preset's, which are known once the environment is
+    preset = resolve(asked.env, asked.algo)
+    preset_as_default = Train(asked.env, algorithm=preset.algorithm, network=preset.network)
+    asked = tyro.cli(Train, args=arguments, default=preset_as_default, prog="policygrad train")
+    console = Console()
+    # an algorithm's configuration carries no preset of its own: what is left of it is passed on
+    run = train(
+        asked.env,
+        asked.algorithm,
+        steps=preset.steps if asked.steps is None else asked.steps,
+        seed=asked.seed,
+        out=asked.out,
+        num_envs=preset.num_envs if asked.num_envs is None else asked.num_envs,
+        engine=asked.engine,
+        stop_at=asked.stop_at,
+        network=asked.network,
+        shaping=preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
+        overwrite=asked.overwrite,
+        progress=True,
+    )
+    if not run.rows:
+        console.print("interrupted before the first update: nothing was learned")
+        return INTERRUPTED
+    evaluations = [
+        evaluate(run.policy, asked.env, asked.episodes, greedy=greedy, seed=asked.seed)
+        for greedy in (False, True)
+    ]
+    console.print(_table(run, evaluations))
+    return INTERRUPTED if run.ended == "interrupted" else 0
+
+
+def _table(run: Run, evaluations: list[Evaluation]) -> Table:
+    table = _two_columns(f"{run.environment}: {run.engine} engine, ended by {run.ended}")
+    table.add_row("steps", f"{run.steps:,}")
+    table.add_row("seconds", f"{run.seconds:.2f}")
+    table.add_row("steps/s, learning included", f"{run.steps / run.seconds:,.0f}")
+    table.add_row("mean of the last 100 training returns", f"{run.rows[-1]['return_100']:.1f}")
+    if run.threshold is not None:
+        solved = f"after {run.solved_at:,} steps" if run.solved_at is not None else "no"
+        table.add_row(f"solved (that mean ≥ {run.threshold:g})", solved)
+    _add_evaluations(table, evaluations)
+    if run.out is not None:
+        table.add_row("saved", f"{run.out}/policy.safetensors")
+        table.add_row("learning curve", f"{run.out}/curve.png")
+    return table
+
+
+def _two_columns(title: str) -> Table:
+    """Names and values; a long path is broken, never cut."""
+    table = Table(title=title, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
+    for e in evaluations:
+        how = "greedy" if e.greedy else "sampled"
+        interval = f"[{e.low:.1f}, {e.high:.1f}]"
+        table.add_row(
+            f"{how} return, {len(e.returns)} episodes", f"{e.mean:.1f}  95 % {interval}".replace("[", r"\[")
+        )
+
+
+def _evaluate(arguments: list[str]) -> int:
+    asked = tyro.cli(Evaluate, args=arguments, prog="policygrad evaluate")
+    policy = load(asked.run)
+    env = asked.env or _environment_of(asked.run)
+    ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
+    table = _two_columns(f"{asked.run} on {env}")
+    _add_evaluations(table, [evaluate(policy, env, asked.episodes, greedy=g, seed=asked.seed) for g in ways])
+    Console().print(table)
+    return 0
+
+
+def _environment_of(path: Path) -> str:
+    """The environment that a run folder names."""
+    import json
+
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    if not config.is_file():
+        raise ValueError(f"{path} does not say on which environment: give --env")
+    name = json.loads(config.read_text(encoding="utf-8"))["environment"]
+    if name not in gym.registry:
+        raise ValueError(
+            f"the run's environment {name!r} is not a registered id: give --env, or evaluate in Python"
+        )
+    return name
+
+
+def _proof(arguments: list[str]) -> int:
+    asked = tyro.cli(Proof, args=arguments, prog="policygrad proof")
+    if asked.repeats < 2 or asked.episodes < 2:
+        raise ValueError(f"repeats and episodes must be 2 or more; got {asked.repeats} and {asked.episodes}")
+    from policygrad.proof.show import draw, run_all
+
+    results = run_all(asked.repeats, asked.episodes, asked.seed)
+    table = Table(
+        title=f"∇J by enumeration against {asked.repeats:,} estimates of {asked.episodes} episodes each"
+    )
+    table.add_column("REINFORCE", no_wrap=True)
+    for heading in ("unbiased in theory", "∇J in all 99.9 % intervals", "relative bias", "variance"):
+        table.add_column(heading, justify="right")
+    for r in results:
+        inside = "yes" if r.estimates.unbiased() else "no"
+        table.add_row(
+            r.name,
+            "yes" if r.expected else "no",
+            inside,
+            f"{r.estimates.bias:.3f}",
+            f"{r.estimates.variance:.3f}",
+        )
+    Console().print(table)
+    if asked.picture is not None:
+        draw(results, asked.picture)
+        print(f"drawn: {asked.picture}")
+    return 0 if all(r.estimates.unbiased() for r in results if r.expected) else 1
+
+
+def _metrics(arguments: list[str]) -> int:
+    if arguments:
+        raise ValueError(f"metrics takes no arguments; got {' '.join(arguments)}")
+    table = Table(title="What a run logs", show_lines=True)
+    table.add_column("metric", no_wrap=True)
+    for title in ("unit", "what it is", "healthy"):
+        table.add_column(title)
+    for name, metric in METRICS.items():
+        table.add_row(name, metric.unit, metric.formula, metric.healthy)
+    Console().print(table)
+    return 0
+
+
+def _shaping(text: str) -> Shaping | None:
+    """`none`, or module:function, found from the working directory."""
+    if text == "none":
+        return None
+    module, _, name = text.partition(":")
+    if not name:
+        raise ValueError(f"--shaping {text}: expected preset, none or module:function")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"--shaping {text}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return found
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"policygrad: {message}", file=sys.stderr)
+    return status
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "proof": _proof,
+    "metrics": _metrics,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

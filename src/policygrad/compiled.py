@@ -1,0 +1,46 @@
+"""How this library compiles: ahead of the first call, cached on disk, without the interpreter lock."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
+"""Everything that lets loops vectorise, without `nnan` and `ninf`: those would compile NaN checks away."""
+
+
+def compiled(*signatures: object) -> Callable[[F], F]:
+    """Compile a function for exactly these Numba signatures, at once, or take it from the cache on disk.
+
+    Explicit signatures are what makes the cache hit also for functions that take other compiled functions
+    as arguments (as `numba.types.FunctionType`).
+    """
+    njit: Any = numba.njit
+    decorate: Any = njit(list(signatures), cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")
+    return cast(Callable[[F], F], decorate)
+
+
+def inlined(function: F) -> F:
+    """A small helper, compiled into each of its callers and nowhere else."""
+    decorate: Any = numba.njit(inline="always", fastmath=FASTMATH, error_model="numpy")
+    return cast(F, decorate(function))
+
+
+@contextmanager
+def announce_compilation(after: float = 1.5) -> Generator[None]:
+    """Say on stderr that code is being compiled, if the block takes longer than `after` seconds: a cold cache."""
+    message = "policygrad: compiling the fused engine, once on this machine: about ten seconds ..."
+    timer = threading.Timer(after, lambda: print(message, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,67 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from policygrad.files import write_atomically
+from policygrad.training import WINDOW
+from policygrad.types import F64, Array
+
+
+def running_mean(returns: F64, window: int = WINDOW) -> F64:
+    """The mean of the last `window` returns at each episode (fewer at the start): [episodes] float64.
+
+    >>> running_mean(np.array([2.0, 4.0, 6.0]), window=2)
+    array([2., 3., 5.])
+    """
+    sums = np.concatenate([[0.0], np.cumsum(returns)])
+    stop = np.arange(1, len(returns) + 1)
+    start = np.maximum(stop - window, 0)
+    return (sums[stop] - sums[start]) / (stop - start)
+
+
+def save_curve(
+    path: Path,
+    steps: Array,
+    returns: F64,
+    title: str,
+    threshold: float | None = None,
+    solved_at: int | None = None,
+) -> None:
+    """Draw each episode's return and the running mean against environment steps, as a PNG.
+
+    Args:
+        path: where to.
+        steps: [episodes], the samples learned from when the episode's update was over.
+        returns: [episodes] float64.
+        title: over the picture.
+        threshold: a line at the return that counts as solved.
+        solved_at: a mark at the steps where the running mean reached it.
+    """
+    # heavy, and only needed here; without pyplot no global state and no display
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    blue, orange = "#2166ac", "#d6604d"
+    axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
+    # episodes of one update share their steps: a point an update, not a staircase
+    last = np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
+    axes.plot(steps[last], running_mean(returns)[last], color=blue, linewidth=2, label=f"mean of the last {WINDOW}")
+    if threshold is not None:
+        axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
+    if solved_at is not None:
+        axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
+    axes.set(title=title, xlabel="environment steps", ylabel="return of an episode")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="best")
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)
+    write_atomically(path, data.getvalue())

@@ -1,0 +1,46 @@
+"""Engines: the same update by automatic differentiation, or as machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+from policygrad.compiled import announce_compilation
+from policygrad.policies import Policy
+from policygrad.types import Engine
+
+EngineName = Literal["auto", "fused", "autograd"]
+
+
+def make_engine(
+    policy: Policy,
+    value: nn.Module | None,
+    optimizer: str,
+    engine: EngineName = "auto",
+    say: Callable[[str], None] = lambda message: None,
+) -> Engine:
+    """The engine asked for; `auto` is fused where it can be, and `say` hears which it was and why.
+
+    Raises:
+        ValueError: there is no such engine, or fused was asked for and cannot take these networks.
+    """
+    if engine not in ("auto", "fused", "autograd"):
+        raise ValueError(f"engine must be 'auto', 'fused' or 'autograd'; got {engine!r}")
+    with announce_compilation():
+        if engine != "autograd":
+            from policygrad.engines.fused import FusedEngine, why_not
+
+            reason = why_not(policy, value)
+            if engine == "fused" or reason is None:
+                fused = FusedEngine(policy, value, optimizer)
+                say("engine: fused (machine code for MLPs on the CPU)")
+                return fused
+            say(f"engine: autograd ({reason})")
+        from policygrad.engines.autograd import AutogradEngine
+
+        return AutogradEngine(policy, value, optimizer)
+
+
+__all__ = ["EngineName", "make_engine"]

@@ -1,0 +1,78 @@
+"""From an id, a factory or an environment object to `Environments`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+
+from policygrad.envs.vector import Environments
+
+EnvLike: TypeAlias = "str | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Callable[[], gym.Env[Any, Any]]"
+"""A Gymnasium id, a factory that makes one environment, an environment, or a vector environment."""
+
+
+def make(env: EnvLike, num_envs: int | None = None) -> Environments:
+    """Open `num_envs` environments.
+
+    Args:
+        env: an id (the environment's own vectorised form is taken where Gymnasium registers one), a factory,
+            or an object. An object is used as it is, and stays the caller's to close.
+        num_envs: how many; 1 where left out. An object is one environment, or as many as it holds.
+
+    Raises:
+        ValueError: the id is unknown, or an object is not `num_envs` environments.
+        TypeError: `env` is none of these.
+    """
+    if num_envs is not None and num_envs < 1:
+        raise ValueError(f"num_envs must be 1 or more; got {num_envs}")
+    if isinstance(env, str):
+        return Environments(_from_id(env, num_envs or 1), env, owned=True)
+    if isinstance(env, VectorEnv):
+        if num_envs not in (None, env.num_envs):
+            raise ValueError(f"the vector environment given holds {env.num_envs}; num_envs={num_envs}")
+        return Environments(env, environment_name(env), owned=False)
+    if isinstance(env, gym.Env):
+        if num_envs not in (None, 1):
+            raise ValueError(
+                f"an environment object is one environment; num_envs={num_envs} needs a factory: "
+                "pass the function that makes it"
+            )
+        return Environments(SyncVectorEnv([lambda: env]), environment_name(env), owned=False)
+    if not callable(env):
+        raise TypeError(f"expected an id, an environment or a factory; got {type(env).__name__}")
+    first: Any = env()
+    if not isinstance(first, gym.Env):
+        raise TypeError(f"the factory made a {type(first).__name__}; expected a gymnasium.Env")
+    vector = SyncVectorEnv([lambda: first, *[env] * ((num_envs or 1) - 1)])
+    return Environments(vector, environment_name(vector.envs[0]), owned=True)
+
+
+def environment_name(env: EnvLike) -> str:
+    """An id where there is one, else the name of the class or factory."""
+    if isinstance(env, str):
+        return env
+    spec: Any = getattr(env, "spec", None)
+    if spec is not None:
+        return spec.id
+    if isinstance(env, gym.Env | VectorEnv):
+        return type(env.unwrapped).__name__
+    return getattr(env, "__name__", type(env).__name__)
+
+
+def _from_id(name: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    try:
+        spec = gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
+        near = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "gymnasium.registry lists those there are"
+        raise ValueError(f"unknown environment {name!r}: {hint}") from error
+    try:
+        if spec.vector_entry_point is not None:
+            return gym.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
+        return SyncVectorEnv([lambda: gym.make(spec, disable_env_checker=True)] * num_envs)
+    except gym.error.DependencyNotInstalled as error:
+        raise ValueError(f"{name} needs a package that is not installed: {error}") from error

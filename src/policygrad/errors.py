@@ -1,0 +1,9 @@
+"""The errors that a user may want to catch by name; all else is ValueError or TypeError."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A NaN or an infinity appeared; the message names the tensor, and no parameter was changed by it."""
+
+
+class PolicyFileError(ValueError):
+    """A policy file is truncated, corrupted, of another format, or does not act as it did when saved."""

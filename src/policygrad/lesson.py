@@ -1,0 +1,299 @@
+"""The textbook lesson by its own names: policies, REINFORCE three ways, and its two training loops.
+
+Everything here is a few lines over the library. Type the lesson's loops against these names and they run,
+some ten times faster than plain torch. Two things differ, both on purpose:
+
+- `REINFORCE.compute_returns` centres and scales an episode's returns by the statistics of the *recent
+  episodes*, not by its own. By its own mean every episode would look average, the good as the bad.
+- `REINFORCEWithBaseline` has the `compute_returns` and `store_reward` that such a class needs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from policygrad.advantages import returns_to_go
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines import make_engine
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
+from policygrad.threads import single_thread
+from policygrad.types import F32, F64, Array, Batch, Outputs
+
+RECENT_EPISODES = 20
+"""How many episodes' returns give the mean and deviation that returns are normalised by."""
+
+
+class _EpisodeLearner:
+    """What the three agents share: one episode's states, actions and rewards, and an engine."""
+
+    def __init__(self, network: nn.Module, state_dim: int, action_space: Any, gamma: float) -> None:
+        observation_space = spaces.Box(-np.inf, np.inf, (state_dim,))
+        acting = Policy(network, observation_space, action_space)
+        self.policy: Any = network
+        self.value: ValueNetwork | None = getattr(self, "value", None)
+        self.gamma = gamma
+        self.states: list[F32] = []
+        self.actions: list[Array] = []
+        self.rewards: list[float] = []
+        self._engine = make_engine(acting, self.value, "adam")
+        self._acting = acting
+        # as torch's own sampling: torch.manual_seed decides
+        self._rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+
+    def store_reward(self, reward: float) -> None:
+        """What the last action brought; `rewards.append(reward)` is the same."""
+        self.rewards.append(reward)
+
+    def _choose(self, state: Any) -> Array:
+        encoded = self._acting.encode(np.asarray(state)[None])
+        action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
+        self.states.append(encoded)
+        self.actions.append(action)
+        return action[0]
+
+    def _returns(self) -> F64:
+        """G_t [T] of the episode so far."""
+        reward = np.array(self.rewards, np.float64)[:, None]
+        if len(reward) == 0:
+            raise RuntimeError("the episode has no rewards yet: store_reward after each action")
+        return returns_to_go(reward, np.zeros(reward.shape, np.bool_), self.gamma)[:, 0]
+
+    def _learn(
+        self,
+        advantage: Array,
+        target: Array,
+        coefficients: list[float],
+        lr: float,
+        lr_value: float | None = None,
+    ) -> Outputs:
+        """One step on the episode, which is then forgotten."""
+        if len(self.rewards) != len(self.actions):
+            raise RuntimeError(
+                f"{len(self.actions)} actions but {len(self.rewards)} rewards: store one for each"
+            )
+        batch = Batch(
+            np.concatenate(self.states),
+            np.concatenate(self.actions),
+            advantage.astype(np.float32),
+            target.astype(np.float32),
+        )
+        with single_thread():
+            outputs = self._engine.update(
+                batch,
+                cotangents,
+                np.array(coefficients, np.float32),
+                policy_rate=lr,
+                value_rate=lr_value,
+                max_grad_norm=None,
+            )
+        self.states, self.actions, self.rewards = [], [], []
+        return outputs
+
+
+class _PlainLearner(_EpisodeLearner):
+    """Steps along Σ_t G_t ∇ log π(a_t|s_t), with G normalised over recent episodes."""
+
+    def __init__(
+        self, network: nn.Module, state_dim: int, action_space: Any, lr: float, gamma: float
+    ) -> None:
+        super().__init__(network, state_dim, action_space, gamma)
+        self.lr = lr
+        self._recent: deque[F64] = deque(maxlen=RECENT_EPISODES - 1)
+
+    def compute_returns(self) -> Tensor:
+        """Discounted returns [T] float32, centred and scaled by the mean and deviation over recent episodes."""
+        returns = self._returns()
+        known = np.concatenate([*self._recent, returns])
+        return torch.from_numpy(((returns - known.mean()) / (known.std() + 1e-8)).astype(np.float32))
+
+    def _update(self) -> float:
+        raw, returns = self._returns(), self.compute_returns().numpy()
+        outputs = self._learn(returns, returns, [1.0, 0.0, 0.0], self.lr)
+        self._recent.append(raw)
+        return -float(np.sum(outputs.log_prob * returns, dtype=np.float64))
+
+
+class REINFORCE(_PlainLearner):
+    """Monte Carlo policy gradient with a softmax policy, an update an episode.
+
+    Args:
+        state_dim: numbers in a state.
+        action_dim: how many actions there are.
+        lr: Adam's learning rate.
+        gamma: discount.
+    """
+
+    def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
+        super().__init__(
+            DiscretePolicy(state_dim, action_dim), state_dim, spaces.Discrete(action_dim), lr, gamma
+        )
+
+    def choose_action(self, state: Any) -> int:
+        """Sample an action for a state [state_dim]."""
+        return int(self._choose(state))
+
+    def update(self) -> float:
+        """Learn from the episode and forget it; returns the loss −Σ_t G_t log π(a_t|s_t)."""
+        return self._update()
+
+
+class ContinuousREINFORCE(_PlainLearner):
+    """The same with a Gaussian policy. Arguments as of `REINFORCE`; `action_dim` numbers in an action."""
+
+    def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
+        box = spaces.Box(-np.inf, np.inf, (action_dim,))
+        super().__init__(GaussianPolicy(state_dim, action_dim), state_dim, box, lr, gamma)
+
+    def choose_action(self, state: Any) -> Array:
+        """Sample an action for a state [state_dim]: [action_dim], or a 0-d array for a single number."""
+        return self._choose(state).squeeze()
+
+    def update(self) -> None:
+        """Learn from the episode and forget it."""
+        self._update()
+
+
+class REINFORCEWithBaseline(_EpisodeLearner):
+    """REINFORCE with a learned baseline V(s): the advantage is G_t − V(s_t).
+
+    Args:
+        state_dim, action_dim, gamma: as of `REINFORCE`.
+        lr_policy: Adam's learning rate for the policy.
+        lr_value: and for V(s).
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        lr_policy: float = 1e-3,
+        lr_value: float = 1e-3,
+        gamma: float = 0.99,
+    ) -> None:
+        self.value = ValueNetwork(state_dim)
+        super().__init__(DiscretePolicy(state_dim, action_dim), state_dim, spaces.Discrete(action_dim), gamma)
+        self.lr_policy, self.lr_value = lr_policy, lr_value
+
+    def choose_action(self, state: Any) -> int:
+        """Sample an action for a state [state_dim]."""
+        return int(self._choose(state))
+
+    def compute_returns(self) -> Tensor:
+        """Discounted returns [T] float32, as they are."""
+        return torch.from_numpy(self._returns().astype(np.float32))
+
+    def update(self) -> tuple[float, float]:
+        """Learn from the episode and forget it; returns (policy loss, value loss).
+
+        The losses are −mean((G − V) log π) and mean((V − G)²).
+        """
+        returns = self._returns().astype(np.float32)
+        value = self._engine.values(np.concatenate(self.states))
+        advantage = returns - value
+        # the 2/T is the derivative of the mean square
+        T = len(returns)
+        outputs = self._learn(advantage, returns, [1 / T, 0.0, 2 / T], self.lr_policy, self.lr_value)
+        policy_loss = -float(np.mean(outputs.log_prob * advantage, dtype=np.float64))
+        return policy_loss, float(np.mean((value - returns) ** 2, dtype=np.float64))
+
+
+def train_reinforce(
+    env_name: str = "CartPole-v1", n_episodes: int = 1000, seed: int | None = None
+) -> tuple[REINFORCE, list[float]]:
+    """Train REINFORCE on an environment of Discrete actions; prints the mean score each 100 episodes.
+
+    Args:
+        env_name: a Gymnasium id.
+        n_episodes: how many.
+        seed: of the environment and, through `torch.manual_seed`, of the agent; None leaves both random.
+
+    Returns:
+        The agent, and each episode's undiscounted return.
+    """
+    env, state_dim = _open(env_name, seed)
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise ValueError(
+            f"{env_name} has continuous actions; train_reinforce needs Discrete: use train_continuous"
+        )
+    agent = REINFORCE(state_dim, int(env.action_space.n))
+    scores: list[float] = []
+    for episode in range(n_episodes):
+        scores.append(_episode(env, agent, seed if episode == 0 else None))
+        if (episode + 1) % 100 == 0:
+            print(f"episode {episode + 1}: mean score of the last 100 {np.mean(scores[-100:]):.2f}")
+    return agent, scores
+
+
+def train_continuous(
+    env_name: str = "MountainCarContinuous-v0", n_episodes: int = 500, seed: int | None = None
+) -> tuple[ContinuousREINFORCE, list[float]]:
+    """Train the Gaussian REINFORCE, by default on the car that cannot learn so: it ends at doing nothing.
+
+    Its only reward for effort is a cost, until a goal that random actions practically never reach. See
+    `docs/limits.md` for why, and `policygrad train MountainCarContinuous-v0` for what helps.
+
+    Args and returns: as of `train_reinforce`; prints each 50th episode's return.
+    """
+    env, state_dim = _open(env_name, seed)
+    if not isinstance(env.action_space, spaces.Box):
+        raise ValueError(
+            f"{env_name} has discrete actions; train_continuous needs a Box: use train_reinforce"
+        )
+    agent = ContinuousREINFORCE(state_dim, int(np.prod(env.action_space.shape)))
+    scores: list[float] = []
+    for episode in range(n_episodes):
+        scores.append(_episode(env, agent, seed if episode == 0 else None))
+        if (episode + 1) % 50 == 0:
+            print(f"episode {episode + 1}: return {scores[-1]:.2f}")
+    return agent, scores
+
+
+def compute_entropy(probs: Tensor) -> Tensor:
+    """Mean over states of H = −Σ_a π(a|s) log π(a|s), in nats, of probabilities [..., n]; 0 log 0 is 0.
+
+    >>> compute_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).item()
+    0.3465735912322998
+    """
+    return torch.special.entr(probs).sum(dim=-1).mean()
+
+
+def shape_reward(reward: float, state: Any, next_state: Any, done: bool) -> float:
+    """A free-form shaping: 0.1 for each unit moved along the first axis, and 100 for an end with a reward.
+
+    Unlike potential-based shaping it changes which policy is best: here, moving to and fro pays.
+
+    >>> shape_reward(1.0, [0.0], [0.5], False)
+    1.05
+    """
+    bonus = 100.0 if done and reward > 0 else 0.0
+    return float(reward + 0.1 * abs(next_state[0] - state[0]) + bonus)
+
+
+def _open(env_name: str, seed: int | None) -> tuple[gym.Env[Any, Any], int]:
+    if seed is not None:
+        torch.manual_seed(seed)
+    env: gym.Env[Any, Any] = gym.make(env_name)
+    return env, int(np.prod(env.observation_space.shape or (1,)))
+
+
+def _episode(env: gym.Env[Any, Any], agent: REINFORCE | ContinuousREINFORCE, seed: int | None) -> float:
+    """One episode and its update; the undiscounted return."""
+    state, _ = env.reset(seed=seed)
+    total, done = 0.0, False
+    while not done:
+        action = agent.choose_action(state)
+        if isinstance(env.action_space, spaces.Box):
+            action = np.clip(action, env.action_space.low, env.action_space.high)
+        state, reward, terminated, truncated, _ = env.step(action)
+        agent.store_reward(float(reward))
+        total += float(reward)
+        done = terminated or truncated
+    agent.update()
+    return total

@@ -1,0 +1,56 @@
+"""Every number that a run logs: its unit, its formula, and what a healthy run shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a logged number means."""
+
+    unit: str
+    formula: str
+    healthy: str
+
+
+METRICS: dict[str, Metric] = {
+    "steps": Metric("environment steps", "samples learned from since the start; idle rows not counted", "grows"),
+    "episodes": Metric("episodes", "finished since the start", "grows"),
+    "seconds": Metric("s", "wall-clock time since training began, learning included", "grows"),
+    "return": Metric(
+        "reward", "mean over this update's episodes of Σ_t r_t, original reward, undiscounted", "rises"
+    ),
+    "return_100": Metric("reward", "mean return of the last 100 training episodes (fewer at the start)", "rises"),
+    "shaped_return": Metric("reward", "as `return`, of the shaped reward; logged with shaping only", "rises"),
+    "episode_length": Metric("steps", "mean over this update's episodes", "depends on the task"),
+    "idle_share": Metric(
+        "share", "rows stepped while waiting for the slowest environment / all rows", "below 0.5"
+    ),
+    "policy_loss": Metric(
+        "—", "−mean(A log π): a step's direction, no measure of progress", "no trend; do not read it as progress"
+    ),
+    "entropy": Metric(
+        "nats", "mean H(π(·|s)) before the update; differential for continuous actions",
+        "falls slowly; at 0 (or below −3 a dimension) exploration is over",
+    ),
+    "policy_grad_norm": Metric("—", "‖∇L‖₂ of the policy before clipping", "finite, no lasting growth"),
+    "learning_rate": Metric("—", "the policy's, as scheduled", "as configured"),
+    "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
+    "value_grad_norm": Metric("—", "‖∇L‖₂ of V(s) before clipping, first value step", "finite"),
+    "explained_variance": Metric(
+        "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
+    ),
+    "clipped_actions": Metric(
+        "share", "sampled action components outside the box / all; Box actions only",
+        "below 0.3; above, the environment sees little of what the policy does",
+    ),
+    "std": Metric("action units", "mean σ of a `GaussianPolicy`", "falls slowly, not to its bound"),
+}  # fmt: skip
+
+
+def check_registered(names: object) -> None:
+    """Raise KeyError unless every name is in the registry: nothing is logged that nobody can look up."""
+    unknown = set(names) - METRICS.keys()  # type: ignore[arg-type, call-overload]
+    if unknown:
+        raise KeyError(f"metrics without an entry in policygrad.metrics.METRICS: {sorted(unknown)}")

@@ -1,0 +1,19 @@
+"""Torch modules that are policies and values, the distributions they describe, and the policy that acts."""
+
+from policygrad.policies.flat import flat_parameters
+from policygrad.policies.make import make_policy, make_value
+from policygrad.policies.networks import MLP, DiscretePolicy, GaussianPolicy, Network, ValueNetwork
+from policygrad.policies.policy import Policy, evaluation_mode
+
+__all__ = [
+    "DiscretePolicy",
+    "GaussianPolicy",
+    "MLP",
+    "Network",
+    "Policy",
+    "ValueNetwork",
+    "evaluation_mode",
+    "flat_parameters",
+    "make_policy",
+    "make_value",
+]

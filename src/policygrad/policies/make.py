@@ -1,0 +1,74 @@
+"""The networks of an experiment: those given, or made as `Network` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from torch import nn
+
+from policygrad.policies.networks import DiscretePolicy, GaussianPolicy, Network, ValueNetwork
+from policygrad.policies.policy import Policy
+from policygrad.spaces import Space, action_size, observation_size
+
+
+def make_policy(
+    observation_space: Space,
+    action_space: Space,
+    network: Network,
+    rng: np.random.Generator,
+    *,
+    given: nn.Module | None = None,
+    environment_name: str = "the environment",
+) -> Policy:
+    """The policy for these spaces: softmax for Discrete actions, Gaussian for a Box.
+
+    Args:
+        observation_space, action_space: what it is for.
+        network: its shape; where one is given only `scale_observations` counts.
+        rng: the initial weights.
+        given: use this instead: a `Policy` as it is, or a module to make one of.
+        environment_name: for error messages.
+
+    Raises:
+        ValueError: the spaces are not supported, or the given one is for others.
+    """
+    if isinstance(given, Policy):
+        given.check_spaces(observation_space, action_space, environment_name)
+        return given
+    if given is None:
+        size, choices = observation_size(observation_space), action_size(action_space)
+        shape: dict[str, Any] = _shape(network, rng) | {"gain": network.policy_gain}
+        if isinstance(action_space, spaces.Discrete):
+            given = DiscretePolicy(size, choices, network.hidden, **shape)
+        else:
+            shape |= {"log_std": network.log_std, "log_std_bounds": network.log_std_bounds}
+            given = GaussianPolicy(size, choices, network.hidden, **shape)
+    return Policy(
+        given,
+        observation_space,
+        action_space,
+        scale_observations=network.scale_observations,
+        environment_name=environment_name,
+    )
+
+
+def make_value(
+    policy: Policy, network: Network, rng: np.random.Generator, *, given: nn.Module | None, wanted: bool
+) -> nn.Module | None:
+    """V(s) beside a policy, on its device; None where none is wanted.
+
+    Raises:
+        ValueError: one is given and none wanted.
+    """
+    if not wanted:
+        if given is not None:
+            raise ValueError("a value network was given, but the algorithm's baseline is not 'value'")
+        return None
+    value = given or ValueNetwork(policy.observation_size, network.hidden, **_shape(network, rng))
+    return value.to(policy.observation_shift.device)
+
+
+def _shape(network: Network, rng: np.random.Generator) -> dict[str, Any]:
+    return {"activation": network.activation, "init": network.init, "rng": rng}

@@ -1,0 +1,191 @@
+"""A policy that can act: a network, the distribution its outputs describe, and the spaces it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from policygrad.errors import NonFiniteError
+from policygrad.policies.distributions import Categorical, Distribution, Gaussian
+from policygrad.policies.flat import flat_parameters
+from policygrad.policies.networks import DiscretePolicy, GaussianPolicy
+from policygrad.spaces import (
+    Space,
+    action_size,
+    check_action_space,
+    encode_observations,
+    environment_actions,
+    observation_size,
+)
+from policygrad.types import F32, F64, Array
+
+LARGEST_BOUND = 1e9
+"""Beyond it a bound of an observation is taken for none."""
+
+
+class Policy(nn.Module):
+    """What acts in an environment. Everything between an observation and an action is in here.
+
+    Args:
+        network: maps observations [B, D] float32 to a distribution's parameters: logits [B, n] for Discrete
+            actions, (mean, std) for a Box. A `DiscretePolicy`, a `GaussianPolicy` or any module of your own.
+        observation_space: Box (flattened) or Discrete (one-hot).
+        action_space: Discrete, or Box of floats (actions are clipped to it on their way out).
+        scale_observations: map a Box's finite bounds to [−1, 1].
+        environment_name: for error messages.
+
+    Raises:
+        ValueError: the spaces are not supported, or the network is for the other kind of actions.
+    """
+
+    observation_shift: Tensor
+    observation_scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        observation_space: Space,
+        action_space: Space,
+        *,
+        scale_observations: bool = False,
+        environment_name: str = "the environment",
+    ) -> None:
+        super().__init__()
+        _check_kind(network, action_space, environment_name)
+        self.network = network
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.observation_size = observation_size(observation_space)
+        size = action_size(action_space)
+        self.distribution: Distribution = (
+            Categorical(size) if isinstance(action_space, spaces.Discrete) else Gaussian(size)
+        )
+        shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
+        self.register_buffer("observation_shift", torch.from_numpy(shift))
+        self.register_buffer("observation_scale", torch.from_numpy(scale))
+        self.set_normalizer(shift, scale)
+        self._rng = np.random.default_rng()
+        flat_parameters(network)
+
+    def set_normalizer(self, shift: F32, scale: F32) -> None:
+        """See the network's observations as (x − shift) · scale from now on; both are [D] float32."""
+        self.observation_shift.copy_(torch.from_numpy(shift))
+        self.observation_scale.copy_(torch.from_numpy(scale))
+        self._normalizer = (shift, scale) if np.any(shift != 0) or np.any(scale != 1) else None
+
+    def encode(self, observations: Array) -> F32:
+        """Observations [N, *shape] as the network sees them: [N, D] float32, flattened, (x − shift) · scale."""
+        encoded = encode_observations(self.observation_space, observations)
+        if self._normalizer is not None:
+            shift, scale = self._normalizer
+            encoded -= shift
+            encoded *= scale
+        return encoded
+
+    def encode_checked(self, observations: Array) -> F32:
+        """As `encode`, of observations that nobody has looked at yet; raises as `act` does."""
+        shape = cast("tuple[int, ...]", self.observation_space.shape)
+        if observations.ndim == 0 or observations.shape[1:] != shape:
+            raise ValueError(
+                f"observation has shape {observations.shape}; expected {shape}, or [N] before that"
+            )
+        encoded = self.encode(observations)
+        if not np.isfinite(encoded).all():
+            raise NonFiniteError(f"observation has a NaN or an infinity: {observations}")
+        return encoded
+
+    def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
+        """The randomness of n actions: uniforms [n], or standard normals [n, K]."""
+        return self.distribution.draw_noise(rng, n)
+
+    def environment_actions(self, actions: Array) -> Array:
+        """Stored actions to those the environment gets: see `spaces.environment_actions`."""
+        return environment_actions(self.action_space, actions)
+
+    def forward(self, observation: Tensor) -> Any:
+        """The distribution's parameters for encoded observations [B, D]: log π [B, n], or (mean, log std)."""
+        return self.distribution.parameters_of(self.network, observation)
+
+    def act(self, observation: Any, greedy: bool = False, rng: np.random.Generator | None = None) -> Any:
+        """The action for one observation, or the actions for a batch of them, ready for the environment.
+
+        Args:
+            observation: of the observation space's shape, or [N, *shape].
+            greedy: the most probable action, rather than a sampled one.
+            rng: where a sample's randomness comes from; the policy's own, seeded from the machine, by default.
+
+        Raises:
+            ValueError: the observation's shape is not the space's.
+            NonFiniteError: it holds a NaN or an infinity.
+        """
+        array = np.asarray(observation)
+        single = array.shape == self.observation_space.shape
+        encoded = self.encode_checked(array[None] if single else array)
+        actions = self.environment_actions(
+            self.choose(encoded, None if greedy else self.draw_noise(rng or self._rng, len(encoded)))
+        )
+        if not single:
+            return actions
+        return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
+
+    @torch.no_grad()
+    def choose(self, encoded: F32, noise: F64 | None) -> Array:
+        """Stored actions, [N] int64 or [N, K] float32, for encoded observations [N, D].
+
+        They are sampled by the noise (see `draw_noise`); without any they are the most probable.
+        """
+        device = self.observation_shift.device
+        parameters = self(torch.from_numpy(encoded).to(device))
+        if noise is None:
+            return self.distribution.mode(parameters).numpy(force=True)
+        return self.distribution.sample(parameters, torch.from_numpy(noise).to(device)).numpy(force=True)
+
+    def check_spaces(self, observation_space: Space, action_space: Space, name: str) -> None:
+        """Raise ValueError unless these are the spaces that the policy was made for."""
+        for kind, mine, theirs in (
+            ("observation", self.observation_space, observation_space),
+            ("action", self.action_space, action_space),
+        ):
+            if mine != theirs:
+                raise ValueError(
+                    f"this policy was made for {kind}s of {mine}; {name} has {theirs}. "
+                    "Evaluate it on the environment it was trained on, or train one for this environment"
+                )
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Generator[None]:
+    """`eval()` within the block; after it every submodule's mode is what it was."""
+    before = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, training in before:
+            m.training = training
+
+
+def _check_kind(network: nn.Module, action_space: Space, name: str) -> None:
+    check_action_space(action_space)
+    if isinstance(network, GaussianPolicy) and isinstance(action_space, spaces.Discrete):
+        raise ValueError(f"{name} has discrete actions; GaussianPolicy needs a Box: use DiscretePolicy")
+    if isinstance(network, DiscretePolicy) and isinstance(action_space, spaces.Box):
+        raise ValueError(f"{name} has continuous actions; DiscretePolicy needs Discrete: use GaussianPolicy")
+
+
+def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F32, F32]:
+    """(shift, scale), each [D] float32, that take each finite interval of a Box to [−1, 1]."""
+    shift, scale = np.zeros(size), np.ones(size)
+    if wanted and isinstance(space, spaces.Box):
+        low, high = space.low.astype(float).reshape(-1), space.high.astype(float).reshape(-1)
+        # some environments write the largest float for "no bound"
+        finite = (np.abs(low) < LARGEST_BOUND) & (np.abs(high) < LARGEST_BOUND) & (high > low)
+        low, high = low[finite], high[finite]
+        shift[finite], scale[finite] = (low + high) / 2, 2 / (high - low)
+    return shift.astype(np.float32), scale.astype(np.float32)

@@ -1,0 +1,23 @@
+"""What a preset says: everything of an experiment but its seed and where it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from policygrad.algorithms import Algorithm
+from policygrad.envs import Shaping
+from policygrad.policies import Network
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings known to work on an environment."""
+
+    algorithm: Algorithm
+    network: Network = field(default_factory=Network)
+    num_envs: int = 8
+    """Environments side by side."""
+    steps: int = 200_000
+    """Budget, in environment steps."""
+    shaping: Shaping | None = None
+    """What is learned from instead of the reward."""

@@ -1,0 +1,113 @@
+"""What is seen while a run goes on: a live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class Progress(Protocol):
+    """A context within which a run reports how far it is."""
+
+    def __enter__(self) -> Progress: ...
+    def __exit__(self, *_: object) -> None: ...
+    def say(self, message: str) -> None:
+        """A line that stays."""
+        ...
+
+    def update(self, metrics: dict[str, float]) -> None:
+        """The latest row of the history."""
+        ...
+
+
+def make_progress(total: int, show: bool | None) -> Progress:
+    """The display for a budget of `total` steps; `show` None shows one where stderr is a terminal."""
+    if show is None:
+        show = sys.stderr.isatty()
+    if not show:
+        return Silent()
+    return Live(total) if sys.stderr.isatty() else Lines(total)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def update(self, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+
+class Lines(Silent):
+    """A line every few seconds, for logs."""
+
+    interval = 2.0
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._last = time.perf_counter()
+
+    def say(self, message: str) -> None:
+        """Print it."""
+        print(message, file=sys.stderr, flush=True)
+
+    def update(self, metrics: dict[str, float]) -> None:
+        """Print the row if the last one is some seconds ago."""
+        if time.perf_counter() - self._last >= self.interval:
+            self._last = time.perf_counter()
+            self.say(f"{int(metrics['steps']):,} of {self._total:,} steps   {_summary(metrics)}")
+
+
+class Live:
+    """One line that is redrawn in place."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.completed:>9,.0f} of {task.total:,.0f} steps"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._total = total
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Live:
+        self._progress.start()
+        self._task = self._progress.add_task("collecting the first episodes", total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, message: str) -> None:
+        """Print it above the line."""
+        self._progress.console.print(message, highlight=False)
+
+    def update(self, metrics: dict[str, float]) -> None:
+        """Redraw with this row."""
+        if self._task is not None:
+            completed = min(metrics["steps"], self._total)
+            self._progress.update(self._task, completed=completed, description=_summary(metrics))
+
+
+def _summary(metrics: dict[str, float]) -> str:
+    rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
+    return (
+        f"return {metrics['return_100']:.1f} (last 100 of {int(metrics['episodes']):,} episodes)   "
+        f"{rate:,.0f} steps/s"
+    )

@@ -1,0 +1,117 @@
+"""What an estimator of the gradient is on average, and how far its samples scatter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from policygrad.algorithms import Reinforce
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines import EngineName, make_engine
+from policygrad.envs import make
+from policygrad.envs.textbook import FiniteEnv, FiniteMDP, three_states
+from policygrad.policies import DiscretePolicy, Policy, ValueNetwork
+from policygrad.proof.exact import exact_gradient
+from policygrad.rollout import collect_episodes
+from policygrad.seeding import stream
+from policygrad.threads import single_thread
+from policygrad.types import F64
+
+GAMMA = 0.9
+UNBIASED: dict[str, Reinforce] = {
+    f"{returns}, {baseline}": Reinforce(
+        gamma=GAMMA,
+        returns=returns,
+        baseline=baseline,
+        discount_weighting=returns == "reward-to-go",
+        average="episodes",
+        normalize_advantages=False,
+        bootstrap_truncated=False,
+    )
+    for returns in ("episode", "reward-to-go")
+    for baseline in ("none", "leave-one-out", "value")
+}
+"""Every variant of REINFORCE whose expectation is ∇J exactly.
+
+Whole-episode returns Σ_t γ^t r_t carry their discount already, rewards-to-go need γ^t in front.
+"""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Independent estimates of one gradient, beside the exact one."""
+
+    samples: F64
+    """[R, P] float64: R estimates of P parameters."""
+    exact: F64
+    """[P] float64."""
+
+    def intervals(self, confidence: float = 0.999) -> tuple[F64, F64]:
+        """(low, high), each [P]: normal intervals of the estimates' mean, each parameter by itself."""
+        R = len(self.samples)
+        half = float(ndtri(0.5 + confidence / 2)) * self.samples.std(0, ddof=1) / math.sqrt(R)
+        return self.samples.mean(0) - half, self.samples.mean(0) + half
+
+    def unbiased(self, confidence: float = 0.999) -> bool:
+        """Whether every parameter's exact derivative lies within its interval."""
+        low, high = self.intervals(confidence)
+        slack = 1e-6 * np.abs(self.exact).max()
+        return bool(((low - slack <= self.exact) & (self.exact <= high + slack)).all())
+
+    @property
+    def variance(self) -> float:
+        """Total variance of one estimate: the trace of its covariance."""
+        return float(self.samples.var(0, ddof=1).sum())
+
+    @property
+    def bias(self) -> float:
+        """‖mean − exact‖ / ‖exact‖."""
+        return float(np.linalg.norm(self.samples.mean(0) - self.exact) / np.linalg.norm(self.exact))
+
+
+def estimate(
+    algorithm: Reinforce,
+    *,
+    mdp: FiniteMDP | None = None,
+    repeats: int = 2000,
+    episodes: int = 8,
+    engine: EngineName = "auto",
+    seed: int = 0,
+) -> Estimates:
+    """Estimate ∇J `repeats` times with the real collector, algorithm and engine; nothing is learned.
+
+    Args:
+        algorithm: the variant; its `gamma` is the objective's.
+        mdp: where; the three-state one by default.
+        repeats: R.
+        episodes: whole episodes an estimate.
+        engine: as in `train`.
+        seed: of everything.
+
+    Returns:
+        The estimates of ∇J, the loss's gradient with its sign turned.
+    """
+    mdp = mdp or three_states()
+    environments = make(lambda: FiniteEnv(mdp), episodes)
+    S, A = mdp.transition.shape[:2]
+    rng = stream(seed, "init")
+    policy = Policy(
+        DiscretePolicy(S, A, (), rng=rng), environments.observation_space, environments.action_space
+    )
+    value = ValueNetwork(S, (), rng=rng) if algorithm.uses_value else None
+    motor = make_engine(policy, value, "sgd", engine)
+    env_rng, action_rng = stream(seed, "env"), stream(seed, "action")
+    samples: list[F64] = []
+    with single_thread():
+        for _ in range(repeats):
+            rollout = collect_episodes(
+                environments, policy, motor.act, env_rng=env_rng, action_rng=action_rng
+            )
+            batch, _ = algorithm.batch(rollout, motor)
+            coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
+            samples.append(-motor.gradient(batch, cotangents, coefficients)[0].astype(np.float64))
+    environments.close()
+    return Estimates(np.stack(samples), exact_gradient(mdp, policy, algorithm.gamma))

@@ -1,0 +1,78 @@
+"""Exact objectives and gradients by enumerating every trajectory: what estimators are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policygrad.envs.textbook import FiniteMDP
+from policygrad.policies import Policy
+from policygrad.types import F64
+
+
+def trajectories(mdp: FiniteMDP) -> Iterator[tuple[list[int], list[int], list[float], float]]:
+    """Every trajectory that can happen: (states s_0 … s_T, actions, rewards, chance).
+
+    Its probability under a policy is the chance, the environment's share of it, times Π_t π(a_t|s_t).
+    """
+    S, A = mdp.transition.shape[:2]
+    stack: list[tuple[list[int], list[int], list[float], float]] = [
+        ([s], [], [], float(mdp.start[s])) for s in range(S) if mdp.start[s] > 0
+    ]
+    while stack:
+        states, actions, rewards, chance = stack.pop()
+        state = states[-1]
+        if state in mdp.terminal or len(actions) == mdp.horizon:
+            yield states, actions, rewards, chance
+            continue
+        for a in range(A):
+            for following in range(S):
+                p = float(mdp.transition[state, a, following])
+                if p > 0:
+                    reward = float(mdp.reward[state, a, following])
+                    stack.append(([*states, following], [*actions, a], [*rewards, reward], chance * p))
+
+
+def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
+    """J(θ) = Σ_τ p(τ) Σ_t γ^t r_t as a differentiable scalar, from π [S, A].
+
+    It does not use the policy gradient theorem, so its derivative is what the theorem can be checked by.
+    """
+    total = probabilities.new_zeros(())
+    for states, actions, rewards, chance in trajectories(mdp):
+        if actions:
+            chosen = probabilities[states[:-1], actions]
+            total = total + chance * chosen.prod() * sum(gamma**t * r for t, r in enumerate(rewards))
+    return total
+
+
+def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
+    """∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
+    S = mdp.transition.shape[0]
+    observations = torch.from_numpy(policy.encode(np.arange(S)))
+    probabilities = policy(observations).exp().double()
+    gradients = torch.autograd.grad(objective(mdp, probabilities, gamma), list(policy.parameters()))
+    return torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
+
+
+def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
+    """Σ_τ p(τ) Σ_t γ^t G_t ∇ log π(a_t|s_t): the right side of the policy gradient theorem, in full.
+
+    Sutton & Barto (2018), section 13.3, for the discounted episodic objective.
+    """
+    S, A = mdp.transition.shape[:2]
+    observations = torch.from_numpy(policy.encode(np.arange(S)))
+    log_prob = policy(observations).double()
+    weight = np.zeros((S, A))
+    probabilities = log_prob.detach().exp().numpy()
+    for states, actions, rewards, chance in trajectories(mdp):
+        if not actions:
+            continue
+        p = chance * float(np.prod(probabilities[states[:-1], actions]))
+        for t, (s, a) in enumerate(zip(states[:-1], actions, strict=True)):
+            weight[s, a] += p * sum(gamma**k * r for k, r in enumerate(rewards) if k >= t)
+    score = torch.autograd.grad((log_prob * torch.from_numpy(weight)).sum(), list(policy.parameters()))
+    return torch.cat([g.reshape(-1) for g in score]).double().numpy()

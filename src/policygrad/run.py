@@ -1,0 +1,164 @@
+"""What comes of a training: its history, its best policy, its files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from policygrad.curve import save_curve
+from policygrad.errors import NonFiniteError
+from policygrad.policies import Policy
+from policygrad.progress import Progress
+from policygrad.run_folder import RunFolder
+from policygrad.training import Iteration
+from policygrad.types import F64
+
+Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
+
+
+@dataclass
+class Run:
+    """What came of a training."""
+
+    policy: Policy = field(repr=False)
+    """The best by the running mean of the last 100 returns, as it was when it collected the latest of them."""
+    last_policy: Policy = field(repr=False)
+    """The policy at the end."""
+    threshold: float | None
+    """The mean return that counts as solved: `stop_at`, or what the environment's authors say."""
+    engine: str
+    """`fused` or `autograd`."""
+    environment: str
+    """Its name."""
+    solved_at: int | None = None
+    """Steps when the mean of the last 100 returns first reached the threshold; None if it never did."""
+    ended: Ending = "budget"
+    """Why the run ended."""
+    best_mean: float = -math.inf
+    """The running mean of returns that `policy` stands for."""
+    out: Path | None = None
+    """The run folder, if one was asked for."""
+    rows: list[dict[str, float]] = field(default_factory=list[dict[str, float]], repr=False)
+    """The history, a row an update."""
+    episode_returns: list[float] = field(default_factory=list[float], repr=False)
+    """Undiscounted original return of every training episode, in order."""
+    episode_steps: list[int] = field(default_factory=list[int], repr=False)
+    """Steps used when the update of that episode was over."""
+
+    @property
+    def history(self) -> dict[str, F64]:
+        """Each metric as an array with an entry an update; NaN where it was not logged."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return {name: np.array([row.get(name, math.nan) for row in self.rows]) for name in names}
+
+    @property
+    def steps(self) -> int:
+        """Samples learned from."""
+        return int(self.rows[-1]["steps"]) if self.rows else 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of collecting and learning."""
+        return self.rows[-1]["seconds"] if self.rows else 0.0
+
+
+class Recorder:
+    """Turns a stream of iterations into a run: its history, its best policy, its files, its display."""
+
+    def __init__(self, run: Run, folder: RunFolder | None, display: Progress, *, stop: bool) -> None:
+        self._run = run
+        self._folder = folder
+        self._display = display
+        self._stop = stop
+        self._best: dict[str, Tensor] = _copy_state(run.last_policy)
+
+    def record(self, loop: Iterable[Iteration]) -> Run:
+        """Consume the loop to its end, however it ends, and finish the run."""
+        run = self._run
+        with self._display:
+            try:
+                for iteration in loop:
+                    self._take(iteration)
+                    if self._stop and iteration.solved:
+                        run.ended = "stop_at"
+                        break
+            except KeyboardInterrupt:
+                run.ended = "interrupted"
+                self._display.say("interrupted: saving what there is")
+            except NonFiniteError as error:
+                self._finish("non-finite")
+                raise StoppedError(run, str(error)) from error
+            except Exception:
+                # an environment that crashes must not take what was learned with it
+                self._finish("error")
+                raise
+        return self._finish(run.ended)
+
+    def _take(self, iteration: Iteration) -> None:
+        run, row = self._run, iteration.metrics
+        run.rows.append(row)
+        run.episode_returns += iteration.returns.tolist()
+        run.episode_steps += [int(row["steps"])] * len(iteration.returns)
+        if iteration.solved and run.solved_at is None:
+            run.solved_at = int(row["steps"])
+        if row["return_100"] >= run.best_mean:
+            run.best_mean, self._best = row["return_100"], iteration.acted
+        if self._folder is not None:
+            self._folder.log(row)
+            if self._best is iteration.acted:
+                self._folder.save_best(self._best_policy)
+        self._display.update(row)
+
+    def _best_policy(self) -> Policy:
+        best = deepcopy(self._run.last_policy)
+        best.load_state_dict(self._best)
+        return best
+
+    def _finish(self, ended: Ending) -> Run:
+        run, folder = self._run, self._folder
+        run.ended, run.policy = ended, self._best_policy()
+        if folder is None:
+            return run
+        folder.save_policies(run.policy, run.last_policy)
+        if run.episode_returns:
+            save_curve(
+                folder.path / "curve.png",
+                np.array(run.episode_steps),
+                np.array(run.episode_returns),
+                run.environment,
+                run.threshold,
+                run.solved_at,
+            )
+        folder.write_json(
+            "summary.json",
+            {
+                "ended": run.ended,
+                "steps": run.steps,
+                "seconds": run.seconds,
+                "episodes": len(run.episode_returns),
+                "solved_at": run.solved_at,
+                "best_mean_return": run.best_mean if math.isfinite(run.best_mean) else None,
+            },
+        )
+        folder.close(keep_replaced=ended in ("error", "non-finite"))
+        return run
+
+
+class StoppedError(NonFiniteError):
+    """A NaN or an infinity ended a run; what was learned until then is in `run`, and in its folder."""
+
+    def __init__(self, run: Run, cause: str) -> None:
+        saved = f" The best policy until then is in {run.out}." if run.out is not None else ""
+        super().__init__(f"after {run.steps:,} steps: {cause}.{saved}")
+        self.run = run
+
+
+def _copy_state(policy: Policy) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in policy.state_dict().items()}

@@ -1,0 +1,148 @@
+"""A run on disk: what was asked, on what it ran, every metric, the policies, a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from policygrad.files import write_atomically
+from policygrad.metrics import check_registered
+from policygrad.policies import Policy
+from policygrad.policy_file import FILE_NAME, save
+
+CONFIG = "config.json"
+LAST_POLICY = "last_policy.safetensors"
+PACKAGES = ("policygrad", "numpy", "scipy", "numba", "torch", "gymnasium", "safetensors")
+
+
+class RunFolder:
+    """Writes a run's files as it goes; whatever is there is whole at every moment.
+
+    Args:
+        path: must not exist, or be empty, or `overwrite` must be asked for.
+        config: what was asked: `config.json`.
+        facts: what more there is to say of the circumstances: into `manifest.json`.
+        overwrite: replace an earlier run. It stands aside until the new one has been closed.
+
+    Raises:
+        FileExistsError: something is there that may not be, or is no run, replaced.
+    """
+
+    save_interval = 5.0
+    """Seconds between two writes of the best policy while the run goes on."""
+
+    def __init__(
+        self, path: str | Path, config: dict[str, Any], facts: dict[str, Any], *, overwrite: bool = False
+    ) -> None:
+        self.path = Path(path)
+        check_free(self.path, overwrite)
+        self._replaced: Path | None = None
+        if self.path.exists() and any(self.path.iterdir()):
+            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}")
+            self.path.rename(self._replaced)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_json(CONFIG, config)
+        self.write_json("manifest.json", manifest() | facts)
+        self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
+        self._events = _event_writer(self.path)
+        self._saved = -math.inf
+
+    def log(self, row: dict[str, float]) -> None:
+        """Append a row of metrics, all of them in the registry."""
+        check_registered(row)
+        # JSON has no NaN: what is undefined is null
+        plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
+        self._metrics.flush()
+        for name, value in row.items():
+            if name != "steps":
+                self._events.add_scalar(name, value, int(row["steps"]))
+
+    def save_best(self, best: Callable[[], Policy]) -> None:
+        """Write the best policy so far, unless that was done within the last seconds."""
+        if time.monotonic() - self._saved >= self.save_interval:
+            save(best(), self.path / FILE_NAME)
+            self._saved = time.monotonic()
+
+    def save_policies(self, best: Policy, last: Policy) -> None:
+        """Write both policies now."""
+        save(best, self.path / FILE_NAME)
+        save(last, self.path / LAST_POLICY)
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        write_atomically(self.path / name, text.encode())
+
+    def close(self, *, keep_replaced: bool = False) -> None:
+        """Flush everything; a run that this one replaces is removed, unless it is to be kept."""
+        self._metrics.close()
+        self._events.close()
+        if self._replaced is not None and not keep_replaced:
+            shutil.rmtree(self._replaced)
+            self._replaced = None
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if a new run may not be put here."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / CONFIG).is_file():
+        raise FileExistsError(f"{path} exists and is no run folder: choose another place")
+    if not overwrite:
+        raise FileExistsError(f"{path} holds a run already: choose another place, or ask for overwrite")
+
+
+def manifest() -> dict[str, Any]:
+    """Versions, hardware, source control: what one needs to say why a result differs elsewhere."""
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "git": _git(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of the working directory and whether it has changes; None outside a repository."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}
+
+
+def _event_writer(path: Path) -> Any:
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(path), flush_secs=10)

@@ -1,0 +1,82 @@
+"""What many tests use: small networks and batches, and environments that misbehave in one known way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from policygrad.types import Rollout
+
+
+@pytest.fixture(autouse=True)
+def global_randomness_is_left_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing in the library draws from global generators, but where a test says that it is meant to."""
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    yield
+    if "draws_globally" in request.keywords:
+        return
+    assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+class Countdown(gym.Env):
+    """Episode n lasts `lengths[n]` steps; the observation counts them, the reward is 1 + the step's index.
+
+    Made so that every number in a rollout says where it belongs.
+    """
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, lengths: list[int], *, truncate: bool = False, reuse_array: bool = False) -> None:
+        self.lengths, self.truncate, self.reuse_array = lengths, truncate, reuse_array
+        self.episode, self.t = -1, 0
+        self.seeds: list[int | None] = []
+        self._shared = np.zeros(2, np.float32)
+
+    def _observation(self) -> np.ndarray:
+        values = np.array([self.episode, self.t], np.float32)
+        if not self.reuse_array:
+            return values
+        self._shared[:] = values
+        return self._shared
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.seeds.append(seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self._observation(), {}
+
+    def step(self, action: int):
+        self.t += 1
+        over = self.t >= self.lengths[self.episode % len(self.lengths)]
+        ends = (False, over) if self.truncate else (over, False)
+        return self._observation(), float(self.t), *ends, {}
+
+
+def rollout_of(rewards: list[list[float]], *, truncated: bool = False, D: int = 2, seed: int = 0) -> Rollout:
+    """A rollout of whole episodes with these rewards, one list a column, and random observations."""
+    rng = np.random.default_rng(seed)
+    T, N = max(map(len, rewards)), len(rewards)
+    reward, valid, last = np.zeros((T, N)), np.zeros((T, N), bool), np.zeros((T, N), bool)
+    for n, column in enumerate(rewards):
+        reward[: len(column), n] = column
+        valid[: len(column), n] = True
+        last[len(column) - 1, n] = True
+    observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
+    return Rollout(
+        observation=observation[:-1],
+        action=rng.integers(0, 2, (T, N)),
+        reward=reward,
+        original_reward=reward,
+        next_observation=observation[1:],
+        terminated=last & (not truncated),
+        truncated=last & truncated,
+        valid=valid,
+    )

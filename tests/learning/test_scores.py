@@ -1,0 +1,45 @@
+"""Presets reach their scores. Thresholds and seeds were fixed before the runs; CI takes a sample of the seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import policygrad as pg
+from policygrad.presets import preset_for
+
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(10)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cartpole_with_a_value_baseline(seed: int):
+    run = pg.train("CartPole-v1", "reinforce", seed=seed, steps=150_000)
+    assert run.solved_at is not None
+    assert run.solved_at <= 150_000
+    assert pg.evaluate(run.policy, "CartPole-v1", 100, greedy=True, seed=seed).mean >= 490
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_cartpole_without_a_baseline(seed: int):
+    preset = preset_for("CartPole-v1", "reinforce")
+    algorithm = replace(preset.algorithm, baseline="none")
+    run = pg.train("CartPole-v1", algorithm, network=preset.network, seed=seed, steps=200_000)
+    assert run.solved_at is not None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mountain_car_continuous(seed: int):
+    run = pg.train("MountainCarContinuous-v0", "reinforce", seed=seed)
+    assert run.steps <= 300_000
+    assert pg.evaluate(run.policy, "MountainCarContinuous-v0", 100, greedy=True, seed=seed).mean >= 92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_plain_reinforce_does_nothing_on_mountain_car_continuous(seed: int):
+    """One environment, no shaping: effort costs and the goal is never seen, so the policy learns to idle."""
+    algorithm = pg.Reinforce(gamma=0.99, baseline="none", learning_rate=0.001)
+    run = pg.train("MountainCarContinuous-v0", algorithm, num_envs=1, seed=seed, steps=300_000)
+    assert pg.evaluate(run.last_policy, "MountainCarContinuous-v0", 20, greedy=True).mean < 0

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from policygrad.advantages import (
+    check_whole_episodes,
+    discount_weights,
+    explained_variance,
+    leave_one_out_baseline,
+    mean_baseline,
+    normalize,
+    optimal_baseline,
+    returns_to_go,
+    time_baseline,
+)
+from policygrad.types import Rollout
+from tests.conftest import rollout_of
+
+RNG = np.random.default_rng(0)
+
+
+def done_at_end(T: int, N: int) -> np.ndarray:
+    done = np.zeros((T, N), bool)
+    done[-1] = True
+    return done
+
+
+def test_returns_to_go_is_the_discounted_sum():
+    reward = RNG.standard_normal((7, 3))
+    expected = [[sum(0.9 ** (k - t) * reward[k, n] for k in range(t, 7)) for n in range(3)] for t in range(7)]
+    np.testing.assert_allclose(returns_to_go(reward, done_at_end(7, 3), 0.9), expected, rtol=1e-12)
+
+
+def test_reward_sits_with_the_action_that_brought_it():  # bug 6
+    reward = np.array([[0.0], [5.0], [0.0]])
+    np.testing.assert_array_equal(returns_to_go(reward, done_at_end(3, 1), 0.0).ravel(), [0, 5, 0])
+
+
+def test_concatenated_episodes_have_the_returns_of_each_alone():  # bug 2
+    a, b = RNG.standard_normal((4, 1)), RNG.standard_normal((6, 1))
+    done = np.concatenate([done_at_end(4, 1), done_at_end(6, 1)])
+    together = returns_to_go(np.concatenate([a, b]), done, 0.97)
+    alone = [returns_to_go(x, done_at_end(len(x), 1), 0.97) for x in (a, b)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_tail_enters_only_where_an_episode_ended():  # bug 4
+    reward, done = np.ones((4, 1)), np.array([[False], [True], [False], [True]])
+    tail = np.array([[100.0], [10.0], [100.0], [0.0]])
+    np.testing.assert_allclose(returns_to_go(reward, done, 0.5, tail).ravel(), [1 + 0.5 * 6, 6, 1.5, 1])
+
+
+def test_constant_reward_gives_the_geometric_series():
+    returns = returns_to_go(np.ones((50, 1)), done_at_end(50, 1), 0.9)
+    np.testing.assert_allclose(returns[0, 0], (1 - 0.9**50) / (1 - 0.9))
+
+
+def test_shapes_are_checked_not_broadcast():  # bug 9
+    with pytest.raises(ValueError, match=r"done has shape \(5, 1\); expected \(5, 2\)"):
+        returns_to_go(np.ones((5, 2)), done_at_end(5, 1), 0.9)
+    with pytest.raises(ValueError, match="squared_scores has shape"):
+        optimal_baseline(np.ones((5, 2)), np.ones((5, 2), bool), np.ones((5, 1)))
+
+
+def test_leave_one_out_is_the_mean_centred_one_times_k_over_k_minus_1():  # Kool et al. 2019
+    returns, valid = RNG.standard_normal((1, 6)), np.ones((1, 6), bool)
+    centred = returns - mean_baseline(returns, valid)
+    left_out = returns - leave_one_out_baseline(returns, valid)
+    np.testing.assert_allclose(left_out, centred * 6 / 5)
+
+
+def test_leave_one_out_ignores_the_own_episode_and_padding():
+    returns = np.array([[1.0, 2.0, 3.0], [9.0, 4.0, 99.0]])
+    valid = np.array([[True, True, True], [True, True, False]])
+    baseline = leave_one_out_baseline(returns, valid)
+    np.testing.assert_allclose(baseline[0], [(2 + 4 + 3) / 3, (1 + 9 + 3) / 3, (1 + 9 + 2 + 4) / 4])
+
+
+def test_leave_one_out_of_one_episode_says_what_to_do():
+    with pytest.raises(ValueError, match="raise num_envs or episodes_per_env"):
+        leave_one_out_baseline(np.ones((3, 1)), np.ones((3, 1), bool))
+
+
+def test_time_baseline_is_over_the_episodes_still_running():
+    returns = np.array([[1.0, 3.0], [5.0, 77.0]])
+    valid = np.array([[True, True], [True, False]])
+    np.testing.assert_array_equal(time_baseline(returns, valid)[:, 0], [2, 5])
+
+
+def test_optimal_baseline_minimises_the_variance():  # Greensmith et al. 2004
+    scores = RNG.standard_normal((4000, 3)) * np.array([0.2, 1.0, 3.0])
+    returns = RNG.standard_normal((4000, 1)) + 2 * (scores**2).sum(1, keepdims=True)
+    squared = (scores**2).sum(1, keepdims=True)
+    best = optimal_baseline(returns, np.ones((4000, 1), bool), squared)[0, 0]
+
+    def second_moment(b: float) -> float:
+        return float((((returns - b) * scores) ** 2).sum(1).mean())
+
+    # the identity: what another constant costs is the weighted squared distance
+    for b in (0.0, best - 1, best + 3):
+        expected = second_moment(best) + squared.mean() * (b - best) ** 2
+        np.testing.assert_allclose(second_moment(b), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("advantage", [np.array([3.0]), np.array([2.0, 2.0])])
+def test_normalising_one_sample_or_equal_ones_stays_finite(advantage: np.ndarray):  # bug 8
+    np.testing.assert_array_equal(normalize(advantage), np.zeros(len(advantage)))
+
+
+def test_normalising_many():
+    result = normalize(RNG.standard_normal(100) * 7 + 3)
+    np.testing.assert_allclose([result.mean(), result.std()], [0, 1], atol=1e-12)
+
+
+def test_discount_weights():
+    np.testing.assert_allclose(discount_weights((3, 2), 0.5)[:, 1], [1, 0.5, 0.25])
+
+
+def test_explained_variance_of_perfect_constant_and_absurd_values():
+    target = RNG.standard_normal(50)
+    assert explained_variance(target, target) == 1
+    assert explained_variance(np.zeros(50), target) == pytest.approx(0)
+    assert explained_variance(-target, target) < 0
+    assert np.isnan(explained_variance(target, np.ones(50)))
+
+
+def test_whole_episodes_are_asked_for():
+    whole = rollout_of([[1, 1], [1, 1, 1]])
+    check_whole_episodes(whole)
+    parts = {f: getattr(whole, f) for f in Rollout.__dataclass_fields__}
+    with pytest.raises(ValueError, match="one whole episode"):
+        check_whole_episodes(Rollout(**parts | {"terminated": np.zeros((3, 2), bool)}))
+    with pytest.raises(ValueError, match="one whole episode"):
+        check_whole_episodes(Rollout(**parts | {"terminated": np.ones((3, 2), bool)}))
+    with pytest.raises(ValueError, match="found gaps or none"):
+        check_whole_episodes(Rollout(**parts | {"valid": np.array([[True, False]] * 3)}))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import policygrad as pg
+from policygrad.policies import flat_parameters
+
+BOX = spaces.Box(-np.inf, np.inf, (2,))
+
+
+def test_it_learns_a_game_that_is_no_environment():
+    """Guess the sign of the first number; a round is an episode of three guesses."""
+    rng = np.random.default_rng(0)
+    agent = pg.Agent(BOX, spaces.Discrete(2), pg.Reinforce(learning_rate=0.05), seed=0)
+    scores = []
+    for _ in range(60):
+        for _ in range(8):
+            x, total = rng.standard_normal(2), 0.0
+            for t in range(3):
+                correct = agent.act(x) == (x[0] > 0)
+                x = rng.standard_normal(2)
+                agent.observe(float(correct), x, terminated=t == 2)
+                total += correct
+            scores.append(total)
+        agent.update()
+    assert np.mean(scores[:8]) < 2.2
+    assert np.mean(scores[-80:]) > 2.6
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_driven_by_hand_it_does_what_train_does(env_id: str):
+    """One environment and the same streams: the same parameters, bit for bit."""
+    algorithm, steps = pg.Reinforce(learning_rate_end=0.001), 500
+    run = pg.train(env_id, algorithm, steps=steps, num_envs=1, seed=7)
+    env = gym.make(env_id)
+    agent = pg.Agent(env.observation_space, env.action_space, algorithm, seed=7, steps=steps)
+    env_rng = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(0,)))
+    used = 0
+    while used < steps:
+        observation, _ = env.reset(seed=int(env_rng.integers(2**31, size=1)[0]))
+        done = False
+        while not done:
+            observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
+            agent.observe(reward, observation, terminated, truncated)
+            done = terminated or truncated
+            used += 1
+        assert agent.finished_episodes == 1
+        agent.update()
+    assert torch.equal(flat_parameters(agent.policy), flat_parameters(run.last_policy))
+
+
+def test_calls_out_of_order_are_named():
+    agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
+    with pytest.raises(RuntimeError, match="call act first"):
+        agent.observe(1.0, np.zeros(2))
+    agent.act(np.zeros(2))
+    with pytest.raises(RuntimeError, match="act was called twice"):
+        agent.act(np.zeros(2))
+    agent.observe(1.0, np.zeros(2))
+    with pytest.raises(RuntimeError, match="no episode has finished"):
+        agent.update()
+
+
+def test_observations_are_checked():
+    agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
+    with pytest.raises(pg.NonFiniteError, match="observation has a NaN"):
+        agent.act(np.array([0, np.nan]))
+    with pytest.raises(ValueError, match=r"observation has shape \(1, 3\); expected \(2,\)"):
+        agent.act(np.zeros(3))

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import policygrad as pg
+from policygrad.cli import COMMANDS, main
+from policygrad.metrics import METRICS
+
+QUICK = ["--steps", "1500", "--episodes", "5"]
+
+
+def test_train_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    assert (
+        main(["train", "CartPole-v1", "--algo", "reinforce", "--seed", "3", "--out", str(out), *QUICK]) == 0
+    )
+    shown = capsys.readouterr()
+    for words in ("steps/s", "greedy return, 5 episodes", "sampled return", "95 %"):
+        assert words in shown.out
+    # a long path is broken over lines, and yet all there
+    assert str(out / "policy.safetensors") in re.sub(r"[\s│]", "", shown.out)
+    assert "engine: fused" in shown.err
+    assert main(["evaluate", str(out), "--episodes", "7", "--policy", "greedy"]) == 0
+    shown = capsys.readouterr().out
+    assert "greedy return, 7 episodes" in shown
+    assert "sampled" not in shown
+    mean = pg.evaluate(pg.load(out), "CartPole-v1", 7, seed=0).mean
+    assert f"{mean:.1f}" in shown
+    assert main(["evaluate", str(out / "last_policy.safetensors"), "--episodes", "2"]) == 0
+
+
+def test_the_command_line_and_python_are_one(tmp_path: Path):
+    out = tmp_path / "run"
+    main(["train", "MountainCarContinuous-v0", "--out", str(out), "--num-envs", "2", *QUICK])
+    run = pg.train("MountainCarContinuous-v0", "reinforce", num_envs=2, steps=1500)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    np.testing.assert_array_equal([row["shaped_return"] for row in rows], run.history["shaped_return"])
+
+
+def test_presets_are_what_flags_change(tmp_path: Path):
+    out = tmp_path / "run"
+    options = [
+        "--baseline",
+        "leave-one-out",
+        "--learning-rate-end",
+        "None",
+        "--hidden",
+        "8",
+        "--gamma",
+        "0.9",
+    ]
+    assert main(["train", "CartPole-v1", "--out", str(out), *options, *QUICK]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["algorithm"]["baseline"] == "leave-one-out"
+    assert config["algorithm"]["learning_rate_end"] is None
+    assert config["algorithm"]["learning_rate"] == 0.005  # the preset's
+    assert config["network"]["hidden"] == [8]
+
+
+def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "my_shaping.py").write_text(
+        "def double(r, s, s2, terminated, truncated):\n    return 2 * r\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "CartPole-v1", "--shaping", "my_shaping:double", "--out", "run", *QUICK]) == 0
+    row = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[0])
+    assert row["shaped_return"] == 2 * row["return"]
+    for wrong in ("double", "nowhere:double", "my_shaping:triple"):
+        assert main(["train", "CartPole-v1", "--shaping", wrong]) == 2
+        assert f"--shaping {wrong}:" in capsys.readouterr().err
+    assert main(["train", "MountainCarContinuous-v0", "--shaping", "none", "--out", "plain", *QUICK]) == 0
+    assert json.loads(Path("plain/config.json").read_text())["shaping"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "CartPol-v1"], "did you mean CartPole-v1"),
+        (["train", "CartPole-v1", "--algo", "reenforce"], "did you mean reinforce"),
+        (["train", "CartPole-v1", "--steps", "0"], "steps must be 1 or more"),
+        (["train", "CartPole-v1", "--gamma", "2"], "gamma must be in [0, 1]"),
+        (["train", "Blackjack-v1"], "FlattenObservation"),
+        (["trian", "CartPole-v1"], "did you mean train"),
+        (["evaluate", "nowhere"], "no policy at nowhere"),
+        (["proof", "--repeats", "1"], "must be 2 or more"),
+        (["metrics", "all"], "takes no arguments"),
+    ],
+)
+def test_wrong_input_is_told_in_a_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_policy_on_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    main(["train", "CartPole-v1", "--out", str(out), *QUICK])
+    assert main(["evaluate", str(out), "--env", "Acrobot-v1"]) == 2
+    assert "made for observations of" in capsys.readouterr().err
+    assert main(["train", "CartPole-v1", "--out", str(out), *QUICK]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
+    for arguments in ([], ["--help"]):
+        assert main(arguments) == 0
+        text = capsys.readouterr().out
+        assert all(f"policygrad {name}" in text for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == pg.__version__
+
+
+def test_metrics_are_all_explained(capsys: pytest.CaptureFixture[str]):
+    assert main(["metrics"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in METRICS)
+
+
+def test_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["proof", "--repeats", "150", "--picture", str(tmp_path / "p.png")]) == 0
+    assert "reward-to-go, leave-one-out" in capsys.readouterr().out
+    assert (tmp_path / "p.png").exists()

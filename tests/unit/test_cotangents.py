@@ -1,0 +1,57 @@
+"""An algorithm's three numbers against automatic differentiation of its loss as the textbook writes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from policygrad.algorithms import Reinforce
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines.signatures import compiled_cotangents
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+@pytest.mark.parametrize("average", ["steps", "episodes"])
+@pytest.mark.parametrize("entropy_coef", [0.0, 0.3])
+def test_reinforce(compile_it: bool, average: str, entropy_coef: float):
+    rng = np.random.default_rng(0)
+    B, episodes = 64, 5
+    log_prob, entropy, value, advantage, target = (
+        rng.standard_normal(B).astype(np.float32) for _ in range(5)
+    )
+    algorithm = Reinforce(average=average, entropy_coef=entropy_coef)
+    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
+    function = compiled_cotangents(cotangents) if compile_it else cotangents
+    function(log_prob, entropy, value, advantage, target, algorithm.coefficients(B, episodes, 0.0), w, e, c)
+
+    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
+    A, G = torch.from_numpy(advantage).double(), torch.from_numpy(target).double()
+    M = B if average == "steps" else episodes
+    loss = -(A * lp).sum() / M - entropy_coef * h.sum() / M + 0.5 * ((v - G) ** 2).mean()
+    loss.backward()
+    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_schedules_are_linear_in_progress():
+    algorithm = Reinforce(entropy_coef=1.0, entropy_coef_end=0.0)
+    scheduled = [algorithm.coefficients(10, 2, progress)[1] * 10 for progress in (0.0, 0.25, 1.0, 2.0)]
+    np.testing.assert_allclose(scheduled, [1.0, 0.75, 0.0, 0.0], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("gamma", 1.5, r"gamma must be in \[0, 1\]"),
+        ("baseline", "media", "baseline must be one of"),
+        ("returns", "all", "returns must be one of"),
+        ("learning_rate", -1.0, "learning_rate must be positive"),
+        ("learning_rate", float("nan"), "learning_rate must be positive"),
+        ("max_grad_norm", 0.0, "max_grad_norm must be positive"),
+        ("value_steps", 0, "value_steps must be 1 or more"),
+    ],
+)
+def test_wrong_settings_are_named(field: str, value: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        Reinforce(**{field: value})

@@ -1,0 +1,328 @@
+"""Both engines do the same; each does what automatic differentiation says."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from policygrad.algorithms import Reinforce
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines import make_engine
+from policygrad.errors import NonFiniteError
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
+from policygrad.types import Batch, Engine, Rollout
+from tests.conftest import rollout_of
+
+D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
+BOX = spaces.Box(-np.inf, np.inf, (D,))
+HEADS = ("categorical", "gaussian")
+
+
+def networks(
+    head: str, activation: str = "tanh", depth: int = 2, seed: int = 0
+) -> tuple[Policy, ValueNetwork]:
+    shape: dict[str, Any] = {"depth": depth, "activation": activation, "rng": np.random.default_rng(seed)}
+    if head == "categorical":
+        policy = Policy(DiscretePolicy(D, 3, WIDTH, **shape), BOX, spaces.Discrete(3))
+    else:
+        policy = Policy(GaussianPolicy(D, 2, WIDTH, **shape), BOX, spaces.Box(-1, 1, (2,)))
+    return policy, ValueNetwork(D, WIDTH, **shape)
+
+
+def both(policy: Policy, value: nn.Module | None, optimizer: str = "adam") -> list[Engine]:
+    """An autograd and a fused engine, each on its own copy of the networks."""
+    copies = [(copy.deepcopy(policy), copy.deepcopy(value)) for _ in range(2)]
+    names = ("autograd", "fused")
+    return [make_engine(p, v, optimizer, name) for (p, v), name in zip(copies, names, strict=True)]
+
+
+def batch_for(policy: Policy, n: int = B, seed: int = 1) -> Batch:
+    rng = np.random.default_rng(seed)
+    observation = rng.standard_normal((n, D)).astype(np.float32)
+    action = policy.choose(observation, policy.draw_noise(rng, n))
+    advantage, target = rng.standard_normal((2, n)).astype(np.float32)
+    return Batch(observation, action, advantage, target)
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(a))
+
+
+def parameters(engine: Any) -> np.ndarray:
+    parts = [flat_parameters(m).numpy() for m in (engine.policy, engine.value) if m is not None]
+    return np.concatenate(parts)
+
+
+def rollout_for(policy: Policy, seed: int) -> Rollout:
+    """Six whole episodes of 10 to 35 steps, the same for every engine."""
+    rng = np.random.default_rng(seed)
+    rollout = rollout_of([list(rng.standard_normal(n)) for n in rng.integers(10, 35, 6)], D=D, seed=seed)
+    T, N = rollout.valid.shape
+    encoded = rollout.observation.reshape(T * N, D)
+    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    parts = {f: getattr(rollout, f) for f in Rollout.__dataclass_fields__}
+    return Rollout(**parts | {"action": action.reshape(T, N, *action.shape[1:])})
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("baseline", ["none", "mean", "leave-one-out", "time", "optimal", "value"])
+@pytest.mark.parametrize("head", HEADS)
+def test_parameters_agree_after_20_updates(head: str, baseline: str, activation: str, depth: int):
+    # where a sample falls on a ReLU's kink, to the last bit, its gradient is either of two and both are right;
+    # a rate of 0.001 keeps one such sample of some hundred from counting for more than the tolerance
+    policy, value = networks(head, activation, depth)
+    algorithm = Reinforce(
+        baseline=baseline, entropy_coef=0.01, learning_rate=0.001, value_learning_rate=0.001
+    )
+    engines = both(policy, value if algorithm.uses_value else None)
+    for i in range(20):
+        rollout = rollout_for(policy, seed=i)
+        for engine in engines:
+            algorithm.learn(engine, rollout, i / 20)
+    assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
+    untrained = [flat_parameters(m).numpy() for m in (policy, value)][: 1 + algorithm.uses_value]
+    assert relative(parameters(engines[0]), np.concatenate(untrained)) > 1e-2
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("head", HEADS)
+def test_optimizers_agree(head: str, optimizer: str):
+    policy, value = networks(head)
+    engines = both(policy, value, optimizer)
+    batch = batch_for(policy)
+    rate = 0.05 if optimizer == "sgd" else 0.003
+    for _ in range(20):
+        for engine in engines:
+            engine.update(
+                batch, cotangents, np.array([1 / B, 0.01 / B, 1 / B], np.float32),
+                policy_rate=rate, value_rate=rate, max_grad_norm=0.1,
+            )  # fmt: skip
+    assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("head", HEADS)
+def test_gradient_is_that_of_the_textbook_loss(head: str, activation: str, engine: str):
+    policy, value = networks(head, activation)
+    batch = batch_for(policy)
+    loss = textbook_loss(policy, value, batch, entropy_coef=0.05)
+    expected = [torch.autograd.grad(loss, list(m.parameters()), retain_graph=True) for m in (policy, value)]
+    coefficients = np.array([1 / B, 0.05 / B, 1 / B], np.float32)
+    found = make_engine(policy, value, "sgd", engine).gradient(batch, cotangents, coefficients)
+    for ours, theirs in zip(found, expected, strict=True):
+        flat = torch.cat([g.reshape(-1) for g in theirs]).numpy()
+        assert relative(flat, ours) < 1e-5
+
+
+def textbook_loss(policy: Policy, value: ValueNetwork, batch: Batch, entropy_coef: float) -> torch.Tensor:
+    """The loss with torch's own distributions."""
+    observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
+    if isinstance(policy.network, DiscretePolicy):
+        distribution: Any = torch.distributions.Categorical(logits=policy.network.logits(observation))
+    else:
+        distribution = torch.distributions.Independent(
+            torch.distributions.Normal(*policy.network(observation)), 1
+        )
+    log_prob, entropy = distribution.log_prob(action), distribution.entropy()
+    A, G = torch.from_numpy(batch.advantage), torch.from_numpy(batch.target)
+    return (
+        -(A * log_prob).mean()
+        - entropy_coef * entropy.mean()
+        + 0.5 * (value(observation) - G).square().mean()
+    )
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_separate_learning_rates_are_honoured(engine: str):  # bug 21
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "sgd", engine)
+    coefficients = np.array([1 / B, 0, 1 / B], np.float32)
+    batch = batch_for(policy)
+    g_policy, g_value = motor.gradient(batch, cotangents, coefficients)
+    before = flat_parameters(policy).clone(), flat_parameters(value).clone()
+    motor.update(batch, cotangents, coefficients, policy_rate=0.5, value_rate=0.125, max_grad_norm=None)
+    steps = [b - flat_parameters(m) for b, m in zip(before, (policy, value), strict=True)]
+    np.testing.assert_allclose(steps[0], 0.5 * g_policy, atol=1e-6)
+    np.testing.assert_allclose(steps[1], 0.125 * g_value, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_each_loss_moves_its_own_network_only(engine: str):  # bug 10
+    policy, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", engine)
+    batch, coefficients = batch_for(policy), np.array([1 / B, 0, 1 / B], np.float32)
+    before = flat_parameters(policy).clone(), flat_parameters(value).clone()
+    motor.update(batch, cotangents, coefficients, policy_rate=0.1, value_rate=None, max_grad_norm=None)
+    assert not torch.equal(flat_parameters(policy), before[0])
+    assert torch.equal(flat_parameters(value), before[1])
+    after = flat_parameters(policy).clone()
+    motor.update(batch, cotangents, coefficients, policy_rate=None, value_rate=0.1, max_grad_norm=None)
+    assert torch.equal(flat_parameters(policy), after)
+    assert not torch.equal(flat_parameters(value), before[1])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_actions_from_the_same_noise_are_the_same(head: str):
+    policy, _ = networks(head)
+    observation = np.random.default_rng(3).standard_normal((1000, D)).astype(np.float32)
+    noise = policy.draw_noise(np.random.default_rng(4), 1000)
+    a, b = (engine.act(observation, noise) for engine in both(policy, None))
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(policy.choose(observation, noise), a, atol=1e-6)
+
+
+def test_sampled_actions_follow_the_probabilities():
+    policy, _ = networks("categorical")
+    state = np.zeros((1, D), np.float32)
+    probabilities = policy.network(torch.from_numpy(state)).detach().numpy()[0]
+    n = 100_000
+    noise = np.random.default_rng(0).random(n)
+    for engine in both(policy, None):
+        counts = np.bincount(engine.act(np.repeat(state, n, 0), noise), minlength=3)
+        # five standard deviations of a binomial
+        assert (np.abs(counts / n - probabilities) < 5 * np.sqrt(probabilities / n)).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_squared_scores_are_those_of_single_samples(head: str, activation: str):
+    policy, _ = networks(head, activation)
+    batch = batch_for(policy, 300)
+    outputs = policy(torch.from_numpy(batch.observation))
+    log_prob = policy.distribution.log_prob(outputs, torch.from_numpy(batch.action))
+    expected = [
+        sum(
+            float(g.square().sum())
+            for g in torch.autograd.grad(lp, list(policy.parameters()), retain_graph=True)
+        )
+        for lp in log_prob[:20]
+    ]
+    for engine in both(policy, None):
+        found = engine.squared_scores(batch.observation, batch.action)
+        assert found.shape == (300,)
+        np.testing.assert_allclose(found[:20], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_values(engine: str):
+    policy, value = networks("categorical")
+    observation = batch_for(policy).observation
+    expected = value(torch.from_numpy(observation)).detach().numpy()
+    np.testing.assert_allclose(
+        make_engine(policy, value, "adam", engine).values(observation), expected, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [("advantage", "policy parameter"), ("target", "value parameter"), ("observation", "log π")],
+)
+def test_a_nan_stops_before_any_parameter_changes(engine: str, spoil: str, named: str):
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "adam", engine)
+    batch = batch_for(policy)
+    getattr(batch, spoil)[3] = np.nan
+    before = flat_parameters(policy).clone(), flat_parameters(value).clone()
+    with pytest.raises(NonFiniteError, match=named):
+        motor.update(
+            batch, cotangents, np.array([1 / B, 0, 1 / B], np.float32),
+            policy_rate=0.1, value_rate=0.1, max_grad_norm=0.5,
+        )  # fmt: skip
+    assert torch.equal(flat_parameters(policy), before[0])
+    assert torch.equal(flat_parameters(value), before[1])
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_a_batch_of_one_sample_stays_finite(engine: str):  # bug 8
+    policy, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", engine)
+    metrics = Reinforce().learn(motor, rollout_for_one(), 0.0)
+    assert np.isfinite([v for k, v in metrics.items() if k != "explained_variance"]).all()
+    assert torch.isfinite(flat_parameters(policy)).all()
+
+
+def rollout_for_one() -> Rollout:
+    rollout = rollout_of([[2.0]], D=D)
+    parts = {f: getattr(rollout, f) for f in Rollout.__dataclass_fields__}
+    return Rollout(**parts | {"action": np.zeros((1, 1, 2), np.float32)})
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_log_std_stays_within_its_bounds_and_can_return(engine: str):
+    bounded = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.2, 0.2), rng=np.random.default_rng(0))
+    policy = Policy(bounded, BOX, spaces.Box(-1, 1, (2,)))
+    motor = make_engine(policy, None, "sgd", engine)
+    batch = batch_for(policy)
+    network: Any = policy.network
+    for sign, bound in ((1.0, 0.2), (-1.0, -0.2)):
+        coefficients = np.array([0, sign, 0], np.float32)
+        for _ in range(3):
+            motor.update(
+                batch, cotangents, coefficients, policy_rate=0.01, value_rate=None, max_grad_norm=None
+            )
+        np.testing.assert_allclose(network.log_std.detach(), bound, rtol=1e-6)
+
+
+def test_fused_follows_parameters_that_torch_writes():
+    policy, _ = networks("categorical")
+    fused = make_engine(policy, None, "adam", "fused")
+    batch = batch_for(policy)
+    other, _ = networks("categorical", seed=9)
+    policy.load_state_dict(other.state_dict())
+    expected = make_engine(other, None, "adam", "autograd").gradient(
+        batch, cotangents, np.array([1, 0, 0], np.float32)
+    )
+    found = fused.gradient(batch, cotangents, np.array([1, 0, 0], np.float32))
+    assert relative(expected[0], found[0]) < 1e-5
+
+
+class Custom(nn.Module):
+    """A user's own network: logits by a layer norm and a convolution of sorts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.LayerNorm(D), nn.Linear(D, 16), nn.GELU(), nn.Linear(16, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.draws_globally
+def test_a_network_of_ones_own_trains_in_autograd_and_is_refused_by_fused():
+    said: list[str] = []
+    policy = Policy(Custom(), BOX, spaces.Discrete(3))
+    engine = make_engine(policy, None, "adam", "auto", said.append)
+    assert engine.name == "autograd"
+    assert "Custom" in said[0]
+    with pytest.raises(ValueError, match="use engine='autograd'"):
+        make_engine(policy, None, "adam", "fused")
+    batch = batch_for(policy)
+    coefficients = np.array([1 / B, 0, 0], np.float32)
+
+    def surrogate() -> float:
+        log_prob = policy.distribution.log_prob(
+            policy(torch.from_numpy(batch.observation)), torch.from_numpy(batch.action)
+        )
+        return float((log_prob.detach() * torch.from_numpy(batch.advantage)).mean())
+
+    before = surrogate()
+    for _ in range(20):
+        engine.update(batch, cotangents, coefficients, policy_rate=0.01, value_rate=None, max_grad_norm=None)
+    assert surrogate() > before + 0.01
+
+
+def test_an_unknown_engine_is_refused():
+    policy, _ = networks("categorical")
+    with pytest.raises(ValueError, match="engine must be"):
+        make_engine(policy, None, "adam", "warp")  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch import nn
+
+import policygrad as pg
+from policygrad.envs import make
+from tests.conftest import Countdown
+
+
+def policy_for(env: object) -> pg.Policy:
+    environments = make(env, 1)  # type: ignore[arg-type]
+    return pg.Policy(
+        pg.DiscretePolicy(2, 2, 8, rng=np.random.default_rng(0)),
+        environments.observation_space,
+        environments.action_space,
+    )
+
+
+class Lottery(Countdown):
+    """An episode lasts 1 or 50 steps, equally likely, and pays 1 a step."""
+
+    def reset(self, *, seed=None, options=None):
+        result = super().reset(seed=seed, options=options)
+        self.lengths = [1 if self.np_random.random() < 0.5 else 50]
+        return result
+
+    def step(self, action: int):
+        observation, _, *rest = super().step(action)
+        return observation, 1.0, *rest
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 16])
+def test_parallel_evaluation_is_not_biased_to_short_episodes(num_envs: int):  # bug 17
+    evaluation = pg.evaluate(
+        policy_for(lambda: Lottery([1])), lambda: Lottery([1]), 400, seed=0, num_envs=num_envs
+    )
+    assert len(evaluation.returns) == 400
+    share_of_long = (evaluation.lengths == 50).mean()
+    # five standard deviations of 400 fair coins; the first 400 to finish of 16 would hold far fewer long ones
+    assert abs(share_of_long - 0.5) < 5 * 0.5 / 20
+    np.testing.assert_array_equal(evaluation.returns, evaluation.lengths)
+
+
+def test_interval_is_student_s():
+    evaluation = pg.Evaluation(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4, np.int64), greedy=True)
+    assert evaluation.mean == 2.5
+    # t(3, 0.975) = 3.1824463, s = 1.2909944
+    np.testing.assert_allclose(evaluation.high - 2.5, 3.1824463 * 1.2909944 / 2, rtol=1e-6)
+    np.testing.assert_allclose(evaluation.low + evaluation.high, 5)
+    single = pg.Evaluation(np.array([1.0]), np.ones(1, np.int64), greedy=True)
+    assert np.isnan(single.low)
+    assert "greedy, 4 episodes" in str(evaluation)
+
+
+def test_it_repeats_and_leaves_the_policy_as_it_was():  # bug 20
+    policy = policy_for(lambda: Lottery([1]))
+    policy.network.network.append(nn.Dropout(0.5))
+    policy.train()
+    state = {k: v.clone() for k, v in policy.state_dict().items()}
+    a, b, c = (pg.evaluate(policy, lambda: Lottery([1]), 20, greedy=False, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(a.returns, b.returns)
+    assert (a.returns != c.returns).any()
+    assert all(m.training for m in policy.modules())
+    assert all((state[k] == v).all() for k, v in policy.state_dict().items())
+
+
+def test_greedy_and_sampled_differ_as_they_should():
+    run = pg.train("CartPole-v1", seed=0, steps=15_000)
+    greedy, sampled = (pg.evaluate(run.policy, "CartPole-v1", 50, greedy=g, seed=1) for g in (True, False))
+    assert greedy.mean > sampled.mean
+
+
+def test_wrong_input_is_named():
+    policy = policy_for(lambda: Lottery([1]))
+    with pytest.raises(ValueError, match=r"made for observations of Box.*CartPole-v1 has Box"):
+        pg.evaluate(policy, "CartPole-v1")
+    with pytest.raises(ValueError, match="episodes must be 1 or more"):
+        pg.evaluate(policy, lambda: Lottery([1]), episodes=0)
+    with pytest.raises(TypeError, match=r"expected a policygrad.Policy; got DiscretePolicy"):
+        pg.evaluate(policy.network, lambda: Lottery([1]))  # type: ignore[arg-type]

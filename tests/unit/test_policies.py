@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from policygrad.errors import NonFiniteError
+from policygrad.policies import (
+    MLP,
+    DiscretePolicy,
+    GaussianPolicy,
+    Network,
+    Policy,
+    ValueNetwork,
+    evaluation_mode,
+    flat_parameters,
+)
+
+BOX = spaces.Box(-1, 1, (3,))
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DiscretePolicy(3, 2, rng=rng()),
+        lambda: GaussianPolicy(3, 2, rng=rng()),
+        lambda: ValueNetwork(3, rng=rng()),
+        lambda: nn.Sequential(MLP((3, 4), rng=rng()), MLP((4, 2), rng=rng())),
+    ],
+)
+def test_one_flat_buffer_lies_under_all_parameters(make: Any):
+    module: nn.Module = make()
+    values = torch.cat([p.detach().reshape(-1) for p in module.parameters()]).clone()
+    flat = flat_parameters(module)
+    assert torch.equal(flat, values)
+    assert flat.data_ptr() == next(module.parameters()).data_ptr()
+    flat.zero_()
+    assert all((p == 0).all() for p in module.parameters())
+    with torch.no_grad():
+        next(module.parameters()).fill_(3.0)
+    assert flat[0] == 3
+    # asked again it is the same memory; a copy gets its own
+    assert flat_parameters(module).data_ptr() == flat.data_ptr()
+    other = copy.deepcopy(module)
+    flat_parameters(other).fill_(7.0)
+    assert flat[0] == 3
+    assert all((p == 7).all() for p in other.parameters())
+
+
+def test_parameters_of_another_dtype_are_refused():
+    with pytest.raises(TypeError, match="expected parameters of float32"):
+        flat_parameters(ValueNetwork(3, rng=rng()).double())
+
+
+def test_the_softmax_policy_gives_probabilities():
+    policy = DiscretePolicy(3, 4, rng=rng())
+    probabilities = policy(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    assert probabilities.shape == (5, 4)
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(5))
+
+
+@pytest.mark.draws_globally
+def test_get_action_keeps_the_graph_of_the_log_probability():
+    torch.manual_seed(0)
+    state = torch.ones(1, 3)
+    discrete, gaussian = DiscretePolicy(3, 4), GaussianPolicy(3, 2)
+    action, log_prob = discrete.get_action(state)
+    assert isinstance(action, int)
+    torch.testing.assert_close(log_prob, discrete(state)[:, action].log())
+    action, log_prob = gaussian.get_action(state)
+    assert action.shape == (1, 2)
+    assert log_prob.shape == (1,)
+    log_prob.backward()
+    assert gaussian.log_std.grad is not None
+
+
+@pytest.mark.draws_globally
+def test_weights_follow_torch_s_seed_unless_a_generator_is_given():
+    torch.manual_seed(3)
+    a = flat_parameters(DiscretePolicy(3, 2)).clone()
+    torch.manual_seed(3)
+    b = flat_parameters(DiscretePolicy(3, 2)).clone()
+    c = flat_parameters(DiscretePolicy(3, 2)).clone()
+    assert torch.equal(a, b)
+    assert not torch.equal(b, c)
+
+
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(8, 20), (20, 8), (16, 16)])
+def test_orthogonal_weights(fan_in: int, fan_out: int):
+    weight: Any = MLP((fan_in, fan_out), init="orthogonal", gain=0.5, rng=rng())[0].weight
+    gram = weight @ weight.T if fan_out <= fan_in else weight.T @ weight
+    torch.testing.assert_close(gram, 0.25 * torch.eye(min(fan_in, fan_out)), atol=1e-6, rtol=0)
+
+
+def test_depth_and_widths():
+    assert DiscretePolicy(3, 2, 16, depth=3, rng=rng()).network.sizes == (3, 16, 16, 16, 2)
+    assert DiscretePolicy(3, 2, (32, 8), rng=rng()).network.sizes == (3, 32, 8, 2)
+    assert DiscretePolicy(3, 2, (), rng=rng()).network.sizes == (3, 2)
+    assert DiscretePolicy(3, 2, rng=rng()).network.sizes == (3, 128, 128, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": (0,)}, "hidden widths must be 1 or more"),
+        ({"activation": "gelu"}, "activation must be"),
+        ({"init": "zeros"}, "init must be"),
+        ({"log_std": 3.0}, "outside its bounds"),
+    ],
+)
+def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        Network(**settings)
+
+
+def test_the_wrong_kind_of_policy_is_named():
+    with pytest.raises(
+        ValueError, match="CartPole-v1 has discrete actions; GaussianPolicy needs a Box: use Disc"
+    ):
+        Policy(GaussianPolicy(3, 2, rng=rng()), BOX, spaces.Discrete(2), environment_name="CartPole-v1")
+    with pytest.raises(ValueError, match="has continuous actions; DiscretePolicy needs Discrete"):
+        Policy(DiscretePolicy(3, 2, rng=rng()), BOX, spaces.Box(-1, 1, (2,)))
+
+
+@pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Box(0, 9, (2,), np.int64)])
+def test_unsupported_actions_are_named(space: Any):
+    with pytest.raises(ValueError, match="not supported"):
+        Policy(DiscretePolicy(3, 2, rng=rng()), BOX, space)
+
+
+def test_acting_on_one_and_on_many():
+    policy = Policy(DiscretePolicy(3, 4, rng=rng()), BOX, spaces.Discrete(4, start=10))
+    observations = np.random.default_rng(1).uniform(-1, 1, (6, 3))
+    many = policy.act(observations, greedy=True)
+    one = policy.act(observations[0], greedy=True)
+    assert isinstance(one, int)
+    assert one == many[0]
+    assert set(policy.act(np.zeros((500, 3)), rng=rng()).tolist()) == {10, 11, 12, 13}
+    first = policy.act(observations, rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(first, policy.act(observations, rng=np.random.default_rng(5)))
+
+
+def test_continuous_actions_come_clipped_in_the_space_s_shape_and_dtype():
+    space = spaces.Box(-0.01, 0.01, (2, 1), np.float64)
+    policy = Policy(GaussianPolicy(3, 2, rng=rng()), BOX, space)
+    action = policy.act(np.ones(3), rng=rng())
+    assert space.contains(action)
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        (np.zeros(4), r"observation has shape \(4,\); expected \(3,\)"),
+        (np.zeros((2, 2, 3)), "observation has shape"),
+        (np.array([0, np.nan, 0]), "NaN"),
+    ],
+)
+def test_wrong_observations_are_named(observation: np.ndarray, message: str):
+    policy = Policy(DiscretePolicy(3, 2, rng=rng()), BOX, spaces.Discrete(2))
+    with pytest.raises((ValueError, NonFiniteError), match=message):
+        policy.act(observation)
+
+
+def test_bounds_are_scaled_to_unit_and_infinite_ones_left():
+    space = spaces.Box(np.array([0, -np.inf, -2], np.float32), np.array([10, np.inf, 4], np.float32))
+    policy = Policy(DiscretePolicy(3, 2, rng=rng()), space, spaces.Discrete(2), scale_observations=True)
+    encoded = policy.encode(np.array([[0, 5, -2], [10, 5, 4], [5, 5, 1]], np.float32))
+    np.testing.assert_allclose(encoded, [[-1, 5, -1], [1, 5, 1], [0, 5, 0]])
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_network_of_the_wrong_width_is_named(columns: int):  # bug 9
+    linear = nn.utils.skip_init(nn.Linear, 3, columns)
+    policy = Policy(linear, BOX, spaces.Discrete(2))
+    with pytest.raises(ValueError, match=rf"gave \(1, {columns}\); expected logits of shape \(1, 2\)"):
+        policy.act(np.zeros(3))
+
+
+def test_evaluation_mode_restores_every_submodule():  # bug 20
+    module = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.Dropout()))
+    module[1][0].eval()
+    before = [m.training for m in module.modules()]
+    with evaluation_mode(module):
+        assert not any(m.training for m in module.modules())
+    assert [m.training for m in module.modules()] == before

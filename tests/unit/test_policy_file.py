@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from gymnasium import spaces
+from torch import nn
+
+import policygrad as pg
+from policygrad.spaces import space_from_json, space_to_json
+
+INF = np.inf
+SPACES = [
+    spaces.Discrete(4),
+    spaces.Discrete(3, start=-2),
+    spaces.Box(-1, 1, (2, 3)),
+    spaces.Box(np.array([-INF, 0.1], np.float32), np.array([0.3, INF], np.float32)),
+    spaces.Box(0, 255, (4,), np.uint8),
+    spaces.Box(-INF, INF, (), np.float64),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_spaces_survive_json(space: Any):
+    assert space_from_json(json.loads(json.dumps(space_to_json(space), allow_nan=False))) == space
+
+
+def make(kind: str) -> pg.Policy:
+    rng = np.random.default_rng(0)
+    box = spaces.Box(np.array([-2, -INF], np.float32), np.array([6, INF], np.float32))
+    if kind == "discrete":
+        network = pg.DiscretePolicy(2, 3, (8, 4), activation="tanh", rng=rng)
+        return pg.Policy(network, box, spaces.Discrete(3, start=1), scale_observations=True)
+    gaussian = pg.GaussianPolicy(2, 1, 8, log_std=-0.5, log_std_bounds=(-1, 1), rng=rng)
+    return pg.Policy(gaussian, box, spaces.Box(-1, 1, (1,)), scale_observations=True)
+
+
+@pytest.mark.parametrize("kind", ["discrete", "gaussian"])
+def test_what_is_loaded_acts_as_what_was_saved(kind: str, tmp_path: Path):
+    policy = make(kind)
+    pg.save(policy, tmp_path / "p.safetensors")
+    loaded = pg.load(tmp_path / "p.safetensors")
+    observations = np.random.default_rng(1).normal(size=(50, 2)) * 3
+    for greedy in (True, False):
+        a, b = (p.act(observations, greedy, rng=np.random.default_rng(2)) for p in (policy, loaded))
+        np.testing.assert_array_equal(a, b)
+    assert loaded.observation_space == policy.observation_space
+    assert loaded.action_space == policy.action_space
+    np.testing.assert_array_equal(loaded.observation_scale, [0.25, 1])
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.safetensors"]
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path):
+    file = tmp_path / "p.safetensors"
+    pg.save(make("discrete"), file)
+    whole = file.read_bytes()
+    for length in (0, 5, 100, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        with pytest.raises(pg.PolicyFileError, match="truncated or corrupted"):
+            pg.load(file)
+
+
+def test_a_byte_changed_anywhere_in_the_weights_is_refused(tmp_path: Path):
+    file = tmp_path / "p.safetensors"
+    pg.save(make("gaussian"), file)
+    whole = file.read_bytes()
+    for position in range(len(whole) - 300, len(whole), 7):
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(pg.PolicyFileError, match="corrupted"):
+            pg.load(file)
+
+
+def test_other_files_are_refused(tmp_path: Path):
+    file = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(2)}, file)
+    with pytest.raises(pg.PolicyFileError, match="no policy of this library"):
+        pg.load(file)
+    safetensors.torch.save_file({"x": torch.zeros(2)}, file, {"policygrad": '{"format": 99}'})
+    with pytest.raises(pg.PolicyFileError, match="format 99"):
+        pg.load(file)
+    with pytest.raises(FileNotFoundError, match="no policy at"):
+        pg.load(tmp_path / "nothing")
+
+
+class Own(nn.Module):
+    """A network of one's own, with a factor that is no parameter: so the state alone does not say it all."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.layer = nn.utils.skip_init(nn.Linear, 2, 3)
+        nn.init.constant_(self.layer.weight, 0.3)
+        nn.init.zeros_(self.layer.bias)
+        self.factor = factor
+        self.drop = nn.Dropout()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) * self.factor * torch.tensor([1.0, 2.0, 3.0])
+
+
+def test_a_network_of_ones_own_is_asked_for_and_checked_by_probes(tmp_path: Path):
+    file = tmp_path / "own.safetensors"
+    pg.save(pg.Policy(Own(), spaces.Box(-1, 1, (2,)), spaces.Discrete(3)), file)
+    with pytest.raises(pg.PolicyFileError, match=r"test_policy_file.Own.*network=\.\.\."):
+        pg.load(file)
+    assert pg.load(file, network=Own()).training
+    with pytest.raises(pg.PolicyFileError, match="acts otherwise than when it was saved"):
+        pg.load(file, network=Own(factor=2.0))
+    with pytest.raises(pg.PolicyFileError, match="do not fit the network"):
+        pg.load(file, network=pg.DiscretePolicy(2, 3, 4, rng=np.random.default_rng(0)))

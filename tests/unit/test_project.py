@@ -1,0 +1,125 @@
+"""The library as a whole: its imports, its start, its documents."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import policygrad
+from policygrad.metrics import METRICS, check_registered
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "policygrad"
+
+ORDER = [
+    "errors", "types", "seeding", "compiled", "threads", "files", "metrics", "spaces", "policies", "envs",
+    "rollout", "advantages", "algorithms", "engines", "agent", "training", "evaluation", "policy_file",
+    "presets", "curve", "progress", "run_folder", "run", "experiment", "proof", "lesson", "cli",
+]  # fmt: skip
+"""The rooms in the order in which data flows through them: each imports only from those before it."""
+
+
+def imports_of(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.relative_to(SOURCE)))
+def test_imports_run_one_way(file: Path):
+    room = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if room in ("__init__", "__main__"):
+        return
+    assert imports_of(file) <= set(ORDER[: ORDER.index(room) + 1])
+
+
+MODULES = [
+    m.name for m in pkgutil.walk_packages(policygrad.__path__, "policygrad.") if "__main__" not in m.name
+]
+
+
+@pytest.mark.draws_globally
+@pytest.mark.parametrize("name", ["policygrad", *MODULES])
+def test_examples_in_docstrings(name: str):
+    import numpy as np
+    import torch
+
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, extraglobs={"np": np, "torch": torch})
+    assert result.failed == 0
+
+
+def test_importing_is_light():
+    """What is heavy and not always needed is imported where it is used."""
+    code = "import policygrad, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    heavy = {"matplotlib", "tensorboardX", "tyro", "rich", "pandas", "tensorflow", "scipy.stats", "pygame"}
+    assert not heavy & loaded
+    assert not {name for name in loaded if name.startswith("policygrad.engines.fused")}
+
+
+def test_a_second_process_compiles_nothing():
+    code = """
+import policygrad as pg
+from policygrad.engines.fused import heads, loop, mlp, optimizers
+from policygrad.engines.signatures import compiled_cotangents
+from policygrad.algorithms.reinforce import cotangents
+pg.train("CartPole-v1", steps=50)
+functions = [compiled_cotangents(cotangents)]
+for module in (heads, loop, mlp, optimizers):
+    functions += [f for f in vars(module).values() if hasattr(f, "stats")]
+missed = {f.__name__ for f in functions if sum(f.stats.cache_misses.values())}
+print(len(functions), missed)
+"""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, missed = done.stdout.split(maxsplit=1)
+    assert int(count) >= 12
+    assert missed.strip() == "set()"
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.draws_globally
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_python_in_documents_runs(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each document's Python blocks, one after another, in a folder of their own."""
+    blocks = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, document.name, "exec"), names)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_in_documents_lead_somewhere(document: Path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda e: e.name)
+def test_examples_run(example: Path, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_metrics_are_refused():
+    check_registered(METRICS)
+    with pytest.raises(KeyError, match="surprise"):
+        check_registered({"return": 1.0, "surprise": 2.0})

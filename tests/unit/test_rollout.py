@@ -1,0 +1,288 @@
+"""Collecting whole episodes from real Gymnasium environments, in every form and mode they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
+from policygrad.envs import elementwise, make
+from policygrad.errors import NonFiniteError
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
+from policygrad.rollout import collect_episodes
+from policygrad.types import F32, F64, Array, Rollout
+from tests.conftest import Countdown
+
+MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
+
+
+def policy_for(environments: Any) -> Policy:
+    observation_space, action_space = environments.observation_space, environments.action_space
+    rng = np.random.default_rng(0)
+    D = spaces.flatdim(observation_space)
+    if isinstance(action_space, spaces.Discrete):
+        network: Any = DiscretePolicy(D, int(action_space.n), 8, rng=rng)
+    else:
+        network = GaussianPolicy(D, int(np.prod(action_space.shape)), 8, rng=rng)
+    return Policy(network, observation_space, action_space)
+
+
+def collect(
+    env: Any, num_envs: int | None = None, *, seed: int = 0, policy: Policy | None = None, **options: Any
+) -> Rollout:
+    environments = make(env, num_envs)
+    policy = policy or policy_for(environments)
+    rngs = {"env_rng": np.random.default_rng(seed), "action_rng": np.random.default_rng(seed + 1)}
+    rollout = collect_episodes(environments, policy, policy.choose, **rngs, **options)
+    environments.close()
+    return rollout
+
+
+def assert_same(a: Rollout, b: Rollout) -> None:
+    for name in Rollout.__dataclass_fields__:
+        x, y = getattr(a, name), getattr(b, name)
+        mask = a.valid if name != "valid" else slice(None)
+        np.testing.assert_array_equal(x[mask], y[mask], err_msg=name)
+
+
+def lengths_of(rollout: Rollout) -> list[int]:
+    return rollout.valid.sum(0).tolist()
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+def test_every_autoreset_mode_gives_the_same_transitions(env_id: str):  # bugs 2, 7
+    factories = [lambda: gym.make(env_id, max_episode_steps=30)] * 4
+    rollouts = [collect(SyncVectorEnv(factories, autoreset_mode=mode), episodes_per_env=3) for mode in MODES]
+    assert len(set(lengths_of(rollouts[0]))) > 1 or env_id == "Pendulum-v1"
+    for other in rollouts[1:]:
+        assert_same(rollouts[0], other)
+
+
+def test_sync_async_and_single_environments_give_the_same_transitions():
+    factory = lambda: gym.make("CartPole-v1")  # noqa: E731
+    one = collect(gym.make("CartPole-v1"), episodes_per_env=3)
+    assert_same(one, collect(factory, 1, episodes_per_env=3))
+    assert_same(one, collect(AsyncVectorEnv([factory]), episodes_per_env=3))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_reset_row_is_never_a_sample(mode: AutoresetMode):  # bug 7
+    lengths = [2, 5, 1, 3]
+    vector = SyncVectorEnv([lambda n=n: Countdown([n]) for n in lengths], autoreset_mode=mode)
+    rollout = collect(vector)
+    assert lengths_of(rollout) == lengths
+    for n, length in enumerate(lengths):
+        # the reward of step t is t + 1, the observation before it counts t, the one after it t + 1
+        assert rollout.original_reward[:, n].tolist() == [*range(1, length + 1)] + [0] * (5 - length)
+        assert rollout.observation[:length, n, 1].tolist() == list(range(length))
+        assert rollout.next_observation[:length, n, 1].tolist() == list(range(1, length + 1))
+        assert rollout.terminated[:, n].tolist() == [t == length - 1 for t in range(5)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_truncated_episode_shows_its_own_last_state(mode: AutoresetMode):  # bug 4
+    vector = SyncVectorEnv([lambda n=n: Countdown([n], truncate=True) for n in (2, 4)], autoreset_mode=mode)
+    rollout = collect(vector)
+    assert rollout.truncated.sum() == 2
+    assert not rollout.terminated.any()
+    np.testing.assert_array_equal(rollout.next_observation[rollout.truncated], [[0, 2], [0, 4]])
+
+
+def test_both_flags_set_is_a_termination():  # bug 4
+    class Both(Countdown):
+        def step(self, action: int):
+            observation, reward, terminated, _, info = super().step(action)
+            return observation, reward, terminated, terminated, info
+
+    rollout = collect(lambda: Both([3]), 2)
+    assert rollout.terminated.sum() == 2
+    assert not rollout.truncated.any()
+
+
+def test_the_number_of_episodes_is_fixed_whatever_their_lengths():
+    rollout = collect(lambda: Countdown([1, 7, 2]), 3, episodes_per_env=4)
+    assert lengths_of(rollout) == [1] * 3 + [7] * 3 + [2] * 3 + [1] * 3
+
+
+def test_an_environment_that_reuses_its_observation_array():  # bug 13
+    expected = collect(lambda: Countdown([4]), 1)
+    assert_same(expected, collect(Countdown([4], reuse_array=True)))
+    reused = SyncVectorEnv([lambda: Countdown([4], reuse_array=True)], copy=False)
+    assert_same(expected, collect(reused))
+
+
+@pytest.mark.parametrize("start", [0, 5, -3])
+def test_discrete_actions_counted_from_anywhere(start: int):  # bug 16
+    seen: list[int] = []
+
+    class Counting(Countdown):
+        action_space = spaces.Discrete(3, start=start)
+
+        def step(self, action: int):
+            assert self.action_space.contains(action)
+            seen.append(int(action))
+            return super().step(action)
+
+    rollout = collect(lambda: Counting([50]), 1)
+    assert rollout.action.dtype == np.int64
+    assert set(rollout.action.ravel().tolist()) == {0, 1, 2}
+    assert seen == (rollout.action[:, 0] + start).tolist()
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_discrete_observations_become_one_hot(start: int):
+    class Places(Countdown):
+        observation_space = spaces.Discrete(4, start=start)
+
+        def _observation(self):
+            return self.t + start
+
+    rollout = collect(lambda: Places([3]), 1)
+    np.testing.assert_array_equal(rollout.observation[:, 0], np.eye(4)[:3])
+
+
+def test_box_observations_of_any_shape_are_flattened():
+    class Grid(Countdown):
+        observation_space = spaces.Box(0, 255, (2, 3), np.uint8)
+
+        def _observation(self):
+            return np.arange(6, dtype=np.uint8).reshape(2, 3) + self.t
+
+    rollout = collect(lambda: Grid([2]), 1)
+    np.testing.assert_array_equal(rollout.observation[:, 0], [[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]])
+    assert rollout.observation.dtype == np.float32
+
+
+def test_the_stored_action_is_the_sampled_one_and_the_environment_gets_it_clipped():  # bug 12
+    got: list[np.ndarray] = []
+
+    class Narrow(Countdown):
+        action_space = spaces.Box(np.array([[-0.1, 0.0]]), np.array([[0.1, 0.5]]), dtype=np.float64)
+
+        def step(self, action: np.ndarray):
+            assert self.action_space.contains(action)
+            got.append(action.copy())
+            return super().step(0)
+
+    rollout = collect(lambda: Narrow([40]), 1)
+    stored = rollout.action[:, 0]
+    assert stored.shape == (40, 2)
+    assert np.abs(stored).max() > 0.5
+    np.testing.assert_allclose(np.stack(got)[:, 0], np.clip(stored, [-0.1, 0.0], [0.1, 0.5]), rtol=1e-6)
+
+
+def test_environment_seeds_are_distinct_and_disjoint_between_runs():  # bug 19
+    def seeds(seed: int) -> list[int | None]:
+        environments = [Countdown([2]) for _ in range(5)]
+        collect(SyncVectorEnv([lambda e=e: e for e in environments]), seed=seed, episodes_per_env=4)
+        # Gymnasium's own automatic resets come without a seed, and nobody sees their episodes
+        return [s for e in environments for s in e.seeds if s is not None]
+
+    first, second = seeds(0), seeds(1)
+    assert len(first) == len(set(first)) == 20
+    assert not set(first) & set(second)
+    assert first == seeds(0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_observation_that_is_not_finite_is_named(bad: float):
+    class Broken(Countdown):
+        def _observation(self):
+            return np.array([0, bad if self.t == 3 else 0], np.float32)
+
+    with pytest.raises(NonFiniteError, match="the observation of environment 1 at step 3 has a NaN or"):
+        collect(SyncVectorEnv([lambda: Countdown([9]), lambda: Broken([9])]))
+
+
+def test_a_reward_that_is_not_finite_is_named():
+    class Broken(Countdown):
+        def step(self, action: int):
+            observation, reward, *rest = super().step(action)
+            return observation, np.nan if self.t == 2 else reward, *rest
+
+    with pytest.raises(NonFiniteError, match="the reward of environment 0 at step 1 is nan"):
+        collect(lambda: Broken([4]), 2)
+
+
+def test_an_episode_that_never_ends_is_said_to():
+    with pytest.raises(ValueError, match=r"no end of an episode within 50 steps.*TimeLimit"):
+        collect(lambda: Countdown([10**9]), 2, max_steps=50)
+
+
+def test_time_limits_are_truncations():
+    rollout = collect(lambda: gym.make("Pendulum-v1", max_episode_steps=7), 2)
+    assert lengths_of(rollout) == [7, 7]
+    assert rollout.truncated.sum() == 2
+    assert not rollout.terminated.any()
+
+
+def test_idle_environments_do_not_shift_the_actions_of_others():
+    """What environment 0 does is the same whether environment 1 finishes early or not."""
+    a = collect(SyncVectorEnv([lambda: Countdown([20]), lambda: Countdown([20])]))
+    b = collect(SyncVectorEnv([lambda: Countdown([20]), lambda: Countdown([1])]))
+    np.testing.assert_array_equal(a.action[:, 0], b.action[:, 0])
+
+
+def test_shaped_rewards_stand_beside_the_original():
+    def shaping(reward: F64, s: Array, s2: Array, terminated: Array, truncated: Array) -> F64:
+        return reward + 10 * terminated + (s2 - s)[..., 1]
+
+    rollout = collect(lambda: Countdown([3]), 2, shaping=shaping)
+    assert rollout.original_reward[:, 0].tolist() == [1, 2, 3]
+    assert rollout.reward[:, 0].tolist() == [2, 3, 14]
+
+
+def test_elementwise_shaping_is_the_same():
+    def vector(reward: F64, s: Array, s2: Array, terminated: Array, truncated: Array) -> F64:
+        return reward + 10 * terminated
+
+    def single(reward: float, s: Array, s2: Array, terminated: bool, truncated: bool) -> float:
+        return reward + 10 if terminated else reward
+
+    a, b = (collect(lambda: Countdown([3, 5]), 2, shaping=f) for f in (vector, elementwise(single)))
+    assert_same(a, b)
+    with pytest.raises(ValueError, match=r"wrap the function in policygrad\.elementwise"):
+        collect(lambda: Countdown([3]), 2, shaping=single)
+
+
+def test_a_vector_environment_that_does_not_say_how_it_resets_is_refused():
+    vector = SyncVectorEnv([lambda: Countdown([2])])
+    vector.metadata = {}
+    with pytest.raises(ValueError, match="autoreset_mode"):
+        make(vector)
+
+
+@pytest.mark.parametrize(
+    "env_id", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "FrozenLake-v1", "CliffWalking-v1"]
+)
+def test_ids_with_and_without_a_vectorised_form(env_id: str):
+    environments = make(env_id, 3)
+    policy = policy_for(environments)
+    rng = np.random.default_rng(0)
+    encoded: F32 = policy.encode(environments.reset(rng))
+    assert encoded.shape == (3, spaces.flatdim(environments.observation_space))
+    observation, reward, _, _ = environments.step(policy.environment_actions(np.zeros(3, np.int64)))
+    assert policy.encode(observation).shape == encoded.shape
+    assert reward.dtype == np.float64
+    environments.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "num_envs", "error", "message"),
+    [
+        ("CartPol-v1", 1, ValueError, "did you mean CartPole-v1"),
+        ("qwertz", 1, ValueError, "gymnasium.registry lists"),
+        (Countdown([2]), 3, ValueError, "needs a factory"),
+        ("CartPole-v1", 0, ValueError, "num_envs must be 1 or more"),
+        (3, 1, TypeError, "expected an id, an environment or a factory"),
+        (lambda: 3, 1, TypeError, "the factory made a int; expected a gymnasium.Env"),
+        (lambda: gym.make("Blackjack-v1"), 1, ValueError, "observations of Tuple.*FlattenObservation"),
+    ],
+)
+def test_what_is_no_environment_is_refused(env: Any, num_envs: int, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        make(env, num_envs)

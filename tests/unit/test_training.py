@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from tensorboardX.proto.event_pb2 import Event
+from torch import nn
+
+import policygrad as pg
+from policygrad.metrics import METRICS
+from policygrad.policies import flat_parameters
+from policygrad.run_folder import PACKAGES
+from tests.conftest import Countdown
+
+SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
+
+
+def same_bits(a: pg.Policy, b: pg.Policy) -> bool:
+    return torch.equal(flat_parameters(a), flat_parameters(b))
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_the_same_seed_gives_the_same_bits(engine: Any):
+    a, b = (pg.train("CartPole-v1", seed=3, engine=engine, **SMALL) for _ in range(2))
+    c = pg.train("CartPole-v1", seed=4, engine=engine, **SMALL)
+    assert same_bits(a.last_policy, b.last_policy)
+    assert a.episode_returns == b.episode_returns
+    assert not same_bits(a.last_policy, c.last_policy)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCarContinuous-v0"])
+def test_both_engines_train_alike(env_id: str):
+    settings = {**SMALL, "num_envs": 2, "steps": 1900}
+    runs = [pg.train(env_id, seed=0, engine=engine, **settings) for engine in ("fused", "autograd")]
+    np.testing.assert_allclose(runs[0].episode_returns, runs[1].episode_returns, rtol=1e-3)
+    a, b = (flat_parameters(run.last_policy).numpy() for run in runs)
+    assert np.linalg.norm(a - b) / np.linalg.norm(a) < 1e-4
+
+
+def test_history_and_budget():
+    run = pg.train("CartPole-v1", "reinforce", seed=0, **SMALL)
+    steps, returns = run.history["steps"], run.history["return"]
+    assert len(steps) == len(returns) == len(run.rows)
+    assert (np.diff(steps) > 0).all()
+    assert steps[-2] < 1500 <= steps[-1] == run.steps
+    # the reward of CartPole is 1 a step, so returns are lengths, and all of them were learned from
+    assert sum(run.episode_returns) == run.steps
+    assert run.ended == "budget"
+    assert run.solved_at is None
+    assert set(run.history) <= set(METRICS)
+
+
+def test_the_best_policy_is_that_of_the_best_running_mean():
+    """Returns fall from the first batch on, so the best policy is the untrained one."""
+
+    class Falling(Countdown):
+        def step(self, action: int):
+            observation, _, *rest = super().step(action)
+            return observation, -float(self.episode), *rest
+
+    run = pg.train(lambda: Falling([5]), pg.Reinforce(), num_envs=2, **{**SMALL, "steps": 200})
+    assert run.best_mean == max(run.history["return_100"]) == run.history["return_100"][0]
+    untrained = pg.train(lambda: Falling([5]), pg.Reinforce(), num_envs=2, **{**SMALL, "steps": 1})
+    assert same_bits(run.policy, untrained.policy)
+    assert not same_bits(run.policy, run.last_policy)
+
+
+def test_stop_at_ends_when_the_last_hundred_returns_reach_it():
+    run = pg.train("CartPole-v1", stop_at=100, steps=100_000, seed=0)
+    assert run.ended == "stop_at"
+    assert run.solved_at == run.steps < 100_000
+    assert np.mean(run.episode_returns[-100:]) >= 100
+    assert np.mean(run.episode_returns[-108:-8]) < 100
+
+
+def test_returns_are_of_the_original_reward_with_the_shaped_beside():
+    shaping = lambda r, s, s2, te, tr: r * 0 + 7.0  # noqa: E731
+    run = pg.train("CartPole-v1", shaping=shaping, seed=0, **SMALL)
+    np.testing.assert_allclose(run.history["shaped_return"], 7 * run.history["return"])
+    assert sum(run.episode_returns) == run.steps
+
+
+def test_potential_shaping_takes_the_algorithm_s_discount():
+    seen: list[float | None] = []
+
+    class Spy(pg.PotentialShaping):
+        def __call__(self, reward: Any, *rest: Any) -> Any:
+            seen.append(self.gamma)
+            return super().__call__(reward, *rest)
+
+    pg.train("CartPole-v1", pg.Reinforce(gamma=0.77), shaping=Spy(lambda s: s[..., 0]), **SMALL)
+    assert set(seen) == {0.77}
+
+
+@pytest.mark.parametrize("form", ["object", "factory", "vector"])
+def test_every_form_of_environment(form: str):
+    env: Any = {
+        "object": lambda: gym.make("CartPole-v1"),
+        "factory": lambda: lambda: gym.make("CartPole-v1"),
+        "vector": lambda: SyncVectorEnv([lambda: gym.make("CartPole-v1")] * 3, autoreset_mode="Disabled"),
+    }[form]()
+    run = pg.train(env, pg.Reinforce(), **SMALL)
+    assert run.steps >= 1500
+    if form == "object":
+        env.reset()  # it was not closed: it is the caller's
+
+
+class Logits(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.utils.skip_init(nn.Linear, 4, 2)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+def test_networks_of_ones_own():
+    network = Logits()
+    run = pg.train("CartPole-v1", policy=network, **SMALL)
+    assert run.engine == "autograd"
+    assert (network.layer.weight != 0).any()
+    value = nn.Sequential(nn.utils.skip_init(nn.Linear, 4, 1))
+    nn.init.zeros_(value[0].weight)
+    nn.init.zeros_(value[0].bias)
+    pg.train("CartPole-v1", policy=Logits(), value=value, **SMALL)
+    assert (value[0].weight != 0).any()
+    with pytest.raises(ValueError, match="baseline is not 'value'"):
+        pg.train("CartPole-v1", pg.Reinforce(baseline="mean"), value=value, **SMALL)
+
+
+def test_training_goes_on_from_a_policy():
+    first = pg.train("CartPole-v1", seed=0, **{**SMALL, "steps": 15_000})
+    again = pg.train("CartPole-v1", seed=1, policy=first.policy, **SMALL)
+    assert np.mean(again.episode_returns[:8]) > np.mean(first.episode_returns[:8])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "error", "message"),
+    [
+        (("CartPole-v1", "reinforc"), {}, ValueError, "did you mean reinforce"),
+        (("CartPole-v1", 3), {}, TypeError, "algorithm must be a name or a configuration"),
+        (("CartPole-v1",), {"steps": 0}, ValueError, "steps must be 1 or more"),
+        (("CartPole-v1",), {"seed": -1}, ValueError, "seed must be 0 or more"),
+        (("CartPole-v1",), {"engine": "gpu"}, ValueError, "engine must be"),
+        (("CartPole-v1",), {"policy": "gaussian"}, ValueError, "GaussianPolicy needs a Box: use DiscretePolicy"),
+        (("CartPole-v1", pg.Reinforce(baseline="leave-one-out")), {"num_envs": 1}, ValueError, "two episodes"),
+        (("Nowhere-v0",), {}, ValueError, "unknown environment"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_say_what_to_do(arguments: Any, settings: Any, error: type[Exception], message: str):
+    if settings.get("policy") == "gaussian":
+        settings = {"policy": pg.GaussianPolicy(4, 2, rng=np.random.default_rng(0))}
+    with pytest.raises(error, match=message):
+        pg.train(*arguments, **settings)
+
+
+class Spoiled(Countdown):
+    """From the 30th episode on its observations are not numbers."""
+
+    def _observation(self):
+        return super()._observation() * (np.nan if self.episode >= 30 else 1)
+
+
+def test_a_nan_keeps_what_was_learned(tmp_path: Path):
+    with pytest.raises(pg.NonFiniteError, match=r"after .* steps: .*observation.*is in .*run") as caught:
+        pg.train(lambda: Spoiled([5]), pg.Reinforce(), steps=10_000, num_envs=2, out=tmp_path / "run")
+    run = caught.value.run
+    assert run.ended == "non-finite"
+    assert len(run.episode_returns) == 2 * 30
+    assert torch.isfinite(flat_parameters(run.last_policy)).all()
+    loaded = pg.load(tmp_path / "run")
+    assert same_bits(loaded, run.policy)
+    assert json.loads((tmp_path / "run/summary.json").read_text())["ended"] == "non-finite"
+
+
+def test_run_folder(tmp_path: Path):
+    out = tmp_path / "deep" / "run"
+    run = pg.train("CartPole-v1", seed=5, out=out, num_envs=4, **SMALL)
+    assert run.out == out
+    files = {f.name for f in out.iterdir()}
+    events = [f for f in files if f.startswith("events.out.tfevents")]
+    assert files - set(events) == {
+        "config.json", "manifest.json", "metrics.jsonl", "curve.png", "policy.safetensors",
+        "last_policy.safetensors", "summary.json",
+    }  # fmt: skip
+    config = json.loads((out / "config.json").read_text())
+    assert (config["environment"], config["seed"], config["num_envs"]) == ("CartPole-v1", 5, 4)
+    assert config["algorithm"]["name"] == "reinforce"
+    assert config["network"]["hidden"] == [16]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert set(manifest["packages"]) == set(PACKAGES)
+    assert {"git", "cores", "processor", "engine", "seed", "autoreset_mode"} <= set(manifest)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == run.history["steps"].tolist()
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert same_bits(pg.load(out), run.policy)
+    assert same_bits(pg.load(out / "last_policy.safetensors"), run.last_policy)
+    tags = scalar_tags(out / events[0])
+    assert {"return", "entropy", "value_loss"} <= tags
+
+
+def scalar_tags(file: Path) -> set[str]:
+    """The tags in a TensorBoard event file: records of a length, its checksum, the event, its checksum."""
+    data, position, tags = file.read_bytes(), 0, set()
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 8], "little")
+        event = Event.FromString(data[position + 12 : position + 12 + length])
+        tags |= {value.tag for value in event.summary.value}
+        position += 16 + length
+    return tags
+
+
+def test_a_folder_is_not_overwritten_unasked(tmp_path: Path):
+    out = tmp_path / "run"
+    first = pg.train("CartPole-v1", seed=0, out=out, **SMALL)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        pg.train("CartPole-v1", seed=1, out=out, **SMALL)
+    assert same_bits(pg.load(out), first.policy)
+    second = pg.train("CartPole-v1", seed=1, out=out, overwrite=True, **SMALL)
+    assert same_bits(pg.load(out), second.policy)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is no run folder"):
+        pg.train("CartPole-v1", out=mine, overwrite=True, **SMALL)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_overwritten_run_survives_until_the_new_one_is_done(tmp_path: Path):
+    out = tmp_path / "run"
+    first = pg.train("CartPole-v1", seed=0, out=out, **SMALL)
+
+    class Dies(Countdown):
+        def step(self, action: int):
+            raise RuntimeError("the simulator crashed")
+
+    with pytest.raises(RuntimeError, match="the simulator crashed"):
+        pg.train(lambda: Dies([3]), pg.Reinforce(), out=out, overwrite=True, steps=50)
+    kept = [p for p in tmp_path.iterdir() if p.name.startswith(".run.replaced")]
+    assert len(kept) == 1
+    assert same_bits(pg.load(kept[0]), first.policy)
+
+
+def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path):
+    out = tmp_path / "run"
+    options = ["--steps", "100000000", "--out", str(out), "--episodes", "4"]
+    command = [sys.executable, "-m", "policygrad", "train", "CartPole-v1", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = out / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 5):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "ended by interrupted" in output
+    assert "Traceback" not in errors
+    assert json.loads((out / "summary.json").read_text())["ended"] == "interrupted"
+    assert pg.load(out).act(np.zeros(4, np.float32)) in (0, 1)
+
+
+def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation():  # bugs 3, 4
+    class Constant(nn.Module):
+        """V = 100 wherever the episode is not at its first step, where a reset would be."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x[:, 1] == 0, -1000.0, 100.0)
+
+    from policygrad.engines.autograd import AutogradEngine
+    from policygrad.envs import make
+    from policygrad.rollout import collect_episodes
+
+    class Fixed(AutogradEngine):
+        def values(self, observation: Any) -> Any:
+            return Constant()(torch.from_numpy(observation)).numpy()
+
+    for truncate, expected in ((True, [1 + 0.5 * (2 + 0.5 * 100), 2 + 0.5 * 100]), (False, [2.0, 2.0])):
+        environments = make(lambda t=truncate: Countdown([2], truncate=t), 3)
+        rng = np.random.default_rng(0)
+        network = pg.DiscretePolicy(2, 2, 4, rng=rng)
+        policy = pg.Policy(network, environments.observation_space, environments.action_space)
+        engine = Fixed(policy, pg.ValueNetwork(2, 4, rng=rng), "adam")
+        rollout = collect_episodes(environments, policy, policy.choose, env_rng=rng, action_rng=rng)
+        batch, _ = pg.Reinforce(gamma=0.5).batch(rollout, engine)
+        np.testing.assert_allclose(batch.target.reshape(2, 3)[:, 0], expected)
+        without, _ = pg.Reinforce(gamma=0.5, bootstrap_truncated=False).batch(rollout, engine)
+        np.testing.assert_allclose(without.target.reshape(2, 3)[:, 0], [2.0, 2.0])
+
+
+def test_threads_are_restored():
+    before = torch.get_num_threads()
+    pg.train("CartPole-v1", **SMALL)
+    assert torch.get_num_threads() == before
+
+
+def test_the_environment_s_own_space_is_checked_first():
+    class Tuples(Countdown):
+        observation_space = spaces.Dict({"x": spaces.Box(-1, 1, (2,))})
+
+    with pytest.raises(ValueError, match="FlattenObservation"):
+        pg.train(lambda: Tuples([3]), pg.Reinforce(), steps=10)

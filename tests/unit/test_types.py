@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from policygrad.types import Batch, Rollout
+from tests.conftest import rollout_of
+
+
+def test_a_column_too_many_raises():  # bug 9
+    whole = rollout_of([[1, 1], [1, 1]])
+    parts = {f: getattr(whole, f) for f in Rollout.__dataclass_fields__}
+    with pytest.raises(ValueError, match="reward has shape"):
+        Rollout(**parts | {"reward": whole.reward[..., None]})
+    with pytest.raises(ValueError, match="truncated has shape"):
+        Rollout(**parts | {"truncated": whole.truncated[:1]})
+
+
+@pytest.mark.parametrize("field", ["advantage", "target"])
+def test_a_batch_of_columns_raises(field: str):  # bug 9
+    good = {
+        "observation": np.zeros((5, 2), np.float32),
+        "action": np.zeros(5, np.int64),
+        "advantage": np.zeros(5, np.float32),
+        "target": np.zeros(5, np.float32),
+    }
+    assert len(Batch(**good)) == 5
+    with pytest.raises(ValueError, match=rf"{field} has shape \(5, 1\); expected \(5,\)"):
+        Batch(**good | {field: np.zeros((5, 1), np.float32)})
+
+
+def test_an_empty_batch_raises():
+    nothing = np.zeros(0, np.float32)
+    with pytest.raises(ValueError, match="at least one sample"):
+        Batch(np.zeros((0, 2), np.float32), np.zeros(0, np.int64), nothing, nothing)
+
+
+def test_side_by_side_pads_the_shorter():
+    joined = Rollout.side_by_side([rollout_of([[1, 2, 3]]), rollout_of([[4], [5]])])
+    assert joined.valid.tolist() == [[True, True, True], [True, False, False], [True, False, False]]
+    assert joined.reward[:, 0].tolist() == [1, 2, 3]
+    assert joined.num_samples == 5
+    assert joined.done.sum() == 3
