@@ -27,6 +27,21 @@ def compiled(*signatures: object) -> Callable[[F], F]:
     return cast(Callable[[F], F], decorate)
 
 
+def compiled_pointer(signature: object) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that other compiled code is given as an argument (a `numba.types.FunctionType`)."""
+    cfunc: Any = numba.cfunc
+    return cfunc(signature, cache=True, nopython=True, fastmath=FASTMATH, error_model="numpy")
+
+
+def inner(function: F) -> F:
+    """A function that only compiled code calls: compiled with its callers, and in the cache as part of them.
+
+    It has no entry of its own there, so a warm start has less to load.
+    """
+    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")
+    return cast(F, decorate(function))
+
+
 def inlined(function: F) -> F:
     """A small helper, compiled into each of its callers and nowhere else."""
     decorate: Any = numba.njit(inline="always", fastmath=FASTMATH, error_model="numpy")

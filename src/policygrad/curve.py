@@ -52,7 +52,9 @@ def save_curve(
     axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
     # episodes of one update share their steps: a point an update, not a staircase
     last = np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
-    axes.plot(steps[last], running_mean(returns)[last], color=blue, linewidth=2, label=f"mean of the last {WINDOW}")
+    axes.plot(
+        steps[last], running_mean(returns)[last], color=blue, linewidth=2, label=f"mean of the last {WINDOW}"
+    )
     if threshold is not None:
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
     if solved_at is not None:

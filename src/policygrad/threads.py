@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 
+import scipy.linalg.cython_blas  # noqa: F401  # what compiled code calls; it must be loaded to be found
 import torch
 from threadpoolctl import ThreadpoolController
 
@@ -25,7 +26,4 @@ def single_thread() -> Generator[None]:
 @cache
 def _libraries() -> ThreadpoolController:
     """The libraries with threads of their own, looked up once: that takes a millisecond or more."""
-    # SciPy's BLAS is what compiled code calls; it must be loaded to be found
-    import scipy.linalg.cython_blas  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
     return ThreadpoolController()

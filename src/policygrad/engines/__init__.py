@@ -8,6 +8,7 @@ from typing import Literal
 from torch import nn
 
 from policygrad.compiled import announce_compilation
+from policygrad.engines.fusible import why_not
 from policygrad.policies import Policy
 from policygrad.types import Engine
 
@@ -28,19 +29,16 @@ def make_engine(
     """
     if engine not in ("auto", "fused", "autograd"):
         raise ValueError(f"engine must be 'auto', 'fused' or 'autograd'; got {engine!r}")
-    with announce_compilation():
-        if engine != "autograd":
-            from policygrad.engines.fused import FusedEngine, why_not
+    reason = why_not(policy, value)
+    if engine == "fused" or (engine == "auto" and reason is None):
+        with announce_compilation():
+            from policygrad.engines.fused import FusedEngine
+        say("engine: fused (machine code for MLPs on the CPU)")
+        return FusedEngine(policy, value, optimizer)
+    say(f"engine: autograd ({reason or 'asked for'})")
+    from policygrad.engines.autograd import AutogradEngine
 
-            reason = why_not(policy, value)
-            if engine == "fused" or reason is None:
-                fused = FusedEngine(policy, value, optimizer)
-                say("engine: fused (machine code for MLPs on the CPU)")
-                return fused
-            say(f"engine: autograd ({reason})")
-        from policygrad.engines.autograd import AutogradEngine
-
-        return AutogradEngine(policy, value, optimizer)
+    return AutogradEngine(policy, value, optimizer)
 
 
 __all__ = ["EngineName", "make_engine"]

@@ -6,8 +6,10 @@ from functools import cache
 from typing import Any
 
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from policygrad.compiled import compiled
+from policygrad.compiled import compiled, compiled_pointer
 from policygrad.types import Cotangents
 
 VECTOR: Any = types.float32[::1]
@@ -17,11 +19,41 @@ SIZES: Any = types.int64[::1]
 COTANGENTS: Any = types.void(VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR)
 """Of `types.Cotangents`: log_prob, entropy, value, advantage, target, coefficients, then w, e, c written."""
 
-COTANGENTS_POINTER: Any = types.FunctionType(COTANGENTS)
-"""As an argument of compiled code: a typed pointer, so that its caller is compiled once for all algorithms."""
+COTANGENTS_ADDRESS: Any = types.intp
+"""As an argument of compiled code: its address, so that its caller is compiled once for all algorithms."""
 
 
 @cache
 def compiled_cotangents(cotangents: Cotangents) -> Cotangents:
-    """An algorithm's cotangent function as machine code, once a process."""
+    """An algorithm's cotangent function as machine code that Python calls, once a process."""
     return compiled(COTANGENTS)(cotangents)
+
+
+@cache
+def cotangents_address(cotangents: Cotangents) -> int:
+    """Where the same function lies as machine code that compiled code calls: see `cotangents_at`."""
+    function = compiled_pointer(COTANGENTS)(cotangents)
+    _kept_alive.append(function)
+    return function._wrapper_address
+
+
+_kept_alive: list[Any] = []
+
+
+def _cotangents_at(_context: Any, address: Any) -> Any:
+    """In compiled code: the cotangent function at an address.
+
+    Numba takes function pointers as arguments by itself, but spends 80 µs on each call in finding out their
+    type; an integer costs nothing.
+    """
+    pointer: Any = types.FunctionType(COTANGENTS)
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        function = cgutils.create_struct_proxy(pointer)(context, builder)
+        function.c_addr = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        return function._getvalue()
+
+    return pointer(address), generate
+
+
+cotangents_at: Any = intrinsic(_cotangents_at)

@@ -9,15 +9,16 @@ from torch import nn
 
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, mlp, optimizers
-from policygrad.engines.signatures import compiled_cotangents
-from policygrad.policies import MLP, DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
+from policygrad.engines.fusible import why_not
+from policygrad.engines.signatures import cotangents_address
+from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.types import F32, F64, I64, Array, Batch, Cotangents, Outputs
 
 ACTIVATIONS = {"relu": mlp.RELU, "tanh": mlp.TANH}
 
 
 class FusedEngine:
-    """See `types.Engine`. Arguments as of `AutogradEngine`; `why_not` says what it cannot take."""
+    """See `types.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take."""
 
     name = "fused"
 
@@ -108,7 +109,7 @@ class FusedEngine:
             common.as_column_matrix(batch.action),
             batch.advantage,
             batch.target,
-            compiled_cotangents(cotangents),
+            cotangents_address(cotangents),
             coefficients,
             policy,
             *actor,
@@ -161,19 +162,3 @@ class _Flat:
         optimizers.step(
             code, self.parameters, self.gradient, self.first, self.second, self.count, rate, factor
         )
-
-
-def why_not(policy: Policy, value: nn.Module | None) -> str | None:
-    """Why the fused engine cannot take these networks, or None if it can."""
-    network = policy.network
-    if not isinstance(network, DiscretePolicy | GaussianPolicy):
-        return f"the policy network is a {type(network).__name__}, no DiscretePolicy or GaussianPolicy"
-    if value is not None and not isinstance(value, ValueNetwork):
-        return f"the value network is a {type(value).__name__}, no ValueNetwork"
-    modules = [m for m in (network, value) if m is not None]
-    for parameter in (p for m in modules for p in m.parameters()):
-        if parameter.device.type != "cpu":
-            return f"parameters are on {parameter.device}, not the CPU"
-        if not parameter.requires_grad:
-            return "some parameters are frozen"
-    return None

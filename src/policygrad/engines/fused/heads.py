@@ -5,17 +5,15 @@ The same formulas in torch stand in `policies.distributions`.
 """
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: [B, K] arguments are float32 matrices, C-contiguous, other arrays float32 vectors
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import types
 
-from policygrad.compiled import compiled, inlined
-from policygrad.engines.signatures import MATRIX, VECTOR
+from policygrad.compiled import inlined, inner
 
 CATEGORICAL, GAUSSIAN = 0, 1
 f32 = np.float32
@@ -34,7 +32,7 @@ def log_normalizer(logits):
     return highest + math.log(total)
 
 
-@compiled(types.void(types.int64, MATRIX, VECTOR, types.float64[:, ::1], MATRIX))
+@inner
 def sample(head, outputs, log_std, noise, action):
     """Actions into `action`, from uniforms [B, 1] (inverse of the cumulative) or standard normals [B, K]."""
     rows, width = outputs.shape
@@ -52,7 +50,7 @@ def sample(head, outputs, log_std, noise, action):
             action[i, 0] = f32(choice)
 
 
-@compiled(types.void(types.int64, MATRIX, VECTOR, MATRIX, VECTOR, VECTOR))
+@inner
 def evaluate(head, outputs, log_std, action, log_prob, entropy):
     """log π(a|s) and H(π(·|s)) into [B] each; leaves log π(·|s) in place of the logits."""
     rows, width = outputs.shape
@@ -76,7 +74,7 @@ def evaluate(head, outputs, log_std, action, log_prob, entropy):
             entropy[i] = h
 
 
-@compiled(types.void(types.int64, MATRIX, VECTOR, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR))
+@inner
 def differentiate(head, outputs, log_std, action, entropy, w, e, log_std_slope):
     """From w = ∂L/∂log π and e = ∂L/∂H to ∂L/∂output, in place of what `evaluate` left; ∂L/∂log σ is added.
 

@@ -11,7 +11,7 @@ from numba import types
 from policygrad.compiled import compiled
 from policygrad.engines.fused.heads import CATEGORICAL, differentiate, evaluate, sample
 from policygrad.engines.fused.mlp import backward, forward
-from policygrad.engines.signatures import COTANGENTS_POINTER, MATRIX, SIZES, VECTOR
+from policygrad.engines.signatures import COTANGENTS_ADDRESS, MATRIX, SIZES, VECTOR, cotangents_at
 
 ROWS = 256
 """Samples a part: their activations stay in a core's second-level cache."""
@@ -44,7 +44,7 @@ def values(x, parameters, sizes, activation, work, value):
 
 @compiled(
     types.void(
-        MATRIX, MATRIX, VECTOR, VECTOR, COTANGENTS_POINTER, VECTOR,
+        MATRIX, MATRIX, VECTOR, VECTOR, COTANGENTS_ADDRESS, VECTOR,
         types.boolean, *POLICY, types.boolean, *VALUE,
         VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR,
     )
@@ -61,6 +61,7 @@ def gradients(
     """
     deviations = 0 if head == CATEGORICAL else sizes[-1]
     log_std = parameters[:deviations]
+    write_cotangents = cotangents_at(cotangents)
     rows = min(ROWS, x.shape[0])
     split = work.size // 2
     work_policy, work_value = work[:split], work[split:]
@@ -79,7 +80,7 @@ def gradients(
             guess = forward(part, value_parameters, value_sizes, value_activation, work_value)
             for i in range(n):
                 value[start + i] = guess[i, 0]
-        cotangents(
+        write_cotangents(
             log_prob[start:stop], entropy[start:stop], value[start:stop],
             advantage[start:stop], target[start:stop], coefficients, w[:n], e[:n], c[:n],
         )  # fmt: skip

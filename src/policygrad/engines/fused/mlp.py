@@ -6,17 +6,15 @@ workspace, so that backward finds them where forward left them.
 """
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: [B, K] arguments are float32 matrices, C-contiguous, other arrays float32 vectors
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import numpy as np
-from numba import types
 
-from policygrad.compiled import compiled, inlined
-from policygrad.engines.signatures import MATRIX, SIZES, VECTOR
+from policygrad.compiled import inlined, inner
 
 RELU, TANH = 0, 1
 f32 = np.float32
@@ -60,7 +58,7 @@ def extent(sizes):
     return outputs, widest
 
 
-@compiled(types.void(MATRIX, VECTOR, types.int64))
+@inner
 def add_bias_and_activate(y, bias, activation):
     """In place; an activation below 0 is none."""
     rows, width = y.shape
@@ -78,7 +76,7 @@ def add_bias_and_activate(y, bias, activation):
                 y[i, j] += bias[j]
 
 
-@compiled(types.void(MATRIX, MATRIX, types.int64))
+@inner
 def times_derivative(pulled, output, activation):
     """∂L/∂output ⊙ f′, in place of the output, from which f′ follows."""
     rows, width = pulled.shape
@@ -92,7 +90,7 @@ def times_derivative(pulled, output, activation):
                 output[i, j] = pulled[i, j] if output[i, j] > f32(0) else f32(0)
 
 
-@compiled(MATRIX(MATRIX, VECTOR, SIZES, types.int64, VECTOR))
+@inner
 def forward(x, parameters, sizes, activation, work):
     """The outputs [B, sizes[-1]] for inputs [B, sizes[0]]: a view of `work`, to be overwritten freely."""
     rows = x.shape[0]
@@ -114,7 +112,7 @@ def forward(x, parameters, sizes, activation, work):
     return h
 
 
-@compiled(types.void(MATRIX, VECTOR, SIZES, types.int64, VECTOR, VECTOR, types.boolean))
+@inner
 def backward(x, parameters, sizes, activation, work, gradient, accumulate):
     """The parameters' gradient, from ∂L/∂output standing where `forward` put the output.
 

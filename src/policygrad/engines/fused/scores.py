@@ -10,16 +10,16 @@ import math
 import numpy as np
 from numba import types
 
-from policygrad.compiled import compiled
+from policygrad.compiled import compiled, inner
 from policygrad.engines.fused.heads import CATEGORICAL, GAUSSIAN, differentiate, evaluate
 from policygrad.engines.fused.loop import POLICY, ROWS
 from policygrad.engines.fused.mlp import extent, forward, times_derivative
-from policygrad.engines.signatures import MATRIX, SIZES, VECTOR
+from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
 
 
-@compiled(types.void(MATRIX, VECTOR, SIZES, types.int64, VECTOR, VECTOR))
+@inner
 def add_squared_gradients(x, parameters, sizes, activation, work, squared):
     """Adds each sample's squared gradient norm to `squared` [B]; ∂L/∂output stands as for `mlp.backward`.
 

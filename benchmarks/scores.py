@@ -1,0 +1,150 @@
+"""What the presets reach, on ten seeds each: `make scores`.
+
+Seeds 0 to 9, none left out; evaluation on 100 fresh episodes of each run's best policy. Writes
+`benchmarks/results/scores.md`, `scores.json` and the learning curves in `docs/images/`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import policygrad as pg
+from policygrad.presets import preset_for
+
+ROOT = Path(__file__).parents[1]
+SEEDS = range(10)
+PLAIN = pg.Reinforce(gamma=0.99, baseline="none", learning_rate=0.001)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a setting, and what is asked of it."""
+
+    environment: str
+    title: str
+    algorithm: pg.Reinforce
+    settings: dict[str, Any]
+
+
+def entries() -> list[Entry]:
+    """The table's rows."""
+    cart, car = "CartPole-v1", "MountainCarContinuous-v0"
+    cart_preset, car_preset = (preset_for(env, "reinforce") for env in (cart, car))
+    shaping = car_preset.shaping
+    car_settings = {"network": car_preset.network, "steps": car_preset.steps, "num_envs": 8}
+    no_baseline = replace(cart_preset.algorithm, baseline="none")
+    return [
+        Entry(cart, "V(s)", cart_preset.algorithm, {"network": cart_preset.network, "steps": 150_000}),
+        Entry(cart, "no baseline", no_baseline, {"network": cart_preset.network, "steps": 200_000}),
+        Entry(
+            car, "V(s), potential, 8 environments", car_preset.algorithm, car_settings | {"shaping": shaping}
+        ),
+        Entry(car, "plain: no baseline, no shaping, 1 environment", PLAIN, {"steps": 300_000, "num_envs": 1}),
+    ]
+
+
+def train_one(entry: Entry, seed: int) -> dict[str, Any]:
+    """A run's figures."""
+    run = pg.train(entry.environment, entry.algorithm, seed=seed, progress=False, **entry.settings)
+    greedy, sampled = (
+        pg.evaluate(run.policy, entry.environment, 100, greedy=g, seed=seed) for g in (True, False)
+    )
+    return {
+        "title": entry.title,
+        "environment": entry.environment,
+        "seed": seed,
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "solved_at": run.solved_at,
+        "last_100": run.rows[-1]["return_100"],
+        "greedy": greedy.mean,
+        "sampled": sampled.mean,
+        "curve": [run.history["steps"].tolist(), run.history["return_100"].tolist()],
+    }
+
+
+def by_title(results: list[dict[str, Any]], title: str) -> list[dict[str, Any]]:
+    return [r for r in results if r["title"] == title]
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown, a row a setting."""
+    lines = [
+        "Ten seeds each, 0 to 9. Solved: the mean of the last 100 training returns reached 475 (CartPole) or 90 "
+        "(car); greedy: the best policy over 100 fresh episodes. Ranges are over seeds; every run is in "
+        "`scores.json`.",
+        "",
+        "| environment | REINFORCE | budget | solved | steps until solved, median (range) | greedy return, median (range) |",
+        "|-|-|-|-|-|-|",
+    ]
+    for entry in entries():
+        runs = by_title(results, entry.title)
+        solved = [r["solved_at"] for r in runs if r["solved_at"] is not None]
+        steps = f"{statistics.median(solved):,.0f} ({min(solved):,} – {max(solved):,})" if solved else "—"
+        greedy = [r["greedy"] for r in runs]
+        returns = f"{statistics.median(greedy):.1f} ({min(greedy):.1f} – {max(greedy):.1f})"
+        budget = f"{entry.settings['steps']:,}"
+        lines.append(
+            f"| {entry.environment} | {entry.title} | {budget} | {len(solved)} of {len(runs)} | {steps} | {returns} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def draw(results: list[dict[str, Any]], titles: list[str], threshold: float, path: Path) -> None:
+    """Each seed's running mean of returns, a colour a setting."""
+    figure = Figure(figsize=(8, 4.2), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for title, colour in zip(titles, ("#2166ac", "#d6604d"), strict=False):
+        for i, run in enumerate(by_title(results, title)):
+            axes.plot(
+                *map(np.array, run["curve"]),
+                color=colour,
+                linewidth=1.3,
+                alpha=0.7,
+                label=title if i == 0 else None,
+            )
+    axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
+    environment = by_title(results, titles[0])[0]["environment"]
+    axes.set(title=f"{environment}, REINFORCE, ten seeds each", xlabel="environment steps")
+    axes.set_ylabel("mean of the last 100 training returns")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="best")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    jobs = [(entry, seed) for entry in entries() for seed in SEEDS]
+    results: list[dict[str, Any]] = []
+    # potentials are functions, which travel to a process by name only: spawn imports them there
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(train_one, *zip(*jobs, strict=True)):
+            results.append(result)
+            short = {k: v for k, v in result.items() if k != "curve"}
+            print(json.dumps(short), file=sys.stderr, flush=True)
+    folder = ROOT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / "scores.json").write_text(
+        json.dumps([{k: v for k, v in r.items() if k != "curve"} for r in results], indent=1) + "\n"
+    )
+    (folder / "scores.md").write_text(table(results))
+    titles = [entry.title for entry in entries()]
+    draw(results, titles[:2], 475, ROOT / "docs/images/cartpole.png")
+    draw(results, titles[2:], 90, ROOT / "docs/images/mountain_car_continuous.png")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

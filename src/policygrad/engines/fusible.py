@@ -1,0 +1,23 @@
+"""Which networks the fused engine takes: asked before its code is loaded, or compiled, for nothing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
+
+
+def why_not(policy: Policy, value: nn.Module | None) -> str | None:
+    """Why the fused engine cannot take these networks, or None if it can."""
+    network = policy.network
+    if not isinstance(network, DiscretePolicy | GaussianPolicy):
+        return f"the policy network is a {type(network).__name__}, no DiscretePolicy or GaussianPolicy"
+    if value is not None and not isinstance(value, ValueNetwork):
+        return f"the value network is a {type(value).__name__}, no ValueNetwork"
+    modules = [m for m in (network, value) if m is not None]
+    for parameter in (p for m in modules for p in m.parameters()):
+        if parameter.device.type != "cpu":
+            return f"parameters are on {parameter.device}, not the CPU"
+        if not parameter.requires_grad:
+            return "some parameters are frozen"
+    return None
