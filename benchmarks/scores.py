@@ -84,7 +84,8 @@ def table(results: list[dict[str, Any]]) -> str:
         "(car); greedy: the best policy over 100 fresh episodes. Ranges are over seeds; every run is in "
         "`scores.json`.",
         "",
-        "| environment | REINFORCE | budget | solved | steps until solved, median (range) | greedy return, median (range) |",
+        "| environment | REINFORCE | budget | solved | steps until solved, median (range) "
+        "| greedy return, median (range) |",
         "|-|-|-|-|-|-|",
     ]
     for entry in entries():

@@ -11,6 +11,7 @@ from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName, make_engine
+from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, make_policy, make_value
 from policygrad.seeding import stream
 from policygrad.spaces import Space
@@ -101,11 +102,15 @@ class Agent:
 
         Raises:
             RuntimeError: no action was taken since the last call.
+            ValueError, NonFiniteError: the observation is of another shape, or something is not finite.
         """
         episode = self._current
         if len(episode.actions) == len(episode.rewards):
             raise RuntimeError("observe was called without an action: call act first")
-        episode.successors.append(self.policy.encode_checked(np.asarray(next_observation)[None]))
+        if not np.isfinite(reward):
+            raise NonFiniteError(f"the reward is {reward}; expected a finite number")
+        successor = self.policy.encode_checked(np.asarray(next_observation)[None])
+        episode.successors.append(successor)
         episode.rewards.append(float(reward))
         if terminated or truncated:
             self._finished.append(episode_rollout(episode.observations, episode.actions, episode.rewards,

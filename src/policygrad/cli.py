@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import gymnasium as gym
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -21,10 +21,11 @@ from policygrad.engines import EngineName
 from policygrad.envs import Shaping
 from policygrad.errors import NonFiniteError
 from policygrad.evaluation import Evaluation, evaluate
-from policygrad.experiment import resolve, train
+from policygrad.experiment import train
 from policygrad.metrics import METRICS
 from policygrad.policies import Network
 from policygrad.policy_file import load
+from policygrad.presets import preset_for
 from policygrad.run import Run
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
@@ -48,7 +49,7 @@ class Train:
     What is not given comes from the environment's preset where there is one, else from the defaults below.
     """
 
-    env: Annotated[str, tyro.conf.Positional]
+    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """A Gymnasium id, such as CartPole-v1."""
     algo: str = "reinforce"
     """The algorithm."""
@@ -78,7 +79,7 @@ class Train:
 class Evaluate:
     """Run a saved policy for whole episodes and report its return with a 95 % interval."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, or a policy file."""
     env: str | None = None
     """A Gymnasium id; the run's own by default."""
@@ -124,16 +125,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except NonFiniteError as error:
         return _fail(str(error), status=1)
-    except (ValueError, TypeError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OSError) as error:
+        if not _is_told_by_us(error):
+            raise
         return _fail(str(error))
 
 
+def _is_told_by_us(error: Exception) -> bool:
+    """Whether the message is meant for the user: raised here, or by the system about a file of ours.
+
+    What an environment raises keeps its traceback, for that is where its author has to look.
+    """
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = str(Path(__file__).parent)
+    if isinstance(error, OSError) and error.filename is not None:
+        return not any("gymnasium" in name for name in frames)
+    return frames[-1].startswith(ours)
+
+
 def _train(arguments: list[str]) -> int:
-    asked = tyro.cli(Train, args=arguments, prog="policygrad train")
-    # the settings are parsed over the preset's, which are known once the environment is
-    preset = resolve(asked.env, asked.algo)
+    # the settings are parsed over the preset's, which are known once the environment is; help shows them too
+    named = [a for a in arguments if a not in ("-h", "--help")] or arguments
+    asked = tyro.cli(Train, args=named, prog="policygrad train")
+    preset = preset_for(asked.env, asked.algo)
     preset_as_default = Train(asked.env, algorithm=preset.algorithm, network=preset.network)
     asked = tyro.cli(Train, args=arguments, default=preset_as_default, prog="policygrad train")
+    if asked.episodes < 1:
+        raise ValueError(f"episodes must be 1 or more; got {asked.episodes}")
     console = Console()
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
     run = train(
@@ -212,10 +230,13 @@ def _environment_of(path: Path) -> str:
     config = (path if path.is_dir() else path.parent) / "config.json"
     if not config.is_file():
         raise ValueError(f"{path} does not say on which environment: give --env")
-    name = json.loads(config.read_text(encoding="utf-8"))["environment"]
-    if name not in gym.registry:
+    try:
+        name = json.loads(config.read_text(encoding="utf-8"))["environment_id"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{config} is damaged: give --env") from None
+    if name is None:
         raise ValueError(
-            f"the run's environment {name!r} is not a registered id: give --env, or evaluate in Python"
+            f"{path} was trained on an object or a factory, not on an id: give --env, or evaluate in Python"
         )
     return name
 
@@ -224,6 +245,8 @@ def _proof(arguments: list[str]) -> int:
     asked = tyro.cli(Proof, args=arguments, prog="policygrad proof")
     if asked.repeats < 2 or asked.episodes < 2:
         raise ValueError(f"repeats and episodes must be 2 or more; got {asked.repeats} and {asked.episodes}")
+    if asked.picture is not None and not asked.picture.parent.is_dir():
+        raise ValueError(f"--picture {asked.picture}: there is no folder {asked.picture.parent}")
     from policygrad.proof.show import draw, run_all
 
     results = run_all(asked.repeats, asked.episodes, asked.seed)

@@ -52,6 +52,8 @@ def save_curve(
     axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
     # episodes of one update share their steps: a point an update, not a staircase
     last = np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
+    means = [part.mean() for part in np.split(returns, last[:-1] + 1)]
+    axes.plot(steps[last], means, color=blue, linewidth=1, alpha=0.5, label="mean of an update")
     axes.plot(
         steps[last], running_mean(returns)[last], color=blue, linewidth=2, label=f"mean of the last {WINDOW}"
     )

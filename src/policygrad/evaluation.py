@@ -11,8 +11,9 @@ from scipy.special import stdtrit
 from policygrad.envs import Environments, EnvLike, make
 from policygrad.policies import Policy, evaluation_mode
 from policygrad.rollout import collect_episodes
-from policygrad.seeding import stream
+from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import single_thread
+from policygrad.training import LONGEST_EPISODE
 from policygrad.types import F32, F64, Array
 
 
@@ -74,7 +75,7 @@ def evaluate(
         num_envs: how many run side by side; up to 16 where left out.
 
     Raises:
-        ValueError: the spaces are not the policy's, or `episodes` is below 1.
+        ValueError: the spaces are not the policy's, `episodes` is below 1, or an episode does not end.
     """
     if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
@@ -104,9 +105,10 @@ def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool
         environments,
         policy,
         act,
-        env_rng=env_rng,
+        seeds=EpisodeSeeds(env_rng),
         action_rng=action_rng,
         episodes_per_env=math.ceil(episodes / environments.num_envs),
+        max_steps=LONGEST_EPISODE,
     )
     # which of a last, partly needed round count was settled before it ran: the first ones
     returns: F64 = rollout.original_reward.sum(0)[:episodes]

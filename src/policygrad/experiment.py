@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from policygrad.algorithms import ALGORITHMS, Algorithm
+from policygrad.algorithms import ALGORITHMS, Algorithm, algorithm_class
 from policygrad.engines import EngineName, make_engine
-from policygrad.envs import EnvLike, PotentialShaping, Shaping, environment_name, make
+from policygrad.envs import EnvLike, PotentialShaping, Shaping, make
 from policygrad.policies import Network, make_policy, make_value
 from policygrad.presets import Preset, preset_for
 from policygrad.progress import make_progress
@@ -43,8 +45,8 @@ def train(
 ) -> Run:
     """Train a policy.
 
-    Given an algorithm's name, all that is left out comes from the environment's preset, or the defaults
-    where it has none; given a configuration, from the defaults.
+    Given an id and an algorithm's name, all that is left out comes from the environment's preset, or the
+    defaults where it has none; given a configuration, a factory or an object, from the defaults.
 
     Args:
         env: a Gymnasium id, a factory, an environment or a vector environment.
@@ -75,6 +77,9 @@ def train(
             until then). Whatever is raised while training, what was learned is saved at `out`.
     """
     settings = resolve(env, algorithm, steps=steps, num_envs=num_envs, network=network, shaping=shaping)
+    seed = _whole("seed", seed, at_least=0)
+    if stop_at is not None and not np.isfinite(stop_at):
+        raise ValueError(f"stop_at must be finite; got {stop_at}")
     if out is not None:
         check_free(Path(out), overwrite)
     rng = stream(seed, "init")
@@ -91,7 +96,7 @@ def train(
         critic = make_value(acting, settings.network, rng, given=value, wanted=settings.algorithm.uses_value)
         display = make_progress(settings.steps, progress)
         motor = make_engine(acting, critic, settings.algorithm.optimizer, engine, display.say)
-        threshold = stop_at if stop_at is not None else environments.reward_threshold
+        threshold = float(stop_at) if stop_at is not None else environments.reward_threshold
         run = Run(acting, acting, threshold, motor.name, environments.name)
         folder = None
         if out is not None:
@@ -102,7 +107,14 @@ def train(
                 "environments": type(environments.vector.unwrapped).__name__,
                 "autoreset_mode": environments.autoreset_mode.value,
             }
-            config = _config(environments.name, settings, seed, engine, stop_at)
+            config = {
+                "environment": environments.name,
+                "environment_id": env if isinstance(env, str) else None,
+                **_config(settings, seed, engine, threshold if stop_at is not None else None),
+                "policy": None if policy is None else _name(type(policy)),
+                "value": None if value is None else _name(type(value)),
+                "device": device,
+            }
             folder = RunFolder(out, config, facts | {"seed": seed}, overwrite=overwrite)
         loop = iterations(
             environments,
@@ -135,20 +147,39 @@ def resolve(
         ValueError, TypeError: as `train`.
     """
     if isinstance(algorithm, str):
-        settings = preset_for(environment_name(env), algorithm)
+        # a factory or an object may be anything, whatever it calls itself
+        settings = (
+            preset_for(env, algorithm) if isinstance(env, str) else Preset(algorithm_class(algorithm)())
+        )
     elif isinstance(algorithm, tuple(ALGORITHMS.values())):  # pyright: ignore[reportUnnecessaryIsInstance]
         settings = Preset(algorithm)
     else:
-        raise TypeError(f"algorithm must be a name or a configuration; got {type(algorithm).__name__}")
+        hint = "; call it to make one" if isinstance(algorithm, type) else ""
+        raise TypeError(f"algorithm must be a name or a configuration; got {algorithm!r}{hint}")
     given = {"steps": steps, "num_envs": num_envs, "network": network}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if shaping != "preset":
+        if not (shaping is None or callable(shaping)):
+            raise TypeError(f"shaping must be a function, None or 'preset'; got {shaping!r}")
         settings = replace(settings, shaping=shaping)
     if isinstance(settings.shaping, PotentialShaping):
         settings = replace(settings, shaping=settings.shaping.with_gamma(settings.algorithm.gamma))
-    if settings.steps < 1:
-        raise ValueError(f"steps must be 1 or more, the budget in environment steps; got {settings.steps}")
-    return settings
+    return replace(
+        settings,
+        steps=_whole("steps", settings.steps, at_least=1),
+        num_envs=_whole("num_envs", settings.num_envs, at_least=1),
+    )
+
+
+def _whole(name: str, value: Any, *, at_least: int) -> int:
+    """A Python int of any whole number, NumPy's too."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
+    if number < at_least:
+        raise ValueError(f"{name} must be {at_least} or more; got {number}")
+    return number
 
 
 def _is_recipe(env: EnvLike) -> bool:
@@ -156,12 +187,11 @@ def _is_recipe(env: EnvLike) -> bool:
     return not isinstance(env, gym.Env | VectorEnv)
 
 
-def _config(name: str, settings: Preset, seed: int, engine: str, stop_at: float | None) -> dict[str, Any]:
-    """`config.json`: what was asked, presets and defaults filled in."""
+def _config(settings: Preset, seed: int, engine: str, stop_at: float | None) -> dict[str, Any]:
+    """What was asked, presets and defaults filled in."""
     algorithms = {kind: label for label, kind in ALGORITHMS.items()}
     shaping = settings.shaping
     return {
-        "environment": name,
         "algorithm": {"name": algorithms[type(settings.algorithm)], **asdict(settings.algorithm)},
         "network": asdict(settings.network),
         "num_envs": settings.num_envs,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from policygrad.advantages import returns_to_go
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
+from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
 from policygrad.threads import single_thread
 from policygrad.types import F32, F64, Array, Batch, Outputs
@@ -52,7 +53,7 @@ class _EpisodeLearner:
         self.rewards.append(reward)
 
     def _choose(self, state: Any) -> Array:
-        encoded = self._acting.encode(np.asarray(state)[None])
+        encoded = self._acting.encode_checked(np.asarray(state)[None])
         action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
         self.states.append(encoded)
         self.actions.append(action)
@@ -63,6 +64,11 @@ class _EpisodeLearner:
         reward = np.array(self.rewards, np.float64)[:, None]
         if len(reward) == 0:
             raise RuntimeError("the episode has no rewards yet: store_reward after each action")
+        if not np.isfinite(reward).all():
+            self.states, self.actions, self.rewards = [], [], []
+            raise NonFiniteError(
+                f"the episode has a reward that is not finite, and was dropped: {reward[:, 0]}"
+            )
         return returns_to_go(reward, np.zeros(reward.shape, np.bool_), self.gamma)[:, 0]
 
     def _learn(
@@ -152,8 +158,8 @@ class ContinuousREINFORCE(_PlainLearner):
         super().__init__(GaussianPolicy(state_dim, action_dim), state_dim, box, lr, gamma)
 
     def choose_action(self, state: Any) -> Array:
-        """Sample an action for a state [state_dim]: [action_dim], or a 0-d array for a single number."""
-        return self._choose(state).squeeze()
+        """Sample an action [action_dim] for a state [state_dim]; clip it to the environment's box."""
+        return self._choose(state)
 
     def update(self) -> None:
         """Learn from the episode and forget it."""

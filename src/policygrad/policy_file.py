@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from gymnasium.spaces import Discrete
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from policygrad.errors import PolicyFileError
 from policygrad.files import write_atomically
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, evaluation_mode
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, evaluation_mode, is_standard
 from policygrad.spaces import space_from_json, space_to_json
 
 FORMAT = 1
@@ -30,7 +31,16 @@ PROBE_TOLERANCE = 1e-4
 
 
 def save(policy: Policy, path: str | Path) -> None:
-    """Write a policy to `path`, whole or not at all."""
+    """Write a policy to `path`, whole or not at all.
+
+    Raises:
+        TypeError: it is a network alone, which knows no spaces.
+    """
+    if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"expected a policygrad.Policy; got {type(policy).__name__}. "
+            "Policy(network, observation_space, action_space) makes one of a torch module"
+        )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
     # a fixed stream: the probes are part of the format, not of anybody's experiment
     probe = torch.from_numpy(
@@ -39,15 +49,15 @@ def save(policy: Policy, path: str | Path) -> None:
     tensors |= {"probe.observation": probe, "probe.output": _outputs(policy, probe)}
     # each its own memory: the parameters are views of one buffer, which safetensors refuses to cut up
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "network": _describe(policy.network),
         "observation_space": space_to_json(policy.observation_space),
         "action_space": space_to_json(policy.action_space),
         "observation_transform": "flatten, (x - observation_shift) * observation_scale",
-        "action_transform": "add start" if isinstance(policy.network, DiscretePolicy) else "clip to the box",
-        "sha256": _digest(tensors),
+        "action_transform": "add start" if isinstance(policy.action_space, Discrete) else "clip to the box",
     }
+    description["sha256"] = _digest(tensors, description)
     data = safetensors.torch.save(tensors, {"policygrad": json.dumps(description, allow_nan=False)})
     write_atomically(Path(path), data)
 
@@ -85,7 +95,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
             f"{file}: the policy acts otherwise than when it was saved (its outputs differ by up to {off:g}). "
             "The network given, or the library's version, is not the one it was trained with"
         )
-    return policy
+    return policy.eval()
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -99,17 +109,21 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load_file(file)
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise PolicyFileError(f"{file} is truncated or corrupted ({error}): {advice}") from error
+    if not isinstance(description, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PolicyFileError(f"{file} is corrupted (its description is no object): {advice}")
     if description.get("format") != FORMAT:
         raise PolicyFileError(
             f"{file} is of format {description.get('format')}; this version reads {FORMAT}: update policygrad"
         )
-    if _digest(tensors) != description.get("sha256"):
+    if _digest(tensors, description) != description.get("sha256"):
         raise PolicyFileError(f"{file} is corrupted (its checksum does not match): {advice}")
     return tensors, description
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
+    """Over the description, but for the digest in it, and over every tensor."""
+    plain = {name: value for name, value in description.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].numpy().tobytes())
@@ -127,7 +141,7 @@ def _outputs(policy: Policy, probe: Tensor) -> Tensor:
 
 def _describe(network: nn.Module) -> dict[str, Any]:
     description: dict[str, Any] = {"class": type(network).__name__}
-    if not isinstance(network, DiscretePolicy | GaussianPolicy):
+    if not (is_standard(network) and isinstance(network, DiscretePolicy | GaussianPolicy)):
         return description | {
             "class": f"{type(network).__module__}.{type(network).__qualname__}",
             "custom": True,

@@ -66,7 +66,7 @@ class Lines(Silent):
         """Print the row if the last one is some seconds ago."""
         if time.perf_counter() - self._last >= self.interval:
             self._last = time.perf_counter()
-            self.say(f"{int(metrics['steps']):,} of {self._total:,} steps   {_summary(metrics)}")
+            self.say(f"{int(metrics['steps']):,} of {self._total:,} steps: {_summary(metrics)}")
 
 
 class Live:
@@ -77,8 +77,9 @@ class Live:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.completed:>9,.0f} of {task.total:,.0f} steps"),
-            BarColumn(bar_width=24),
+            # all of it within 80 columns
+            TextColumn("{task.completed:>9,.0f} / {task.total:,.0f}"),
+            BarColumn(bar_width=12),
             TextColumn("{task.description}"),
             TimeRemainingColumn(compact=True),
         )
@@ -88,7 +89,7 @@ class Live:
 
     def __enter__(self) -> Live:
         self._progress.start()
-        self._task = self._progress.add_task("collecting the first episodes", total=self._total)
+        self._task = self._progress.add_task("the first episodes", total=self._total)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,7 +108,4 @@ class Live:
 
 def _summary(metrics: dict[str, float]) -> str:
     rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
-    return (
-        f"return {metrics['return_100']:.1f} (last 100 of {int(metrics['episodes']):,} episodes)   "
-        f"{rate:,.0f} steps/s"
-    )
+    return f"mean return {metrics['return_100']:.1f}, {rate:,.0f} steps/s"

@@ -9,6 +9,7 @@ import numpy as np
 from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
+from policygrad.seeding import EpisodeSeeds
 from policygrad.types import F32, F64, Array, Rollout
 
 
@@ -17,7 +18,7 @@ def collect_episodes(
     policy: Policy,
     act: Callable[[F32, F64], Array],
     *,
-    env_rng: np.random.Generator,
+    seeds: EpisodeSeeds,
     action_rng: np.random.Generator,
     episodes_per_env: int = 1,
     shaping: Shaping | None = None,
@@ -32,7 +33,7 @@ def collect_episodes(
         environments: N of them.
         policy: encodes observations and gives actions their environment's form.
         act: (observations [N, D], noise) -> stored actions; an engine's `act`.
-        env_rng: seeds every episode.
+        seeds: a seed for every episode.
         action_rng: the noise of N actions a step, idle rows included, so that the stream does not depend on
             who has finished.
         episodes_per_env: episodes run one after another in each environment.
@@ -48,7 +49,7 @@ def collect_episodes(
     """
     return Rollout.side_by_side(
         [
-            _one_episode_each(environments, policy, act, env_rng, action_rng, shaping, max_steps)
+            _one_episode_each(environments, policy, act, seeds, action_rng, shaping, max_steps)
             for _ in range(episodes_per_env)
         ]
     )
@@ -58,13 +59,13 @@ def _one_episode_each(
     environments: Environments,
     policy: Policy,
     act: Callable[[F32, F64], Array],
-    env_rng: np.random.Generator,
+    seeds: EpisodeSeeds,
     action_rng: np.random.Generator,
     shaping: Shaping | None,
     max_steps: int | None,
 ) -> Rollout:
     N = environments.num_envs
-    raw = environments.reset(env_rng)
+    raw = environments.reset(seeds)
     raws = [np.array(raw)] if shaping else []
     encoded = _encode(policy, raw, environments.name, 0)
     alive = np.ones(N, np.bool_)
@@ -78,11 +79,11 @@ def _one_episode_each(
     while alive.any():
         if max_steps is not None and len(rewards) >= max_steps:
             raise ValueError(
-                f"{environments.name}: no end of an episode within {max_steps} steps. Whole episodes are "
-                "needed: give more steps, or a factory that wraps the environment in "
-                "gymnasium.wrappers.TimeLimit"
+                f"{environments.name}: no end of an episode within {max_steps:,} steps. Whole episodes are "
+                "needed: wrap the environment in gymnasium.wrappers.TimeLimit"
             )
         action = act(encoded, policy.draw_noise(action_rng, N))
+        _check_actions(policy, action)
         raw, reward, terminated, truncated = environments.step(policy.environment_actions(action))
         observations.append(encoded)
         encoded = _encode(policy, raw, environments.name, len(rewards) + 1)
@@ -98,14 +99,15 @@ def _one_episode_each(
     reward, mask = np.stack(rewards), np.stack(valid)
     _check_rewards(reward, mask, environments.name)
     terminated, truncated = np.stack(terminations), np.stack(truncations)
-    shaped = reward
+    shaped = np.where(mask, reward, 0.0)
     if shaping:
-        observed = np.stack(raws)
-        shaped = apply_shaping(shaping, reward, observed[:-1], observed[1:], terminated, truncated)
+        # on samples alone: what idle environments did is nobody's business
+        columns = (reward, np.stack(raws[:-1]), np.stack(raws[1:]), terminated, truncated)
+        shaped[mask] = apply_shaping(shaping, *(column[mask] for column in columns))
     return Rollout(
         observation=np.stack(observations),
         action=np.stack(actions),
-        reward=np.where(mask, shaped, 0.0),
+        reward=shaped,
         original_reward=np.where(mask, reward, 0.0),
         next_observation=np.stack(successors),
         terminated=terminated,
@@ -123,6 +125,16 @@ def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
             f"{np.asarray(raw)[rows[0]]}. Find what makes it in the environment's step or reset"
         )
     return encoded
+
+
+def _check_actions(policy: Policy, action: Array) -> None:
+    if action.dtype.kind == "f" and not np.isfinite(action.sum()):
+        largest = max((float(p.detach().abs().max()), name) for name, p in policy.named_parameters())
+        raise NonFiniteError(
+            f"the policy's actions are not finite; its largest parameter is {largest[0]:.3g}, in {largest[1]}. "
+            "If that has grown, lower the learning rate or scale the observations; a network of your own must "
+            "give a finite mean and a std above 0"
+        )
 
 
 def _check_rewards(reward: F64, valid: Array, name: str) -> None:

@@ -17,7 +17,7 @@ from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
 from policygrad.progress import Progress
 from policygrad.run_folder import RunFolder
-from policygrad.training import Iteration
+from policygrad.training import WINDOW, Iteration
 from policygrad.types import F64
 
 Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
@@ -28,7 +28,10 @@ class Run:
     """What came of a training."""
 
     policy: Policy = field(repr=False)
-    """The best by the running mean of the last 100 returns, as it was when it collected the latest of them."""
+    """The best by the mean of the last 100 returns, as it was when it collected the latest of them.
+
+    While fewer have finished it is the latest that acted.
+    """
     last_policy: Policy = field(repr=False)
     """The policy at the end."""
     threshold: float | None
@@ -77,7 +80,8 @@ class Recorder:
         self._folder = folder
         self._display = display
         self._stop = stop
-        self._best: dict[str, Tensor] = _copy_state(run.last_policy)
+        self._best = self._acted = _copy_state(run.last_policy)
+        self._window_full = False
 
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
@@ -103,13 +107,16 @@ class Recorder:
 
     def _take(self, iteration: Iteration) -> None:
         run, row = self._run, iteration.metrics
+        self._acted = iteration.acted
         run.rows.append(row)
         run.episode_returns += iteration.returns.tolist()
         run.episode_steps += [int(row["steps"])] * len(iteration.returns)
         if iteration.solved and run.solved_at is None:
             run.solved_at = int(row["steps"])
-        if row["return_100"] >= run.best_mean:
+        # a mean over fewer than the window is luck: until it is full the latest counts, and then the best
+        if not self._window_full or row["return_100"] >= run.best_mean:
             run.best_mean, self._best = row["return_100"], iteration.acted
+        self._window_full = row["episodes"] >= WINDOW
         if self._folder is not None:
             self._folder.log(row)
             if self._best is iteration.acted:
@@ -123,6 +130,9 @@ class Recorder:
 
     def _finish(self, ended: Ending) -> Run:
         run, folder = self._run, self._folder
+        if ended == "non-finite":
+            # the parameters at the end may be what made the NaN; those that last acted did not
+            run.last_policy.load_state_dict(self._acted)
         run.ended, run.policy = ended, self._best_policy()
         if folder is None:
             return run
@@ -147,7 +157,9 @@ class Recorder:
                 "best_mean_return": run.best_mean if math.isfinite(run.best_mean) else None,
             },
         )
-        folder.close(keep_replaced=ended in ("error", "non-finite"))
+        kept = folder.close(discard=not run.rows, keep_replaced=ended in ("error", "non-finite"))
+        if kept is not None:
+            self._display.say(f"the run that was at {run.out} before is now at {kept}")
         return run
 
 

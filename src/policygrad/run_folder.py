@@ -22,12 +22,13 @@ from policygrad.policies import Policy
 from policygrad.policy_file import FILE_NAME, save
 
 CONFIG = "config.json"
+MANIFEST = "manifest.json"
 LAST_POLICY = "last_policy.safetensors"
 PACKAGES = ("policygrad", "numpy", "scipy", "numba", "torch", "gymnasium", "safetensors")
 
 
 class RunFolder:
-    """Writes a run's files as it goes; whatever is there is whole at every moment.
+    """Writes a run's files as it goes: metrics and events grow, all others are whole at every moment.
 
     Args:
         path: must not exist, or be empty, or `overwrite` must be asked for.
@@ -47,13 +48,15 @@ class RunFolder:
     ) -> None:
         self.path = Path(path)
         check_free(self.path, overwrite)
+        # before anything is moved: what cannot be written must not cost an earlier run
+        json.dumps([config, facts], allow_nan=False)
         self._replaced: Path | None = None
         if self.path.exists() and any(self.path.iterdir()):
-            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}")
+            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_json(CONFIG, config)
-        self.write_json("manifest.json", manifest() | facts)
+        self.write_json(MANIFEST, manifest() | facts)
         self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
         self._events = _event_writer(self.path)
         self._saved = -math.inf
@@ -85,23 +88,49 @@ class RunFolder:
         text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         write_atomically(self.path / name, text.encode())
 
-    def close(self, *, keep_replaced: bool = False) -> None:
-        """Flush everything; a run that this one replaces is removed, unless it is to be kept."""
+    def close(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
+        """Flush everything; a run that this one replaces is removed.
+
+        Args:
+            discard: nothing was learned: remove this one, and put back one that it was to replace.
+            keep_replaced: leave that one where it stands aside.
+
+        Returns:
+            Where a replaced run still is, if it is not gone or back.
+        """
         self._metrics.close()
         self._events.close()
-        if self._replaced is not None and not keep_replaced:
-            shutil.rmtree(self._replaced)
-            self._replaced = None
+        replaced, self._replaced = self._replaced, None
+        if replaced is None:
+            return None
+        if discard:
+            shutil.rmtree(self.path)
+            replaced.rename(self.path)
+        elif keep_replaced:
+            return replaced
+        else:
+            shutil.rmtree(replaced)
+        return None
 
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise FileExistsError if a new run may not be put here."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / CONFIG).is_file():
+    if not _is_run(path):
         raise FileExistsError(f"{path} exists and is no run folder: choose another place")
     if not overwrite:
-        raise FileExistsError(f"{path} holds a run already: choose another place, or ask for overwrite")
+        raise FileExistsError(
+            f"{path} holds a run already: choose another place, or ask for overwrite (--overwrite)"
+        )
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds a manifest of this library's."""
+    try:
+        return "policygrad" in json.loads((path / MANIFEST).read_text(encoding="utf-8"))["packages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def manifest() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """All randomness, from one seed: named streams that never meet.
 
 The stream of a purpose is `SeedSequence(seed, spawn_key=(purpose,))`, so drawing more from one changes no
-other, neighbouring seeds share nothing, and no global generator is ever touched.
+other, neighbouring seeds have nothing to do with each other, and no global generator is ever touched.
 """
 
 from __future__ import annotations
@@ -28,10 +28,19 @@ def stream(seed: int, purpose: Purpose) -> np.random.Generator:
     )
 
 
-def environment_seeds(rng: np.random.Generator, n: int) -> list[int]:
-    """`n` distinct seeds for environments, in [0, 2^31): the range every environment accepts."""
-    seeds: list[int] = []
-    while len(seeds) < n:
-        drawn = [int(x) for x in rng.integers(2**31, size=n)]
-        seeds = list(dict.fromkeys(seeds + drawn))[:n]
-    return seeds
+class EpisodeSeeds:
+    """Seeds for environments, one an episode: in [0, 2^31), which every environment accepts, and all distinct.
+
+    They step through the range by an odd stride, so none repeats before all have been; start and stride come
+    from the stream, so two runs share a seed by chance only.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._next = int(rng.integers(2**31))
+        self._stride = 2 * int(rng.integers(2**30)) + 1
+
+    def take(self, n: int) -> list[int]:
+        """The next n seeds."""
+        seeds = [(self._next + i * self._stride) % 2**31 for i in range(n)]
+        self._next = (self._next + n * self._stride) % 2**31
+        return seeds

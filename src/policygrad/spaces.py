@@ -34,8 +34,11 @@ def encode_observations(space: Space, observations: Array) -> F32:
     The copy is what protects a rollout from environments that write each observation into one array.
     """
     if isinstance(space, spaces.Discrete):
-        one_hot = np.zeros((len(observations), int(space.n)), np.float32)
-        one_hot[np.arange(len(observations)), np.asarray(observations, np.int64) - int(space.start)] = 1
+        state = np.asarray(observations, np.int64) - int(space.start)
+        if len(state) and not 0 <= state.min() <= state.max() < space.n:
+            raise ValueError(f"observation {observations} is not in {space}")
+        one_hot = np.zeros((len(state), int(space.n)), np.float32)
+        one_hot[np.arange(len(state)), state] = 1
         return one_hot
     return np.array(observations, np.float32, order="C").reshape(len(observations), -1)
 
@@ -81,12 +84,22 @@ def space_from_json(data: dict[str, Any]) -> Space:
     if data["type"] == "Discrete":
         return spaces.Discrete(data["n"], start=data["start"])
     shape, dtype = tuple(data["shape"]), np.dtype(data["dtype"])
-    low, high = (np.broadcast_to(np.array(data[k], float).astype(dtype), shape) for k in ("low", "high"))
+    low, high = (np.broadcast_to(_bound_from_json(data[k], dtype), shape) for k in ("low", "high"))
     return spaces.Box(low, high, shape, dtype.type)
+
+
+def _bound_from_json(bound: Any, dtype: np.dtype[Any]) -> Array:
+    exact = np.array(bound, object)
+    return exact.astype(dtype) if dtype.kind in "iu" else exact.astype(float).astype(dtype)
 
 
 def _bound_to_json(bound: Array) -> Any:
     """A bound as nested lists of numbers and "inf" strings (JSON has no infinity), one number where all agree."""
     values = bound.flat[0] if bound.size and (bound == bound.flat[0]).all() else bound
-    as_text = np.vectorize(lambda x: float(x) if np.isfinite(x) else str(x), otypes=[object])
-    return as_text(np.asarray(values)).tolist()
+    return _plain(np.asarray(values).tolist())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(part) for part in cast("list[Any]", value)]
+    return value if np.isfinite(value) else str(value)

@@ -15,7 +15,7 @@ from policygrad.algorithms import Algorithm
 from policygrad.envs import Environments, Shaping
 from policygrad.policies import GaussianPolicy, Policy
 from policygrad.rollout import collect_episodes
-from policygrad.seeding import stream
+from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.types import F64, Engine, Rollout
 
 WINDOW = 100
@@ -58,7 +58,7 @@ def iterations(
         shaping: what is learned from instead of the reward.
         threshold: mean return from which `Iteration.solved` is True; None is never.
     """
-    env_rng, action_rng = stream(seed, "env"), stream(seed, "action")
+    seeds, action_rng = EpisodeSeeds(stream(seed, "env")), stream(seed, "action")
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
     began = time.perf_counter()
@@ -68,7 +68,7 @@ def iterations(
             environments,
             policy,
             engine.act,
-            env_rng=env_rng,
+            seeds=seeds,
             action_rng=action_rng,
             episodes_per_env=algorithm.episodes_per_env,
             shaping=shaping,

@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.policies import flat_parameters
+from policygrad.seeding import EpisodeSeeds, stream
 
 BOX = spaces.Box(-np.inf, np.inf, (2,))
 
@@ -38,10 +39,10 @@ def test_driven_by_hand_it_does_what_train_does(env_id: str):
     run = pg.train(env_id, algorithm, steps=steps, num_envs=1, seed=7)
     env = gym.make(env_id)
     agent = pg.Agent(env.observation_space, env.action_space, algorithm, seed=7, steps=steps)
-    env_rng = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(0,)))
+    seeds = EpisodeSeeds(stream(7, "env"))
     used = 0
     while used < steps:
-        observation, _ = env.reset(seed=int(env_rng.integers(2**31, size=1)[0]))
+        observation, _ = env.reset(seed=seeds.take(1)[0])
         done = False
         while not done:
             observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
@@ -63,6 +64,18 @@ def test_calls_out_of_order_are_named():
     agent.observe(1.0, np.zeros(2))
     with pytest.raises(RuntimeError, match="no episode has finished"):
         agent.update()
+
+
+def test_what_is_not_finite_changes_nothing():
+    agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
+    agent.act(np.zeros(2))
+    with pytest.raises(pg.NonFiniteError, match="the reward is nan"):
+        agent.observe(float("nan"), np.zeros(2), terminated=True)
+    with pytest.raises(pg.NonFiniteError, match="observation has a NaN"):
+        agent.observe(1.0, np.array([np.nan, 0]), terminated=True)
+    agent.observe(1.0, np.zeros(2), terminated=True)
+    assert agent.finished_episodes == 1
+    agent.update()
 
 
 def test_observations_are_checked():

@@ -4,12 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 import policygrad as pg
 from policygrad.cli import COMMANDS, main
 from policygrad.metrics import METRICS
+from tests.conftest import Countdown
 
 QUICK = ["--steps", "1500", "--episodes", "5"]
 
@@ -62,6 +64,36 @@ def test_presets_are_what_flags_change(tmp_path: Path):
     assert config["network"]["hidden"] == [8]
 
 
+def test_help_shows_the_preset_s_values(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["train", "CartPole-v1", "--help"])
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert "--learning-rate FLOAT Of the policy. (default: 0.005)" in shown
+
+
+def test_the_potential_takes_the_discount_that_was_asked_for(tmp_path: Path):
+    out = tmp_path / "run"
+    main(
+        ["train", "MountainCarContinuous-v0", "--gamma", "0.9", "--num-envs", "1", "--out", str(out), *QUICK]
+    )
+    config = json.loads((out / "config.json").read_text())
+    assert config["algorithm"]["gamma"] == 0.9
+    assert config["shaping"].endswith("gamma 0.9")
+
+
+def test_a_run_on_a_factory_does_not_say_on_which_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    pg.train(lambda: gym.make("CartPole-v1"), pg.Reinforce(), steps=500, out=out)
+    assert main(["evaluate", str(out)]) == 2
+    assert "give --env" in capsys.readouterr().err
+    assert main(["evaluate", str(out), "--env", "CartPole-v1", "--episodes", "2"]) == 0
+    (out / "config.json").write_text("{}")
+    assert main(["evaluate", str(out)]) == 2
+    assert "is damaged: give --env" in capsys.readouterr().err
+
+
 def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "my_shaping.py").write_text(
         "def double(r, s, s2, terminated, truncated):\n    return 2 * r\n"
@@ -88,6 +120,8 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["trian", "CartPole-v1"], "did you mean train"),
         (["evaluate", "nowhere"], "no policy at nowhere"),
         (["proof", "--repeats", "1"], "must be 2 or more"),
+        (["proof", "--picture", "nowhere/p.png"], "there is no folder nowhere"),
+        (["train", "CartPole-v1", "--episodes", "0"], "episodes must be 1 or more"),
         (["metrics", "all"], "takes no arguments"),
     ],
 )
@@ -128,3 +162,25 @@ def test_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["proof", "--repeats", "150", "--picture", str(tmp_path / "p.png")]) == 0
     assert "reward-to-go, leave-one-out" in capsys.readouterr().out
     assert (tmp_path / "p.png").exists()
+
+
+def test_files_that_cannot_be_written_are_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert main(["train", "CartPole-v1", "--out", str(out), *QUICK]) == 2
+        error = capsys.readouterr().err
+        assert str(tmp_path / "file") in error
+        assert "Traceback" not in error
+
+
+def test_an_environment_s_own_error_keeps_its_traceback():
+    class Buggy(Countdown):
+        def step(self, action: int):
+            raise ValueError("a mistake in the environment")
+
+    gym.register("Buggy-v0", lambda: Buggy([3]))
+    try:
+        with pytest.raises(ValueError, match="a mistake in the environment"):
+            main(["train", "Buggy-v0", *QUICK])
+    finally:
+        del gym.registry["Buggy-v0"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
-from policygrad.engines.signatures import compiled_cotangents
+from policygrad.engines.signatures import call_cotangents
 
 
 @pytest.mark.parametrize("compile_it", [False, True])
@@ -22,7 +24,7 @@ def test_reinforce(compile_it: bool, average: str, entropy_coef: float):
     )
     algorithm = Reinforce(average=average, entropy_coef=entropy_coef)
     w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
-    function = compiled_cotangents(cotangents) if compile_it else cotangents
+    function = partial(call_cotangents, cotangents) if compile_it else cotangents
     function(log_prob, entropy, value, advantage, target, algorithm.coefficients(B, episodes, 0.0), w, e, c)
 
     lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
@@ -40,6 +42,11 @@ def test_schedules_are_linear_in_progress():
     np.testing.assert_allclose(scheduled, [1.0, 0.75, 0.0, 0.0], atol=1e-7)
 
 
+def test_an_episode_s_return_is_not_discounted_twice():
+    with pytest.raises(ValueError, match="is discounted already"):
+        Reinforce(returns="episode", discount_weighting=True)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -48,6 +55,9 @@ def test_schedules_are_linear_in_progress():
         ("returns", "all", "returns must be one of"),
         ("learning_rate", -1.0, "learning_rate must be positive"),
         ("learning_rate", float("nan"), "learning_rate must be positive"),
+        ("learning_rate", None, "learning_rate must be positive"),
+        ("learning_rate_end", -1.0, "learning_rate_end must be 0 or more"),
+        ("entropy_coef", float("nan"), "entropy_coef must be 0 or more"),
         ("max_grad_norm", 0.0, "max_grad_norm must be positive"),
         ("value_steps", 0, "value_steps must be 1 or more"),
     ],

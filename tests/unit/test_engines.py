@@ -322,6 +322,22 @@ def test_a_network_of_ones_own_trains_in_autograd_and_is_refused_by_fused():
     assert surrogate() > before + 0.01
 
 
+class Doubled(DiscretePolicy):
+    def logits(self, state: torch.Tensor) -> torch.Tensor:
+        return 2 * super().logits(state)
+
+
+def test_changed_networks_are_not_for_the_fused_engine():
+    shape: dict[str, Any] = {"rng": np.random.default_rng(0)}
+    longer = DiscretePolicy(D, 3, 8, **shape)
+    longer.network.append(nn.Tanh())
+    for network in (Doubled(D, 3, 8, **shape), longer):
+        assert make_engine(Policy(network, BOX, spaces.Discrete(3)), None, "adam").name == "autograd"
+    policy, _ = networks("categorical")
+    other = nn.Sequential(ValueNetwork(D, 8, **shape))
+    assert make_engine(policy, other, "adam").name == "autograd"
+
+
 def test_an_unknown_engine_is_refused():
     policy, _ = networks("categorical")
     with pytest.raises(ValueError, match="engine must be"):

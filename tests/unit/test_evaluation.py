@@ -72,6 +72,12 @@ def test_greedy_and_sampled_differ_as_they_should():
     assert greedy.mean > sampled.mean
 
 
+def test_an_episode_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("policygrad.evaluation.LONGEST_EPISODE", 50)
+    with pytest.raises(ValueError, match=r"no end of an episode within 50 steps.*TimeLimit"):
+        pg.evaluate(policy_for(lambda: Lottery([1])), lambda: Countdown([10**9]), episodes=1)
+
+
 def test_wrong_input_is_named():
     policy = policy_for(lambda: Lottery([1]))
     with pytest.raises(ValueError, match=r"made for observations of Box.*CartPole-v1 has Box"):

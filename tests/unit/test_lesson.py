@@ -55,7 +55,7 @@ def test_the_continuous_agent_runs_and_changes():
     agent = lesson.ContinuousREINFORCE(2, 1, lr=1e-3, gamma=0.99)
     before = flat_parameters(agent.policy).clone()
     state = np.zeros(2, np.float32)
-    assert agent.choose_action(state).shape == ()
+    assert agent.choose_action(state).shape == (1,)
     agent.rewards.append(1.0)
     agent.update()
     typed_loop(agent, gym.make("MountainCarContinuous-v0"), 2, append=True)
@@ -136,6 +136,19 @@ def test_train_continuous(capsys: pytest.CaptureFixture[str]):
     assert len(scores) == 3
     with pytest.raises(ValueError, match="use train_reinforce"):
         lesson.train_continuous("CartPole-v1", 1)
+
+
+def test_a_spoiled_episode_is_dropped():
+    agent = lesson.REINFORCE(2, 2)
+    with pytest.raises(ArithmeticError, match="observation has a NaN"):
+        agent.choose_action([np.nan, 0.0])
+    agent.choose_action([0.0, 0.0])
+    agent.store_reward(float("nan"))
+    with pytest.raises(ArithmeticError, match="was dropped"):
+        agent.update()
+    agent.choose_action([0.0, 0.0])
+    agent.store_reward(1.0)
+    agent.update()
 
 
 def test_updates_without_matching_rewards_are_refused():

@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+import policygrad as pg
 from policygrad.errors import NonFiniteError
 from policygrad.policies import (
     MLP,
@@ -129,6 +130,24 @@ def test_the_wrong_kind_of_policy_is_named():
         Policy(GaussianPolicy(3, 2, rng=rng()), BOX, spaces.Discrete(2), environment_name="CartPole-v1")
     with pytest.raises(ValueError, match="has continuous actions; DiscretePolicy needs Discrete"):
         Policy(DiscretePolicy(3, 2, rng=rng()), BOX, spaces.Box(-1, 1, (2,)))
+
+
+@pytest.mark.parametrize(
+    ("network", "action_space", "message"),
+    [
+        (pg.DiscretePolicy(3, 5, rng=rng()), spaces.Discrete(2), "action_dim 5.*needs 3 and 2"),
+        (pg.DiscretePolicy(4, 2, rng=rng()), spaces.Discrete(2), "state_dim 4.*needs 3 and 2"),
+        (pg.GaussianPolicy(3, 1, rng=rng()), spaces.Box(-1, 1, (2,)), "action_dim 1.*needs 3 and 2"),
+    ],
+)
+def test_networks_of_other_sizes_are_refused(network: Any, action_space: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        Policy(network, BOX, action_space)
+
+
+def test_a_log_std_out_of_bounds_is_refused():
+    with pytest.raises(ValueError, match="outside its bounds"):
+        GaussianPolicy(3, 1, log_std=4.0, rng=rng())
 
 
 @pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Box(0, 9, (2,), np.int64)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -84,6 +85,16 @@ print(sum(len(f.overloads) for f in inner))
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     hits, misses, compiled = map(int, done.stdout.split())
     assert (hits, misses, compiled) == (5, 0, 0)
+
+
+@pytest.mark.parametrize("order", [("fused", "autograd"), ("autograd", "fused")])
+def test_engines_share_a_fresh_cache(order: tuple[str, str], tmp_path: Path):
+    """One after the other, in processes of their own: what the first has cached must serve the second."""
+    for engine in order:
+        code = f"import policygrad as pg; pg.train('CartPole-v1', steps=50, engine='{engine}')"
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

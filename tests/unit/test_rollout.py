@@ -14,6 +14,7 @@ from policygrad.envs import elementwise, make
 from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
 from policygrad.rollout import collect_episodes
+from policygrad.seeding import EpisodeSeeds
 from policygrad.types import F32, F64, Array, Rollout
 from tests.conftest import Countdown
 
@@ -36,7 +37,7 @@ def collect(
 ) -> Rollout:
     environments = make(env, num_envs)
     policy = policy or policy_for(environments)
-    rngs = {"env_rng": np.random.default_rng(seed), "action_rng": np.random.default_rng(seed + 1)}
+    rngs = {"seeds": EpisodeSeeds(np.random.default_rng(seed)), "action_rng": np.random.default_rng(seed + 1)}
     rollout = collect_episodes(environments, policy, policy.choose, **rngs, **options)
     environments.close()
     return rollout
@@ -189,6 +190,55 @@ def test_environment_seeds_are_distinct_and_disjoint_between_runs():  # bug 19
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_seed_repeats_within_a_run():
+    seeds = EpisodeSeeds(np.random.default_rng(0))
+    taken = [seed for _ in range(2000) for seed in seeds.take(64)]
+    assert len(set(taken)) == len(taken)
+    assert 0 <= min(taken) <= max(taken) < 2**31
+
+
+def test_a_reward_array_that_a_reset_clears_is_copied_before():
+    class Clearing(SyncVectorEnv):
+        def step(self, actions: Any):
+            observation, self.handed_out, *rest = super().step(actions)
+            return observation, self.handed_out, *rest
+
+        def reset(self, **options: Any):
+            if hasattr(self, "handed_out"):
+                self.handed_out[:] = 0
+            return super().reset(**options)
+
+    rollout = collect(Clearing([lambda: Countdown([3])], autoreset_mode=AutoresetMode.DISABLED))
+    assert rollout.original_reward[:, 0].tolist() == [1, 2, 3]
+
+
+def test_a_factory_that_makes_one_object_is_refused():
+    one = Countdown([3])
+    with pytest.raises(ValueError, match="a new environment at each call"):
+        make(lambda: one, 2)
+
+
+def test_a_discrete_observation_outside_its_space_is_refused():
+    class Outside(Countdown):
+        observation_space = spaces.Discrete(2)
+
+        def _observation(self):
+            return -self.t
+
+    with pytest.raises(ValueError, match=r"is not in Discrete\(2\)"):
+        collect(lambda: Outside([3]), 1)
+
+
+def test_shaping_sees_samples_alone():
+    """The second environment idles, and its automatic reset would give log of a negative number."""
+
+    def shaping(reward: F64, s: Array, s2: Array, terminated: Array, truncated: Array) -> F64:
+        return np.log((s2 - s)[..., 1])
+
+    rollout = collect(SyncVectorEnv([lambda: Countdown([6]), lambda: Countdown([2])]), shaping=shaping)
+    assert (rollout.reward == 0).all()
+
+
 def test_an_observation_that_is_not_finite_is_named(bad: float):
     class Broken(Countdown):
         def _observation(self):
@@ -263,7 +313,7 @@ def test_ids_with_and_without_a_vectorised_form(env_id: str):
     environments = make(env_id, 3)
     policy = policy_for(environments)
     rng = np.random.default_rng(0)
-    encoded: F32 = policy.encode(environments.reset(rng))
+    encoded: F32 = policy.encode(environments.reset(EpisodeSeeds(rng)))
     assert encoded.shape == (3, spaces.flatdim(environments.observation_space))
     observation, reward, _, _ = environments.step(policy.environment_actions(np.zeros(3, np.int64)))
     assert policy.encode(observation).shape == encoded.shape

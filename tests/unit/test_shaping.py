@@ -5,6 +5,7 @@ import pytest
 
 from policygrad.envs import PotentialShaping
 from policygrad.envs.shaping import apply_shaping
+from policygrad.errors import NonFiniteError
 
 
 def test_potential_shaping_telescopes_to_minus_the_first_potential():  # Ng, Harada & Russell 1999
@@ -29,7 +30,9 @@ def test_a_truncated_state_keeps_its_potential():
 def test_the_discount_is_filled_in_once():
     open_one = PotentialShaping(lambda s: s[..., 0])
     assert open_one.with_gamma(0.9).gamma == 0.9
-    assert open_one.with_gamma(0.9).with_gamma(0.5).gamma == 0.9
+    assert open_one.with_gamma(0.9).with_gamma(0.9).gamma == 0.9
+    with pytest.raises(ValueError, match=r"has gamma 0\.9, the algorithm 0\.5"):
+        open_one.with_gamma(0.9).with_gamma(0.5)
     with pytest.raises(ValueError, match="gamma is not set"):
         open_one(np.zeros((1, 1)), *np.zeros((2, 1, 1, 1)), *np.zeros((2, 1, 1), bool))
 
@@ -43,14 +46,14 @@ def test_the_discount_is_filled_in_once():
         ),
         (
             lambda r, s, s2, te, tr: np.where(r == 5, np.nan, r),
-            r"NaN or an infinity; the first at index \(2, 1\)",
+            r"the shaped reward is not finite for \(5\.0, ",
         ),
     ],
 )
 def test_what_a_shaping_function_gives_is_checked(function, message: str):
     reward = np.arange(6.0).reshape(3, 2)
     state, flag = np.zeros((3, 2, 1)), np.zeros((3, 2), bool)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, NonFiniteError), match=message):
         apply_shaping(function, reward, state, state, flag, flag)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import policygrad as pg
 from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
 from policygrad.run_folder import PACKAGES
+from policygrad.seeding import EpisodeSeeds
 from tests.conftest import Countdown
 
 SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
@@ -61,19 +63,29 @@ def test_history_and_budget():
     assert set(run.history) <= set(METRICS)
 
 
+class Falling(Countdown):
+    """Episode n pays −n a step: returns fall from the first batch on."""
+
+    def step(self, action: int):
+        observation, _, *rest = super().step(action)
+        return observation, -float(self.episode), *rest
+
+
 def test_the_best_policy_is_that_of_the_best_running_mean():
-    """Returns fall from the first batch on, so the best policy is the untrained one."""
-
-    class Falling(Countdown):
-        def step(self, action: int):
-            observation, _, *rest = super().step(action)
-            return observation, -float(self.episode), *rest
-
-    run = pg.train(lambda: Falling([5]), pg.Reinforce(), num_envs=2, **{**SMALL, "steps": 200})
-    assert run.best_mean == max(run.history["return_100"]) == run.history["return_100"][0]
-    untrained = pg.train(lambda: Falling([5]), pg.Reinforce(), num_envs=2, **{**SMALL, "steps": 1})
-    assert same_bits(run.policy, untrained.policy)
+    """The best full window is the first there is: 50 rounds of 2 episodes of 5 steps."""
+    settings = {"num_envs": 2, "network": pg.Network(hidden=(16,))}
+    run = pg.train(lambda: Falling([5]), pg.Reinforce(), steps=1000, **settings)
+    assert run.best_mean == run.history["return_100"][49] == max(run.history["return_100"][49:])
+    before = pg.train(lambda: Falling([5]), pg.Reinforce(), steps=490, **settings)
+    assert same_bits(run.policy, before.last_policy)
     assert not same_bits(run.policy, run.last_policy)
+
+
+def test_before_a_full_window_the_latest_policy_that_acted_is_the_best():
+    settings = {"num_envs": 2, "network": pg.Network(hidden=(16,))}
+    run = pg.train(lambda: Falling([5]), pg.Reinforce(), steps=100, **settings)
+    before = pg.train(lambda: Falling([5]), pg.Reinforce(), steps=90, **settings)
+    assert same_bits(run.policy, before.last_policy)
 
 
 def test_stop_at_ends_when_the_last_hundred_returns_reach_it():
@@ -240,19 +252,93 @@ def test_a_folder_is_not_overwritten_unasked(tmp_path: Path):
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_overwritten_run_survives_until_the_new_one_is_done(tmp_path: Path):
+class Dies(Countdown):
+    """Raises in its n-th episode."""
+
+    def __init__(self, n: int, error: type[BaseException] = RuntimeError) -> None:
+        super().__init__([3])
+        self.last, self.error = n, error
+
+    def step(self, action: int):
+        if self.episode >= self.last:
+            raise self.error("the simulator crashed")
+        return super().step(action)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, TypeError])
+def test_a_run_that_learned_nothing_leaves_the_one_it_was_to_replace(
+    tmp_path: Path, error: type[BaseException]
+):
     out = tmp_path / "run"
     first = pg.train("CartPole-v1", seed=0, out=out, **SMALL)
+    attempt = partial(
+        pg.train, lambda: Dies(0, error), pg.Reinforce(), out=out, overwrite=True, steps=50, num_envs=1
+    )
+    if error is KeyboardInterrupt:
+        assert attempt().ended == "interrupted"
+    else:
+        with pytest.raises(error, match="the simulator crashed"):
+            attempt()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert same_bits(pg.load(out), first.policy)
 
-    class Dies(Countdown):
-        def step(self, action: int):
-            raise RuntimeError("the simulator crashed")
 
-    with pytest.raises(RuntimeError, match="the simulator crashed"):
-        pg.train(lambda: Dies([3]), pg.Reinforce(), out=out, overwrite=True, steps=50)
+def test_a_crash_keeps_what_was_learned_and_the_replaced_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    first = pg.train("CartPole-v1", seed=0, out=out, **SMALL)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the simulator crashed"):
+            pg.train(
+                lambda: Dies(7), pg.Reinforce(), out=out, overwrite=True, steps=500, num_envs=1, progress=True
+            )
+        assert json.loads((out / "summary.json").read_text())["ended"] == "error"
+        assert len((out / "metrics.jsonl").read_text().splitlines()) == 7
     kept = [p for p in tmp_path.iterdir() if p.name.startswith(".run.replaced")]
-    assert len(kept) == 1
-    assert same_bits(pg.load(kept[0]), first.policy)
+    assert len(kept) == 2
+    assert str(kept[0]) in capsys.readouterr().err
+    assert any(
+        same_bits(pg.load(k), first.policy) for k in kept if (k / "config.json").read_text().count("CartPole")
+    )
+
+
+def test_a_folder_with_a_config_of_somebody_else_s_is_no_run(tmp_path: Path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "config.json").write_text("{}")
+    (mine / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is no run folder"):
+        pg.train("CartPole-v1", out=mine, overwrite=True, **SMALL)
+    assert (mine / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_a_diverging_policy_is_named_and_the_last_good_one_kept(tmp_path: Path, engine: Any):
+    algorithm = pg.Reinforce(
+        learning_rate=1e30, optimizer="sgd", max_grad_norm=None, normalize_advantages=False
+    )
+    with pytest.raises(pg.NonFiniteError) as caught:
+        pg.train("Pendulum-v1", algorithm, engine=engine, steps=10_000, num_envs=2, out=tmp_path / "run")
+    message = str(caught.value)
+    assert "network." in message or "log π" in message or "entropy" in message
+    assert "environment's step" not in message
+    for file in ("policy.safetensors", "last_policy.safetensors"):
+        assert np.isfinite(pg.load(tmp_path / "run" / file).act(np.zeros(3))).all()
+
+
+def test_numpy_numbers_are_numbers(tmp_path: Path):
+    out = tmp_path / "run"
+    one = np.arange(3)[1]
+    pg.train("CartPole-v1", seed=one, steps=500 * one, num_envs=one, stop_at=np.float32(5e3), out=out)
+    assert json.loads((out / "config.json").read_text())["seed"] == 1
+    for wrong in ({"steps": "1000"}, {"seed": 1.5}, {"num_envs": None, "seed": None}):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            pg.train("CartPole-v1", **wrong)
+    with pytest.raises(TypeError, match="call it to make one"):
+        pg.train("CartPole-v1", pg.Reinforce)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="shaping must be a function"):
+        pg.train("CartPole-v1", shaping="prset")  # type: ignore[arg-type]
 
 
 def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path):
@@ -296,7 +382,9 @@ def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation()
         network = pg.DiscretePolicy(2, 2, 4, rng=rng)
         policy = pg.Policy(network, environments.observation_space, environments.action_space)
         engine = Fixed(policy, pg.ValueNetwork(2, 4, rng=rng), "adam")
-        rollout = collect_episodes(environments, policy, policy.choose, env_rng=rng, action_rng=rng)
+        rollout = collect_episodes(
+            environments, policy, policy.choose, seeds=EpisodeSeeds(rng), action_rng=rng
+        )
         batch, _ = pg.Reinforce(gamma=0.5).batch(rollout, engine)
         np.testing.assert_allclose(batch.target.reshape(2, 3)[:, 0], expected)
         without, _ = pg.Reinforce(gamma=0.5, bootstrap_truncated=False).batch(rollout, engine)
@@ -305,8 +393,12 @@ def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation()
 
 def test_threads_are_restored():
     before = torch.get_num_threads()
-    pg.train("CartPole-v1", **SMALL)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    try:
+        pg.train("CartPole-v1", **SMALL)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_environment_s_own_space_is_checked_first():

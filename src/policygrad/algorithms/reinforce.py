@@ -41,12 +41,12 @@ class Reinforce:
     gamma: float = 0.99
     """Discount γ, in [0, 1]."""
     returns: Returns = "reward-to-go"
-    """`reward-to-go`: what follows the action, G_t. `episode`: the whole episode's discounted return for each
-    of its steps; the same expectation, more variance."""
+    """`reward-to-go`: what follows the action, G_t. `episode`: the whole episode's return Σ_t γ^t r_t for each
+    of its steps: unbiased, with more variance."""
     discount_weighting: bool = False
-    """Multiply each step by γ^t. Only with it is this the gradient of the discounted objective; without it,
-    of no objective at all (Nota & Thomas 2020), yet late steps keep their say and nearly everybody leaves it
-    out."""
+    """Multiply each step's reward-to-go by γ^t. Only with it is this the gradient of the discounted objective;
+    without it, of no objective at all (Nota & Thomas 2020), yet late steps keep their say and nearly everybody
+    leaves it out. Whole-episode returns are discounted from the start already."""
     baseline: Baseline = "value"
     """What is subtracted from the return: `none`; the `mean` over the batch; `leave-one-out`, the mean over
     the other episodes (unbiased); the mean at each `time` step; the `optimal` constant (Greensmith et al.
@@ -70,6 +70,8 @@ class Reinforce:
     """Where the policy's rate ends, linearly over the run; None keeps it constant."""
     value_learning_rate: float = 0.01
     """Of V(s)."""
+    value_learning_rate_end: float | None = None
+    """Where V(s)'s rate ends, linearly over the run; None keeps it constant."""
     value_steps: int = 4
     """Full-batch gradient steps on V(s) an update."""
     entropy_coef: float = 0.0
@@ -93,10 +95,19 @@ class Reinforce:
         for name in ("episodes_per_env", "value_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if self.returns == "episode" and self.discount_weighting:
+            raise ValueError(
+                "discount_weighting is for returns='reward-to-go': an episode's return is discounted already"
+            )
         for name in ("learning_rate", "value_learning_rate", "max_grad_norm"):
             number = getattr(self, name)
-            if number is not None and not (number > 0 and np.isfinite(number)):
+            optional = name == "max_grad_norm"
+            if not (optional if number is None else number > 0 and np.isfinite(number)):
                 raise ValueError(f"{name} must be positive and finite; got {number}")
+        for name in ("learning_rate_end", "value_learning_rate_end", "entropy_coef", "entropy_coef_end"):
+            number = getattr(self, name)
+            if number is not None and not (number >= 0 and np.isfinite(number)):
+                raise ValueError(f"{name} must be 0 or more and finite; got {number}")
 
     @property
     def uses_value(self) -> bool:
@@ -124,13 +135,14 @@ class Reinforce:
         }
         if value is None:
             return metrics
+        value_rate = linear(self.value_learning_rate, self.value_learning_rate_end, progress)
         norms = [
             engine.update(
                 batch,
                 cotangents,
                 coefficients,
                 policy_rate=None,
-                value_rate=self.value_learning_rate,
+                value_rate=value_rate,
                 max_grad_norm=self.max_grad_norm,
             ).value_grad_norm
             for _ in range(self.value_steps)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 
 from policygrad.engines import common
-from policygrad.engines.signatures import compiled_cotangents
+from policygrad.engines.signatures import call_cotangents
 from policygrad.policies import GaussianPolicy, Policy
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Outputs
 
@@ -122,8 +122,7 @@ class AutogradEngine:
         outputs = (_array(log_prob), _array(entropy), _array(values))
         common.check_finite(zip(common.OUTPUT_NAMES, outputs, strict=True))
         w, e, c = (np.empty(len(batch), np.float32) for _ in range(3))
-        function = compiled_cotangents(cotangents)
-        function(*outputs, batch.advantage, batch.target, coefficients, w, e, c)
+        call_cotangents(cotangents, *outputs, batch.advantage, batch.target, coefficients, w, e, c)
         pairs = [
             (tensor, self._tensor(cotangent))
             for tensor, cotangent in ((log_prob, w), (entropy, e), (values, c))

@@ -29,8 +29,8 @@ def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise NonFiniteError(
-                f"{name} is not finite ({count} of {array.size} entries). The parameters are as they were "
-                "before this update. Usual causes: a learning rate too high, rewards of very different "
+                f"{name} is not finite ({count} of {array.size} entries). The step was not taken. Usual "
+                "causes: a learning rate too high, rewards of very different "
                 "sizes, observations that were never scaled"
             )
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, is_standard
 
 
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     """Why the fused engine cannot take these networks, or None if it can."""
     network = policy.network
-    if not isinstance(network, DiscretePolicy | GaussianPolicy):
-        return f"the policy network is a {type(network).__name__}, no DiscretePolicy or GaussianPolicy"
-    if value is not None and not isinstance(value, ValueNetwork):
-        return f"the value network is a {type(value).__name__}, no ValueNetwork"
+    if not (is_standard(network) and isinstance(network, DiscretePolicy | GaussianPolicy)):
+        return f"the policy network, a {type(network).__name__}, is no plain DiscretePolicy or GaussianPolicy"
+    if value is not None and not (is_standard(value) and isinstance(value, ValueNetwork)):
+        return f"the value network, a {type(value).__name__}, is no plain ValueNetwork"
     modules = [m for m in (network, value) if m is not None]
     for parameter in (p for m in modules for p in m.parameters()):
         if parameter.device.type != "cpu":

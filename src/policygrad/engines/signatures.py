@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from policygrad.compiled import compiled, compiled_pointer
-from policygrad.types import Cotangents
+from policygrad.types import F32, Cotangents
 
 VECTOR: Any = types.float32[::1]
 MATRIX: Any = types.float32[:, ::1]
@@ -24,14 +24,8 @@ COTANGENTS_ADDRESS: Any = types.intp
 
 
 @cache
-def compiled_cotangents(cotangents: Cotangents) -> Cotangents:
-    """An algorithm's cotangent function as machine code that Python calls, once a process."""
-    return compiled(COTANGENTS)(cotangents)
-
-
-@cache
 def cotangents_address(cotangents: Cotangents) -> int:
-    """Where the same function lies as machine code that compiled code calls: see `cotangents_at`."""
+    """Where an algorithm's cotangent function lies as machine code: see `cotangents_at`."""
     function = compiled_pointer(COTANGENTS)(cotangents)
     _kept_alive.append(function)
     return function._wrapper_address
@@ -57,3 +51,16 @@ def _cotangents_at(_context: Any, address: Any) -> Any:
 
 
 cotangents_at: Any = intrinsic(_cotangents_at)
+
+
+@compiled(types.void(COTANGENTS_ADDRESS, *[VECTOR] * 9))
+def _call(
+    address: int, log_prob: F32, entropy: F32, value: F32, advantage: F32, target: F32, coefficients: F32,
+    w: F32, e: F32, c: F32,
+) -> None:  # fmt: skip
+    cotangents_at(address)(log_prob, entropy, value, advantage, target, coefficients, w, e, c)
+
+
+def call_cotangents(cotangents: Cotangents, *arrays: F32) -> None:
+    """Call an algorithm's cotangent function from Python: the same machine code that the fused engine runs."""
+    _call(cotangents_address(cotangents), *arrays)  # pyright: ignore[reportCallIssue]

@@ -48,6 +48,10 @@ def make(env: EnvLike, num_envs: int | None = None) -> Environments:
     if not isinstance(first, gym.Env):
         raise TypeError(f"the factory made a {type(first).__name__}; expected a gymnasium.Env")
     vector = SyncVectorEnv([lambda: first, *[env] * ((num_envs or 1) - 1)])
+    if len({id(made.unwrapped) for made in vector.envs}) < vector.num_envs:
+        raise ValueError(
+            "the factory gave the same object twice; it must make a new environment at each call"
+        )
     return Environments(vector, environment_name(vector.envs[0]), owned=True)
 
 
@@ -74,5 +78,5 @@ def _from_id(name: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
         if spec.vector_entry_point is not None:
             return gym.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
         return SyncVectorEnv([lambda: gym.make(spec, disable_env_checker=True)] * num_envs)
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"{name} needs a package that is not installed: {error}") from error

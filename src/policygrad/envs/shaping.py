@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from policygrad.errors import NonFiniteError
 from policygrad.types import F64, Array, Bool, check_shape
 
 Shaping: TypeAlias = Callable[[F64, Array, Array, Bool, Bool], Array]
@@ -33,8 +34,13 @@ class PotentialShaping:
     gamma: float | None = None
 
     def with_gamma(self, gamma: float) -> PotentialShaping:
-        """The same, with the discount filled in if it was left open."""
-        return self if self.gamma is not None else replace(self, gamma=gamma)
+        """The same, with the discount filled in if it was left open; ValueError if it is another."""
+        if self.gamma not in (None, gamma):
+            raise ValueError(
+                f"PotentialShaping has gamma {self.gamma}, the algorithm {gamma}: with another discount the best "
+                "policy changes. Leave it open, and the algorithm's is taken"
+            )
+        return replace(self, gamma=gamma)
 
     def __call__(
         self, reward: F64, observation: Array, next_observation: Array, terminated: Bool, truncated: Bool
@@ -69,7 +75,8 @@ def apply_shaping(shaping: Shaping, *columns: Any) -> F64:
     """The shaped reward, checked.
 
     Raises:
-        ValueError: the function gave another shape, a NaN, or does not work on arrays.
+        ValueError: the function gave another shape, or does not work on arrays.
+        NonFiniteError: it gave a NaN or an infinity.
     """
     reward: F64 = columns[0]
     try:
@@ -83,9 +90,7 @@ def apply_shaping(shaping: Shaping, *columns: Any) -> F64:
         ) from error
     check_shape("the shaped reward", shaped, reward.shape)
     if not np.isfinite(shaped).all():
-        raise ValueError(f"the shaped reward has a NaN or an infinity; the first at {_first_bad(shaped)}")
+        first = np.argwhere(~np.isfinite(shaped))[0]
+        given = ", ".join(str(np.asarray(column)[tuple(first)]) for column in columns)
+        raise NonFiniteError(f"the shaped reward is not finite for ({given})")
     return shaped
-
-
-def _first_bad(array: Array) -> str:
-    return f"index {tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])} of [T, N]"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from policygrad.seeding import environment_seeds
+from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import Space, action_size, observation_size
 from policygrad.types import F64, Array, Bool
 
@@ -49,10 +48,10 @@ class Environments:
         self._takes_seed_list = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
         self._actions_dtype = self.action_space.dtype
 
-    def reset(self, rng: np.random.Generator) -> Array:
+    def reset(self, seeds: EpisodeSeeds) -> Array:
         """Start an episode in every environment, each from a seed of its own; observations [N, *shape]."""
-        seeds = environment_seeds(rng, self.num_envs)
-        seed: Any = seeds if self._takes_seed_list else seeds[0]
+        taken = seeds.take(self.num_envs)
+        seed: Any = taken if self._takes_seed_list else taken[0]
         return self.vector.reset(seed=seed)[0]
 
     def step(self, actions: Array) -> tuple[Array, F64, Bool, Bool]:
@@ -61,28 +60,29 @@ class Environments:
             actions.astype(self._actions_dtype, copy=False)
         )
         # some vector environments hand out, and go on writing, their own arrays
+        reward = np.array(reward, np.float64)
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         done = terminated | truncated
         if done.any():
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                if "final_obs" not in info:
+                    raise ValueError(
+                        f"{self.name} resets in the same step, but its info has no 'final_obs': an episode's last "
+                        "observation is lost. Leave out wrappers that change the info, or use another mode"
+                    )
                 observation = np.array(observation)
                 for i in np.flatnonzero(done):
                     observation[i] = info["final_obs"][i]
             elif self.autoreset_mode is AutoresetMode.DISABLED:
                 observation = np.array(observation)
                 self.vector.reset(options={"reset_mask": done})
-        return observation, np.array(reward, np.float64), terminated, truncated
+        return observation, reward, terminated, truncated
 
     @property
     def reward_threshold(self) -> float | None:
         """The mean return at which the environment's authors call it solved, where they say so."""
         spec = self.vector.spec or getattr(getattr(self.vector, "envs", [None])[0], "spec", None)
         return spec.reward_threshold if spec is not None else None
-
-    @property
-    def has_discrete_actions(self) -> bool:
-        """Discrete rather than Box."""
-        return isinstance(self.action_space, spaces.Discrete)
 
     def close(self) -> None:
         """Close the environments, if they were made here rather than given."""

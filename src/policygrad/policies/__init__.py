@@ -2,7 +2,14 @@
 
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.make import make_policy, make_value
-from policygrad.policies.networks import MLP, DiscretePolicy, GaussianPolicy, Network, ValueNetwork
+from policygrad.policies.networks import (
+    MLP,
+    DiscretePolicy,
+    GaussianPolicy,
+    Network,
+    ValueNetwork,
+    is_standard,
+)
 from policygrad.policies.policy import Policy, evaluation_mode
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "ValueNetwork",
     "evaluation_mode",
     "flat_parameters",
+    "is_standard",
     "make_policy",
     "make_value",
 ]

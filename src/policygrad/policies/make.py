@@ -60,13 +60,17 @@ def make_value(
     """V(s) beside a policy, on its device; None where none is wanted.
 
     Raises:
-        ValueError: one is given and none wanted.
+        ValueError: one is given and none wanted, or it is for other observations.
     """
     if not wanted:
         if given is not None:
             raise ValueError("a value network was given, but the algorithm's baseline is not 'value'")
         return None
     value = given or ValueNetwork(policy.observation_size, network.hidden, **_shape(network, rng))
+    if isinstance(value, ValueNetwork) and value.network.sizes[0] != policy.observation_size:
+        raise ValueError(
+            f"the ValueNetwork has state_dim {value.network.sizes[0]}; the observations have {policy.observation_size}"
+        )
     return value.to(policy.observation_shift.device)
 
 

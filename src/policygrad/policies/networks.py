@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -81,7 +82,7 @@ class MLP(nn.Sequential):
             if not last:
                 layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
         super().__init__(*layers)
-        self.sizes = tuple(sizes)
+        self.sizes = tuple(int(size) for size in sizes)
         self.activation: Activation = activation
         flat_parameters(self)
 
@@ -122,12 +123,13 @@ class DiscretePolicy(nn.Module):
         """Probabilities π(·|s) [..., action_dim] of states [..., state_dim]."""
         return torch.softmax(self.logits(state), dim=-1)
 
-    def get_action(self, state: Tensor) -> tuple[int, Tensor]:
+    def get_action(self, state: Tensor | np.ndarray) -> tuple[int, Tensor]:
         """Sample an action for one state [state_dim] or [1, state_dim]: (action, log π(action|s)).
 
         The log-probability keeps its graph, with the state's leading shape. Draws from torch's global
         generator.
         """
+        state = torch.as_tensor(state, dtype=torch.float32)
         distribution = torch.distributions.Categorical(logits=self.logits(state))
         action = distribution.sample()
         return int(action.item()), distribution.log_prob(action)
@@ -163,6 +165,8 @@ class GaussianPolicy(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
+        if not log_std_bounds[0] <= log_std <= log_std_bounds[1]:
+            raise ValueError(f"log_std {log_std} is outside its bounds {log_std_bounds}")
         self.network = MLP(sizes, activation, init, gain, rng)
         self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
         self.log_std_bounds = log_std_bounds
@@ -173,12 +177,12 @@ class GaussianPolicy(nn.Module):
         """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]."""
         return self.network(state), self.log_std.clamp(*self.log_std_bounds).exp()
 
-    def get_action(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def get_action(self, state: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """Sample actions for states [..., state_dim]: (action [..., action_dim], log π(action|s) [...]).
 
         Draws from torch's global generator.
         """
-        mean, std = self(state)
+        mean, std = self(torch.as_tensor(state, dtype=torch.float32))
         distribution = torch.distributions.Normal(mean, std)
         action = distribution.sample()
         return action, distribution.log_prob(action).sum(-1)
@@ -210,8 +214,26 @@ class ValueNetwork(nn.Module):
         return self.network(state).squeeze(-1)
 
 
+def is_standard(module: nn.Module) -> bool:
+    """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it.
+
+    A subclass may compute anything, and layers may have been added.
+    """
+    if type(module) not in (DiscretePolicy, GaussianPolicy, ValueNetwork):
+        return False
+    perceptron: object = getattr(module, "network", None)
+    if type(perceptron) is not MLP:
+        return False
+    activation = nn.ReLU if perceptron.activation == "relu" else nn.Tanh
+    expected = [nn.Linear, activation] * (len(perceptron.sizes) - 1)
+    shapes = [tuple(m.weight.shape[::-1]) for m in perceptron if isinstance(m, nn.Linear)]
+    return [type(m) for m in perceptron] == expected[:-1] and shapes == list(pairwise(perceptron.sizes))
+
+
 def _widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:
-    return (hidden_dim,) * depth if isinstance(hidden_dim, int) else tuple(hidden_dim)
+    if isinstance(hidden_dim, Sequence):
+        return tuple(hidden_dim)
+    return (operator.index(hidden_dim),) * depth
 
 
 def _generator_from_torch() -> np.random.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -71,6 +71,7 @@ class Policy(nn.Module):
         self.register_buffer("observation_scale", torch.from_numpy(scale))
         self.set_normalizer(shift, scale)
         self._rng = np.random.default_rng()
+        _check_sizes(network, self.observation_size, size, environment_name)
         flat_parameters(network)
 
     def set_normalizer(self, shift: F32, scale: F32) -> None:
@@ -127,9 +128,10 @@ class Policy(nn.Module):
         array = np.asarray(observation)
         single = array.shape == self.observation_space.shape
         encoded = self.encode_checked(array[None] if single else array)
-        actions = self.environment_actions(
-            self.choose(encoded, None if greedy else self.draw_noise(rng or self._rng, len(encoded)))
-        )
+        noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
+        # acting is no training: dropout and the like are off, whatever the module's mode
+        with evaluation_mode(self) if self.training else nullcontext():
+            actions = self.environment_actions(self.choose(encoded, noise))
         if not single:
             return actions
         return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
@@ -177,6 +179,19 @@ def _check_kind(network: nn.Module, action_space: Space, name: str) -> None:
         raise ValueError(f"{name} has discrete actions; GaussianPolicy needs a Box: use DiscretePolicy")
     if isinstance(network, DiscretePolicy) and isinstance(action_space, spaces.Box):
         raise ValueError(f"{name} has continuous actions; DiscretePolicy needs Discrete: use GaussianPolicy")
+
+
+def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:
+    if isinstance(network, DiscretePolicy | GaussianPolicy):
+        found, expected = (
+            (network.network.sizes[0], network.network.sizes[-1]),
+            (observation_size, action_size),
+        )
+        if found != expected:
+            raise ValueError(
+                f"the {type(network).__name__} has state_dim {found[0]} and action_dim {found[1]}; "
+                f"{name} needs {expected[0]} and {expected[1]}"
+            )
 
 
 def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F32, F32]:

@@ -16,7 +16,7 @@ from policygrad.envs.textbook import FiniteEnv, FiniteMDP, three_states
 from policygrad.policies import DiscretePolicy, Policy, ValueNetwork
 from policygrad.proof.exact import exact_gradient
 from policygrad.rollout import collect_episodes
-from policygrad.seeding import stream
+from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import single_thread
 from policygrad.types import F64
 
@@ -103,13 +103,11 @@ def estimate(
     )
     value = ValueNetwork(S, (), rng=rng) if algorithm.uses_value else None
     motor = make_engine(policy, value, "sgd", engine)
-    env_rng, action_rng = stream(seed, "env"), stream(seed, "action")
+    seeds, action_rng = EpisodeSeeds(stream(seed, "env")), stream(seed, "action")
     samples: list[F64] = []
     with single_thread():
         for _ in range(repeats):
-            rollout = collect_episodes(
-                environments, policy, motor.act, env_rng=env_rng, action_rng=action_rng
-            )
+            rollout = collect_episodes(environments, policy, motor.act, seeds=seeds, action_rng=action_rng)
             batch, _ = algorithm.batch(rollout, motor)
             coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
             samples.append(-motor.gradient(batch, cotangents, coefficients)[0].astype(np.float64))

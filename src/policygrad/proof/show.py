@@ -31,6 +31,10 @@ BIASED = {
 the dropped γ^t, and the mean over a random number of steps."""
 
 
+PARAMETERS = [f"a{a}s{s}" for a in range(2) for s in range(3)] + ["a0", "a1"]
+"""Of the three-state process's linear policy; state 2 is terminal, so its weights are never used."""
+
+
 def run_all(repeats: int, episodes: int, seed: int) -> list[Shown]:
     """Every variant, unbiased ones first."""
     return [
@@ -57,10 +61,11 @@ def draw(results: list[Shown], path: Path) -> None:
             colour = "#2166ac" if inside[k] else "#d6604d"
             axes.plot([k, k], [low[k] - exact[k], high[k] - exact[k]], color=colour, linewidth=3)
         axes.set_title(shown.name, fontsize=9)
+        axes.set_xticks(range(len(exact)), PARAMETERS)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[len(results) :]:
         axes.axis("off")
-    figure.supxlabel("parameter")
+    figure.supxlabel("parameter: weight of action a in state s, bias of action a")
     figure.supylabel("estimate − exact derivative")
     figure.suptitle("99.9 % intervals of the mean estimate: blue holds the exact gradient, red misses it")
     data = io.BytesIO()
