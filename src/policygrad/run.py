@@ -167,7 +167,8 @@ class StoppedError(NonFiniteError):
     """A NaN or an infinity ended a run; what was learned until then is in `run`, and in its folder."""
 
     def __init__(self, run: Run, cause: str) -> None:
-        saved = f" The best policy until then is in {run.out}." if run.out is not None else ""
+        learned = run.out is not None and run.rows
+        saved = f" The best policy until then is in {run.out}." if learned else ""
         super().__init__(f"after {run.steps:,} steps: {cause}.{saved}")
         self.run = run
 

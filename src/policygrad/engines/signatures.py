@@ -23,15 +23,15 @@ COTANGENTS_ADDRESS: Any = types.intp
 """As an argument of compiled code: its address, so that its caller is compiled once for all algorithms."""
 
 
-@cache
 def cotangents_address(cotangents: Cotangents) -> int:
     """Where an algorithm's cotangent function lies as machine code: see `cotangents_at`."""
-    function = compiled_pointer(COTANGENTS)(cotangents)
-    _kept_alive.append(function)
-    return function._wrapper_address
+    return _pointer(cotangents)._wrapper_address
 
 
-_kept_alive: list[Any] = []
+@cache
+def _pointer(cotangents: Cotangents) -> Any:
+    """Compiled once a process, and kept: its code must outlive every use of its address."""
+    return compiled_pointer(COTANGENTS)(cotangents)
 
 
 def _cotangents_at(_context: Any, address: Any) -> Any:

@@ -22,16 +22,22 @@ def mechanical_energy(observation: Array) -> Array:
 PRESETS = {
     "reinforce": Preset(
         Reinforce(
+            # the goal is some 100 to 300 steps away: at 0.99 it would hardly be seen from the start
             gamma=0.999,
+            # with V of the last state where the time limit cut: without that 2 seeds of 10 stayed below 92
             baseline="value",
+            # constant, single seeds fell back late in the run
             learning_rate=0.005,
             learning_rate_end=0.0005,
             value_learning_rate=0.01,
             value_steps=4,
         ),
+        # speeds are below 0.07; unscaled, four seeds of four learned to do nothing
         Network(hidden=(64, 64), activation="tanh", scale_observations=True),
         num_envs=8,
+        # the slowest of ten seeds is solved after about half of it
         steps=280_000,
+        # scaled ten times in `mechanical_energy`: at three tenths of that one seed of four was not solved
         shaping=PotentialShaping(mechanical_energy),
     ),
 }
