@@ -6,6 +6,7 @@ Seeds 0 to 9, none left out; evaluation on 100 fresh episodes of each run's best
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -23,6 +24,10 @@ from policygrad.presets import preset_for
 
 ROOT = Path(__file__).parents[1]
 SEEDS = range(10)
+PICTURES = {
+    "CartPole-v1": (475, "cartpole.png"),
+    "MountainCarContinuous-v0": (90, "mountain_car_continuous.png"),
+}
 PLAIN = pg.Reinforce(gamma=0.99, baseline="none", learning_rate=0.001)
 
 
@@ -101,10 +106,11 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def draw(results: list[dict[str, Any]], titles: list[str], threshold: float, path: Path) -> None:
+def draw(results: list[dict[str, Any]], threshold: float, path: Path) -> None:
     """Each seed's running mean of returns, a colour a setting."""
     figure = Figure(figsize=(8, 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    titles = list(dict.fromkeys(r["title"] for r in results))
     for title, colour in zip(titles, ("#2166ac", "#d6604d"), strict=False):
         for i, run in enumerate(by_title(results, title)):
             axes.plot(
@@ -115,7 +121,7 @@ def draw(results: list[dict[str, Any]], titles: list[str], threshold: float, pat
                 label=title if i == 0 else None,
             )
     axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
-    environment = by_title(results, titles[0])[0]["environment"]
+    environment = results[0]["environment"]
     axes.set(title=f"{environment}, REINFORCE, ten seeds each", xlabel="environment steps")
     axes.set_ylabel("mean of the last 100 training returns")
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
@@ -127,24 +133,36 @@ def draw(results: list[dict[str, Any]], titles: list[str], threshold: float, pat
 
 
 def main() -> None:
-    jobs = [(entry, seed) for entry in entries() for seed in SEEDS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="an environment; the other rows stay as they were measured")
+    only = parser.parse_args().only
+    chosen = [entry for entry in entries() if only in (None, entry.environment)]
+    jobs = [(entry, seed) for entry in chosen for seed in SEEDS]
+    folder = ROOT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
     results: list[dict[str, Any]] = []
+    if only is not None:
+        earlier = json.loads((folder / "scores.json").read_text())
+        results = [r for r in earlier if r["environment"] != only]
     # potentials are functions, which travel to a process by name only: spawn imports them there
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for result in pool.map(train_one, *zip(*jobs, strict=True)):
             results.append(result)
-            short = {k: v for k, v in result.items() if k != "curve"}
-            print(json.dumps(short), file=sys.stderr, flush=True)
-    folder = ROOT / "benchmarks" / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "scores.json").write_text(
-        json.dumps([{k: v for k, v in r.items() if k != "curve"} for r in results], indent=1) + "\n"
-    )
+            print(json.dumps(without_curve(result)), file=sys.stderr, flush=True)
+    (folder / "scores.json").write_text(json.dumps([without_curve(r) for r in results], indent=1) + "\n")
     (folder / "scores.md").write_text(table(results))
-    titles = [entry.title for entry in entries()]
-    draw(results, titles[:2], 475, ROOT / "docs/images/cartpole.png")
-    draw(results, titles[2:], 90, ROOT / "docs/images/mountain_car_continuous.png")
+    for environment, (threshold, picture) in PICTURES.items():
+        if only in (None, environment):
+            draw(
+                [r for r in results if r["environment"] == environment],
+                threshold,
+                ROOT / "docs/images" / picture,
+            )
     print(table(results))
+
+
+def without_curve(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name != "curve"}
 
 
 if __name__ == "__main__":
