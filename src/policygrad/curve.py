@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 
-from policygrad.files import write_atomically
+from policygrad.files import save_png
 from policygrad.training import WINDOW
 from policygrad.types import F64, Array
 
@@ -42,8 +41,7 @@ def save_curve(
         threshold: a line at the return that counts as solved.
         solved_at: a mark at the steps where the running mean reached it.
     """
-    # heavy, and only needed here; without pyplot no global state and no display
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    # heavy, and only needed here
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
@@ -66,6 +64,4 @@ def save_curve(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="best")
-    data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
-    write_atomically(path, data.getvalue())
+    save_png(figure, path)

@@ -76,7 +76,7 @@ def train(
         NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`, whose `run` is what was learned
             until then). Whatever is raised while training, what was learned is saved at `out`.
     """
-    settings = resolve(env, algorithm, steps=steps, num_envs=num_envs, network=network, shaping=shaping)
+    settings = _resolve(env, algorithm, steps=steps, num_envs=num_envs, network=network, shaping=shaping)
     seed = _whole("seed", seed, at_least=0)
     if stop_at is not None and not np.isfinite(stop_at):
         raise ValueError(f"stop_at must be finite; got {stop_at}")
@@ -132,7 +132,7 @@ def train(
         environments.close()
 
 
-def resolve(
+def _resolve(
     env: EnvLike,
     algorithm: str | Algorithm,
     *,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -17,3 +22,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a picture to `path` as a PNG, whole or not at all; no display and no state of pyplot's is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)
+    write_atomically(path, data.getvalue())

@@ -45,9 +45,7 @@ class Network:
             raise ValueError(f"activation must be 'relu' or 'tanh'; got {self.activation!r}")
         if self.init not in ("uniform", "orthogonal"):
             raise ValueError(f"init must be 'uniform' or 'orthogonal'; got {self.init!r}")
-        low, high = self.log_std_bounds
-        if not low <= self.log_std <= high:
-            raise ValueError(f"log_std {self.log_std} is outside its bounds {self.log_std_bounds}")
+        _check_log_std(self.log_std, self.log_std_bounds)
 
 
 class MLP(nn.Sequential):
@@ -165,8 +163,7 @@ class GaussianPolicy(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
-        if not log_std_bounds[0] <= log_std <= log_std_bounds[1]:
-            raise ValueError(f"log_std {log_std} is outside its bounds {log_std_bounds}")
+        _check_log_std(log_std, log_std_bounds)
         self.network = MLP(sizes, activation, init, gain, rng)
         self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
         self.log_std_bounds = log_std_bounds
@@ -228,6 +225,11 @@ def is_standard(module: nn.Module) -> bool:
     expected = [nn.Linear, activation] * (len(perceptron.sizes) - 1)
     shapes = [tuple(m.weight.shape[::-1]) for m in perceptron if isinstance(m, nn.Linear)]
     return [type(m) for m in perceptron] == expected[:-1] and shapes == list(pairwise(perceptron.sizes))
+
+
+def _check_log_std(log_std: float, bounds: tuple[float, float]) -> None:
+    if not bounds[0] <= log_std <= bounds[1]:
+        raise ValueError(f"log_std {log_std} is outside its bounds {bounds}")
 
 
 def _widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from policygrad.files import write_atomically
+from policygrad.files import save_png
 from policygrad.proof.estimates import UNBIASED, Estimates, estimate
 
 
@@ -46,7 +45,6 @@ def run_all(repeats: int, episodes: int, seed: int) -> list[Shown]:
 
 def draw(results: list[Shown], path: Path) -> None:
     """Each parameter's 99.9 % interval around its exact derivative, a panel a variant, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = (len(results) + 3) // 4
@@ -68,6 +66,4 @@ def draw(results: list[Shown], path: Path) -> None:
     figure.supxlabel("parameter: weight of action a in state s, bias of action a")
     figure.supylabel("estimate − exact derivative")
     figure.suptitle("99.9 % intervals of the mean estimate: blue holds the exact gradient, red misses it")
-    data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
-    write_atomically(path, data.getvalue())
+    save_png(figure, path)
