@@ -1,6 +1,6 @@
 """Environments: opening them, shaping their reward, and small ones whose every property is known."""
 
-from policygrad.envs.make import EnvLike, environment_name, make
+from policygrad.envs.make import EnvLike, make
 from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
 
@@ -11,6 +11,5 @@ __all__ = [
     "Shaping",
     "apply_shaping",
     "elementwise",
-    "environment_name",
     "make",
 ]

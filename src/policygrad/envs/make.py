@@ -34,14 +34,14 @@ def make(env: EnvLike, num_envs: int | None = None) -> Environments:
     if isinstance(env, VectorEnv):
         if num_envs not in (None, env.num_envs):
             raise ValueError(f"the vector environment given holds {env.num_envs}; num_envs={num_envs}")
-        return Environments(env, environment_name(env), owned=False)
+        return Environments(env, _environment_name(env), owned=False)
     if isinstance(env, gym.Env):
         if num_envs not in (None, 1):
             raise ValueError(
                 f"an environment object is one environment; num_envs={num_envs} needs a factory: "
                 "pass the function that makes it"
             )
-        return Environments(SyncVectorEnv([lambda: env]), environment_name(env), owned=False)
+        return Environments(SyncVectorEnv([lambda: env]), _environment_name(env), owned=False)
     if not callable(env):
         raise TypeError(f"expected an id, an environment or a factory; got {type(env).__name__}")
     first: Any = env()
@@ -52,19 +52,15 @@ def make(env: EnvLike, num_envs: int | None = None) -> Environments:
         raise ValueError(
             "the factory gave the same object twice; it must make a new environment at each call"
         )
-    return Environments(vector, environment_name(vector.envs[0]), owned=True)
+    return Environments(vector, _environment_name(vector.envs[0]), owned=True)
 
 
-def environment_name(env: EnvLike) -> str:
-    """An id where there is one, else the name of the class or factory."""
-    if isinstance(env, str):
-        return env
+def _environment_name(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> str:
+    """An id where there is one, else the name of the class."""
     spec: Any = getattr(env, "spec", None)
     if spec is not None:
         return spec.id
-    if isinstance(env, gym.Env | VectorEnv):
-        return type(env.unwrapped).__name__
-    return getattr(env, "__name__", type(env).__name__)
+    return type(env.unwrapped).__name__
 
 
 def _from_id(name: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
