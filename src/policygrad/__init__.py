@@ -9,11 +9,11 @@ True
 __version__ = "0.1.0"
 
 from policygrad.agent import Agent
-from policygrad.algorithms import Reinforce
-from policygrad.envs import PotentialShaping, elementwise, make
-from policygrad.errors import NonFiniteError, PolicyFileError
+from policygrad.algorithms import Reinforce, register
+from policygrad.envs import Kernel, PotentialShaping, elementwise, make
+from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
-from policygrad.experiment import train
+from policygrad.launch import train
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Policy, ValueNetwork
 from policygrad.policy_file import load, save
 from policygrad.run import Run
@@ -24,7 +24,9 @@ __all__ = [
     "load",
     "save",
     "make",
+    "Kernel",
     "Reinforce",
+    "register",
     "Network",
     "DiscretePolicy",
     "GaussianPolicy",
@@ -35,6 +37,7 @@ __all__ = [
     "Agent",
     "PotentialShaping",
     "elementwise",
+    "EnvironmentFault",
     "NonFiniteError",
     "PolicyFileError",
 ]

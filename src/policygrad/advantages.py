@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad.compiled import compiled_when_called
 from policygrad.types import F64, Array, Bool, Rollout, check_shape
 
 
@@ -46,14 +47,22 @@ def returns_to_go(reward: F64, done: Bool, gamma: float, tail: F64 | None = None
         [T, N] float64. Nothing flows over an end, in either direction.
     """
     check_shape("done", done, reward.shape)
-    tail = np.zeros_like(reward) if tail is None else tail
+    tail = np.zeros(reward.shape) if tail is None else tail
     check_shape("tail", tail, reward.shape)
-    returns = np.empty_like(reward, dtype=np.float64)
-    following = np.zeros(reward.shape[1:], np.float64)
-    for t in reversed(range(len(reward))):
-        following = reward[t] + gamma * np.where(done[t], tail[t], following)
-        returns[t] = following
+    returns = np.zeros(reward.shape)
+    _add_up(np.asarray(reward, np.float64), done, float(gamma), np.asarray(tail, np.float64), returns)
     return returns
+
+
+@compiled_when_called
+def _add_up(reward: F64, done: Bool, gamma: float, tail: F64, returns: F64) -> None:
+    T, N = reward.shape
+    for t in range(T - 1, -1, -1):
+        for n in range(N):
+            following = tail[t, n]
+            if not done[t, n]:
+                following = returns[t + 1, n] if t + 1 < T else 0.0
+            returns[t, n] = reward[t, n] + gamma * following
 
 
 def discount_weights(shape: tuple[int, int], gamma: float) -> F64:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import statistics
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,16 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from policygrad import __version__
-from policygrad.algorithms import Algorithm, Reinforce
 from policygrad.engines import EngineName
-from policygrad.envs import Shaping
+from policygrad.envs import Backend, Shaping
 from policygrad.errors import NonFiniteError
 from policygrad.evaluation import Evaluation, evaluate
-from policygrad.experiment import train
+from policygrad.launch import train
 from policygrad.metrics import METRICS
 from policygrad.policies import Network
 from policygrad.policy_file import load
-from policygrad.presets import preset_for
+from policygrad.presets import Preset, preset_for
 from policygrad.run import Run
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
@@ -44,17 +44,19 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy, evaluate it, and save the run.
+    """Train a policy, evaluate it, and save the run; or, with --seeds, several, and save them all.
 
     What is not given comes from the environment's preset where there is one, else from the defaults below.
     """
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """A Gymnasium id, such as CartPole-v1."""
+    """A Gymnasium id, such as CartPole-v1, or module:name of a Kernel or a factory of your own."""
     algo: str = "reinforce"
-    """The algorithm."""
+    """The algorithm, or module:name of one of your own."""
     seed: int = 0
     """Of everything random: the same seed gives the same run."""
+    seeds: int | None = None
+    """Train so many, with seed, seed + 1, ..., and report them together."""
     steps: int | None = None
     """Budget in environment steps. Preset, else 200,000."""
     out: Path | None = None
@@ -63,15 +65,18 @@ class Train:
     """Replace an earlier run at --out."""
     num_envs: int | None = None
     """Environments side by side. Preset, else 8."""
+    backend: Backend = "auto"
+    """Who runs an id's environments: auto is the first of compiled, envpool and gymnasium that has it."""
     engine: EngineName = "auto"
     """fused is machine code for MLPs, autograd takes any network; auto is fused where it can be."""
+    cores: int | None = None
+    """Of one run: split its environments and batches over so many; 1. Of --seeds: runs at a time; all cores."""
     stop_at: float | None = None
     """End when the mean of the last 100 returns reaches this."""
     shaping: str = "preset"
     """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
     episodes: int = 100
     """For each evaluation at the end, sampled and greedy."""
-    algorithm: Annotated[Algorithm, tyro.conf.arg(name="")] = field(default_factory=Reinforce)
     network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
 
 
@@ -146,37 +151,84 @@ def _is_told_by_us(error: Exception) -> bool:
 def _train(arguments: list[str]) -> int:
     # the settings are parsed over the preset's, which are known once the environment is; help shows them too
     named = [a for a in arguments if a not in ("-h", "--help")] or arguments
-    asked = tyro.cli(Train, args=named, prog="policygrad train")
-    preset = preset_for(asked.env, asked.algo)
-    preset_as_default = Train(asked.env, algorithm=preset.algorithm, network=preset.network)
-    asked = tyro.cli(Train, args=arguments, default=preset_as_default, prog="policygrad train")
+    first = tyro.cli(Train, args=named, prog="policygrad train", return_unknown_args=True)[0]
+    env, algo = _environment(first.env), first.algo
+    if ":" in algo:
+        kind = _found("--algo", algo)
+        preset = Preset(kind())
+    else:
+        preset = preset_for(first.env, algo)
+    settings: Any = make_dataclass(
+        "Train",
+        [
+            (
+                "algorithm",
+                Annotated[type(preset.algorithm), tyro.conf.arg(name="")],
+                field(default=preset.algorithm),
+            )
+        ],
+        bases=(Train,),
+        frozen=True,
+    )
+    settings.__doc__ = Train.__doc__
+    default = settings(first.env, algorithm=preset.algorithm, network=preset.network)
+    asked = tyro.cli(settings, args=arguments, default=default, prog="policygrad train")
     if asked.episodes < 1:
         raise ValueError(f"episodes must be 1 or more; got {asked.episodes}")
     console = Console()
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
-    run = train(
-        asked.env,
-        asked.algorithm,
-        steps=preset.steps if asked.steps is None else asked.steps,
-        seed=asked.seed,
-        out=asked.out,
-        num_envs=preset.num_envs if asked.num_envs is None else asked.num_envs,
-        engine=asked.engine,
-        stop_at=asked.stop_at,
-        network=asked.network,
-        shaping=preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
-        overwrite=asked.overwrite,
-        progress=True,
-    )
+    options: dict[str, Any] = {
+        "steps": preset.steps if asked.steps is None else asked.steps,
+        "seed": asked.seed,
+        "out": asked.out,
+        "num_envs": preset.num_envs if asked.num_envs is None else asked.num_envs,
+        "backend": asked.backend,
+        "engine": asked.engine,
+        "cores": asked.cores,
+        "stop_at": asked.stop_at,
+        "network": asked.network,
+        "shaping": preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
+        "overwrite": asked.overwrite,
+        "progress": True,
+    }
+    if asked.seeds is not None:
+        runs = train(env, asked.algorithm, seeds=asked.seeds, **options)
+        console.print(_seeds_table(runs, asked.out))
+        return INTERRUPTED if any(run.ended == "interrupted" for run in runs) else 0
+    run = train(env, asked.algorithm, **options)
     if not run.rows:
         console.print("interrupted before the first update: nothing was learned")
         return INTERRUPTED
     evaluations = [
-        evaluate(run.policy, asked.env, asked.episodes, greedy=greedy, seed=asked.seed)
+        evaluate(run.policy, env, asked.episodes, greedy=greedy, seed=asked.seed, backend=asked.backend)
         for greedy in (False, True)
     ]
     console.print(_table(run, evaluations))
     return INTERRUPTED if run.ended == "interrupted" else 0
+
+
+def _environment(name: str) -> Any:
+    """An id as it is; of module:name what stands there, unless it is a module that registers Gymnasium ids."""
+    module, _, attribute = name.partition(":")
+    if not attribute or "-v" in attribute:
+        return name
+    return _found(f"ENV {module}", name)
+
+
+def _seeds_table(runs: list[Run], out: Path | None) -> Table:
+    table = Table(title=f"{runs[0].environment}: {len(runs)} seeds, {runs[0].engine} engine")
+    for heading in ("seed", "steps", "seconds", "solved after", "best mean of 100", "ended by"):
+        table.add_column(heading, justify="right")
+    for run in runs:
+        solved = "no" if run.solved_at is None else f"{run.solved_at:,} steps, {run.solved_seconds:.2f} s"
+        table.add_row(
+            str(run.seed), f"{run.steps:,}", f"{run.seconds:.2f}", solved, f"{run.best_mean:.1f}", run.ended
+        )
+    solved_at = [run.solved_at for run in runs if run.solved_at is not None]
+    median = f", median after {statistics.median(solved_at):,.0f} steps" if solved_at else ""
+    where = f". Saved in {out}, together in curves.png" if out is not None else ""
+    table.caption = f"{len(solved_at)} of {len(runs)} solved{median}{where}"
+    return table
 
 
 def _table(run: Run, evaluations: list[Evaluation]) -> Table:
@@ -289,14 +341,19 @@ def _shaping(text: str) -> Shaping | None:
     """`none`, or module:function, found from the working directory."""
     if text == "none":
         return None
+    return _found("--shaping", text, "preset, none or ")
+
+
+def _found(option: str, text: str, otherwise: str = "") -> Any:
+    """What module:name names, found from the working directory."""
     module, _, name = text.partition(":")
     if not name:
-        raise ValueError(f"--shaping {text}: expected preset, none or module:function")
+        raise ValueError(f"{option} {text}: expected {otherwise}module:name")
     sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"--shaping {text}: {error}") from error
+        raise ValueError(f"{option} {text}: {error}") from error
     finally:
         sys.path.pop(0)
     return found

@@ -27,10 +27,10 @@ def compiled(*signatures: object) -> Callable[[F], F]:
     return cast(Callable[[F], F], decorate)
 
 
-def compiled_pointer(signature: object) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function that other compiled code is given as an argument (a `numba.types.FunctionType`)."""
-    cfunc: Any = numba.cfunc
-    return cfunc(signature, cache=True, nopython=True, fastmath=FASTMATH, error_model="numpy")
+def compiled_when_called(function: F) -> F:
+    """Compile a function at its first call, for the types it is called with; from the cache on disk thereafter."""
+    decorate: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+    return cast(F, decorate(function))
 
 
 def inner(function: F) -> F:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,40 @@ def save_curve(
     if solved_at is not None:
         axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
     axes.set(title=title, xlabel="environment steps", ylabel="return of an episode")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="best")
+    save_png(figure, path)
+
+
+def save_curves(
+    path: Path, runs: Sequence[tuple[Array, F64]], title: str, threshold: float | None = None
+) -> None:
+    """Draw several runs of one experiment: each one's running mean, and their median with its quartiles.
+
+    Args:
+        path: where to, as a PNG.
+        runs: of each (steps [episodes], returns [episodes]), as in `save_curve`.
+        title: over the picture.
+        threshold: a line at the return that counts as solved.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    means = [(steps, running_mean(returns)) for steps, returns in runs]
+    for steps, mean in means:
+        axes.plot(steps, mean, color="#2166ac", linewidth=0.8, alpha=max(0.15, 0.8 / math.sqrt(len(runs))))
+    # where every run has data: beyond, the median would be of those that are still going
+    grid = np.linspace(max(s[0] for s, _ in means), min(s[-1] for s, _ in means), 200)
+    together = np.stack([np.interp(grid, steps, mean) for steps, mean in means])
+    low, middle, high = np.percentile(together, [25, 50, 75], axis=0)
+    axes.fill_between(grid, low, high, color="#d6604d", alpha=0.25, linewidth=0, label="quartiles")
+    axes.plot(grid, middle, color="#d6604d", linewidth=2, label=f"median of {len(runs)} seeds")
+    if threshold is not None:
+        axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
+    axes.set(title=title, xlabel="environment steps", ylabel=f"mean return of the last {WINDOW} episodes")
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

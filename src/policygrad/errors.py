@@ -7,3 +7,7 @@ class NonFiniteError(ArithmeticError):
 
 class PolicyFileError(ValueError):
     """A policy file is truncated, corrupted, of another format, or does not act as it did when saved."""
+
+
+class EnvironmentFault(RuntimeError):  # noqa: N818  # it is the environment that is at fault
+    """A function of a compiled environment raised; the message says which, where and when."""

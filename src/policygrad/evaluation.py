@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from policygrad.envs import Environments, EnvLike, make
+from policygrad.envs import Backend, Environments, EnvLike, Kernel, make
 from policygrad.policies import Policy, evaluation_mode
-from policygrad.rollout import collect_episodes
+from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import single_thread
 from policygrad.training import LONGEST_EPISODE
@@ -60,6 +60,7 @@ def evaluate(
     greedy: bool = True,
     seed: int = 0,
     num_envs: int | None = None,
+    backend: Backend = "auto",
 ) -> Evaluation:
     """Run whole episodes and report their returns; the policy is left exactly as it was.
 
@@ -73,6 +74,7 @@ def evaluate(
         greedy: the most probable action rather than a sampled one.
         seed: of the environments and the actions; streams apart from every training's.
         num_envs: how many run side by side; up to 16 where left out.
+        backend: who runs an id's environments: see `envs.make`.
 
     Raises:
         ValueError: the spaces are not the policy's, `episodes` is below 1, or an episode does not end.
@@ -84,9 +86,9 @@ def evaluate(
         )
     if episodes < 1:
         raise ValueError(f"episodes must be 1 or more; got {episodes}")
-    if num_envs is None and (isinstance(env, str) or not hasattr(env, "step")):
+    if num_envs is None and (isinstance(env, str | Kernel) or not hasattr(env, "step")):
         num_envs = min(episodes, 16)
-    environments = make(env, num_envs)
+    environments = make(env, num_envs, backend=backend)
     try:
         policy.check_spaces(environments.observation_space, environments.action_space, environments.name)
         with single_thread(), evaluation_mode(policy):
@@ -101,15 +103,15 @@ def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool
     def act(encoded: F32, noise: F64) -> Array:
         return policy.choose(encoded, None if greedy else noise)
 
-    rollout = collect_episodes(
+    collector = HostCollector(
         environments,
         policy,
         act,
         seeds=EpisodeSeeds(env_rng),
         action_rng=action_rng,
-        episodes_per_env=math.ceil(episodes / environments.num_envs),
         max_steps=LONGEST_EPISODE,
     )
+    rollout = collector.episodes(math.ceil(episodes / environments.num_envs))
     # which of a last, partly needed round count was settled before it ran: the first ones
     returns: F64 = rollout.original_reward.sum(0)[:episodes]
     return Evaluation(returns, rollout.valid.sum(0)[:episodes].astype(np.int64), greedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -104,6 +105,53 @@ class Live:
         if self._task is not None:
             completed = min(metrics["steps"], self._total)
             self._progress.update(self._task, completed=completed, description=_summary(metrics))
+
+
+class Together:
+    """One display for several runs at a time: their steps added, their returns averaged."""
+
+    def __init__(self, display: Progress) -> None:
+        self._display = display
+        self._latest: dict[int, dict[str, float]] = {}
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+        self._began = self._shown = time.perf_counter()
+
+    def one(self, seed: int) -> Progress:
+        """The share of one run in it."""
+        return _Share(self, seed)
+
+    def say(self, message: str) -> None:
+        """Pass it on, once."""
+        with self._lock:
+            if message not in self._said:
+                self._said.add(message)
+                self._display.say(message)
+
+    def update(self, seed: int, metrics: dict[str, float]) -> None:
+        """Show the sum, ten times a second at most: the runs have better things to do."""
+        self._latest[seed] = metrics
+        now = time.perf_counter()
+        if now - self._shown >= 0.1:
+            self._shown = now
+            rows = list(self._latest.values())
+            steps, mean = (sum(row[name] for row in rows) for name in ("steps", "return_100"))
+            with self._lock:
+                self._display.update(
+                    {"steps": steps, "seconds": now - self._began, "return_100": mean / len(rows)}
+                )
+
+
+class _Share(Silent):
+    def __init__(self, together: Together, seed: int) -> None:
+        self._together = together
+        self._seed = seed
+
+    def say(self, message: str) -> None:
+        self._together.say(message)
+
+    def update(self, metrics: dict[str, float]) -> None:
+        self._together.update(self._seed, metrics)
 
 
 def _summary(metrics: dict[str, float]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from policygrad.curve import save_curve
 from policygrad.errors import NonFiniteError
@@ -42,6 +41,10 @@ class Run:
     """Its name."""
     solved_at: int | None = None
     """Steps when the mean of the last 100 returns first reached the threshold; None if it never did."""
+    solved_seconds: float | None = None
+    """Seconds of collecting and learning until then."""
+    seed: int = 0
+    """Of everything random in it."""
     ended: Ending = "budget"
     """Why the run ended."""
     best_mean: float = -math.inf
@@ -73,36 +76,55 @@ class Run:
 
 
 class Recorder:
-    """Turns a stream of iterations into a run: its history, its best policy, its files, its display."""
+    """Turns a stream of iterations into a run: its history, its best policy, its files, its display.
 
-    def __init__(self, run: Run, folder: RunFolder | None, display: Progress, *, stop: bool) -> None:
+    Args:
+        run: to be filled.
+        folder: where it is saved.
+        display: what shows how far it is.
+        stop: end when it is solved.
+        asked_to_end: whether somebody wants it to end now; asked after each iteration.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: RunFolder | None,
+        display: Progress,
+        *,
+        stop: bool,
+        asked_to_end: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._run = run
         self._folder = folder
         self._display = display
         self._stop = stop
-        self._best = self._acted = _copy_state(run.last_policy)
+        self._asked_to_end = asked_to_end
+        self._best = self._acted = run.last_policy.snapshot()
         self._window_full = False
 
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
         run = self._run
-        with self._display:
-            try:
-                for iteration in loop:
-                    self._take(iteration)
-                    if self._stop and iteration.solved:
-                        run.ended = "stop_at"
-                        break
-            except KeyboardInterrupt:
-                run.ended = "interrupted"
-                self._display.say("interrupted: saving what there is")
-            except NonFiniteError as error:
-                self._finish("non-finite")
-                raise StoppedError(run, str(error)) from error
-            except Exception:
-                # an environment that crashes must not take what was learned with it
-                self._finish("error")
-                raise
+        try:
+            for iteration in loop:
+                self._take(iteration)
+                if self._stop and iteration.solved:
+                    run.ended = "stop_at"
+                    break
+                if self._asked_to_end():
+                    run.ended = "interrupted"
+                    break
+        except KeyboardInterrupt:
+            run.ended = "interrupted"
+            self._display.say("interrupted: saving what there is")
+        except NonFiniteError as error:
+            self._finish("non-finite")
+            raise StoppedError(run, str(error)) from error
+        except Exception:
+            # an environment that crashes must not take what was learned with it
+            self._finish("error")
+            raise
         return self._finish(run.ended)
 
     def _take(self, iteration: Iteration) -> None:
@@ -112,7 +134,7 @@ class Recorder:
         run.episode_returns += iteration.returns.tolist()
         run.episode_steps += [int(row["steps"])] * len(iteration.returns)
         if iteration.solved and run.solved_at is None:
-            run.solved_at = int(row["steps"])
+            run.solved_at, run.solved_seconds = int(row["steps"]), row["seconds"]
         # a mean over fewer than the window is luck: until it is full the latest counts, and then the best
         if not self._window_full or row["return_100"] >= run.best_mean:
             run.best_mean, self._best = row["return_100"], iteration.acted
@@ -125,19 +147,19 @@ class Recorder:
 
     def _best_policy(self) -> Policy:
         best = deepcopy(self._run.last_policy)
-        best.load_state_dict(self._best)
+        best.restore(self._best)
         return best
 
     def _finish(self, ended: Ending) -> Run:
         run, folder = self._run, self._folder
         if ended == "non-finite":
             # the parameters at the end may be what made the NaN; those that last acted did not
-            run.last_policy.load_state_dict(self._acted)
+            run.last_policy.restore(self._acted)
         run.ended, run.policy = ended, self._best_policy()
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)
-        if run.episode_returns:
+        if run.episode_returns and folder.with_pictures:
             save_curve(
                 folder.path / "curve.png",
                 np.array(run.episode_steps),
@@ -171,7 +193,3 @@ class StoppedError(NonFiniteError):
         saved = f" The best policy until then is in {run.out}." if learned else ""
         super().__init__(f"after {run.steps:,} steps: {cause}.{saved}")
         self.run = run
-
-
-def _copy_state(policy: Policy) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in policy.state_dict().items()}

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class RunFolder:
         config: what was asked: `config.json`.
         facts: what more there is to say of the circumstances: into `manifest.json`.
         overwrite: replace an earlier run. It stands aside until the new one has been closed.
+        with_pictures: also write TensorBoard's events, and the learning curve; one run of many does without.
 
     Raises:
         FileExistsError: something is there that may not be, or is no run, replaced.
@@ -44,21 +46,19 @@ class RunFolder:
     """Seconds between two writes of the best policy while the run goes on."""
 
     def __init__(
-        self, path: str | Path, config: dict[str, Any], facts: dict[str, Any], *, overwrite: bool = False
+        self,
+        path: str | Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        with_pictures: bool = True,
     ) -> None:
-        self.path = Path(path)
-        check_free(self.path, overwrite)
-        # before anything is moved: what cannot be written must not cost an earlier run
-        json.dumps([config, facts], allow_nan=False)
-        self._replaced: Path | None = None
-        if self.path.exists() and any(self.path.iterdir()):
-            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
-            self.path.rename(self._replaced)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_json(CONFIG, config)
-        self.write_json(MANIFEST, manifest() | facts)
+        self._place = Place(path, config, facts, overwrite=overwrite)
+        self.path = self._place.path
         self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
-        self._events = _event_writer(self.path)
+        self.with_pictures = with_pictures
+        self._events = _event_writer(self.path) if with_pictures else None
         self._saved = -math.inf
 
     def log(self, row: dict[str, float]) -> None:
@@ -68,6 +68,8 @@ class RunFolder:
         plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
         self._metrics.flush()
+        if self._events is None:
+            return
         for name, value in row.items():
             if name != "steps":
                 self._events.add_scalar(name, value, int(row["steps"]))
@@ -83,11 +85,6 @@ class RunFolder:
         save(best, self.path / FILE_NAME)
         save(last, self.path / LAST_POLICY)
 
-    def write_json(self, name: str, data: dict[str, Any]) -> None:
-        """Write a JSON file of the folder, whole or not at all."""
-        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_atomically(self.path / name, text.encode())
-
     def close(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
         """Flush everything; a run that this one replaces is removed.
 
@@ -99,7 +96,47 @@ class RunFolder:
             Where a replaced run still is, if it is not gone or back.
         """
         self._metrics.close()
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
+        return self._place.settle(discard=discard, keep_replaced=keep_replaced)
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        self._place.write_json(name, data)
+
+
+class Place:
+    """A folder that is new, or stands where an earlier run's was; that one waits aside until this is settled.
+
+    Args:
+        path, config, facts, overwrite: as of `RunFolder`.
+
+    Raises:
+        FileExistsError: something is there that may not be, or is no run, replaced.
+    """
+
+    def __init__(
+        self, path: str | Path, config: dict[str, Any], facts: dict[str, Any], *, overwrite: bool
+    ) -> None:
+        self.path = Path(path)
+        check_free(self.path, overwrite)
+        # before anything is moved: what cannot be written must not cost an earlier run
+        json.dumps([config, facts], allow_nan=False)
+        self._replaced: Path | None = None
+        if self.path.exists() and any(self.path.iterdir()):
+            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
+            self.path.rename(self._replaced)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_json(CONFIG, config)
+        self.write_json(MANIFEST, manifest() | facts)
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Write a JSON file, whole or not at all."""
+        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        write_atomically(self.path / name, text.encode())
+
+    def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
+        """See `RunFolder.close`."""
         replaced, self._replaced = self._replaced, None
         if replaced is None:
             return None
@@ -135,8 +172,12 @@ def _is_run(path: Path) -> bool:
 
 def manifest() -> dict[str, Any]:
     """Versions, hardware, source control: what one needs to say why a result differs elsewhere."""
+    return {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), **_circumstances()}
+
+
+@cache
+def _circumstances() -> dict[str, Any]:
     return {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},

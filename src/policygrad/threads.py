@@ -1,10 +1,13 @@
-"""BLAS, OpenMP and torch held to one thread: for networks of this size more of them only get in each other's way."""
+"""Threads: libraries are held to one each, for more get in each other's way here; what is split is split by us."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
+from typing import TypeVar
 
 import scipy.linalg.cython_blas  # noqa: F401  # what compiled code calls; it must be loaded to be found
 import torch
@@ -27,3 +30,39 @@ def single_thread() -> Generator[None]:
 def _libraries() -> ThreadpoolController:
     """The libraries with threads of their own, looked up once: that takes a millisecond or more."""
     return ThreadpoolController()
+
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Cores to split work between: fixed shares, results in order, so that nothing depends on who is quicker.
+
+    Compiled code lets go of the interpreter lock, so that threads are enough.
+    """
+
+    def __init__(self, cores: int = 1) -> None:
+        self.cores = cores
+        self._pool = ThreadPoolExecutor(cores - 1) if cores > 1 else None
+
+    def parts(self, n: int, at_least: int = 1) -> list[tuple[int, int]]:
+        """Bounds [first, last) of up to `cores` equal shares of n, of `at_least` so many each but for one alone."""
+        count = max(1, min(self.cores, n // at_least))
+        edges = [n * i // count for i in range(count + 1)]
+        return list(pairwise(edges))
+
+    def map(self, function: Callable[[int], T], n: int) -> list[T]:
+        """function(0), ..., function(n - 1) at the same time, the first of them here."""
+        if n == 1 or self._pool is None:
+            return [function(i) for i in range(n)]
+        others = [self._pool.submit(function, i) for i in range(1, n)]
+        try:
+            first = function(0)
+        finally:
+            wait(others)
+        return [first, *(other.result() for other in others)]
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import spaces
-from torch import Tensor
 
 from policygrad.algorithms import Algorithm
 from policygrad.envs import Environments, Shaping
-from policygrad.policies import GaussianPolicy, Policy
-from policygrad.rollout import collect_episodes
+from policygrad.policies import GaussianPolicy, Policy, Snapshot
+from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
+from policygrad.threads import Workers
 from policygrad.types import F64, Engine, Rollout
 
 WINDOW = 100
@@ -26,14 +26,14 @@ LONGEST_EPISODE = 100_000
 
 @dataclass(frozen=True)
 class Iteration:
-    """One round of collecting episodes and learning from them."""
+    """One round of collecting and learning."""
 
     metrics: dict[str, float]
     """A row of the history: see `metrics.METRICS`."""
     returns: F64
-    """[E] float64: undiscounted original return of each of its episodes."""
-    acted: dict[str, Tensor]
-    """The policy's state while it collected them, before the update: a copy."""
+    """[E] float64: undiscounted original return of each episode that ended in it."""
+    acted: Snapshot
+    """The policy as it was while it collected, before the update."""
     solved: bool
     """Whether the last `WINDOW` returns reached the threshold; False until there are so many."""
 
@@ -48,6 +48,7 @@ def iterations(
     seed: int,
     shaping: Shaping | None = None,
     threshold: float | None = None,
+    workers: Workers | None = None,
 ) -> Iterator[Iteration]:
     """Collect and learn until `steps` samples have been used; the last episodes are finished, never cut.
 
@@ -57,35 +58,40 @@ def iterations(
         seed: of the environments' and the actions' streams.
         shaping: what is learned from instead of the reward.
         threshold: mean return from which `Iteration.solved` is True; None is never.
+        workers: the cores that collect.
     """
-    seeds, action_rng = EpisodeSeeds(stream(seed, "env")), stream(seed, "action")
+    collector = make_collector(
+        environments,
+        policy,
+        engine,
+        seeds=EpisodeSeeds(stream(seed, "env")),
+        action_rng=stream(seed, "action"),
+        shaping=shaping,
+        max_steps=max(steps, LONGEST_EPISODE),
+        workers=workers,
+    )
+    ended = EpisodeReturns(environments.num_envs)
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
     began = time.perf_counter()
     while used < steps:
-        acted = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
-        rollout = collect_episodes(
-            environments,
-            policy,
-            engine.act,
-            seeds=seeds,
-            action_rng=action_rng,
-            episodes_per_env=algorithm.episodes_per_env,
-            shaping=shaping,
-            max_steps=max(steps, LONGEST_EPISODE),
-        )
+        acted = policy.snapshot()
+        rollout = algorithm.collect(collector)
         learned = algorithm.learn(engine, rollout, used / steps)
-        returns: F64 = rollout.original_reward.sum(0)
+        returns, lengths = ended.of(rollout)
         recent.extend(returns.tolist())
-        used += rollout.num_samples
+        samples = rollout.num_samples
+        used += samples
         episodes += len(returns)
-        mean = float(np.mean(recent))
+        mean = sum(recent) / len(recent) if recent else float("nan")
         metrics = {
             "steps": used,
             "episodes": episodes,
             "seconds": time.perf_counter() - began,
-            "return": float(returns.mean()),
+            "return": float(returns.mean()) if len(returns) else float("nan"),
             "return_100": mean,
+            "episode_length": float(lengths.mean()) if len(returns) else float("nan"),
+            "idle_share": 1 - samples / rollout.valid.size,
             **_rollout_metrics(rollout, policy, shaped=shaping is not None),
             **learned,
         }
@@ -93,11 +99,32 @@ def iterations(
         yield Iteration(metrics, returns, acted, solved)
 
 
+class EpisodeReturns:
+    """Returns and lengths of episodes that may go on from one rollout to the next."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs)
+
+    def of(self, rollout: Rollout) -> tuple[F64, F64]:
+        """(undiscounted original return, length in steps) of each episode that ended, in order of their ends."""
+        done = rollout.done
+        if done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any():
+            # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
+            return rollout.original_reward.sum(0), rollout.valid.sum(0).astype(np.float64)
+        returns: list[float] = []
+        lengths: list[float] = []
+        for t in range(len(done)):
+            self._returns += rollout.original_reward[t]
+            self._lengths += rollout.valid[t]
+            if done[t].any():
+                returns += self._returns[done[t]].tolist()
+                lengths += self._lengths[done[t]].tolist()
+                self._returns[done[t]] = self._lengths[done[t]] = 0
+        return np.array(returns), np.array(lengths)
+
+
 def _rollout_metrics(rollout: Rollout, policy: Policy, *, shaped: bool) -> dict[str, float]:
-    metrics = {
-        "episode_length": float(rollout.valid.sum(0).mean()),
-        "idle_share": 1 - rollout.num_samples / rollout.valid.size,
-    }
+    metrics: dict[str, float] = {}
     if shaped:
         metrics["shaped_return"] = float(rollout.reward.sum(0).mean())
     if isinstance(policy.action_space, spaces.Box):

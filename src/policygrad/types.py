@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,13 +97,19 @@ class Batch:
     """[B] float32: what multiplies ∇log π(a|s)."""
     target: F32
     """[B] float32: what V(s) is regressed on."""
+    old_log_prob: F32 | None = None
+    """[B] float32: log π(a|s) of the policy that acted, where the algorithm needs it."""
+    old_value: F32 | None = None
+    """[B] float32: V(s) when it acted, likewise."""
 
     def __post_init__(self) -> None:
         B = len(self.observation)
         if B == 0:
             raise ValueError("a batch needs at least one sample; got none")
-        check_shape("advantage", self.advantage, (B,))
-        check_shape("target", self.target, (B,))
+        for name in ("advantage", "target", "old_log_prob", "old_value"):
+            array: F32 | None = getattr(self, name)
+            if array is not None:
+                check_shape(name, array, (B,))
         if len(self.action) != B:
             raise ValueError(f"action has shape {self.action.shape}; expected {B} rows")
 
@@ -111,13 +117,30 @@ class Batch:
         return len(self.observation)
 
 
-Cotangents: TypeAlias = Callable[[F32, F32, F32, F32, F32, F32, F32, F32, F32], None]
-"""cotangents(log_prob, entropy, value, advantage, target, coefficients, w, e, c) -> None
+class Sample(NamedTuple):
+    """What an algorithm's cotangent function knows of B samples, each field [B] float32."""
 
-An algorithm's three numbers a sample. Reads the first five, each [B] float32, and the algorithm's own
-`coefficients`; writes the derivatives of its loss with respect to log π(a|s) into `w`, to the entropy
-H(π(·|s)) into `e`, to V(s) into `c`. It is compiled, and may be called on any part of a batch: what it
-writes for a sample may depend on that sample alone.
+    log_prob: F32
+    """log π(a|s) under the policy now, in nats."""
+    entropy: F32
+    """H(π(·|s)) now, in nats."""
+    value: F32
+    """V(s) now; zeros where no value network is asked."""
+    advantage: F32
+    target: F32
+    old_log_prob: F32
+    """log π(a|s) under the policy that acted; zeros where the algorithm did not ask for it."""
+    old_value: F32
+    """V(s) before the first update from these samples; likewise."""
+
+
+Cotangents: TypeAlias = Callable[[Sample, F32, F32, F32, F32], None]
+"""cotangents(sample, coefficients, w, e, c) -> None
+
+An algorithm's three numbers a sample. Reads the samples and the algorithm's own `coefficients`; writes the
+derivatives of its loss with respect to log π(a|s) into `w`, to the entropy H(π(·|s)) into `e`, to V(s) into
+`c`, each [B] float32. It is compiled, and may be called on any part of a batch: what it writes for a sample
+may depend on that sample alone.
 """
 
 
@@ -135,6 +158,15 @@ class Outputs:
     """L2 norm of the policy's gradient before clipping; 0 where it was left out."""
     value_grad_norm: float
     """The same of the value network's."""
+
+
+class Minibatches(NamedTuple):
+    """Which samples each of several steps uses: step i those that order[bounds[i]:bounds[i + 1]] names."""
+
+    order: I64
+    """[samples of all steps] int64, rows of the batch."""
+    bounds: I64
+    """[steps + 1] int64."""
 
 
 class Engine(Protocol):
@@ -171,10 +203,26 @@ class Engine(Protocol):
         policy_rate: float | None,
         value_rate: float | None,
         max_grad_norm: float | None,
+        minibatches: Minibatches | None = None,
     ) -> Outputs:
-        """One optimiser step on the whole batch; a rate of None leaves that network out, uncomputed.
+        """One optimiser step on the whole batch, or one on each of the minibatches, in their order.
+
+        A rate of None leaves that network out, uncomputed. Outputs are those before a sample's last step, norms
+        those of the last step.
 
         Raises:
             NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before.
         """
+        ...
+
+
+class Collector(Protocol):
+    """What an algorithm asks for its data."""
+
+    def episodes(self, per_env: int = 1) -> Rollout:
+        """Exactly `per_env` whole episodes of each environment: [T, N · per_env], an episode a column."""
+        ...
+
+    def steps(self, horizon: int) -> Rollout:
+        """The next `horizon` steps of each environment: [horizon, N]."""
         ...

@@ -11,6 +11,7 @@ import torch
 from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines.signatures import call_cotangents
+from policygrad.types import Sample
 
 
 @pytest.mark.parametrize("compile_it", [False, True])
@@ -25,7 +26,9 @@ def test_reinforce(compile_it: bool, average: str, entropy_coef: float):
     algorithm = Reinforce(average=average, entropy_coef=entropy_coef)
     w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
     function = partial(call_cotangents, cotangents) if compile_it else cotangents
-    function(log_prob, entropy, value, advantage, target, algorithm.coefficients(B, episodes, 0.0), w, e, c)
+    unread = np.full(B, np.nan, np.float32)
+    sample = Sample(log_prob, entropy, value, advantage, target, old_log_prob=unread, old_value=unread)
+    function(sample, algorithm.coefficients(B, episodes, 0.0), w, e, c)
 
     lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
     A, G = torch.from_numpy(advantage).double(), torch.from_numpy(target).double()

@@ -13,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from policygrad.envs import elementwise, make
 from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
-from policygrad.rollout import collect_episodes
+from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds
 from policygrad.types import F32, F64, Array, Rollout
 from tests.conftest import Countdown
@@ -38,7 +38,8 @@ def collect(
     environments = make(env, num_envs)
     policy = policy or policy_for(environments)
     rngs = {"seeds": EpisodeSeeds(np.random.default_rng(seed)), "action_rng": np.random.default_rng(seed + 1)}
-    rollout = collect_episodes(environments, policy, policy.choose, **rngs, **options)
+    per_env = options.pop("episodes_per_env", 1)
+    rollout = HostCollector(environments, policy, policy.choose, **rngs, **options).episodes(per_env)
     environments.close()
     return rollout
 
@@ -328,7 +329,7 @@ def test_ids_with_and_without_a_vectorised_form(env_id: str):
         ("qwertz", 1, ValueError, "gymnasium.registry lists"),
         (Countdown([2]), 3, ValueError, "needs a factory"),
         ("CartPole-v1", 0, ValueError, "num_envs must be 1 or more"),
-        (3, 1, TypeError, "expected an id, an environment or a factory"),
+        (3, 1, TypeError, "expected an id, a Kernel, an environment or a factory"),
         (lambda: 3, 1, TypeError, "the factory made a int; expected a gymnasium.Env"),
         (lambda: gym.make("Blackjack-v1"), 1, ValueError, "observations of Tuple.*FlattenObservation"),
     ],

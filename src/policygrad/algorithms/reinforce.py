@@ -24,9 +24,10 @@ from policygrad.advantages import (
     returns_to_go,
     time_baseline,
 )
+from policygrad.algorithms.algorithm import register
 from policygrad.algorithms.schedule import linear
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, F64, Batch, Engine, Rollout
+from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
@@ -34,6 +35,7 @@ Average = Literal["steps", "episodes"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 
 
+@register("reinforce")
 @dataclass(frozen=True, kw_only=True)
 class Reinforce:
     """REINFORCE and its variance reductions, one field a choice."""
@@ -110,9 +112,18 @@ class Reinforce:
                 raise ValueError(f"{name} must be 0 or more and finite; got {number}")
 
     @property
+    def cotangents(self) -> Cotangents:
+        """The three numbers a sample. A subclass may have its own, with more `coefficients`."""
+        return cotangents
+
+    @property
     def uses_value(self) -> bool:
         """Whether a value network is learned."""
         return self.baseline == "value"
+
+    def collect(self, collector: Collector) -> Rollout:
+        """Whole episodes."""
+        return collector.episodes(self.episodes_per_env)
 
     def learn(self, engine: Engine, rollout: Rollout, progress: float) -> dict[str, float]:
         """One update from whole episodes; returns its metrics. `progress` through the run is in [0, 1]."""
@@ -121,7 +132,7 @@ class Reinforce:
         rate = linear(self.learning_rate, self.learning_rate_end, progress)
         outputs = engine.update(
             batch,
-            cotangents,
+            self.cotangents,
             coefficients,
             policy_rate=rate,
             value_rate=None,
@@ -139,7 +150,7 @@ class Reinforce:
         norms = [
             engine.update(
                 batch,
-                cotangents,
+                self.cotangents,
                 coefficients,
                 policy_rate=None,
                 value_rate=value_rate,
@@ -211,17 +222,7 @@ class Reinforce:
         return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)
 
 
-def cotangents(
-    log_prob: F32,
-    entropy: F32,
-    value: F32,
-    advantage: F32,
-    target: F32,
-    coefficients: F32,
-    w: F32,
-    e: F32,
-    c: F32,
-) -> None:
+def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
     """The three numbers of REINFORCE: derivatives of
 
         L = −1/M Σ_i A_i log π(a_i|s_i) − β/M Σ_i H(π(·|s_i)) + 1/2B Σ_i (V(s_i) − G_i)²
@@ -230,6 +231,6 @@ def cotangents(
     `coefficients` is [1/M, β/M, 1/B].
     """
     for i in range(len(w)):
-        w[i] = -coefficients[0] * advantage[i]
+        w[i] = -coefficients[0] * sample.advantage[i]
         e[i] = -coefficients[1]
-        c[i] = coefficients[2] * (value[i] - target[i])
+        c[i] = coefficients[2] * (sample.value[i] - sample.target[i])

@@ -10,6 +10,7 @@ from torch import nn
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
 from policygrad.policies import Policy
+from policygrad.threads import Workers
 from policygrad.types import Engine
 
 EngineName = Literal["auto", "fused", "autograd"]
@@ -21,8 +22,11 @@ def make_engine(
     optimizer: str,
     engine: EngineName = "auto",
     say: Callable[[str], None] = lambda message: None,
+    workers: Workers | None = None,
 ) -> Engine:
     """The engine asked for; `auto` is fused where it can be, and `say` hears which it was and why.
+
+    Fused splits large batches between `workers`.
 
     Raises:
         ValueError: there is no such engine, or fused was asked for and cannot take these networks.
@@ -34,7 +38,7 @@ def make_engine(
         with announce_compilation():
             from policygrad.engines.fused import FusedEngine
         say("engine: fused (machine code for MLPs on the CPU)")
-        return FusedEngine(policy, value, optimizer)
+        return FusedEngine(policy, value, optimizer, workers)
     say(f"engine: autograd ({reason or 'asked for'})")
     from policygrad.engines.autograd import AutogradEngine
 

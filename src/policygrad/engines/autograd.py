@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
 from policygrad.policies import GaussianPolicy, Policy
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Outputs
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs
 
 
 class AutogradEngine:
@@ -70,8 +71,32 @@ class AutogradEngine:
         policy_rate: float | None,
         value_rate: float | None,
         max_grad_norm: float | None,
+        minibatches: Minibatches | None = None,
     ) -> Outputs:
         """See `Engine.update`."""
+        rates: dict[str, Any] = {"policy_rate": policy_rate, "value_rate": value_rate}
+        if minibatches is None:
+            return self._step(batch, cotangents, coefficients, **rates, max_grad_norm=max_grad_norm)
+        found = np.zeros((3, len(batch)), np.float32)
+        norms = (0.0, 0.0)
+        for start, stop in pairwise(minibatches.bounds):
+            rows = minibatches.order[start:stop]
+            part = common.rows_of(batch, rows)
+            step = self._step(part, cotangents, coefficients, **rates, max_grad_norm=max_grad_norm)
+            found[:, rows] = step.log_prob, step.entropy, step.value
+            norms = step.policy_grad_norm, step.value_grad_norm
+        return Outputs(found[0], found[1], found[2], *norms)
+
+    def _step(
+        self,
+        batch: Batch,
+        cotangents: Cotangents,
+        coefficients: F32,
+        *,
+        policy_rate: float | None,
+        value_rate: float | None,
+        max_grad_norm: float | None,
+    ) -> Outputs:
         outputs = self._backward(
             batch, cotangents, coefficients, policy=policy_rate is not None, value=value_rate is not None
         )
@@ -119,17 +144,18 @@ class AutogradEngine:
         if value and self.value is not None:
             values = self._values(observation)
             self.value.zero_grad(set_to_none=True)
-        outputs = (_array(log_prob), _array(entropy), _array(values))
-        common.check_finite(zip(common.OUTPUT_NAMES, outputs, strict=True))
+        outputs = {"log_prob": _array(log_prob), "entropy": _array(entropy), "value": _array(values)}
+        sample = common.samples_of(batch)._replace(**outputs)
+        common.check_outputs(sample)
         w, e, c = (np.empty(len(batch), np.float32) for _ in range(3))
-        call_cotangents(cotangents, *outputs, batch.advantage, batch.target, coefficients, w, e, c)
+        call_cotangents(cotangents, sample, coefficients, w, e, c)
         pairs = [
             (tensor, self._tensor(cotangent))
             for tensor, cotangent in ((log_prob, w), (entropy, e), (values, c))
             if tensor.requires_grad
         ]
         torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
-        return outputs
+        return sample.log_prob, sample.entropy, sample.value
 
     def _values(self, observation: Tensor) -> Tensor:
         assert self.value is not None, "this engine was made without a value network"

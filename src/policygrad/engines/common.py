@@ -7,15 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, Array
+from policygrad.types import F32, I64, Array, Batch, Sample
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
 RMSPROP_ALPHA, RMSPROP_EPS = 0.99, 1e-8
 """Tieleman & Hinton 2012, with torch's defaults."""
-
-OUTPUT_NAMES = ("log π(a|s)", "the entropy", "V(s)")
-"""Of an engine's three outputs, for messages."""
 
 
 def clip_factor(norm: float, max_norm: float | None) -> float:
@@ -33,6 +30,41 @@ def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
                 "causes: a learning rate too high, rewards of very different "
                 "sizes, observations that were never scaled"
             )
+
+
+def check_outputs(sample: Sample) -> None:
+    """Raise NonFiniteError unless log π, H and V are finite."""
+    check_finite((("log π(a|s)", sample.log_prob), ("the entropy", sample.entropy), ("V(s)", sample.value)))
+
+
+def samples_of(batch: Batch) -> Sample:
+    """The batch as a cotangent function sees it, with zeros where the networks' outputs will stand."""
+    B = len(batch)
+    outputs = np.zeros((5, B), np.float32)
+    return Sample(
+        log_prob=outputs[0],
+        entropy=outputs[1],
+        value=outputs[2],
+        advantage=batch.advantage,
+        target=batch.target,
+        old_log_prob=outputs[3] if batch.old_log_prob is None else batch.old_log_prob,
+        old_value=outputs[4] if batch.old_value is None else batch.old_value,
+    )
+
+
+def rows_of(batch: Batch, rows: I64) -> Batch:
+    """The samples that `rows` names."""
+    def part(column: F32 | None) -> F32 | None:
+        return None if column is None else column[rows]
+
+    return Batch(
+        observation=batch.observation[rows],
+        action=batch.action[rows],
+        advantage=batch.advantage[rows],
+        target=batch.target[rows],
+        old_log_prob=part(batch.old_log_prob),
+        old_value=part(batch.old_value),
+    )
 
 
 def as_column_matrix(action: Array) -> F32:

@@ -1,12 +1,19 @@
 """Environments: opening them, shaping their reward, and small ones whose every property is known."""
 
-from policygrad.envs.make import EnvLike, make
+from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
+from policygrad.envs.kernel import Kernel
+from policygrad.envs.make import KERNELS, Backend, EnvLike, make
 from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
 
 __all__ = [
+    "Backend",
+    "KERNELS",
     "EnvLike",
     "Environments",
+    "Kernel",
+    "KernelEnv",
+    "KernelVectorEnv",
     "PotentialShaping",
     "Shaping",
     "apply_shaping",

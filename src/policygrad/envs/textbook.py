@@ -1,71 +1,24 @@
-"""Finite Markov decision processes whose every probability is written down, so that results can be exact."""
+"""Small problems whose every probability is written down, so that results can be exact."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 
-from policygrad.types import F64, check_shape
+from policygrad.envs.finite import FiniteEnv, FiniteMDP, kernel
+from policygrad.envs.kernel import Kernel
 
-
-@dataclass(frozen=True)
-class FiniteMDP:
-    """S states, A actions, an episode of at most `horizon` steps."""
-
-    transition: F64
-    """[S, A, S] float64: p(s'|s, a)."""
-    reward: F64
-    """[S, A, S] float64: what the step from s by a to s' pays."""
-    start: F64
-    """[S] float64: where episodes begin."""
-    terminal: tuple[int, ...]
-    """States in which an episode terminates when it reaches them."""
-    horizon: int
-    """After so many steps an episode is truncated."""
-
-    def __post_init__(self) -> None:
-        S, A = self.transition.shape[:2]
-        check_shape("transition", self.transition, (S, A, S))
-        check_shape("reward", self.reward, (S, A, S))
-        check_shape("start", self.start, (S,))
-        if not (np.allclose(self.transition.sum(-1), 1) and np.isclose(self.start.sum(), 1)):
-            raise ValueError("transition and start must sum to 1 over the states they lead to")
-
-
-class FiniteEnv(gym.Env[Any, Any]):
-    """A `FiniteMDP` as a Gymnasium environment: observations are Discrete(S), actions Discrete(A)."""
-
-    def __init__(self, mdp: FiniteMDP) -> None:
-        self.mdp = mdp
-        S, A = mdp.transition.shape[:2]
-        self.observation_space = spaces.Discrete(S)
-        self.action_space = spaces.Discrete(A)
-        self._state = 0
-        self._steps = 0
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        """Begin an episode."""
-        super().reset(seed=seed)
-        self._state = self._draw(self.mdp.start)
-        self._steps = 0
-        return self._state, {}
-
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """One transition."""
-        before, self._steps = self._state, self._steps + 1
-        self._state = self._draw(self.mdp.transition[before, action])
-        terminated = self._state in self.mdp.terminal
-        truncated = not terminated and self._steps >= self.mdp.horizon
-        return self._state, float(self.mdp.reward[before, action, self._state]), terminated, truncated, {}
-
-    def _draw(self, probabilities: F64) -> int:
-        return int(np.searchsorted(np.cumsum(probabilities), self.np_random.random(), side="right"))
+__all__ = [
+    "TEXTBOOK",
+    "FiniteEnv",
+    "FiniteMDP",
+    "chain",
+    "kernel",
+    "mirrored_rock_paper_scissors",
+    "rock_paper_scissors",
+    "short_corridor",
+    "slippery_grid",
+    "three_states",
+]
 
 
 def three_states(horizon: int = 4) -> FiniteMDP:
@@ -82,3 +35,117 @@ def three_states(horizon: int = 4) -> FiniteMDP:
     reward[0] = [[1.0, 0.0, -2.0], [0.0, 0.5, -1.0]]
     reward[1] = [[-1.0, 2.0, 0.0], [0.0, 1.0, 4.0]]
     return FiniteMDP(transition, reward, np.array([0.6, 0.4, 0.0]), terminal=(2,), horizon=horizon)
+
+
+def short_corridor(horizon: int = 1000) -> FiniteMDP:
+    """Three states in a row and the goal, which all look the same; in the second, left and right are swapped.
+
+    Sutton & Barto (2018), example 13.1. Actions: 0 left, 1 right; each step costs 1. Going right with
+    probability p is worth -2(2 - p) / (p(1 - p)): at best -(6 + 4√2) ≈ -11.66, at p = 2 - √2 ≈ 0.59, where a
+    deterministic policy never arrives.
+    """
+    following = np.array([[0, 1], [2, 0], [1, 3], [3, 3]])
+    reward = np.full((4, 2, 4), -1.0)
+    reward[3] = 0
+    return FiniteMDP(np.eye(4)[following], reward, np.eye(4)[0], (3,), horizon, looks=(0, 0, 0, 0))
+
+
+def chain(length: int = 5, slip: float = 0.2, horizon: int = 100) -> FiniteMDP:
+    """A chain on which patience pays: 10 a step at its far end, 2 for going back to its start.
+
+    Dearden, Friedman & Russell (1998), "Bayesian Q-learning", there with 5 states, without an end. Actions: 0
+    goes one state on, and pays 10 where it stays in the last; 1 goes back to the first and pays 2. With
+    probability `slip` the other one happens.
+
+    Args:
+        length: S, 2 or more.
+        slip: how often the action is swapped.
+        horizon: steps an episode.
+
+    Raises:
+        ValueError: a shorter chain.
+    """
+    if length < 2:
+        raise ValueError(f"length must be 2 or more; got {length}")
+    following = np.minimum(np.arange(length) + 1, length - 1)
+    on, back = np.eye(length)[following], np.eye(length)[np.zeros(length, int)]
+    transition = np.stack([(1 - slip) * on + slip * back, slip * on + (1 - slip) * back], axis=1)
+    # where a step led says which of the two happened, as no step on leads to the first state
+    reward = np.zeros((length, 2, length))
+    reward[:, :, 0] = 2
+    reward[-1, :, -1] = 10
+    return FiniteMDP(transition, reward, np.eye(length)[0], (), horizon)
+
+
+def slippery_grid(horizon: int = 100) -> FiniteMDP:
+    """A frozen lake of 4 x 4 fields: 1 for reaching the goal, nothing for falling into a hole; both end it.
+
+    Map and model are those of Gymnasium's FrozenLake-v1. Actions: 0 left, 1 down, 2 right, 3 up; with
+    probability 1/3 each, the move is the one asked for or one of the two across it. Fields count row by row.
+    """
+    fields = "".join(("SFFF", "FHFH", "FFFH", "HFFG"))
+    size, S = 4, 16
+    moves = [(0, -1), (1, 0), (0, 1), (-1, 0)]
+    transition, reward = np.zeros((S, 4, S)), np.zeros((S, 4, S))
+    for s, field in enumerate(fields):
+        for a in range(4):
+            if field in "GH":
+                transition[s, a, s] = 1
+                continue
+            for happens in (a - 1, a, a + 1):
+                down, right = moves[happens % 4]
+                row = min(max(s // size + down, 0), size - 1)
+                column = min(max(s % size + right, 0), size - 1)
+                transition[s, a, row * size + column] += 1 / 3
+            reward[s, a, fields.index("G")] = 1
+    terminal = tuple(s for s, field in enumerate(fields) if field in "GH")
+    return FiniteMDP(transition, reward, np.eye(S)[fields.index("S")], terminal, horizon)
+
+
+PAYOFF = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+"""[3, 3]: what a move (0 rock, 1 paper, 2 scissors) wins against another."""
+
+
+def rock_paper_scissors(
+    opponent: tuple[float, float, float] = (0.5, 0.25, 0.25), rounds: int = 10
+) -> FiniteMDP:
+    """Against an opponent who draws every move from the same distribution: a bandit, whatever it looks like.
+
+    The state is the opponent's last move, before the first round one drawn likewise; actions are moves, and a
+    round pays 1, 0 or -1.
+
+    Args:
+        opponent: probabilities of rock, paper and scissors.
+        rounds: how many, after which the game is cut.
+    """
+    probabilities = np.array(opponent)
+    transition = np.broadcast_to(probabilities, (3, 3, 3)).copy()
+    reward = np.broadcast_to(PAYOFF, (3, 3, 3)).copy()
+    return FiniteMDP(transition, reward, probabilities, (), rounds)
+
+
+def mirrored_rock_paper_scissors(rounds: int = 10) -> FiniteMDP:
+    """Against an opponent who plays what the agent played last: to beat one's own last move wins every round.
+
+    The state is that last move, before the first round a random one; actions are moves, and a round pays 1, 0
+    or -1.
+
+    Args:
+        rounds: how many, after which the game is cut.
+    """
+    transition = np.broadcast_to(np.eye(3), (3, 3, 3)).copy()
+    reward = np.broadcast_to(PAYOFF.T[:, :, None], (3, 3, 3)).copy()
+    return FiniteMDP(transition, reward, np.full(3, 1 / 3), (), rounds)
+
+
+TEXTBOOK: dict[str, Kernel] = {
+    name: kernel(mdp, name)
+    for name, mdp in (
+        ("ShortCorridor-v0", short_corridor()),
+        ("Chain-v0", chain()),
+        ("SlipperyGrid-v0", slippery_grid()),
+        ("RockPaperScissors-v0", rock_paper_scissors()),
+        ("MirroredRockPaperScissors-v0", mirrored_rock_paper_scissors()),
+    )
+}
+"""Compiled, by id."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from policygrad.envs.compiled import KernelVectorEnv
+from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import Space, action_size, observation_size
 from policygrad.types import F64, Array, Bool
@@ -15,8 +19,8 @@ from policygrad.types import F64, Array, Bool
 class Environments:
     """N environments stepped together. An episode's last step gives the state it ended in, in every mode.
 
-    After an environment's episode has ended its rows mean nothing until the next `reset`, which starts all of
-    them afresh from new seeds: no row of Gymnasium's own resets is ever read.
+    `current` is what each shows now, after the reset that follows an end. Where `resetting`, the next step is
+    Gymnasium's own reset and no transition: what it returns for that environment is no sample.
 
     Args:
         vector: the environments.
@@ -44,26 +48,41 @@ class Environments:
         self.action_space: Space = vector.single_action_space
         observation_size(self.observation_space)
         action_size(self.action_space)
+        self.current: Array | None = None
+        self.resetting: Bool = np.zeros(self.num_envs, np.bool_)
         self._owned = owned
-        self._takes_seed_list = isinstance(vector.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+        listed = SyncVectorEnv | AsyncVectorEnv | KernelVectorEnv | EnvPoolVectorEnv
+        self._takes_seed_list = isinstance(vector.unwrapped, listed)
         self._actions_dtype = self.action_space.dtype
+        self._steps = 0
 
     def reset(self, seeds: EpisodeSeeds) -> Array:
-        """Start an episode in every environment, each from a seed of its own; observations [N, *shape]."""
+        """Start an episode in every environment, each from a seed of its own; observations [N, *shape].
+
+        EnvPool's are seeded once, when they are made; here they start their next episodes.
+        """
         taken = seeds.take(self.num_envs)
         seed: Any = taken if self._takes_seed_list else taken[0]
-        return self.vector.reset(seed=seed)[0]
+        self._steps = 0
+        with told(self.name, "reset", 0):
+            observation: Array = self.vector.reset(seed=seed)[0]
+        self.current, self.resetting = observation, np.zeros(self.num_envs, np.bool_)
+        return observation
 
     def step(self, actions: Array) -> tuple[Array, F64, Bool, Bool]:
         """One step of all: (next observations [N, *shape], reward [N], terminated [N], truncated [N])."""
-        observation, reward, terminated, truncated, info = self.vector.step(
-            actions.astype(self._actions_dtype, copy=False)
-        )
+        self._steps += 1
+        with told(self.name, "step", self._steps):
+            observation, reward, terminated, truncated, info = self.vector.step(
+                actions.astype(self._actions_dtype, copy=False)
+            )
         # some vector environments hand out, and go on writing, their own arrays
         reward = np.array(reward, np.float64)
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
         done = terminated | truncated
-        if done.any():
+        self.current, self.resetting = observation, done
+        if done.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            self.resetting = np.zeros(self.num_envs, np.bool_)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 if "final_obs" not in info:
                     raise ValueError(
@@ -73,14 +92,16 @@ class Environments:
                 observation = np.array(observation)
                 for i in np.flatnonzero(done):
                     observation[i] = info["final_obs"][i]
-            elif self.autoreset_mode is AutoresetMode.DISABLED:
+            else:
                 observation = np.array(observation)
-                self.vector.reset(options={"reset_mask": done})
+                self.current = self.vector.reset(options={"reset_mask": done})[0]
         return observation, reward, terminated, truncated
 
     @property
     def reward_threshold(self) -> float | None:
         """The mean return at which the environment's authors call it solved, where they say so."""
+        if isinstance(self.vector, KernelVectorEnv):
+            return self.vector.kernel.reward_threshold
         spec = self.vector.spec or getattr(getattr(self.vector, "envs", [None])[0], "spec", None)
         return spec.reward_threshold if spec is not None else None
 
@@ -88,3 +109,16 @@ class Environments:
         """Close the environments, if they were made here rather than given."""
         if self._owned:
             self.vector.close()
+
+
+@contextmanager
+def told(name: str, function: str, step: int) -> Generator[None]:
+    """Let an exception of an environment say in which environment, function and step it was raised."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "add_note"):  # Python 3.11
+            error.add_note(  # pyright: ignore[reportAttributeAccessIssue]
+                f"raised by {name} in {function}, {step} steps after it was last reset by policygrad"
+            )
+        raise

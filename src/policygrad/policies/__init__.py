@@ -10,7 +10,7 @@ from policygrad.policies.networks import (
     ValueNetwork,
     is_standard,
 )
-from policygrad.policies.policy import Policy, evaluation_mode
+from policygrad.policies.policy import Policy, Snapshot, evaluation_mode
 
 __all__ = [
     "DiscretePolicy",
@@ -18,6 +18,7 @@ __all__ = [
     "MLP",
     "Network",
     "Policy",
+    "Snapshot",
     "ValueNetwork",
     "evaluation_mode",
     "flat_parameters",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,15 @@ from policygrad.types import F32, F64, Array
 
 LARGEST_BOUND = 1e9
 """Beyond it a bound of an observation is taken for none."""
+
+
+class Snapshot(NamedTuple):
+    """A policy's state at some time; see `Policy.snapshot`."""
+
+    parameters: F32
+    """[P] float32, in `parameters()` order."""
+    buffers: dict[str, Tensor]
+    """Of a network of one's own, running means say."""
 
 
 class Policy(nn.Module):
@@ -79,6 +88,17 @@ class Policy(nn.Module):
         self.observation_shift.copy_(torch.from_numpy(shift))
         self.observation_scale.copy_(torch.from_numpy(scale))
         self._normalizer = (shift, scale) if np.any(shift != 0) or np.any(scale != 1) else None
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all that learning changes."""
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        return Snapshot(flat_parameters(self.network).numpy(force=True).copy(), buffers)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as the policy was at a snapshot."""
+        flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(snapshot.buffers[name])
 
     def encode(self, observations: Array) -> F32:
         """Observations [N, *shape] as the network sees them: [N, D] float32, flattened, (x − shift) · scale."""

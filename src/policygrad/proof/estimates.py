@@ -12,10 +12,11 @@ from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import make
-from policygrad.envs.textbook import FiniteEnv, FiniteMDP, three_states
+from policygrad.envs.finite import FiniteMDP, kernel
+from policygrad.envs.textbook import three_states
 from policygrad.policies import DiscretePolicy, Policy, ValueNetwork
 from policygrad.proof.exact import exact_gradient
-from policygrad.rollout import collect_episodes
+from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import single_thread
 from policygrad.types import F64
@@ -95,7 +96,7 @@ def estimate(
         The estimates of ∇J, the loss's gradient with its sign turned.
     """
     mdp = mdp or three_states()
-    environments = make(lambda: FiniteEnv(mdp), episodes)
+    environments = make(kernel(mdp, "the decision process"), episodes)
     S, A = mdp.transition.shape[:2]
     rng = stream(seed, "init")
     policy = Policy(
@@ -103,12 +104,17 @@ def estimate(
     )
     value = ValueNetwork(S, (), rng=rng) if algorithm.uses_value else None
     motor = make_engine(policy, value, "sgd", engine)
-    seeds, action_rng = EpisodeSeeds(stream(seed, "env")), stream(seed, "action")
+    collector = make_collector(
+        environments,
+        policy,
+        motor,
+        seeds=EpisodeSeeds(stream(seed, "env")),
+        action_rng=stream(seed, "action"),
+    )
     samples: list[F64] = []
     with single_thread():
         for _ in range(repeats):
-            rollout = collect_episodes(environments, policy, motor.act, seeds=seeds, action_rng=action_rng)
-            batch, _ = algorithm.batch(rollout, motor)
+            batch, _ = algorithm.batch(collector.episodes(), motor)
             coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
             samples.append(-motor.gradient(batch, cotangents, coefficients)[0].astype(np.float64))
     environments.close()

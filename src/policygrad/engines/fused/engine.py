@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,41 +13,70 @@ from policygrad.engines.fused import heads, loop, mlp, optimizers
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
-from policygrad.types import F32, F64, I64, Array, Batch, Cotangents, Outputs
+from policygrad.threads import Workers
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, Sample
 
 ACTIVATIONS = {"relu": mlp.RELU, "tanh": mlp.TANH}
 
 
+SPLIT_AT = 512
+"""Samples a core from which on it pays to wake another: that takes some 50 µs."""
+WHOLE_BATCH = Minibatches(np.zeros(0, np.int64), np.zeros(1, np.int64))
+"""As `loop.update` has it: no order is one step on all samples."""
+
+
 class FusedEngine:
-    """See `types.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take."""
+    """See `types.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take.
+
+    Batches of `SPLIT_AT` samples a core or more are split between `workers` in fixed shares, whose gradients
+    are added in their order: the same number of cores gives the same bits.
+    """
 
     name = "fused"
 
-    def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
+    def __init__(
+        self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
+    ) -> None:
         reason = why_not(policy, value)
         if reason is not None:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
         self.policy = policy
         self.value = value
         network: Any = policy.network
-        self._head = heads.GAUSSIAN if isinstance(network, GaussianPolicy) else heads.CATEGORICAL
-        self._columns = policy.distribution.action_dim if self._head == heads.GAUSSIAN else 1
-        self._actor = _Flat(policy.network, network.network)
+        self.head = heads.GAUSSIAN if isinstance(network, GaussianPolicy) else heads.CATEGORICAL
+        self._columns = policy.distribution.action_dim if self.head == heads.GAUSSIAN else 1
         # without a value network one of a single weight stands in, which is never computed
-        self._critic = _Flat(value, value.network) if isinstance(value, ValueNetwork) else _Flat(None, None)
-        self._work = np.empty(2 * max(self._actor.workspace, self._critic.workspace), np.float32)
+        self._actor = make_net(network, network.network)
+        self._critic = (
+            make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
+        )
         self._optimizer = optimizers.CODES[optimizer]
+        self._workers = workers or Workers()
+        self._others = [
+            (own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)
+        ]
+
+    def actor_for_reading(self) -> mlp.Net:
+        """The policy network with a workspace of its own: for another thread, which may not step."""
+        return own_room(self._actor)
 
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
         action = np.empty((len(observation), self._columns), np.float32)
-        loop.act(observation, noise.reshape(len(noise), -1), *self._policy_arguments(), self._work, action)
-        return action if self._head == heads.GAUSSIAN else action[:, 0].astype(np.int64)
+        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor, action)
+        return action if self.head == heads.GAUSSIAN else action[:, 0].astype(np.int64)
 
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
         value = np.empty(len(observation), np.float32)
-        loop.values(observation, *self._value_arguments(), self._work, value)
+        parts = self._workers.parts(len(observation), SPLIT_AT)
+        critics = [self._critic, *(critic for _, critic in self._others)]
+
+        def run(part: int) -> None:
+            first, last = parts[part]
+            loop.values(observation[first:last], critics[part], value[first:last])
+
+        self._workers.map(run, len(parts))
         return value
 
     def squared_scores(self, observation: F32, action: Array) -> F32:
@@ -55,15 +85,16 @@ class FusedEngine:
         from policygrad.engines.fused import scores
 
         squared = np.zeros(len(observation), np.float32)
-        scores.squared_scores(
-            observation, common.as_column_matrix(action), *self._policy_arguments(), self._work, squared
-        )
+        action = common.as_column_matrix(action)
+        scores.squared_scores(observation, action, self.head, self._actor, squared)
         return squared
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
-        self._backward(batch, cotangents, coefficients, policy=True, value=self.value is not None)
-        value_gradient = self._critic.gradient if self.value is not None else np.zeros(0, np.float32)
+        samples, has_value = common.samples_of(batch), self.value is not None
+        self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
+        common.check_outputs(samples)
+        value_gradient = self._critic.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.gradient.copy(), value_gradient.copy()
 
     def update(
@@ -75,90 +106,111 @@ class FusedEngine:
         policy_rate: float | None,
         value_rate: float | None,
         max_grad_norm: float | None,
+        minibatches: Minibatches | None = None,
     ) -> Outputs:
         """See `Engine.update`."""
-        outputs = self._backward(
-            batch, cotangents, coefficients, policy=policy_rate is not None, value=value_rate is not None
-        )
-        norms = [
-            flat.checked_norm(name) if rate is not None else 0.0
-            for flat, name, rate in (
-                (self._actor, "policy", policy_rate),
-                (self._critic, "value", value_rate),
+        samples, norms = common.samples_of(batch), np.zeros(2)
+        ending = self._run(
+            batch, samples, cotangents, coefficients, loop.GRADIENT | loop.STEP, policy_rate, value_rate,
+            max_grad_norm, minibatches or WHOLE_BATCH, norms,
+        )  # fmt: skip
+        if ending != loop.DONE:
+            common.check_outputs(samples)
+            for name, module, net, rate in (
+                ("policy", self.policy.network, self._actor, policy_rate),
+                ("value", self.value, self._critic, value_rate),
+            ):
+                if module is not None and rate is not None:
+                    _check_gradient(name, module, net.gradient)
+        return Outputs(samples.log_prob, samples.entropy, samples.value, *norms.tolist())
+
+    def _run(
+        self,
+        batch: Batch,
+        samples: Sample,
+        cotangents: Cotangents,
+        coefficients: F32,
+        what: int,
+        policy_rate: float | None,
+        value_rate: float | None,
+        max_grad_norm: float | None = None,
+        minibatches: Minibatches = WHOLE_BATCH,
+        norms: F64 | None = None,
+    ) -> int:
+        action = common.as_column_matrix(batch.action)
+        address = cotangents_address(cotangents)
+        norms = np.zeros(2) if norms is None else norms
+        parts = self._workers.parts(len(batch), SPLIT_AT)
+        nets = [(self._actor, self._critic), *self._others]
+
+        def run(what: int, part: int = 0, first: int = 0, last: int = len(batch)) -> int:
+            actor, critic = nets[part]
+            return loop.update(
+                batch.observation[first:last],
+                action[first:last],
+                Sample(*(column[first:last] for column in samples)),
+                address,
+                coefficients,
+                *minibatches,
+                what,
+                self.head,
+                actor,
+                loop.LEFT_OUT if policy_rate is None else policy_rate,
+                critic,
+                loop.LEFT_OUT if value_rate is None else value_rate,
+                self._optimizer,
+                math.inf if max_grad_norm is None else max_grad_norm,
+                norms,
             )
-        ]
-        for flat, norm, rate in zip(
-            (self._actor, self._critic), norms, (policy_rate, value_rate), strict=True
-        ):
-            if rate is not None:
-                flat.step(self._optimizer, rate, common.clip_factor(norm, max_grad_norm))
-        if policy_rate is not None and isinstance(self.policy.network, GaussianPolicy):
-            log_std = self._actor.parameters[: self._columns]
-            np.clip(log_std, *self.policy.network.log_std_bounds, out=log_std)
-        return Outputs(*outputs, *norms)
 
-    def _backward(
-        self, batch: Batch, cotangents: Cotangents, coefficients: F32, *, policy: bool, value: bool
-    ) -> tuple[F32, F32, F32]:
-        """Fill the gradients; returns (log_prob, entropy, value), each [B]."""
-        B = len(batch)
-        outputs = (np.zeros(B, np.float32), np.zeros(B, np.float32), np.zeros(B, np.float32))
-        actor, critic = self._policy_arguments(), self._value_arguments()
-        loop.gradients(
-            batch.observation,
-            common.as_column_matrix(batch.action),
-            batch.advantage,
-            batch.target,
-            cotangents_address(cotangents),
-            coefficients,
-            policy,
-            *actor,
-            value,
-            *critic,
-            self._work,
-            *outputs,
-            self._actor.gradient,
-            self._critic.gradient,
-        )
-        common.check_finite(zip(common.OUTPUT_NAMES, outputs, strict=True))
-        return outputs
-
-    def _policy_arguments(self) -> tuple[int, F32, I64, int]:
-        return self._head, self._actor.parameters, self._actor.sizes, self._actor.activation
-
-    def _value_arguments(self) -> tuple[F32, I64, int]:
-        return self._critic.parameters, self._critic.sizes, self._critic.activation
+        if len(parts) == 1 or minibatches is not WHOLE_BATCH:
+            return run(what)
+        self._workers.map(lambda i: run(loop.GRADIENT, i, *parts[i]), len(parts))
+        for other in nets[1 : len(parts)]:
+            for net, more in zip(nets[0], other, strict=True):
+                net.gradient[:] += more.gradient
+        return run(loop.STEP) if what & loop.STEP else loop.DONE
 
 
-class _Flat:
-    """One network as the machine code sees it: parameters, gradient and moments, all flat."""
+def own_room(net: mlp.Net) -> mlp.Net:
+    """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
+    names = ("transposed", "work", "gradient")
+    return net._replace(**{name: np.empty_like(getattr(net, name)) for name in names})
 
-    def __init__(self, module: nn.Module | None, perceptron: MLP | None) -> None:
-        self.module = module
-        sizes = perceptron.sizes if perceptron is not None else (1, 1)
-        self.parameters: F32 = (
-            flat_parameters(module).numpy() if module is not None else np.zeros(2, np.float32)
-        )
-        self.gradient, self.first, self.second = (np.zeros_like(self.parameters) for _ in range(3))
-        self.count = 0
-        self.sizes: I64 = np.array(sizes, np.int64)
-        self.activation = ACTIVATIONS[perceptron.activation] if perceptron is not None else mlp.TANH
-        self.workspace = mlp.workspace_size(sizes, loop.ROWS)
 
-    def checked_norm(self, name: str) -> float:
-        """The gradient's norm; raises NonFiniteError with the parameter's name where it is not finite."""
-        norm = float(optimizers.norm(self.gradient))
-        if not np.isfinite(norm) and self.module is not None:
-            offset = 0
-            for p_name, p in self.module.named_parameters():
-                part = self.gradient[offset : offset + p.numel()]
-                common.check_finite([(f"the gradient of {name} parameter {p_name}", part)])
-                offset += p.numel()
-        return norm
+def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
+    """A network's parameters in place, with all that an engine needs beside them; of None a stand-in."""
+    sizes = perceptron.sizes if perceptron is not None else (1, 1)
+    parameters: F32 = (
+        flat_parameters(module).numpy()
+        if module is not None
+        else np.zeros(mlp.parameter_count(sizes), np.float32)
+    )
+    bounds = module.log_std_bounds if isinstance(module, GaussianPolicy) else (0.0, 0.0)
+    product, ahead_pass, back_pass = mlp.addresses()
+    return mlp.Net(
+        parameters=parameters,
+        ahead=len(parameters) - mlp.parameter_count(sizes),
+        sizes=np.array(sizes, np.int64),
+        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else mlp.TANH,
+        transposed=np.empty(mlp.parameter_count(sizes), np.float32),
+        work=np.empty(mlp.workspace_size(sizes, loop.ROWS), np.float32),
+        gradient=np.zeros_like(parameters),
+        first=np.zeros_like(parameters),
+        second=np.zeros_like(parameters),
+        count=np.zeros(1, np.int64),
+        lowest=bounds[0],
+        highest=bounds[1],
+        product=product,
+        ahead_pass=ahead_pass,
+        back_pass=back_pass,
+    )
 
-    def step(self, code: int, rate: float, factor: float) -> None:
-        """One optimiser step along the gradient times `factor`."""
-        self.count += 1
-        optimizers.step(
-            code, self.parameters, self.gradient, self.first, self.second, self.count, rate, factor
-        )
+
+def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:
+    """Raise NonFiniteError with the parameter's name where its gradient is not finite."""
+    offset = 0
+    for p_name, p in module.named_parameters():
+        part = gradient[offset : offset + p.numel()]
+        common.check_finite([(f"the gradient of {name} parameter {p_name}", part)])
+        offset += p.numel()

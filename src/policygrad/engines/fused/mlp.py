@@ -11,18 +11,72 @@ workspace, so that backward finds them where forward left them.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from policygrad.compiled import inlined, inner
+from policygrad.engines.fused.matmul import multiply, multiply_rows, multiply_transposed, product_address
+from policygrad.engines.signatures import MATRIX, SIZES, VECTOR
+from policygrad.pointers import ADDRESS, address_of, function_at
+from policygrad.types import F32, I64
 
 RELU, TANH = 0, 1
+NARROW = 4
+"""Fewer outputs than this are quicker as inner products."""
 f32 = np.float32
 
 
+class Net(NamedTuple):
+    """A network as compiled code sees it. Threads share `parameters`; all else is each one's own."""
+
+    parameters: F32
+    """[P]: before the perceptron's own may stand others, a Gaussian's log σ."""
+    ahead: int
+    """How many do."""
+    sizes: I64
+    """[layers + 1]: inputs, hidden widths, outputs."""
+    activation: int
+    """Between the layers."""
+    transposed: F32
+    """[P - ahead]: the perceptron's parameters, each weight as [fan_in, fan_out]; see `transpose`."""
+    work: F32
+    """[`workspace_size`]: the layers' outputs, then scratch."""
+    gradient: F32
+    """[P]."""
+    first: F32
+    """[P]: the optimiser's running mean of gradients."""
+    second: F32
+    """[P]: and of their squares."""
+    count: I64
+    """[1]: steps taken."""
+    lowest: float
+    """Bounds of the parameters ahead, the log σ."""
+    highest: float
+    product: int
+    """Where `matmul.product`, `forward` and `backward` lie as machine code, each compiled only once."""
+    ahead_pass: int
+    back_pass: int
+
+
+NET: Any = types.NamedTuple(
+    [
+        VECTOR, types.int64, SIZES, types.int64, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
+        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS,
+    ],
+    Net,
+)  # fmt: skip
+
+
 def workspace_size(sizes: tuple[int, ...], rows: int) -> int:
-    """How many float32 a workspace needs for `rows` samples: all outputs, one layer's and one weight's scratch."""
-    return rows * (sum(sizes[1:]) + max(sizes)) + max(a * b for a, b in pairwise(sizes))
+    """How many float32 a workspace needs for `rows` samples: all layers' outputs, and one more as scratch."""
+    return rows * (sum(sizes[1:]) + max(sizes))
+
+
+def parameter_count(sizes: tuple[int, ...]) -> int:
+    """How many parameters a perceptron has."""
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
 
 
 @inlined
@@ -45,17 +99,6 @@ def tanh(x):
     q = q * z + f32(2.26843463243900e-03)
     q = q * z + f32(4.89352518554385e-03)
     return x * p / q
-
-
-@inlined
-def extent(sizes):
-    """How many outputs all layers have together, and the largest size."""
-    outputs = 0
-    widest = sizes[0]
-    for layer in range(1, sizes.size):
-        outputs += sizes[layer]
-        widest = max(widest, sizes[layer])
-    return outputs, widest
 
 
 @inner
@@ -91,62 +134,113 @@ def times_derivative(pulled, output, activation):
 
 
 @inner
-def forward(x, parameters, sizes, activation, work):
-    """The outputs [B, sizes[-1]] for inputs [B, sizes[0]]: a view of `work`, to be overwritten freely."""
+def transpose(net):
+    """Bring `net.transposed` up to the parameters: to be called once before any number of `forward`."""
+    p = 0
+    parameters = net.parameters[net.ahead :]
+    for layer in range(net.sizes.size - 1):
+        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+        weight = parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
+        turned = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
+        for i in range(fan_in):
+            for j in range(fan_out):
+                turned[i, j] = weight[j, i]
+        p += fan_in * fan_out
+        for j in range(p, p + fan_out):
+            net.transposed[j] = parameters[j]
+        p += fan_out
+
+
+def _forward(x, net):
+    """See `forward`."""
     rows = x.shape[0]
-    layers = sizes.size - 1
+    layers = net.sizes.size - 1
     h = x
     p = 0
     o = 0
     for layer in range(layers):
-        fan_in, fan_out = sizes[layer], sizes[layer + 1]
-        weight = parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
+        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+        weight = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
         p += fan_in * fan_out
-        bias = parameters[p : p + fan_out]
+        bias = net.transposed[p : p + fan_out]
         p += fan_out
-        y = work[o : o + rows * fan_out].reshape(rows, fan_out)
+        y = net.work[o : o + rows * fan_out].reshape(rows, fan_out)
         o += rows * fan_out
-        np.dot(h, weight.T, y)
-        add_bias_and_activate(y, bias, activation if layer < layers - 1 else -1)
+        if fan_out < NARROW:
+            narrow = net.parameters[net.ahead + p - fan_out - fan_in * fan_out :][: fan_in * fan_out]
+            multiply_rows(h, narrow.reshape(fan_out, fan_in), y)
+        else:
+            multiply(net.product, h, weight, y)
+        add_bias_and_activate(y, bias, net.activation if layer < layers - 1 else -1)
         h = y
-    return h
 
 
-@inner
-def backward(x, parameters, sizes, activation, work, gradient, accumulate):
-    """The parameters' gradient, from ∂L/∂output standing where `forward` put the output.
+@inlined
+def pull_back(net, layer, p, o, rows, delta, h):
+    """δ of a layer's inputs, in place of those inputs `h`: δ_below = (δ W) ⊙ f′."""
+    fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+    weight = net.parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
+    scratch = net.work[o : o + rows * fan_in].reshape(rows, fan_in)
+    multiply(net.product, delta, weight, scratch)
+    times_derivative(scratch, h, net.activation)
 
-    Written into `gradient`, or added to it where `accumulate`. Each layer's δ takes the place of its output.
-    """
+
+@inlined
+def scratch_at(sizes, rows):
+    """Where in the workspace the scratch begins: after all layers' outputs."""
+    total = 0
+    for layer in range(1, sizes.size):
+        total += sizes[layer]
+    return rows * total
+
+
+def _backward(x, net, accumulate):
+    """See `backward`."""
     rows = x.shape[0]
-    p = parameters.size
-    outputs, widest = extent(sizes)
-    o = rows * outputs
-    spare = work[o : o + rows * widest]
-    spare_weight = work[o + rows * widest :]
-    for layer in range(sizes.size - 2, -1, -1):
-        fan_in, fan_out = sizes[layer], sizes[layer + 1]
+    p = net.parameters.size
+    spare = scratch_at(net.sizes, rows)
+    o = spare
+    for layer in range(net.sizes.size - 2, -1, -1):
+        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         p -= fan_in * fan_out + fan_out
         o -= rows * fan_out
-        delta = work[o : o + rows * fan_out].reshape(rows, fan_out)
-        h = x if layer == 0 else work[o - rows * fan_in : o].reshape(rows, fan_in)
-        slope = gradient[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
-        bias_slope = gradient[p + fan_in * fan_out : p + fan_in * fan_out + fan_out]
-        if accumulate:
-            part = spare_weight[: fan_in * fan_out].reshape(fan_out, fan_in)
-            np.dot(delta.T, h, part)
-            for i in range(fan_out):
-                for j in range(fan_in):
-                    slope[i, j] += part[i, j]
-        else:
-            np.dot(delta.T, h, slope)
+        delta = net.work[o : o + rows * fan_out].reshape(rows, fan_out)
+        h = x if layer == 0 else net.work[o - rows * fan_in : o].reshape(rows, fan_in)
+        slope = net.gradient[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
+        bias_slope = net.gradient[p + fan_in * fan_out : p + fan_in * fan_out + fan_out]
+        multiply_transposed(net.product, delta, h, slope, accumulate)
+        if not accumulate:
             for j in range(fan_out):
                 bias_slope[j] = f32(0)
         for i in range(rows):
             for j in range(fan_out):
                 bias_slope[j] += delta[i, j]
         if layer > 0:
-            weight = parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
-            pulled = spare[: rows * fan_in].reshape(rows, fan_in)
-            np.dot(delta, weight, pulled)
-            times_derivative(pulled, h, activation)
+            pull_back(net, layer, p, spare, rows, delta, h)
+
+
+FORWARD, BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET, types.boolean)
+_forward_at, _backward_at = function_at(FORWARD), function_at(BACKWARD)
+
+
+def addresses():
+    """Where (product, forward, backward) lie, as `Net` holds them."""
+    return product_address(), address_of(_forward, FORWARD), address_of(_backward, BACKWARD)
+
+
+@inlined
+def forward(x, net):
+    """The outputs [B, sizes[-1]] for inputs [B, sizes[0]]: a view of `net.work`, to be overwritten freely."""
+    _forward_at(net.ahead_pass)(x, net)
+    rows, width = x.shape[0], net.sizes[-1]
+    stop = scratch_at(net.sizes, rows)
+    return net.work[stop - rows * width : stop].reshape(rows, width)
+
+
+@inlined
+def backward(x, net, accumulate):
+    """The parameters' gradient, from ∂L/∂output standing where `forward` put the output.
+
+    Written into `net.gradient`, or added to it where `accumulate`. Each layer's δ takes the place of its output.
+    """
+    _backward_at(net.back_pass)(x, net, accumulate)

@@ -10,16 +10,15 @@ import math
 import numpy as np
 from numba import types
 
-from policygrad.compiled import compiled
+from policygrad.compiled import inner
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
-from policygrad.engines.signatures import VECTOR
 
 ADAM, RMSPROP, SGD = 0, 1, 2
 CODES = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
 f32 = np.float32
 
 
-@compiled(types.float64(VECTOR))
+@inner
 def norm(x):
     """L2 norm, summed in float64; NaN or infinite where an entry is."""
     total = 0.0
@@ -28,17 +27,22 @@ def norm(x):
     return math.sqrt(total)
 
 
-@compiled(types.void(types.int64, VECTOR, VECTOR, VECTOR, VECTOR, types.int64, types.float64, types.float64))
-def step(code, parameters, gradient, first, second, count, rate, factor):
-    """One step along −`factor`·gradient, in place.
+@inner
+def clip_factor(norm, max_norm):
+    """What to multiply a gradient of this L2 norm by, so that it is no longer than `max_norm`."""
+    return 1.0 if norm <= max_norm else max_norm / norm
 
-    `first` and `second` are the running moments, `count` the step's number from 1.
-    """
+
+@inner
+def step(code, net, rate, factor):
+    """One step along −`factor`·gradient, in place."""
+    parameters, gradient, first, second = net.parameters, net.gradient, net.first, net.second
+    net.count[0] += 1
     scale = f32(factor)
     if code == ADAM:
         a, b = f32(ADAM_BETA1), f32(ADAM_BETA2)
-        pace = f32(rate / (1 - ADAM_BETA1**count))
-        correction = f32(1 / math.sqrt(1 - ADAM_BETA2**count))
+        pace = f32(rate / (1 - ADAM_BETA1 ** net.count[0]))
+        correction = f32(1 / math.sqrt(1 - ADAM_BETA2 ** net.count[0]))
         for i in range(parameters.size):
             g = gradient[i] * scale
             first[i] = a * first[i] + (f32(1) - a) * g

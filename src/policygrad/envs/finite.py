@@ -1,0 +1,161 @@
+"""A finite Markov decision process, and two environments made of it: one for Gymnasium, one compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numba
+import numpy as np
+from gymnasium import spaces
+
+from policygrad.envs.kernel import Kernel, uniform
+from policygrad.types import F32, F64, Array, check_shape
+
+
+@dataclass(frozen=True)
+class FiniteMDP:
+    """S states, A actions, an episode of at most `horizon` steps.
+
+    Raises:
+        ValueError: a table is not of the shape said here, or no probability.
+    """
+
+    transition: F64
+    """[S, A, S] float64: p(s'|s, a)."""
+    reward: F64
+    """[S, A, S] float64: what the step from s by a to s' pays."""
+    start: F64
+    """[S] float64: where episodes begin."""
+    terminal: tuple[int, ...]
+    """States in which an episode terminates when it reaches them."""
+    horizon: int
+    """After so many steps an episode is truncated."""
+    looks: tuple[int, ...] | None = None
+    """[S]: the observation in each state, counted from 0, for states that look alike; None: the state itself."""
+
+    def __post_init__(self) -> None:
+        S, A = self.transition.shape[:2]
+        check_shape("transition", self.transition, (S, A, S))
+        check_shape("reward", self.reward, (S, A, S))
+        check_shape("start", self.start, (S,))
+        if not (np.allclose(self.transition.sum(-1), 1) and np.isclose(self.start.sum(), 1)):
+            raise ValueError("transition and start must sum to 1 over the states they lead to")
+        if self.looks is not None and (len(self.looks) != S or min(self.looks) < 0):
+            raise ValueError(
+                f"looks is {self.looks}; expected an observation, 0 or more, for each of {S} states"
+            )
+
+    @property
+    def observations(self) -> tuple[int, ...]:
+        """[S]: `looks`, written out where it is None."""
+        return tuple(range(len(self.start))) if self.looks is None else self.looks
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        """Discrete: as many as there are looks."""
+        return spaces.Discrete(max(self.observations) + 1)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        """Discrete(A)."""
+        return spaces.Discrete(self.transition.shape[1])
+
+
+class FiniteEnv(gym.Env[Any, Any]):
+    """A `FiniteMDP` as a Gymnasium environment."""
+
+    def __init__(self, mdp: FiniteMDP) -> None:
+        self.mdp = mdp
+        self.observation_space = mdp.observation_space
+        self.action_space = mdp.action_space
+        self._looks = mdp.observations
+        self._state = 0
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        self._state = self._draw(self.mdp.start)
+        self._steps = 0
+        return self._looks[self._state], {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        """One transition."""
+        before, self._steps = self._state, self._steps + 1
+        self._state = self._draw(self.mdp.transition[before, action])
+        terminated = self._state in self.mdp.terminal
+        truncated = not terminated and self._steps >= self.mdp.horizon
+        reward = float(self.mdp.reward[before, action, self._state])
+        return self._looks[self._state], reward, terminated, truncated, {}
+
+    def _draw(self, probabilities: F64) -> int:
+        return int(np.searchsorted(_cumulative(probabilities), self.np_random.random(), side="right"))
+
+
+def kernel(mdp: FiniteMDP, name: str) -> Kernel:
+    """A `FiniteMDP` as a compiled environment; the machine code is one for all, the tables are in the state.
+
+    The state holds, one after the other, `s, S, A`, and the tables flat, each in C order:
+    `start` [S] and `transition` [S, A, S], both cumulative over the last axis, `reward` [S, A, S],
+    `terminal` [S] as 0 or 1, and `observations` [S].
+    """
+    S, A = mdp.transition.shape[:2]
+    tables = (
+        np.array([0, S, A]),
+        _cumulative(mdp.start),
+        _cumulative(mdp.transition),
+        mdp.reward,
+        np.isin(np.arange(S), mdp.terminal),
+        np.array(mdp.observations),
+    )
+    return Kernel(
+        name=name,
+        observation_space=mdp.observation_space,
+        action_space=mdp.action_space,
+        state=np.concatenate([table.ravel() for table in tables], dtype=np.float64),
+        max_steps=mdp.horizon,
+        reset=_reset,
+        step=_step,
+        observe=_observe,
+    )
+
+
+def _cumulative(probabilities: F64) -> F64:
+    """Σ_{i ≤ j} p_i over the last axis, ending on 1 exactly: no draw from [0, 1) falls beyond the last state."""
+    total = np.cumsum(probabilities, -1)
+    return total / total[..., -1:]
+
+
+@numba.njit(error_model="numpy")
+def _draw(state: F64, table: int, rng: Array) -> int:
+    """The index at which the cumulative probabilities that begin at `table` pass a uniform number."""
+    number = uniform(rng, 0.0, 1.0)
+    index = 0
+    while state[table + index] <= number:
+        index += 1
+    return index
+
+
+def _reset(state: F64, rng: Array) -> None:
+    state[0] = _draw(state, 3, rng)
+
+
+def _step(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
+    before, S, A = int(state[0]), int(state[1]), int(state[2])
+    row = (before * A + int(action[0])) * S
+    transition = 3 + S
+    reward = transition + S * A * S
+    terminal = reward + S * A * S
+    after = _draw(state, transition + row, rng)
+    state[0] = after
+    return state[reward + row + after], state[terminal + after] != 0
+
+
+def _observe(state: F64, observation: F32) -> None:
+    current, S, A = int(state[0]), int(state[1]), int(state[2])
+    looks = 3 + 2 * S + 2 * S * A * S
+    observation[0] = state[looks + current]

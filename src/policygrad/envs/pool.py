@@ -1,0 +1,92 @@
+"""EnvPool's environments, stepped by C++ threads of its own (the extra `envpool`)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from policygrad.spaces import Space
+from policygrad.types import Array
+
+
+@cache
+def pool_ids() -> frozenset[str]:
+    """The ids that EnvPool knows; none where it is not installed."""
+    if find_spec("envpool") is None:
+        return frozenset()
+    import envpool  # pyright: ignore[reportMissingImports]
+
+    return frozenset(envpool.list_all_envs())
+
+
+class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
+    """N environments of EnvPool as Gymnasium's `VectorEnv`.
+
+    They are seeded by the first reset, once: EnvPool cannot do it later, and goes on in each one's own stream.
+
+    Args:
+        name: an id of `pool_ids`.
+        num_envs: how many.
+        threads: EnvPool's own, one a core where left out.
+    """
+
+    def __init__(self, name: str, num_envs: int, threads: int | None = None) -> None:
+        import envpool  # pyright: ignore[reportMissingImports]
+
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        with warnings.catch_warnings():
+            # EnvPool's bounds are float64 in spaces of float32
+            warnings.simplefilter("ignore")
+            spec: Any = envpool.make_spec(name, num_envs=num_envs)
+            self.single_observation_space: Space = spec.gymnasium_observation_space
+            self.single_action_space: Space = _as_gymnasium(spec.gymnasium_action_space)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.spec = gym.registry.get(name)
+        self._name = name
+        self._threads = threads or min(num_envs, os.cpu_count() or 1)
+        self._pool: Any = None
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode everywhere; seeds count the first time only."""
+        if self._pool is None:
+            import envpool  # pyright: ignore[reportMissingImports]
+
+            if not isinstance(seed, list):
+                super().reset(seed=seed)
+                seed = [int(one) for one in self.np_random.integers(2**31, size=self.num_envs)]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._pool = envpool.make_gymnasium(
+                    self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads
+                )
+        observation, info = self._pool.reset()
+        return observation, info
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """One step of all."""
+        dtype = np.int32 if isinstance(self.single_action_space, spaces.Discrete) else np.float64
+        return self._pool.step(np.asarray(actions, dtype))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let go of the pool, which ends its threads."""
+        self._pool = None
+
+
+def _as_gymnasium(space: Space) -> Space:
+    """Gymnasium's MuJoCo environments take actions of float32, EnvPool's of float64."""
+    if isinstance(space, spaces.Box) and space.dtype == np.float64:
+        return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32))
+    return space

@@ -1,0 +1,79 @@
+"""Functions that compiled code is given by address: a user's environment or loss, without recompiling the loop.
+
+Numba takes function pointers as arguments by itself, but spends 80 µs on each call in finding out their type;
+an integer costs nothing. What is called through an address raises as any function does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import NumbaError
+from numba.extending import intrinsic
+
+from policygrad.compiled import FASTMATH
+
+ADDRESS: Any = types.intp
+"""The Numba type of a function's address."""
+
+_compiled: dict[tuple[Any, Any], Any] = {}
+
+
+def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> int:
+    """Where a Python function lies as machine code for a Numba signature: see `function_at`.
+
+    Compiled once a process and kept, in the cache on disk where its source is a file.
+
+    Args:
+        function: written for Numba's nopython mode.
+        signature: return and argument types.
+        exact: every operation as written, in IEEE arithmetic, and every index checked.
+
+    Raises:
+        TypeError: Numba cannot compile it for this signature; the message says what it stumbled over.
+    """
+    if (function, signature) not in _compiled:
+        _compiled[function, signature] = _compile(function, signature, exact)
+    overload = _compiled[function, signature].overloads[tuple(signature.args)]
+    return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
+
+
+def _compile(function: Callable[..., Any], signature: Any, exact: bool) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact}
+    options["fastmath"] = False if exact else FASTMATH
+    python = getattr(function, "py_func", function)
+    njit: Any = numba.njit
+    name = getattr(python, "__qualname__", repr(python))
+    try:
+        try:
+            return njit([signature], cache=True, **options)(python)
+        except RuntimeError as error:
+            if "cannot cache function" not in str(error):
+                raise
+            # typed into an interpreter: there is no file to key a cache on
+            return njit([signature], **options)(python)
+    except NumbaError as error:
+        arguments = ", ".join(str(argument) for argument in signature.args)
+        raise TypeError(
+            f"{name} does not compile for ({arguments}) -> {signature.return_type}. Numba says: {error}"
+        ) from error
+
+
+def function_at(signature: Any) -> Any:
+    """An intrinsic for compiled code: from an address to the function of this signature that lies there."""
+    pointer: Any = types.FunctionType(signature)
+
+    def from_address(_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            function = cgutils.create_struct_proxy(pointer)(context, builder)
+            function.jit_addr = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+            function.c_addr = function.jit_addr
+            return function._getvalue()
+
+        return pointer(address), generate
+
+    return intrinsic(from_address)

@@ -1,0 +1,52 @@
+"""Collecting data: whole episodes, or a fixed number of steps, from compiled environments or any others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policygrad.envs import Environments, KernelVectorEnv, Shaping
+from policygrad.policies import Policy
+from policygrad.rollout.host import HostCollector
+from policygrad.seeding import EpisodeSeeds
+from policygrad.threads import Workers
+from policygrad.types import Collector, Engine
+
+
+def make_collector(
+    environments: Environments,
+    policy: Policy,
+    engine: Engine,
+    *,
+    seeds: EpisodeSeeds,
+    action_rng: np.random.Generator,
+    shaping: Shaping | None = None,
+    max_steps: int | None = None,
+    workers: Workers | None = None,
+) -> Collector:
+    """The collector for these environments and this engine: one compiled loop where both are compiled."""
+    if isinstance(environments.vector, KernelVectorEnv) and engine.name == "fused":
+        from policygrad.engines.fused import FusedEngine
+        from policygrad.rollout.compiled import CompiledCollector
+
+        assert isinstance(engine, FusedEngine)
+        return CompiledCollector(
+            environments,
+            policy,
+            engine,
+            seeds=seeds,
+            action_rng=action_rng,
+            shaping=shaping,
+            workers=workers or Workers(),
+        )
+    return HostCollector(
+        environments,
+        policy,
+        engine.act,
+        seeds=seeds,
+        action_rng=action_rng,
+        shaping=shaping,
+        max_steps=max_steps,
+    )
+
+
+__all__ = ["HostCollector", "make_collector"]

@@ -1,0 +1,205 @@
+"""Collecting from any environments: a Python loop around one call to act and one to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from policygrad.envs import Environments, Shaping, apply_shaping
+from policygrad.errors import NonFiniteError
+from policygrad.policies import Policy
+from policygrad.rollout.noise import ActionNoise
+from policygrad.seeding import EpisodeSeeds
+from policygrad.types import F32, F64, Array, Bool, Rollout
+
+
+class HostCollector:
+    """Collects whole episodes, or a fixed number of steps.
+
+    Args:
+        environments: N of them.
+        policy: encodes observations and gives actions their environment's form.
+        act: (observations [N, D], noise) -> stored actions; an engine's `act`.
+        seeds: of the episodes.
+        action_rng: of the actions.
+        shaping: what is learned from instead of the reward.
+        max_steps: the longest episode allowed.
+    """
+
+    def __init__(
+        self,
+        environments: Environments,
+        policy: Policy,
+        act: Callable[[F32, F64], Array],
+        *,
+        seeds: EpisodeSeeds,
+        action_rng: np.random.Generator,
+        shaping: Shaping | None = None,
+        max_steps: int | None = None,
+    ) -> None:
+        self._environments = environments
+        self._policy = policy
+        self._act = act
+        self._seeds = seeds
+        self._noise = ActionNoise(policy, action_rng, environments.num_envs)
+        self._shaping = shaping
+        self._max_steps = max_steps
+
+    def episodes(self, per_env: int = 1) -> Rollout:
+        """Run exactly `per_env` whole episodes in each environment.
+
+        The number is fixed before anything is run, so that no episode is in the data because it was short. An
+        environment that finishes first idles until the slowest is done; what it does meanwhile is padding.
+
+        Returns:
+            A rollout [T, N · per_env], an episode a column.
+
+        Raises:
+            NonFiniteError: an observation or a reward is NaN or infinite.
+            ValueError: an episode is longer than `max_steps`.
+        """
+        return Rollout.side_by_side([self._round() for _ in range(per_env)])
+
+    def steps(self, horizon: int) -> Rollout:
+        """Run `horizon` steps in each environment, going on where the last call stopped.
+
+        Returns:
+            A rollout [horizon, N]. A row in which an environment only reset itself is not valid.
+
+        Raises:
+            NonFiniteError: an observation or a reward is NaN or infinite.
+        """
+        if self._environments.current is None:
+            self._environments.reset(self._seeds)
+        record = _Record()
+        for _ in range(horizon):
+            self._step(record, ~self._environments.resetting)
+        return self._rollout(record)
+
+    def _round(self) -> Rollout:
+        environments = self._environments
+        environments.reset(self._seeds)
+        alive = np.ones(environments.num_envs, np.bool_)
+        record = _Record()
+        while alive.any():
+            if self._max_steps is not None and len(record.reward) >= self._max_steps:
+                raise ValueError(
+                    f"{environments.name}: no end of an episode within {self._max_steps:,} steps. Whole episodes are "
+                    "needed: wrap the environment in gymnasium.wrappers.TimeLimit"
+                )
+            done = self._step(record, alive)
+            alive = alive & ~done
+        return self._rollout(record)
+
+    def _step(self, record: _Record, valid: Bool) -> Bool:
+        """One step of all environments, the valid ones' recorded; whose episode ended with it, [N]."""
+        environments, policy, t = self._environments, self._policy, len(record.reward)
+        assert environments.current is not None
+        encoded = record.following
+        if encoded is None:
+            encoded = _encode(policy, environments.current, environments.name, t)
+        if self._shaping:
+            record.raw.append(np.array(environments.current))
+        action = self._act(encoded, self._noise.peek(1)[0])
+        self._noise.advance(1)
+        _check_actions(policy, action)
+        raw, reward, terminated, truncated = environments.step(policy.environment_actions(action))
+        successor = _encode(policy, raw, environments.name, t + 1)
+        if self._shaping:
+            record.raw_next.append(np.array(raw))
+        # in most modes, and at most steps, what follows is also what is acted on next
+        record.following = successor if environments.current is raw else None
+        record.observation.append(encoded)
+        record.next_observation.append(successor)
+        record.action.append(action)
+        record.reward.append(reward)
+        record.terminated.append(terminated & valid)
+        record.truncated.append(truncated & ~terminated & valid)
+        record.valid.append(valid)
+        return terminated | truncated
+
+    def _rollout(self, record: _Record) -> Rollout:
+        reward, valid = np.stack(record.reward), np.stack(record.valid)
+        terminated, truncated = np.stack(record.terminated), np.stack(record.truncated)
+        _check_rewards(reward, valid, self._environments.name)
+        original = np.where(valid, reward, 0.0)
+        shaped = original
+        if self._shaping:
+            raws = np.stack(record.raw), np.stack(record.raw_next)
+            shaped = shaped_reward(self._shaping, original, *raws, terminated, truncated, valid)
+        return Rollout(
+            observation=np.stack(record.observation),
+            action=np.stack(record.action),
+            reward=shaped,
+            original_reward=original,
+            next_observation=np.stack(record.next_observation),
+            terminated=terminated,
+            truncated=truncated,
+            valid=valid,
+        )
+
+
+class _Record:
+    """What has been seen so far, a list entry a step."""
+
+    def __init__(self) -> None:
+        self.observation: list[F32] = []
+        self.next_observation: list[F32] = []
+        self.raw: list[Array] = []
+        self.raw_next: list[Array] = []
+        self.action: list[Array] = []
+        self.reward: list[F64] = []
+        self.terminated: list[Bool] = []
+        self.truncated: list[Bool] = []
+        self.valid: list[Bool] = []
+        self.following: F32 | None = None
+
+
+def shaped_reward(
+    shaping: Shaping,
+    reward: F64,
+    observation: Array,
+    next_observation: Array,
+    terminated: Bool,
+    truncated: Bool,
+    valid: Bool,
+) -> F64:
+    """The shaped reward [T, N], 0 in the rows that are no samples: what stands there is nobody's business."""
+    shaped = np.zeros_like(reward)
+    columns = (reward, observation, next_observation, terminated, truncated)
+    shaped[valid] = apply_shaping(shaping, *(column[valid] for column in columns))
+    return shaped
+
+
+def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
+    encoded = policy.encode(raw)
+    if not np.isfinite(encoded.sum(dtype=np.float64)):
+        rows = np.flatnonzero(~np.isfinite(encoded).all(1))
+        raise NonFiniteError(
+            f"{name}: the observation of environment {rows[0]} at step {step} has a NaN or an infinity: "
+            f"{np.asarray(raw)[rows[0]]}. Find what makes it in the environment's step or reset"
+        )
+    return encoded
+
+
+def _check_actions(policy: Policy, action: Array) -> None:
+    if action.dtype.kind == "f" and not np.isfinite(action.sum()):
+        raise NonFiniteError(actions_not_finite(policy))
+
+
+def actions_not_finite(policy: Policy) -> str:
+    """What to say of actions that are NaN or infinite."""
+    largest = max((float(p.detach().abs().max()), name) for name, p in policy.named_parameters())
+    return (
+        f"the policy's actions are not finite; its largest parameter is {largest[0]:.3g}, in {largest[1]}. "
+        "If that has grown, lower the learning rate or scale the observations; a network of your own must "
+        "give a finite mean and a std above 0"
+    )
+
+
+def _check_rewards(reward: F64, valid: Bool, name: str) -> None:
+    bad = np.argwhere(valid & ~np.isfinite(reward))
+    if len(bad):
+        step, n = bad[0]
+        raise NonFiniteError(f"{name}: the reward of environment {n} at step {step} is {reward[step, n]}")
