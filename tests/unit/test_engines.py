@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from numba import types
 from torch import nn
 
 from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
+from policygrad.compiled import compiled
 from policygrad.engines import make_engine
+from policygrad.engines.fused.heads import exp
+from policygrad.engines.fused.matmul import multiply, multiply_transposed, product_address
+from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
-from policygrad.types import Batch, Engine, Rollout
+from policygrad.threads import Workers
+from policygrad.types import Batch, Engine, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
@@ -342,3 +348,101 @@ def test_an_unknown_engine_is_refused():
     policy, _ = networks("categorical")
     with pytest.raises(ValueError, match="engine must be"):
         make_engine(policy, None, "adam", "warp")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_minibatches_are_so_many_single_steps(optimizer: str):
+    """One call with three uneven minibatches against three calls, in both engines: bug 8's uneven last one too."""
+    order = np.random.default_rng(0).permutation(37)
+    minibatches = Minibatches(np.concatenate([order, order[:1]]), np.array([0, 16, 32, 37, 38]))
+    rates: dict[str, Any] = {"policy_rate": 0.01, "value_rate": 0.02, "max_grad_norm": 0.5}
+    ends = []
+    for engine in ("fused", "autograd"):
+        for at_once in (True, False):
+            policy, value = networks("categorical")
+            motor = make_engine(policy, value, optimizer, engine)  # type: ignore[arg-type]
+            batch = batch_for(policy, 37)
+            coefficients = np.array([1 / 16, 0.01 / 16, 1 / 16], np.float32)
+            if at_once:
+                outputs = motor.update(batch, cotangents, coefficients, **rates, minibatches=minibatches)
+                assert np.isfinite(outputs.log_prob).all()
+                assert (outputs.log_prob < 0).all()
+            else:
+                for i in range(4):
+                    rows = minibatches.order[minibatches.bounds[i] : minibatches.bounds[i + 1]]
+                    part = Batch(
+                        batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows]
+                    )
+                    outputs = motor.update(part, cotangents, coefficients, **rates)
+            ends.append(torch.cat([flat_parameters(policy), flat_parameters(value)]).clone())
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[2], ends[3])
+    torch.testing.assert_close(ends[0], ends[2], rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_split_between_cores_gives_the_same_step():
+    """Up to rounding that of one core, and bit for bit that of two cores run again."""
+    ends = []
+    for cores in (1, 2, 2):
+        policy, value = networks("gaussian")
+        motor = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
+        batch = batch_for(policy, 3000)
+        coefficients = np.array([1 / 3000, 0.01 / 3000, 1 / 3000], np.float32)
+        for _ in range(3):
+            outputs = motor.update(
+                batch, cotangents, coefficients, policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5
+            )
+        ends.append((flat_parameters(policy).clone(), flat_parameters(value).clone(), outputs))
+    for a, b in zip(ends[1][:2], ends[2][:2], strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(ends[0][:2], ends[1][:2], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ends[0][2].log_prob, ends[1][2].log_prob, rtol=1e-4, atol=1e-5)
+    assert ends[0][2].policy_grad_norm == pytest.approx(ends[1][2].policy_grad_norm, rel=1e-4)
+
+
+@compiled(types.void(MATRIX, MATRIX, MATRIX, types.int64))
+def product(a: Any, b: Any, c: Any, address: int) -> None:
+    multiply(address, a, b, c)
+
+
+@compiled(types.void(MATRIX, MATRIX, MATRIX, types.boolean, types.int64))
+def transposed_product(a: Any, b: Any, c: Any, accumulate: bool, address: int) -> None:
+    multiply_transposed(address, a, b, c, accumulate)
+
+
+def test_products_of_every_shape():
+    """Against float64, with rows and columns that fill tiles and that do not; nothing beyond C is written."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        M, K, N = rng.integers(1, 70, 3)
+        a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((M, K), (K, N)))
+        exact = a.astype(np.float64) @ b
+        room = np.full(M * N + 40, 7.0, np.float32)
+        c = room[20 : 20 + M * N].reshape(M, N)
+        product(a, b, c, product_address())
+        np.testing.assert_allclose(c, exact, rtol=1e-4, atol=1e-4)
+        turned = np.ascontiguousarray(a.T)
+        for accumulate, times in ((False, 1), (True, 2)):
+            transposed_product(turned, b, c, accumulate, product_address())
+            np.testing.assert_allclose(c, times * exact, rtol=1e-4, atol=2e-4)
+        assert (room[:20] == 7).all()
+        assert (room[20 + M * N :] == 7).all()
+
+
+@compiled(types.void(VECTOR, VECTOR))
+def exponentials(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = exp(x[i])
+
+
+def test_the_exponential_is_accurate():
+    x = np.concatenate([np.linspace(-87, 88, 200_001), [-1e30, -200.0, 0.0]]).astype(np.float32)
+    y = np.empty_like(x)
+    exponentials(x, y)
+    exact = np.exp(x[:-3].astype(np.float64))
+    error = np.abs(y[:-3] / exact - 1)
+    assert error.max() < 5e-6
+    assert error[np.abs(x[:-3]) <= 2].max() < 3e-7
+    assert (y[-3:-1] < 1e-37).all()
+    assert y[-1] == 1

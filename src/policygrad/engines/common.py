@@ -54,6 +54,7 @@ def samples_of(batch: Batch) -> Sample:
 
 def rows_of(batch: Batch, rows: I64) -> Batch:
     """The samples that `rows` names."""
+
     def part(column: F32 | None) -> F32 | None:
         return None if column is None else column[rows]
 

@@ -72,6 +72,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
                 self._pool = envpool.make_gymnasium(
                     self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads
                 )
+                return self._pool.reset()
         observation, info = self._pool.reset()
         return observation, info
 

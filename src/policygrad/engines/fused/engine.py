@@ -167,8 +167,9 @@ class FusedEngine:
             return run(what)
         self._workers.map(lambda i: run(loop.GRADIENT, i, *parts[i]), len(parts))
         for other in nets[1 : len(parts)]:
-            for net, more in zip(nets[0], other, strict=True):
-                net.gradient[:] += more.gradient
+            for net, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
+                if rate is not None:
+                    net.gradient[:] += more.gradient
         return run(loop.STEP) if what & loop.STEP else loop.DONE
 
 

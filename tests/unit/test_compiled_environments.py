@@ -1,0 +1,275 @@
+"""Compiled environments as Gymnasium and as the collectors see them, and what is said of their bugs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+import policygrad as pg
+from policygrad.engines import make_engine
+from policygrad.envs import KERNELS, KernelEnv, KernelVectorEnv, PotentialShaping, make
+from policygrad.policies import Network, make_policy
+from policygrad.rollout import HostCollector, make_collector
+from policygrad.seeding import EpisodeSeeds, stream
+from policygrad.threads import Workers
+from policygrad.types import Rollout
+
+
+def reset(state: Any, rng: Any) -> None:
+    state[0] = 0.0
+
+
+def step(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[0] += 1.0
+    return state[0], state[0] >= 5.0
+
+
+def observe(state: Any, observation: Any) -> None:
+    observation[0] = state[0]
+    observation[1] = -state[0]
+
+
+COUNT = pg.Kernel(
+    name="Count",
+    observation_space=spaces.Box(-10, 10, (2,), np.float32),
+    action_space=spaces.Discrete(2),
+    state=np.zeros(1),
+    max_steps=8,
+    reset=reset,
+    step=step,
+    observe=observe,
+)
+
+
+@pytest.mark.draws_globally  # the checker does
+@pytest.mark.filterwarnings("ignore:.*Box observation space", "ignore:.*For Box action spaces")
+@pytest.mark.parametrize("name", KERNELS)
+def test_single_environments_pass_gymnasium_s_checker(name: str):
+    check_env(KernelEnv(KERNELS[name]), skip_render_check=True)
+
+
+def test_a_step_without_a_reset_is_refused():
+    env = KernelEnv(COUNT)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+    env.reset(seed=0)
+    for _ in range(5):
+        *_, terminated, _, _ = env.step(0)
+    assert terminated
+    with pytest.raises(gym.error.ResetNeeded, match="the episode has ended"):
+        env.step(0)
+
+
+def test_vector_environments_reset_in_the_next_step():
+    env = RecordEpisodeStatistics(KernelVectorEnv(COUNT, 3))
+    observation, _ = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    lengths = []
+    for t in range(1, 13):
+        observation, reward, terminated, truncated, info = env.step(np.array([0, 1, 0]))
+        assert env.observation_space.contains(observation)
+        expected = t % 6
+        np.testing.assert_array_equal(observation, [[expected, -expected]] * 3)
+        np.testing.assert_array_equal(reward, [expected] * 3)
+        assert terminated.all() == (expected == 5)
+        assert not truncated.any()
+        lengths += info["episode"]["l"].tolist() if "episode" in info else []
+    assert lengths == [5] * 6
+
+
+def test_a_time_limit_truncates():
+    env = KernelVectorEnv(replace(COUNT, max_steps=3), 2)
+    env.reset(seed=0)
+    flags = [env.step(np.zeros(2, int))[2:4] for _ in range(3)]
+    assert [bool(truncated.all()) for _, truncated in flags] == [False, False, True]
+    assert not any(terminated.any() for terminated, _ in flags)
+
+
+def test_seeds_decide_everything():
+    a, b = KernelVectorEnv(KERNELS["CartPole-v1"], 4), KernelVectorEnv(KERNELS["CartPole-v1"], 4)
+    np.testing.assert_array_equal(a.reset(seed=3)[0], b.reset(seed=[3, 4, 5, 6])[0])
+    assert len(np.unique(a.reset(seed=3)[0], axis=0)) == 4
+    assert not np.array_equal(a.reset()[0], a.reset()[0])
+    with pytest.raises(ValueError, match="expected a seed for each of 4"):
+        a.reset(seed=[1, 2])
+    with pytest.raises(ValueError, match=r"actions have shape \(3,\); expected \(4,\)"):
+        a.step(np.zeros(3, int))
+
+
+def collector_for(env: str, num_envs: int, *, host: bool, **options: Any) -> Any:
+    """A policy far enough from its beginning that actions differ, and always the same seeds and noise."""
+    environments = make(env, num_envs)
+    network = Network((16,), scale_observations=True)
+    policy = make_policy(
+        environments.observation_space, environments.action_space, network, stream(0, "init")
+    )
+    before = policy.snapshot()
+    moved = 0.5 * np.random.default_rng(1).standard_normal(before.parameters.size)
+    policy.restore(before._replace(parameters=moved.astype(np.float32)))
+    engine = make_engine(policy, None, "adam", "fused")
+    rngs: Any = {"seeds": EpisodeSeeds(stream(0, "env")), "action_rng": stream(0, "action")}
+    if host:
+        return HostCollector(environments, policy, engine.act, **rngs, **options)
+    return make_collector(environments, policy, engine, **rngs, **options)
+
+
+def assert_same(a: Rollout, b: Rollout) -> None:
+    np.testing.assert_array_equal(a.valid, b.valid)
+    for name in Rollout.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(a, name)[a.valid], getattr(b, name)[a.valid], err_msg=name)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0", "Acrobot-v1"])
+def test_the_compiled_loop_does_what_the_python_loop_does(env: str):
+    host, fast = (collector_for(env, 5, host=host) for host in (True, False))
+    for _ in range(3):
+        assert_same(host.episodes(2), fast.episodes(2))
+
+
+@pytest.mark.parametrize("env", ["MountainCarContinuous-v0", "CartPole-v1", "SlipperyGrid-v0"])
+def test_shaping_sees_the_same(env: str):
+    def potential(observation: Any) -> Any:
+        return observation if env == "SlipperyGrid-v0" else observation[..., 0]
+
+    shaping = PotentialShaping(potential, 0.9)
+    a, b = (collector_for(env, 3, host=host, shaping=shaping).episodes() for host in (True, False))
+    assert_same(a, b)
+    assert (a.reward != a.original_reward)[a.valid].any()
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0"])
+def test_steps_go_on_where_they_stopped(env: str):
+    """Every row is a sample; after an end the next row is a new episode's, else the successor of this one."""
+    fast = collector_for(env, 4, host=False)
+    parts = [fast.steps(T) for T in (7, 150, 93)]
+    joined = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in Rollout.__dataclass_fields__
+    }
+    done = joined["terminated"] | joined["truncated"]
+    assert joined["valid"].all()
+    assert done.any()
+    assert not (joined["terminated"] & joined["truncated"]).any()
+    following = joined["observation"][1:]
+    np.testing.assert_array_equal(following[~done[:-1]], joined["next_observation"][:-1][~done[:-1]])
+    assert (following[done[:-1]] != joined["next_observation"][:-1][done[:-1]]).any()
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_what_is_collected_does_not_depend_on_the_cores(env: str):
+    made = []
+    for cores in (1, 2, 2):
+        collector = collector_for(env, 6, host=False, workers=Workers(cores))
+        made.append([collector.episodes(), collector.steps(40)])
+    for others in made[1:]:
+        for a, b in zip(made[0], others, strict=True):
+            assert_same(a, b)
+
+
+def raises(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[0] += 1.0
+    if state[0] > 2:
+        raise ValueError("the boat has sunk")
+    return 1.0, False
+
+
+def divides(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[0] += 1.0
+    return np.log(2.0 - state[0]), False
+
+
+def beyond(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[7] = 1.0
+    return 1.0, False
+
+
+def half(state: Any, observation: Any) -> None:
+    observation[0] = state[0]
+
+
+def too_much(state: Any, observation: Any) -> None:
+    for i in range(3):
+        observation[i] = state[0]
+
+
+def not_a_number(state: Any, observation: Any) -> None:
+    observation[0] = 0.0
+    observation[1] = np.nan if state[0] == 2 else 0.0
+
+
+def reset_beyond(state: Any, rng: Any) -> None:
+    state[3] = 1.0
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+@pytest.mark.parametrize(
+    ("bug", "error", "message"),
+    [
+        ({"step": raises}, pg.EnvironmentFault, "step of environment 0 raised ValueError at step 3 .*has sunk"),
+        ({"step": divides}, pg.NonFiniteError, "step of environment 0 at step 2 returned a reward"),
+        ({"step": beyond}, pg.EnvironmentFault, "step of environment 0 raised IndexError at step 1"),
+        ({"observe": half}, pg.NonFiniteError, "observe of environment 0 at step 0 .*left an entry unwritten"),
+        ({"observe": too_much}, pg.EnvironmentFault, "observe of environment 0 raised IndexError at step 0"),
+        ({"observe": not_a_number}, pg.NonFiniteError, "observe of environment 0 at step 2"),
+        ({"reset": reset_beyond}, pg.EnvironmentFault, "reset of environment 0 raised IndexError at step 0"),
+    ],
+)  # fmt: skip
+def test_a_bug_is_named_with_its_function_and_step(bug: Any, error: Any, message: str, vectorised: bool):
+    kernel = replace(COUNT, **bug)
+
+    def by_hand() -> None:
+        env = KernelVectorEnv(kernel, 2)
+        env.reset(seed=0)
+        for _ in range(5):
+            env.step(np.zeros(2, int))
+
+    def train() -> None:
+        pg.train(kernel, pg.Reinforce(), steps=100, num_envs=2)
+
+    with pytest.raises(error, match=f"Count: {message}"):
+        by_hand() if vectorised else train()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"max_steps": 0}, ValueError, "max_steps must be 1 or more"),
+        ({"state": np.zeros((2, 2))}, ValueError, r"state has shape \(2, 2\); expected one axis"),
+        ({"observation_space": spaces.MultiBinary(2)}, ValueError, "expected a Box of float32 or a Discrete"),
+        ({"action_space": spaces.Box(-1, 1, (2,), np.float64)}, ValueError, "expected a Box of float32"),
+        ({"step": lambda state, action, rng: state.nothing}, TypeError, "does not compile for .*nothing"),
+    ],
+)
+def test_a_kernel_that_cannot_be_is_refused(change: Any, error: Any, message: str):
+    def make_it() -> None:
+        KernelVectorEnv(replace(COUNT, **change), 1)
+
+    with pytest.raises(error, match=f"(?s){message}"):
+        make_it()
+
+
+class Sinks(gym.Env):
+    observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Discrete(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        if self.t == 3:
+            raise RuntimeError("the boat has sunk")
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+def test_an_object_s_exception_says_where():
+    with pytest.raises(RuntimeError, match="the boat has sunk") as caught:
+        pg.train(Sinks, pg.Reinforce(), steps=100)
+    if hasattr(caught.value, "add_note"):
+        assert "raised by Sinks in step, 3 steps after" in caught.value.__notes__[0]
