@@ -18,6 +18,7 @@ from policygrad.compiled import compiled
 from policygrad.engines import make_engine
 from policygrad.engines.fused.heads import exp
 from policygrad.engines.fused.matmul import multiply, multiply_transposed, product_address
+from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
@@ -403,12 +404,12 @@ def test_a_batch_split_between_cores_gives_the_same_step():
 
 @compiled(types.void(MATRIX, MATRIX, MATRIX, types.int64))
 def product(a: Any, b: Any, c: Any, address: int) -> None:
-    multiply(address, a, b, c)
+    multiply(address, flat(a), flat(b), flat(c), a.shape[0], b.shape[1], a.shape[1])
 
 
 @compiled(types.void(MATRIX, MATRIX, MATRIX, types.boolean, types.int64))
 def transposed_product(a: Any, b: Any, c: Any, accumulate: bool, address: int) -> None:
-    multiply_transposed(address, a, b, c, accumulate)
+    multiply_transposed(address, flat(a), flat(b), flat(c), a.shape[1], b.shape[1], a.shape[0], accumulate)
 
 
 def test_products_of_every_shape():

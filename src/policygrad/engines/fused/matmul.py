@@ -113,15 +113,20 @@ def _stripe(vectors, masked):
                 store(builder.load(sums[i, v]), row(c_first, width, _INDEX(i)), v)
 
         whole = builder.sdiv(rows, _INDEX(HEIGHT))
+        # 7 and 8 rows left are two quick tiles, where 1 and 2 after a whole tile are slow ones
+        few = builder.icmp_signed("<=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(2))
+        some = builder.icmp_signed(">", whole, _INDEX(0))
+        uneven = builder.icmp_signed("!=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(0))
+        spare = builder.and_(builder.and_(few, some), uneven)
+        whole = builder.sub(whole, builder.zext(spare, _INDEX))
         with cgutils.for_range(builder, whole) as loop:
             tile(builder.mul(loop.index, _INDEX(HEIGHT)), HEIGHT)
-        # the rows left over, as a sum of powers of two
-        done = cgutils.alloca_once_value(builder, builder.mul(whole, _INDEX(HEIGHT)))
+        done = cgutils.alloca_once(builder, _INDEX)
         builder.store(builder.mul(whole, _INDEX(HEIGHT)), done)
-        left = builder.srem(rows, _INDEX(HEIGHT))
-        for height in (4, 2, 1):
-            with builder.if_then(builder.icmp_signed("!=", builder.and_(left, _INDEX(height)), _INDEX(0))):
-                first = builder.load(done)
+        for height in (4, 4, 2, 1):
+            first = builder.load(done)
+            left = builder.sub(rows, first)
+            with builder.if_then(builder.icmp_signed(">=", left, _INDEX(height))):
                 tile(first, height)
                 builder.store(builder.add(first, _INDEX(height)), done)
 
@@ -154,32 +159,30 @@ def product_address():
 
 
 @inlined
-def address(array):
-    """Where an array's numbers lie."""
-    return types.int64(array.ctypes.data)
+def multiply(product, a, b, c, rows, columns, depth):
+    """C = A B: A [rows, depth] by B [depth, columns] into C [rows, columns], each a vector without gaps."""
+    _product_at(product)(address(a), depth, 1, address(b), address(c), rows, columns, depth, 0)
 
 
 @inlined
-def multiply(product, a, b, c):
-    """C = A B: [M, K] by [K, N] into [M, N]."""
-    rows, columns = c.shape
-    _product_at(product)(address(a), a.shape[1], 1, address(b), address(c), rows, columns, a.shape[1], 0)
-
-
-@inlined
-def multiply_transposed(product, a, b, c, accumulate):
-    """C = Aᵀ B, or C += Aᵀ B: [K, M] transposed by [K, N] into [M, N]."""
-    rows, columns = c.shape
+def multiply_transposed(product, a, b, c, rows, columns, depth, accumulate):
+    """C = Aᵀ B, or C += Aᵀ B: A [depth, rows] by B [depth, columns] into C [rows, columns], likewise."""
     keep = 1 if accumulate else 0
-    _product_at(product)(address(a), 1, a.shape[1], address(b), address(c), rows, columns, a.shape[0], keep)
+    _product_at(product)(address(a), 1, rows, address(b), address(c), rows, columns, depth, keep)
+
+
+@inlined
+def address(vector):
+    """Where a vector's numbers lie."""
+    return types.int64(vector.ctypes.data)
 
 
 @inner
-def multiply_rows(a, b, c):
-    """C = A Bᵀ: [M, K] by [N, K] transposed into [M, N], an inner product each: for an N below a vector's lanes."""
-    for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
+def multiply_rows(a, b, c, rows, columns, depth):
+    """C = A Bᵀ: B is [columns, depth]. An inner product each: for fewer columns than a vector has lanes."""
+    for i in range(rows):
+        for j in range(columns):
             total = f32(0)
-            for k in range(a.shape[1]):
-                total += a[i, k] * b[j, k]
-            c[i, j] = total
+            for k in range(depth):
+                total += a[i * depth + k] * b[j * depth + k]
+            c[i * columns + j] = total

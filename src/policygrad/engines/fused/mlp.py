@@ -102,35 +102,32 @@ def tanh(x):
 
 
 @inner
-def add_bias_and_activate(y, bias, activation):
-    """In place; an activation below 0 is none."""
-    rows, width = y.shape
+def add_bias_and_activate(y, bias, rows, activation):
+    """In place, of y [rows · width]; an activation below 0 is none."""
+    width = bias.size
     if activation == TANH:
         for i in range(rows):
             for j in range(width):
-                y[i, j] = tanh(y[i, j] + bias[j])
+                y[i * width + j] = tanh(y[i * width + j] + bias[j])
     elif activation == RELU:
         for i in range(rows):
             for j in range(width):
-                y[i, j] = max(y[i, j] + bias[j], f32(0))
+                y[i * width + j] = max(y[i * width + j] + bias[j], f32(0))
     else:
         for i in range(rows):
             for j in range(width):
-                y[i, j] += bias[j]
+                y[i * width + j] += bias[j]
 
 
 @inner
 def times_derivative(pulled, output, activation):
     """∂L/∂output ⊙ f′, in place of the output, from which f′ follows."""
-    rows, width = pulled.shape
     if activation == TANH:
-        for i in range(rows):
-            for j in range(width):
-                output[i, j] = pulled[i, j] * (f32(1) - output[i, j] * output[i, j])
+        for i in range(output.size):
+            output[i] = pulled[i] * (f32(1) - output[i] * output[i])
     else:
-        for i in range(rows):
-            for j in range(width):
-                output[i, j] = pulled[i, j] if output[i, j] > f32(0) else f32(0)
+        for i in range(output.size):
+            output[i] = pulled[i] if output[i] > f32(0) else f32(0)
 
 
 @inner
@@ -155,33 +152,36 @@ def _forward(x, net):
     """See `forward`."""
     rows = x.shape[0]
     layers = net.sizes.size - 1
-    h = x
+    h = flat(x)
     p = 0
     o = 0
     for layer in range(layers):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        weight = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
-        p += fan_in * fan_out
-        bias = net.transposed[p : p + fan_out]
-        p += fan_out
-        y = net.work[o : o + rows * fan_out].reshape(rows, fan_out)
-        o += rows * fan_out
+        weights = fan_in * fan_out
+        bias = net.transposed[p + weights : p + weights + fan_out]
+        y = net.work[o : o + rows * fan_out]
         if fan_out < NARROW:
-            narrow = net.parameters[net.ahead + p - fan_out - fan_in * fan_out :][: fan_in * fan_out]
-            multiply_rows(h, narrow.reshape(fan_out, fan_in), y)
+            multiply_rows(h, net.parameters[net.ahead + p :], y, rows, fan_out, fan_in)
         else:
-            multiply(net.product, h, weight, y)
-        add_bias_and_activate(y, bias, net.activation if layer < layers - 1 else -1)
+            multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in)
+        add_bias_and_activate(y, bias, rows, net.activation if layer < layers - 1 else -1)
         h = y
+        p += weights + fan_out
+        o += rows * fan_out
+
+
+@inlined
+def flat(x):
+    """A matrix [B, D] without gaps as a vector [B · D]."""
+    return x.reshape(x.size)
 
 
 @inlined
 def pull_back(net, layer, p, o, rows, delta, h):
     """δ of a layer's inputs, in place of those inputs `h`: δ_below = (δ W) ⊙ f′."""
     fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-    weight = net.parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
-    scratch = net.work[o : o + rows * fan_in].reshape(rows, fan_in)
-    multiply(net.product, delta, weight, scratch)
+    scratch = net.work[o : o + rows * fan_in]
+    multiply(net.product, delta, net.parameters[p:], scratch, rows, fan_in, fan_out)
     times_derivative(scratch, h, net.activation)
 
 
@@ -204,17 +204,17 @@ def _backward(x, net, accumulate):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         p -= fan_in * fan_out + fan_out
         o -= rows * fan_out
-        delta = net.work[o : o + rows * fan_out].reshape(rows, fan_out)
-        h = x if layer == 0 else net.work[o - rows * fan_in : o].reshape(rows, fan_in)
-        slope = net.gradient[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
+        delta = net.work[o : o + rows * fan_out]
+        h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
+        slope = net.gradient[p : p + fan_in * fan_out]
         bias_slope = net.gradient[p + fan_in * fan_out : p + fan_in * fan_out + fan_out]
-        multiply_transposed(net.product, delta, h, slope, accumulate)
+        multiply_transposed(net.product, delta, h, slope, fan_out, fan_in, rows, accumulate)
         if not accumulate:
             for j in range(fan_out):
                 bias_slope[j] = f32(0)
         for i in range(rows):
             for j in range(fan_out):
-                bias_slope[j] += delta[i, j]
+                bias_slope[j] += delta[i * fan_out + j]
         if layer > 0:
             pull_back(net, layer, p, spare, rows, delta, h)
 

@@ -13,7 +13,7 @@ from numba import types
 from policygrad.compiled import compiled, inner
 from policygrad.engines.fused.heads import GAUSSIAN, differentiate, evaluate
 from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, forward, pull_back, scratch_at, transpose
+from policygrad.engines.fused.mlp import NET, flat, forward, pull_back, scratch_at, transpose
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
@@ -34,14 +34,14 @@ def add_squared_gradients(x, net, squared):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         p -= fan_in * fan_out + fan_out
         o -= rows * fan_out
-        delta = net.work[o : o + rows * fan_out].reshape(rows, fan_out)
-        h = x if layer == 0 else net.work[o - rows * fan_in : o].reshape(rows, fan_in)
+        delta = net.work[o : o + rows * fan_out]
+        h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
         for i in range(rows):
             of_delta, of_input = f32(0), f32(1)
             for j in range(fan_out):
-                of_delta += delta[i, j] * delta[i, j]
+                of_delta += delta[i * fan_out + j] * delta[i * fan_out + j]
             for j in range(fan_in):
-                of_input += h[i, j] * h[i, j]
+                of_input += h[i * fan_in + j] * h[i * fan_in + j]
             squared[i] += of_delta * of_input
         if layer > 0:
             pull_back(net, layer, p, spare, rows, delta, h)
