@@ -87,7 +87,9 @@ class Evaluate:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, or a policy file."""
     env: str | None = None
-    """A Gymnasium id; the run's own by default."""
+    """A Gymnasium id, or module:name of a Kernel or a factory of your own; the run's own by default."""
+    backend: Backend = "auto"
+    """Who runs an id's environments."""
     episodes: int = 100
     """How many."""
     seed: int = 0
@@ -194,7 +196,8 @@ def _train(arguments: list[str]) -> int:
     if asked.seeds is not None:
         runs = train(env, asked.algorithm, seeds=asked.seeds, **options)
         console.print(_seeds_table(runs, asked.out))
-        return INTERRUPTED if any(run.ended == "interrupted" for run in runs) else 0
+        endings = {run.ended for run in runs}
+        return INTERRUPTED if "interrupted" in endings else int("non-finite" in endings)
     run = train(env, asked.algorithm, **options)
     if not run.rows:
         console.print("interrupted before the first update: nothing was learned")
@@ -267,10 +270,12 @@ def _add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
 def _evaluate(arguments: list[str]) -> int:
     asked = tyro.cli(Evaluate, args=arguments, prog="policygrad evaluate")
     policy = load(asked.run)
-    env = asked.env or _environment_of(asked.run)
+    name = asked.env or _environment_of(asked.run)
+    env = _environment(name)
     ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
-    table = _two_columns(f"{asked.run} on {env}")
-    _add_evaluations(table, [evaluate(policy, env, asked.episodes, greedy=g, seed=asked.seed) for g in ways])
+    table = _two_columns(f"{asked.run} on {name}")
+    options: dict[str, Any] = {"seed": asked.seed, "backend": asked.backend}
+    _add_evaluations(table, [evaluate(policy, env, asked.episodes, greedy=g, **options) for g in ways])
     Console().print(table)
     return 0
 
@@ -288,7 +293,7 @@ def _environment_of(path: Path) -> str:
         raise ValueError(f"{config} is damaged: give --env") from None
     if name is None:
         raise ValueError(
-            f"{path} was trained on an object or a factory, not on an id: give --env, or evaluate in Python"
+            f"{path} was trained on an environment of your own: give --env module:name, or evaluate in Python"
         )
     return name
 

@@ -69,7 +69,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         num_envs: how many environments side by side.
         backend: who runs an id's environments, see `make`: `compiled`, `envpool`, `gymnasium`, or `auto`.
         engine: `fused`, `autograd`, or `auto` for fused where it can be.
-        cores: over how many one run's compiled environments and large batches of the fused engine are split,
+        cores: over how many the fused engine's compiled environments and large batches are split in one run,
             which pays from a few thousand samples an update; 1 where left out. With `seeds`, how many runs at
             a time, each on one core; all there are where left out.
         stop_at: end when the mean of the last 100 returns reaches this.

@@ -73,10 +73,19 @@ def run_seeds(
         except KeyboardInterrupt:
             together.say("interrupted: saving what there is")
             end.set()
-        runs = [run for future in futures if (run := future.result()) is not None]
+            wait(futures)
+    # what one of them raised must not cost the others' results
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    finished = [future.result() for future in futures if future.exception() is None]
+    runs = [run for run in finished if run is not None]
     if place is not None:
-        _report(place, runs)
-        place.settle()
+        if runs:
+            _report(place, runs)
+        kept = place.settle(discard=bool(errors) and not runs, keep_replaced=bool(errors))
+        if kept is not None:
+            together.say(f"the runs that were at {place.path} before are now at {kept}")
+    if errors:
+        raise errors[0]
     return runs
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
+import numba
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -252,6 +253,22 @@ def test_a_kernel_that_cannot_be_is_refused(change: Any, error: Any, message: st
 
     with pytest.raises(error, match=f"(?s){message}"):
         make_it()
+
+
+def test_an_index_of_nothing_is_refused():
+    def train() -> None:
+        kernel = replace(COUNT, observation_space=spaces.Discrete(3), observe=lambda s, o: set_first(s, o))
+        pg.train(kernel, pg.Reinforce(), steps=100, num_envs=2)
+
+    with pytest.raises(
+        ValueError, match=r"observe of environment 0 at step 3 wrote 3, which is not in Discrete\(3\)"
+    ):
+        train()
+
+
+@numba.njit
+def set_first(state: Any, observation: Any) -> None:
+    observation[0] = state[0]
 
 
 class Sinks(gym.Env):

@@ -95,6 +95,28 @@ def test_what_crashes_an_environment_reaches_the_caller():
         pg.train(factory, pg.Reinforce(), seeds=3, steps=100)
 
 
+def test_what_crashes_costs_nobody_else_s_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The second environment made breaks: the first seed's run is saved, the earlier set is kept aside."""
+    out, made = tmp_path / "runs", []
+
+    def factory() -> Any:
+        made.append(1)
+        if len(made) == 8:
+            raise OSError("no boat in the harbour")
+        return gym.make("CartPole-v1")
+
+    options: dict[str, Any] = {"seeds": 3, "cores": 1, "steps": 300, "num_envs": 2, "out": out}
+    pg.train("CartPole-v1", **options)
+    with pytest.raises(OSError, match="no boat"):
+        pg.train(factory, pg.Reinforce(), **options, overwrite=True, progress=True)
+    assert sorted(path.name for path in out.glob("seed-*")) == ["seed-0", "seed-1"]
+    assert list(json.loads((out / "summary.json").read_text())["seeds"]) == ["0", "1"]
+    kept = [path for path in tmp_path.iterdir() if path != out]
+    assert len(kept) == 1
+    assert (kept[0] / "seed-2" / "policy.safetensors").exists()
+    assert str(kept[0]) in capsys.readouterr().err
+
+
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "runs"
     assert main(["train", "CartPole-v1", "--seeds", "3", "--steps", "1000", "--out", str(out)]) == 0
@@ -109,8 +131,12 @@ def test_names_of_one_s_own_from_the_command_line(
 ):
     monkeypatch.chdir(Path(__file__).parents[2] / "examples")
     arguments = ["--steps", "1000", "--episodes", "2"]
-    assert main(["train", "compiled_environment:BOAT", *arguments]) == 0
+    out = str(tmp_path / "boat")
+    assert main(["train", "compiled_environment:BOAT", *arguments, "--out", out]) == 0
     assert "Boat: fused engine" in capsys.readouterr().out
+    assert main(["evaluate", out, "--episodes", "2"]) == 2
+    assert "give --env module:name" in capsys.readouterr().err
+    assert main(["evaluate", out, "--episodes", "2", "--env", "compiled_environment:BOAT"]) == 0
     own = ["--algo", "own_algorithm:Optimist", "--bad-news", "0.1"]
     assert main(["train", "CartPole-v1", *own, *arguments, "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())

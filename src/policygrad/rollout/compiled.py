@@ -26,8 +26,8 @@ from policygrad.seeding import EpisodeSeeds
 from policygrad.threads import Workers
 from policygrad.types import F32, F64, I64, Bool, Rollout
 
-BAD_ACTION = 3
-"""Beside `envs.compiled`'s endings: an action is NaN or infinite."""
+BAD_ACTION, BAD_INDEX = 3, 4
+"""Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
 
 
 class Spaces(NamedTuple):
@@ -77,14 +77,18 @@ STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _
 
 @inlined
 def encode(spaces, shown, x):
-    """What the networks see of what an environment shows."""
+    """What the networks see of what an environment shows; False where that is an index of nothing."""
     if spaces.one_hot:
+        index = int(shown[0]) - spaces.observation_start
+        if index < 0 or index >= x.size:
+            return False
         for d in range(x.size):
             x[d] = np.float32(0)
-        x[int(shown[0]) - spaces.observation_start] = np.float32(1)
+        x[index] = np.float32(1)
     else:
         for d in range(x.size):
             x[d] = (shown[d] - spaces.shift[d]) * spaces.scale[d]
+    return True
 
 
 @inlined
@@ -158,7 +162,8 @@ def _run(
                 steps.reward[t, n] = reward
                 steps.terminated[t, n] = terminated
                 steps.truncated[t, n] = elapsed[n] >= max_steps and not terminated
-                encode(spaces, shown[n], steps.observation[t + 1, n])
+                if not encode(spaces, shown[n], steps.observation[t + 1, n]):
+                    return BAD_INDEX, t
                 if steps.raw.size:
                     steps.raw_next[t, n] = shown[n]
                 if restart:
@@ -169,7 +174,8 @@ def _run(
                         elapsed[n] = 0
                         if ending != FINE:
                             return ending, t
-                        encode(spaces, shown[n], steps.observation[t + 1, n])
+                        if not encode(spaces, shown[n], steps.observation[t + 1, n]):
+                            return BAD_INDEX, t
                     else:
                         alive[n] = False
     return FINE, begun + len(noise)
@@ -270,6 +276,11 @@ class CompiledCollector:
                     )  # fmt: skip
                 if ending == BAD_ACTION:
                     raise NonFiniteError(actions_not_finite(self._policy))
+                if ending == BAD_INDEX:
+                    raise ValueError(
+                        f"{vector.kernel.name}: observe of environment {where[1]} at step {where[2]} wrote "
+                        f"{vector.observations[where[1], 0]:g}, which is not in {self._policy.observation_space}"
+                    )
                 vector.check(ending, where)
                 return stop
 
