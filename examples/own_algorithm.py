@@ -40,7 +40,10 @@ class Optimist(pg.Reinforce):
 def textbook_loss(sample, algorithm):
     """The same as one would write it for automatic differentiation."""
     trust = torch.where(sample.advantage > 0, 1.0, algorithm.bad_news)
-    return -(trust * sample.advantage * sample.log_prob).mean() + 0.5 * (sample.value - sample.target).square().mean()
+    policy = (
+        -(trust * sample.advantage * sample.log_prob).mean() - algorithm.entropy_coef * sample.entropy.mean()
+    )
+    return policy + 0.5 * (sample.value - sample.target).square().mean()
 
 
 def check(algorithm, B=64):
@@ -51,13 +54,13 @@ def check(algorithm, B=64):
     cotangents(sample, algorithm.coefficients(B, 1, 0.0), w, e, c)
     tensors = Sample(*(torch.tensor(column, requires_grad=True) for column in sample))
     textbook_loss(tensors, algorithm).backward()
-    np.testing.assert_allclose(w, tensors.log_prob.grad, rtol=1e-5)
-    np.testing.assert_allclose(c, tensors.value.grad, rtol=1e-5)
+    for ours, theirs in ((w, tensors.log_prob), (e, tensors.entropy), (c, tensors.value)):
+        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-5)
     print("the three numbers are the loss's derivatives")
 
 
 if __name__ == "__main__":
-    check(Optimist())
+    check(Optimist(entropy_coef=0.01))
     for engine in ("fused", "autograd"):
         run = pg.train("CartPole-v1", "optimist", engine=engine, steps=30_000, seed=0)
         print(f"{engine}: mean return {run.best_mean:.0f}, {run.steps / run.seconds:,.0f} steps/s")

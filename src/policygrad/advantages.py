@@ -65,6 +65,37 @@ def _add_up(reward: F64, done: Bool, gamma: float, tail: F64, returns: F64) -> N
             returns[t, n] = reward[t, n] + gamma * following
 
 
+def generalized_advantages(
+    reward: F64, value: F64, next_value: F64, terminated: Bool, done: Bool, gamma: float, lam: float
+) -> F64:
+    """Advantages from steps that need not be whole episodes, by exponentially weighted TD errors.
+
+        δ_t = r_t + γ V(s_{t+1}) − V(s_t),    A_t = δ_t + γλ A_{t+1}
+
+    Schulman et al. 2016, eq. 11, 12 and 16. Where an episode terminated V(s_{t+1}) is 0; where it ended for
+    either reason, and at the last row, A_{t+1} is 0. λ = 1 gives the discounted return, with V for what lies
+    beyond the last row, minus V(s_t); λ = 0 the TD error.
+
+    >>> ones, no = np.ones((2, 1)), np.zeros((2, 1), bool)
+    >>> generalized_advantages(ones, 0 * ones, ones, no, no, gamma=0.5, lam=1.0).ravel()
+    array([2.25, 1.5 ])
+
+    Args:
+        reward, value, next_value: [T, N] float64: r_t, V(s_t) and V(s_{t+1}), the true successor's.
+        terminated, done: [T, N] bool: the episode terminated with this step; it ended, for either reason.
+        gamma: discount, in [0, 1].
+        lam: λ, in [0, 1].
+
+    Returns:
+        [T, N] float64. A row that is no sample takes part like any other: it should stand after an end.
+    """
+    for name, array in (("value", value), ("next_value", next_value), ("terminated", terminated), ("done", done)):
+        check_shape(name, array, reward.shape)
+    error = reward + gamma * np.where(terminated, 0.0, next_value) - value
+    # the sum of discounted errors with nothing flowing over an end
+    return returns_to_go(error, done, gamma * lam)
+
+
 def discount_weights(shape: tuple[int, int], gamma: float) -> F64:
     """γ^t, t counted from the episode's start: [T, N] float64."""
     return np.broadcast_to(gamma ** np.arange(shape[0], dtype=np.float64)[:, None], shape)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from policygrad import __version__
+from policygrad.algorithms import Algorithm
 from policygrad.engines import EngineName
 from policygrad.envs import Backend, Shaping
 from policygrad.errors import NonFiniteError
@@ -88,8 +89,8 @@ class Evaluate:
     """A run folder, or a policy file."""
     env: str | None = None
     """A Gymnasium id, or module:name of a Kernel or a factory of your own; the run's own by default."""
-    backend: Backend = "auto"
-    """Who runs an id's environments."""
+    backend: Backend | None = None
+    """Who runs an id's environments; as in training where that is known."""
     episodes: int = 100
     """How many."""
     seed: int = 0
@@ -157,6 +158,10 @@ def _train(arguments: list[str]) -> int:
     env, algo = _environment(first.env), first.algo
     if ":" in algo:
         kind = _found("--algo", algo)
+        if not (isinstance(kind, type) and isinstance(kind(), Algorithm)):
+            raise ValueError(
+                f"--algo {algo}: expected a class of settings with collect and learn, as Reinforce is"
+            )
         preset = Preset(kind())
     else:
         preset = preset_for(first.env, algo)
@@ -212,10 +217,10 @@ def _train(arguments: list[str]) -> int:
 
 def _environment(name: str) -> Any:
     """An id as it is; of module:name what stands there, unless it is a module that registers Gymnasium ids."""
-    module, _, attribute = name.partition(":")
+    attribute = name.partition(":")[2]
     if not attribute or "-v" in attribute:
         return name
-    return _found(f"ENV {module}", name)
+    return _found("ENV", name)
 
 
 def _seeds_table(runs: list[Run], out: Path | None) -> Table:
@@ -223,14 +228,19 @@ def _seeds_table(runs: list[Run], out: Path | None) -> Table:
     for heading in ("seed", "steps", "seconds", "solved after", "best mean of 100", "ended by"):
         table.add_column(heading, justify="right")
     for run in runs:
-        solved = "no" if run.solved_at is None else f"{run.solved_at:,} steps, {run.solved_seconds:.2f} s"
+        solved = "no" if run.threshold is not None else "—"
+        if run.solved_at is not None:
+            solved = f"{run.solved_at:,} steps, {run.solved_seconds:.2f} s"
         table.add_row(
             str(run.seed), f"{run.steps:,}", f"{run.seconds:.2f}", solved, f"{run.best_mean:.1f}", run.ended
         )
     solved_at = [run.solved_at for run in runs if run.solved_at is not None]
     median = f", median after {statistics.median(solved_at):,.0f} steps" if solved_at else ""
     where = f". Saved in {out}, together in curves.png" if out is not None else ""
-    table.caption = f"{len(solved_at)} of {len(runs)} solved{median}{where}"
+    said = (
+        f"{len(solved_at)} of {len(runs)} solved{median}" if runs[0].threshold is not None else "no threshold"
+    )
+    table.caption = said + where
     return table
 
 
@@ -274,7 +284,8 @@ def _evaluate(arguments: list[str]) -> int:
     env = _environment(name)
     ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
     table = _two_columns(f"{asked.run} on {name}")
-    options: dict[str, Any] = {"seed": asked.seed, "backend": asked.backend}
+    backend = asked.backend or (_config_of(asked.run).get("backend", "auto") if asked.env is None else "auto")
+    options: dict[str, Any] = {"seed": asked.seed, "backend": backend}
     _add_evaluations(table, [evaluate(policy, env, asked.episodes, greedy=g, **options) for g in ways])
     Console().print(table)
     return 0
@@ -282,20 +293,31 @@ def _evaluate(arguments: list[str]) -> int:
 
 def _environment_of(path: Path) -> str:
     """The environment that a run folder names."""
-    import json
-
-    config = (path if path.is_dir() else path.parent) / "config.json"
-    if not config.is_file():
+    config = _config_of(path)
+    if "environment_id" not in config:
         raise ValueError(f"{path} does not say on which environment: give --env")
-    try:
-        name = json.loads(config.read_text(encoding="utf-8"))["environment_id"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{config} is damaged: give --env") from None
+    name = config["environment_id"]
     if name is None:
         raise ValueError(
             f"{path} was trained on an environment of your own: give --env module:name, or evaluate in Python"
         )
     return name
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    """The configuration in a run folder, or beside a policy file; empty where there is none."""
+    import json
+
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "environment_id" not in found:
+        raise ValueError(f"{config} is damaged: give --env")
+    return found
 
 
 def _proof(arguments: list[str]) -> int:

@@ -51,7 +51,7 @@ def inlined(function: F) -> F:
 @contextmanager
 def announce_compilation(after: float = 1.5) -> Generator[None]:
     """Say on stderr that code is being compiled, if the block takes longer than `after` seconds: a cold cache."""
-    message = "policygrad: compiling the fused engine, once on this machine: about ten seconds ..."
+    message = "policygrad: compiling to machine code, kept for the next time: up to half a minute ..."
     timer = threading.Timer(after, lambda: print(message, file=sys.stderr, flush=True))
     timer.daemon = True
     timer.start()

@@ -20,7 +20,7 @@ from policygrad.compiled import FASTMATH
 ADDRESS: Any = types.intp
 """The Numba type of a function's address."""
 
-_compiled: dict[tuple[Any, Any], Any] = {}
+_compiled: dict[tuple[Any, Any, bool], Any] = {}
 
 
 def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> int:
@@ -31,14 +31,16 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
     Args:
         function: written for Numba's nopython mode.
         signature: return and argument types.
-        exact: every operation as written, in IEEE arithmetic, and every index checked.
+        exact: every operation as written, in IEEE arithmetic, and every index checked; not so in functions
+            that it calls, which say for themselves how they are compiled.
 
     Raises:
         TypeError: Numba cannot compile it for this signature; the message says what it stumbled over.
     """
-    if (function, signature) not in _compiled:
-        _compiled[function, signature] = _compile(function, signature, exact)
-    overload = _compiled[function, signature].overloads[tuple(signature.args)]
+    key = (function, signature, exact)
+    if key not in _compiled:
+        _compiled[key] = _compile(function, signature, exact)
+    overload = _compiled[key].overloads[tuple(signature.args)]
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 
 

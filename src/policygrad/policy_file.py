@@ -76,6 +76,8 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
+    if not file.exists() and (several := sorted(path.glob("seed-*"))):
+        raise FileNotFoundError(f"{path} holds the runs of several seeds: choose one, such as {several[0]}")
     if not file.exists():
         raise FileNotFoundError(f"no policy at {file}: expected a run folder or a .safetensors file")
     tensors, description = _read(file)

@@ -54,12 +54,12 @@ class RunFolder:
         overwrite: bool = False,
         with_pictures: bool = True,
     ) -> None:
-        self._place = Place(path, config, facts, overwrite=overwrite)
+        self._place = Place(path, config, facts, overwrite=overwrite, with_git=with_pictures)
         self.path = self._place.path
         self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
         self.with_pictures = with_pictures
         self._events = _event_writer(self.path) if with_pictures else None
-        self._saved = -math.inf
+        self._saved = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
         """Append a row of metrics, all of them in the registry."""
@@ -110,30 +110,36 @@ class Place:
 
     Args:
         path, config, facts, overwrite: as of `RunFolder`.
+        with_git: note the state of source control; of many runs, once is enough.
 
     Raises:
         FileExistsError: something is there that may not be, or is no run, replaced.
     """
 
     def __init__(
-        self, path: str | Path, config: dict[str, Any], facts: dict[str, Any], *, overwrite: bool
+        self,
+        path: str | Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        *,
+        overwrite: bool,
+        with_git: bool = True,
     ) -> None:
         self.path = Path(path)
         check_free(self.path, overwrite)
         # before anything is moved: what cannot be written must not cost an earlier run
-        json.dumps([config, facts], allow_nan=False)
+        files = {CONFIG: _as_json(config), MANIFEST: _as_json(manifest(with_git=with_git) | facts)}
         self._replaced: Path | None = None
         if self.path.exists() and any(self.path.iterdir()):
             self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write_json(CONFIG, config)
-        self.write_json(MANIFEST, manifest() | facts)
+        for name, text in files.items():
+            write_atomically(self.path / name, text)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
-        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_atomically(self.path / name, text.encode())
+        write_atomically(self.path / name, _as_json(data))
 
     def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
         """See `RunFolder.close`."""
@@ -170,9 +176,19 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def manifest() -> dict[str, Any]:
+def _as_json(data: dict[str, Any]) -> bytes:
+    """Indented; NumPy's numbers and arrays as plain ones, and what is neither by its repr."""
+
+    def plain(value: Any) -> Any:
+        return value.tolist() if hasattr(value, "tolist") else repr(value)
+
+    return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False, default=plain) + "\n").encode()
+
+
+def manifest(*, with_git: bool = True) -> dict[str, Any]:
     """Versions, hardware, source control: what one needs to say why a result differs elsewhere."""
-    return {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), **_circumstances()}
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"started": started, **_circumstances()} | ({"git": _git()} if with_git else {})
 
 
 @cache
@@ -184,7 +200,6 @@ def _circumstances() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "git": _git(),
     }
 
 

@@ -81,7 +81,8 @@ def run_seeds(
     if place is not None:
         if runs:
             _report(place, runs)
-        kept = place.settle(discard=bool(errors) and not runs, keep_replaced=bool(errors))
+        failed = bool(errors) or any(run.ended in ("error", "non-finite") for run in runs)
+        kept = place.settle(discard=not any(run.rows for run in runs), keep_replaced=failed)
         if kept is not None:
             together.say(f"the runs that were at {place.path} before are now at {kept}")
     if errors:

@@ -70,12 +70,13 @@ def iterations(
         max_steps=max(steps, LONGEST_EPISODE),
         workers=workers,
     )
+    snapshot = policy.snapshots()
     ended = EpisodeReturns(environments.num_envs)
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
     began = time.perf_counter()
     while used < steps:
-        acted = policy.snapshot()
+        acted = snapshot()
         rollout = algorithm.collect(collector)
         learned = algorithm.learn(engine, rollout, used / steps)
         returns, lengths = ended.of(rollout)
@@ -108,7 +109,10 @@ class EpisodeReturns:
     def of(self, rollout: Rollout) -> tuple[F64, F64]:
         """(undiscounted original return, length in steps) of each episode that ended, in order of their ends."""
         done = rollout.done
-        if done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any():
+        whole = (
+            done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any()
+        )
+        if whole and not self._lengths.any():
             # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
             return rollout.original_reward.sum(0), rollout.valid.sum(0).astype(np.float64)
         returns: list[float] = []

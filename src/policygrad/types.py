@@ -211,7 +211,8 @@ class Engine(Protocol):
         those of the last step.
 
         Raises:
-            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before.
+            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before that step.
+            ValueError: a minibatch is empty, or names what is no row of the batch.
         """
         ...
 

@@ -7,6 +7,7 @@ from policygrad.advantages import (
     check_whole_episodes,
     discount_weights,
     explained_variance,
+    generalized_advantages,
     leave_one_out_baseline,
     mean_baseline,
     normalize,
@@ -135,3 +136,39 @@ def test_whole_episodes_are_asked_for():
         check_whole_episodes(Rollout(**parts | {"terminated": np.ones((3, 2), bool)}))
     with pytest.raises(ValueError, match="found gaps or none"):
         check_whole_episodes(Rollout(**parts | {"valid": np.array([[True, False]] * 3)}))
+
+
+def test_generalized_advantages_are_the_sum_by_hand():  # bugs 3, 4, 5, 22
+    """Two environments, ends of both kinds in the middle: no reward or value crosses an end."""
+    rng = np.random.default_rng(0)
+    T, N, gamma, lam = 7, 2, 0.9, 0.7
+    reward, value, next_value = rng.standard_normal((3, T, N))
+    terminated, truncated = np.zeros((T, N), bool), np.zeros((T, N), bool)
+    terminated[2, 0], truncated[4, 1] = True, True
+    next_value[2, 0], reward[3:, 0] = 100.0, 100.0
+    done = terminated | truncated
+    found = generalized_advantages(reward, value, next_value, terminated, done, gamma, lam)
+    for n in range(N):
+        for t in range(T):
+            total, weight = 0.0, 1.0
+            for k in range(t, T):
+                total += weight * (reward[k, n] + gamma * next_value[k, n] * (not terminated[k, n]) - value[k, n])
+                weight *= gamma * lam
+                if done[k, n]:
+                    break
+            assert found[t, n] == pytest.approx(total)
+    assert np.abs(found[:3, 0]).max() < 10
+
+
+def test_generalized_advantages_at_both_ends_of_lambda():
+    rng = np.random.default_rng(1)
+    reward, value, next_value = rng.standard_normal((3, 6, 3))
+    next_value[:-1] = value[1:]
+    no = np.zeros((6, 3), bool)
+    np.testing.assert_allclose(
+        generalized_advantages(reward, value, next_value, no, no, 0.9, 0.0), reward + 0.9 * next_value - value
+    )
+    cut = no.copy()
+    cut[-1] = True
+    returns = returns_to_go(reward, cut, 0.9, np.where(cut, next_value, 0.0))
+    np.testing.assert_allclose(generalized_advantages(reward, value, next_value, no, no, 0.9, 1.0), returns - value)

@@ -77,6 +77,7 @@ class AutogradEngine:
         rates: dict[str, Any] = {"policy_rate": policy_rate, "value_rate": value_rate}
         if minibatches is None:
             return self._step(batch, cotangents, coefficients, **rates, max_grad_norm=max_grad_norm)
+        common.check_minibatches(minibatches, len(batch))
         found = np.zeros((3, len(batch)), np.float32)
         norms = (0.0, 0.0)
         for start, stop in pairwise(minibatches.bounds):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, I64, Array, Batch, Sample
+from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
@@ -50,6 +50,17 @@ def samples_of(batch: Batch) -> Sample:
         old_log_prob=outputs[3] if batch.old_log_prob is None else batch.old_log_prob,
         old_value=outputs[4] if batch.old_value is None else batch.old_value,
     )
+
+
+def check_minibatches(minibatches: Minibatches, B: int) -> None:
+    """Raise ValueError unless each step has samples, and all of them are rows of a batch of B."""
+    order, bounds = minibatches
+    if order.dtype != np.int64 or bounds.dtype != np.int64:
+        raise ValueError(f"minibatches must be int64; got order {order.dtype} and bounds {bounds.dtype}")
+    if not len(order) or order.min() < 0 or order.max() >= B:
+        raise ValueError(f"minibatches.order must name rows 0 to {B - 1}, at least one; got {order}")
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != len(order) or (np.diff(bounds) < 1).any():
+        raise ValueError(f"minibatches.bounds must rise from 0 to {len(order)}; got {bounds}")
 
 
 def rows_of(batch: Batch, rows: I64) -> Batch:

@@ -24,8 +24,8 @@ cotangents_at: Any = function_at(COTANGENTS)
 
 @cache
 def cotangents_address(cotangents: Cotangents) -> int:
-    """Where an algorithm's cotangent function lies as machine code."""
-    return address_of(cotangents, COTANGENTS)
+    """Where an algorithm's cotangent function lies as machine code, its indices checked."""
+    return address_of(cotangents, COTANGENTS, exact=True)
 
 
 @compiled(types.void(ADDRESS, SAMPLE, VECTOR, VECTOR, VECTOR, VECTOR))

@@ -170,7 +170,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
-            ValueError: the actions are not [N] or [N, *shape].
+            ValueError: the actions are not [N] or [N, *shape], or a choice is none.
         """
         if not self._began:
             raise gym.error.ResetNeeded(f"{self.kernel.name}: call reset before step")
@@ -178,6 +178,11 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         expected = (self.num_envs, *(self.single_action_space.shape or ()))
         if actions.shape != expected:
             raise ValueError(f"{self.kernel.name}: actions have shape {actions.shape}; expected {expected}")
+        chosen = self.single_action_space
+        if isinstance(chosen, gym.spaces.Discrete) and not (
+            chosen.start <= actions.min() and actions.max() < chosen.start + chosen.n
+        ):
+            raise ValueError(f"{self.kernel.name}: an action of {actions} is not in {chosen}")
         columns = np.ascontiguousarray(actions.reshape(self.num_envs, -1), np.float64)
         rewards = np.empty(self.num_envs)
         terminated, truncated = np.empty(self.num_envs, np.bool_), np.empty(self.num_envs, np.bool_)

@@ -130,7 +130,7 @@ def _cumulative(probabilities: F64) -> F64:
     return total / total[..., -1:]
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(error_model="numpy", boundscheck=True)
 def _draw(state: F64, table: int, rng: Array) -> int:
     """The index at which the cumulative probabilities that begin at `table` pass a uniform number."""
     number = uniform(rng, 0.0, 1.0)

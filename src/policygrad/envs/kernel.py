@@ -13,9 +13,9 @@ the training loop, which is not compiled anew for them.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numba
@@ -63,6 +63,12 @@ class Kernel:
     """The mean return that counts as solved."""
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "max_steps", operator.index(self.max_steps))
+        except TypeError:
+            raise TypeError(
+                f"{self.name}: max_steps must be a whole number; got {self.max_steps!r}"
+            ) from None
         if self.max_steps < 1:
             raise ValueError(f"{self.name}: max_steps must be 1 or more; got {self.max_steps}")
         state = np.array(self.state, np.float64)
@@ -79,9 +85,13 @@ class Kernel:
                     f"{self.name}: {kind}_space is {space}; expected a Box of float32 or a Discrete"
                 )
 
-    @cached_property
+    @property
     def addresses(self) -> tuple[int, int, int]:
-        """Where (reset, step, observe) lie as machine code; compiled when first asked for.
+        """Where (reset, step, observe) lie as machine code, in this process; compiled when first asked for.
+
+        In these three functions every index is checked. A helper with a `numba.njit` of its own has to ask for
+        that itself, by `boundscheck=True`. What they read from other files is compiled in: after a change there,
+        delete the `__pycache__` beside the kernel's file.
 
         Raises:
             TypeError: Numba cannot compile one of them.

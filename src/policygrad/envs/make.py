@@ -12,7 +12,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from policygrad.envs.classic import CLASSIC
 from policygrad.envs.compiled import KernelVectorEnv
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids
+from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids, same_limit
 from policygrad.envs.textbook import TEXTBOOK
 from policygrad.envs.vector import Environments
 
@@ -88,6 +88,8 @@ def make(
 
 def _environment_name(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> str:
     """An id where there is one, else the name of the class."""
+    if isinstance(env, KernelVectorEnv):
+        return env.kernel.name
     spec: Any = getattr(env, "spec", None)
     if spec is not None:
         return spec.id
@@ -100,7 +102,7 @@ def _from_id(name: str, num_envs: int, backend: Backend) -> tuple[VectorEnv[Any,
         return KernelVectorEnv(KERNELS[name], num_envs), "compiled"
     if backend == "compiled":
         raise ValueError(f"{name} has no compiled form; there are {', '.join(KERNELS)}")
-    if backend in ("auto", "envpool") and name in pool_ids():
+    if name in pool_ids() and (backend == "envpool" or (backend == "auto" and same_limit(name))):
         return EnvPoolVectorEnv(name, num_envs), "by EnvPool"
     if backend == "envpool":
         known = "does not know it" if pool_ids() else "is not installed: pip install 'policygrad[envpool]'"

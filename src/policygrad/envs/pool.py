@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -28,6 +31,27 @@ def pool_ids() -> frozenset[str]:
     return frozenset(envpool.list_all_envs())
 
 
+def same_limit(name: str) -> bool:
+    """Whether EnvPool's episodes may be as long as Gymnasium's, where that knows the id: else they are other tasks."""
+    import envpool  # pyright: ignore[reportMissingImports]
+
+    known = gym.registry.get(name)
+    with _quietly():
+        limit: int = envpool.make_spec(name).config.max_episode_steps
+    return known is None or known.max_episode_steps == limit
+
+
+_filters = threading.Lock()
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Without the warnings that EnvPool's float64 bounds of float32 spaces raise; the filters are the process's."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
     """N environments of EnvPool as Gymnasium's `VectorEnv`.
 
@@ -44,9 +68,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
 
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        with warnings.catch_warnings():
-            # EnvPool's bounds are float64 in spaces of float32
-            warnings.simplefilter("ignore")
+        with _quietly():
             spec: Any = envpool.make_spec(name, num_envs=num_envs)
             self.single_observation_space: Space = spec.gymnasium_observation_space
             self.single_action_space: Space = _as_gymnasium(spec.gymnasium_action_space)
@@ -67,8 +89,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
             if not isinstance(seed, list):
                 super().reset(seed=seed)
                 seed = [int(one) for one in self.np_random.integers(2**31, size=self.num_envs)]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _quietly():
                 self._pool = envpool.make_gymnasium(
                     self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -91,8 +91,17 @@ class Policy(nn.Module):
 
     def snapshot(self) -> Snapshot:
         """A copy of all that learning changes."""
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        return Snapshot(flat_parameters(self.network).numpy(force=True).copy(), buffers)
+        return self.snapshots()()
+
+    def snapshots(self) -> Callable[[], Snapshot]:
+        """`snapshot` for many times, while no parameter is replaced by another tensor."""
+        parameters, buffers = flat_parameters(self.network), dict(self.network.named_buffers())
+
+        def take() -> Snapshot:
+            copies = {name: buffer.clone() for name, buffer in buffers.items()}
+            return Snapshot(parameters.numpy(force=True).copy(), copies)
+
+        return take
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be as the policy was at a snapshot."""

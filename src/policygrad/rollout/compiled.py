@@ -30,6 +30,10 @@ BAD_ACTION, BAD_INDEX = 3, 4
 """Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
 
 
+FIRST_ROOM = 1024
+"""Rows for which there is room at first: few time limits are longer, and many episodes are shorter than theirs."""
+
+
 class Spaces(NamedTuple):
     """From what an environment shows to what the networks see, and from stored actions to its own."""
 
@@ -227,45 +231,55 @@ class CompiledCollector:
         if self._environments.current is None:
             self._environments.reset(self._seeds)
         alive = np.ones(self._vector.num_envs, np.bool_)
-        steps = self._room(horizon, restart=True)
-        return self._rollout(steps, self._run(steps, alive, horizon, restart=True))
+        rollout = self._run(horizon, alive, horizon, restart=True)
+        self._vector.over[:] = False
+        return rollout
 
     def _round(self) -> Rollout:
         self._environments.reset(self._seeds)
         horizon = self._vector.kernel.max_steps
         alive = np.ones(self._vector.num_envs, np.bool_)
-        steps = self._room(horizon, restart=False)
-        return self._rollout(steps, self._run(steps, alive, horizon, restart=False))
+        rollout = self._run(min(horizon, FIRST_ROOM), alive, horizon, restart=False)
+        self._vector.over[:] = True
+        return rollout
 
     def _room(self, T: int, *, restart: bool) -> Steps:
         N, D, kernel = self._vector.num_envs, self._policy.observation_size, self._vector.kernel
         rows, raw_rows = T if restart else 0, T if self._shaping else 0
         columns = 1 if self._spaces.choice else len(self._spaces.low)
-        raw = np.zeros((raw_rows, N, kernel.observation_numbers), np.float32)
-        flag = np.zeros((T, N), np.bool_)
         return Steps(
             observation=np.zeros((T + 1, N, D), np.float32),
             next_observation=np.zeros((rows, N, D), np.float32),
-            raw=raw,
-            raw_next=raw.copy(),
+            raw=np.zeros((raw_rows, N, kernel.observation_numbers), np.float32),
+            raw_next=np.zeros((raw_rows, N, kernel.observation_numbers), np.float32),
             action=np.zeros((T, N, columns), np.float32),
             reward=np.zeros((T, N)),
-            terminated=flag,
-            truncated=flag.copy(),
-            valid=flag.copy(),
+            terminated=np.zeros((T, N), np.bool_),
+            truncated=np.zeros((T, N), np.bool_),
+            valid=np.zeros((T, N), np.bool_),
         )
 
-    def _run(self, steps: Steps, alive: Bool, horizon: int, *, restart: bool) -> int:
-        """Fill the rows; returns how many there are."""
+    def _larger(self, steps: Steps, horizon: int) -> Steps:
+        """The same with room for twice the rows, up to the horizon."""
+        room = self._room(min(2 * len(steps.reward), horizon), restart=False)
+        for old, new in zip(steps, room, strict=True):
+            new[: len(old)] = old
+        return room
+
+    def _run(self, room: int, alive: Bool, horizon: int, *, restart: bool) -> Rollout:
+        """Step until `horizon`, or until none is alive; `room` rows are made at first."""
         vector, spaces = self._vector, self._spaces
-        # the rows before are written as they are collected; the first one stands already
+        steps = self._room(room, restart=restart)
+        # each row's observations are written by the step before it; the first ones stand already
         steps.observation[0] = self._policy.encode(vector.shown())
         t = 0
         while t < horizon and alive.any():
-            noise = self._noise.peek(horizon - t)
+            if t == len(steps.reward):
+                steps = self._larger(steps, horizon)
+            noise = self._noise.peek(len(steps.reward) - t)
             noise = noise.reshape(len(noise), vector.num_envs, -1)
 
-            def run(part: int, t: int = t, noise: F64 = noise) -> int:
+            def run(part: int, t: int = t, noise: F64 = noise, steps: Steps = steps) -> int:
                 first, last = self._parts[part]
                 where: I64 = np.full(3, -1, np.int64)
                 with named_faults(vector.kernel.name, where):
@@ -287,7 +301,7 @@ class CompiledCollector:
             stop = max(self._workers.map(run, len(self._parts)))
             self._noise.advance(stop - t)
             t = stop
-        return t
+        return self._rollout(steps, t)
 
     def _rollout(self, steps: Steps, T: int) -> Rollout:
         terminated, truncated, valid = steps.terminated[:T], steps.truncated[:T], steps.valid[:T]

@@ -8,7 +8,7 @@ from policygrad.policies import Policy
 from policygrad.types import F64
 
 BLOCK = 4096
-"""Numbers drawn at once, roughly."""
+"""Actions whose noise is drawn at once, roughly."""
 
 
 class ActionNoise:
@@ -29,7 +29,7 @@ class ActionNoise:
     def peek(self, steps: int) -> F64:
         """The next rows, at least one and up to `steps`: [rows, N] uniforms or [rows, N, K] normals, float64."""
         if not len(self._rows):
-            self._rows = self._draw(max(steps, BLOCK // self._num_envs))
+            self._rows = self._draw(max(1, BLOCK // self._num_envs))
         return self._rows[:steps]
 
     def advance(self, steps: int) -> None:

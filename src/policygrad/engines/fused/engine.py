@@ -109,6 +109,8 @@ class FusedEngine:
         minibatches: Minibatches | None = None,
     ) -> Outputs:
         """See `Engine.update`."""
+        if minibatches is not None:
+            common.check_minibatches(minibatches, len(batch))
         samples, norms = common.samples_of(batch), np.zeros(2)
         ending = self._run(
             batch, samples, cotangents, coefficients, loop.GRADIENT | loop.STEP, policy_rate, value_rate,

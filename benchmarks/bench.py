@@ -1,0 +1,263 @@
+"""The library beside those that people use, in one run: `make bench`.
+
+Every figure comes from a process of its own, pinned to one core where two are not said; the processes of one
+repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
+them. Medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed is left out,
+and said. Writes `benchmarks/results/bench.md`, `bench.json` and two pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+BATCHES, WIDTHS = (64, 256, 1024), (64, 128, 256)
+
+TRAINING: dict[str, tuple[str, list[str]]] = {
+    "ours: REINFORCE with V(s), 64 environments": ("ours", ["reinforce", "--steps", "1500000"]),
+    "ours: the same on two cores": ("ours", ["reinforce", "--steps", "1500000", "--cores", "2"]),
+    "ours: without V(s)": ("ours", ["reinforce_plain", "--steps", "1500000"]),
+    "ours: with V(s), autograd engine": ("ours", ["reinforce_autograd", "--steps", "300000"]),
+    "ours: with V(s), on Gymnasium's CartPole": ("ours", ["reinforce_gymnasium", "--steps", "300000"]),
+    "ours: PPO at the zoo's settings": ("ours", ["ppo", "--steps", "100000"]),
+    "ours: PPO, autograd engine": ("ours", ["ppo_autograd", "--steps", "15000"]),
+    "the lesson's loop in plain torch": ("peers", ["lesson", "--steps", "8000", "--seed", "1"]),
+    "stable-baselines3 PPO, the zoo's settings": ("peers", ["sb3_ppo", "--steps", "12000"]),
+    "stable-baselines3 A2C, the zoo's settings": ("peers", ["sb3_a2c", "--steps", "15000"]),
+    "CleanRL-style PPO": ("peers", ["cleanrl_ppo", "--steps", "15000"]),
+    "tianshou REINFORCE": ("peers", ["tianshou_reinforce", "--steps", "10000"]),
+    "rejax PPO on JAX, near the zoo's settings": ("peers", ["rejax_ppo", "--steps", "100000"]),
+}
+"""CartPole-v1, 64-64 tanh: steps/s, learning included."""
+
+CHEETAH: dict[str, tuple[str, list[str]]] = {
+    "ours: REINFORCE, 64 EnvPool environments, two cores": (
+        "ours", ["half_cheetah", "--steps", "128000", "--cores", "2"],
+    ),
+    "EnvPool's physics alone, 64 environments, two cores": (
+        "peers", ["envpool_physics", "--steps", "128000", "--num-envs", "64", "--threads", "2"],
+    ),
+    "stable-baselines3 PPO, 1 environment": ("peers", ["sb3_half_cheetah", "--steps", "4096"]),
+    "stable-baselines3 PPO, 8 environments": ("peers", ["sb3_half_cheetah", "--steps", "4096", "--num-envs", "8"]),
+}  # fmt: skip
+"""HalfCheetah-v5: steps/s. The two need not learn equally well: it is what their loops cost beside the physics."""
+
+ENGINES = {
+    "ours": ("ours", "update", []),
+    "ours, 16 minibatches a call": ("ours", "update", ["--minibatches", "16"]),
+    "torch eager": ("peers", "update_torch_eager", []),
+    "torch.compile": ("peers", "update_torch_compile", []),
+    "JAX": ("peers", "update_jax", []),
+}
+
+START = """
+import time; t = time.perf_counter()
+import policygrad as pg
+imported = time.perf_counter()
+pg.train("CartPole-v1", pg.Reinforce(), steps=10, progress=False)
+print(imported - t, time.perf_counter() - imported)
+"""
+
+
+def run(script: str, arguments: list[str]) -> dict[str, Any] | None:
+    """What a process prints as JSON; None, with the reason on stderr, where it fails."""
+    command = [sys.executable, str(HERE / f"{script}.py"), *arguments]
+    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves a log where it runs
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        print(f"left out: {' '.join(arguments)}: {reason}", file=sys.stderr, flush=True)
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def say(*words: object) -> None:
+    print(*words, file=sys.stderr, flush=True)
+
+
+def repeated(rows: dict[str, tuple[str, list[str]]], repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Each row's figures, a list entry a repeat; rows that fail the first time are not tried again."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
+    for i in range(repeats):
+        for name, (script, arguments) in rows.items():
+            if i and not found[name]:
+                continue
+            figures = run(script, arguments)
+            if figures is not None:
+                found[name].append(figures)
+                rate = (
+                    f"{figures['steps'] / figures['seconds']:,.0f} steps/s" if "steps" in figures else figures
+                )
+                say(f"{i + 1}/{repeats}", name, rate)
+    return {name: figures for name, figures in found.items() if figures}
+
+
+def rate(figures: list[dict[str, Any]]) -> float:
+    return statistics.median(f["steps"] / f["seconds"] for f in figures)
+
+
+def updates(repeats: int) -> dict[str, list[float]]:
+    """Seconds of one update, by engine, batch and width."""
+    rows = {
+        f"{name}|{B}|{width}": (script, [function, "--B", str(B), "--width", str(width), *more])
+        for B in BATCHES
+        for width in WIDTHS
+        for name, (script, function, more) in ENGINES.items()
+    }
+    rows |= {"sgemm": ("ours", ["sgemm"])}
+    found = repeated(rows, repeats)
+    return {
+        name: [f.get("figure", f.get("seconds_per_update")) for f in figures]
+        for name, figures in found.items()
+    }
+
+
+def curves() -> dict[str, list[tuple[float, float]]]:
+    """What one thing costs as it grows: (size, figure), one run each."""
+    found: dict[str, list[tuple[float, float]]] = {}
+
+    def curve(name: str, option: str, sizes: tuple[int, ...], arguments: list[str]) -> None:
+        found[name] = []
+        for size in sizes:
+            figures = run("ours", [*arguments, f"--{option}", str(size)])
+            if figures is not None:
+                figure = figures["steps"] / figures["seconds"] if "steps" in figures else figures["figure"]
+                found[name].append((size, figure))
+        say(name, found[name])
+
+    sizes = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    curve("environments: steps/s with V(s)", "num-envs", sizes, ["reinforce", "--steps", "400000"])
+    curve("batch: seconds an update", "B", (1, 4, 16, 64, 256, 1024, 4096, 16384), ["update"])
+    curve("width: seconds an update of 256", "width", (8, 16, 32, 64, 128, 256, 512), ["update"])
+    curve("depth: seconds an update of 256", "depth", (1, 2, 3, 4, 6, 8), ["update"])
+    return found
+
+
+def start_up(repeats: int) -> dict[str, list[float]]:
+    """Seconds to import, and from there to the end of a first training, with the cache warm and cold."""
+    found: dict[str, list[float]] = {"import torch": [], "import policygrad": [], "first training, warm": []}
+    torch_only = "import time; t = time.perf_counter(); import torch; print(time.perf_counter() - t)"
+
+    def seconds(code: str, **environment: str) -> list[float]:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | environment,
+        )
+        return [float(word) for word in done.stdout.split()]
+
+    for _ in range(max(repeats, 3)):
+        found["import torch"] += seconds(torch_only)
+        imported, first = seconds(START)
+        found["import policygrad"].append(imported)
+        found["first training, warm"].append(first)
+    with tempfile.TemporaryDirectory() as folder:
+        found["first training, cold"] = seconds(START, NUMBA_CACHE_DIR=folder)[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        command = [
+            sys.executable,
+            "-m",
+            "policygrad",
+            "train",
+            "CartPole-v1",
+            "--stop-at",
+            "475",
+            "--out",
+            f"{folder}/run",
+        ]
+        subprocess.run(command, capture_output=True, check=True)
+        found["policygrad train CartPole-v1 --stop-at 475 --out ..., warm"] = [time.perf_counter() - began]
+    return found
+
+
+SOLVING = """
+import json, sys, tempfile, time, statistics
+sys.path.insert(0, sys.argv[1])
+import policygrad as pg
+from ours import QUICK
+what, first, seeds, cores = sys.argv[2], *map(int, sys.argv[3:])
+algorithm, num_envs = (QUICK, 12) if what == "plain" else ("reinforce", None)
+options = dict(stop_at=475, steps=400_000, progress=False, num_envs=num_envs)
+pg.train("CartPole-v1", algorithm, **options | {"steps": 100})
+with tempfile.TemporaryDirectory() as folder:
+    began = time.perf_counter()
+    runs = pg.train("CartPole-v1", algorithm, seed=first, seeds=seeds, cores=cores, out=folder + "/runs", **options)
+    wall = time.perf_counter() - began
+done = [run for run in runs if run.solved_at is not None]
+print(json.dumps({
+    "solved": len(done), "of": seeds, "wall": wall, "seconds": [run.solved_seconds for run in done],
+    "steps_until": [run.solved_at for run in done],
+}))
+"""
+
+
+def solving() -> dict[str, dict[str, Any]]:
+    """Until the mean of the last 100 training returns is 475: 100 seeds that nothing was chosen on."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, what, cores in (
+        ("without V(s), one core", "plain", 1),
+        ("without V(s), two cores, files and all", "plain", 2),
+        ("the preset, with V(s), two cores, files and all", "preset", 2),
+    ):
+        arguments = [str(HERE), what, "1000", "100", str(cores)]
+        done = subprocess.run(
+            [sys.executable, "-c", SOLVING, *arguments], capture_output=True, text=True, check=True
+        )
+        found[name] = json.loads(done.stdout)
+        say(name, {k: v for k, v in found[name].items() if not isinstance(v, list)})
+    return found
+
+
+if __name__ == "__main__":
+    from bench_report import draw, report
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--seconds-until-solved", action="store_true", help="also of the peers: some minutes a seed"
+    )
+    options = parser.parse_args()
+    began = time.time()
+    found: dict[str, Any] = {
+        "machine": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "repeats": options.repeats,
+        "training": repeated(TRAINING, options.repeats),
+        "half cheetah": repeated(CHEETAH, options.repeats),
+        "updates": updates(max(1, options.repeats // 2)),  # each is a median of 300 by itself
+        "start": start_up(options.repeats),
+        "solving": solving(),
+        "curves": curves(),
+    }
+    if options.seconds_until_solved:
+        budgets = {
+            "sb3_ppo": 100_000,
+            "sb3_a2c": 300_000,
+            "cleanrl_ppo": 500_000,
+            "tianshou_reinforce": 100_000,
+        }
+        rows = {
+            f"{name}, seed {seed}": ("peers", [name, "--steps", str(steps), "--seed", str(seed)])
+            for seed in range(3)
+            for name, steps in budgets.items()
+        }
+        found["peers until solved"] = repeated(rows, 1)
+    found["minutes"] = (time.time() - began) / 60
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "bench.md").write_text(report(found))
+    draw(found, RESULTS)
+    print(report(found))

@@ -1,0 +1,145 @@
+"""How fast this library trains, with the interface of `peers.py`: `python benchmarks/ours.py reinforce --seed 1`."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from peers import Speed, batch, median_seconds, peak_mib
+from ppo import ZooPPO
+
+import policygrad as pg
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines import make_engine
+from policygrad.threads import single_thread
+from policygrad.types import Batch, Minibatches
+
+CARTPOLE = "CartPole-v1"
+QUICK = pg.Reinforce(baseline="none", gamma=0.99, learning_rate=0.0075)
+"""The quickest to solve CartPole-v1 that we know, with 12 environments; found on seeds 0 to 99."""
+
+
+def speed_of(run: pg.Run) -> Speed:
+    return Speed(
+        run.steps, run.seconds, run.solved_at, run.solved_seconds, float(np.mean(run.episode_returns[-100:]))
+    )
+
+
+def trained(algorithm: Any, steps: int, seed: int, **options: Any) -> Speed:
+    """Once for a moment, so that everything is compiled and touched, and then measured."""
+    pg.train(CARTPOLE, algorithm, **options | {"steps": 100, "progress": False})
+    return speed_of(pg.train(CARTPOLE, algorithm, steps=steps, seed=seed, progress=False, **options))
+
+
+def reinforce(steps: int, seed: int, num_envs: int = 64, cores: int = 1) -> Speed:
+    """REINFORCE with V(s), one step on each network an update, whole episodes."""
+    return trained(pg.Reinforce(value_steps=1, gamma=0.995), steps, seed, num_envs=num_envs, cores=cores)
+
+
+def reinforce_autograd(steps: int, seed: int, num_envs: int = 64) -> Speed:
+    """The same by the autograd engine."""
+    return trained(
+        pg.Reinforce(value_steps=1, gamma=0.995), steps, seed, num_envs=num_envs, engine="autograd"
+    )
+
+
+def reinforce_plain(steps: int, seed: int, num_envs: int = 64) -> Speed:
+    """Without V(s)."""
+    return trained(pg.Reinforce(baseline="none", gamma=0.995), steps, seed, num_envs=num_envs)
+
+
+def reinforce_gymnasium(steps: int, seed: int, num_envs: int = 64) -> Speed:
+    """On Gymnasium's own vectorised CartPole."""
+    algorithm = pg.Reinforce(value_steps=1, gamma=0.995)
+    return trained(algorithm, steps, seed, num_envs=num_envs, backend="gymnasium")
+
+
+def ppo(steps: int, seed: int) -> Speed:
+    """PPO-shaped updates at the zoo's settings, fused."""
+    return trained(ZooPPO(), steps, seed, num_envs=8)
+
+
+def ppo_autograd(steps: int, seed: int) -> Speed:
+    """The same by the autograd engine."""
+    return trained(ZooPPO(), steps, seed, num_envs=8, engine="autograd")
+
+
+def half_cheetah(steps: int, seed: int, num_envs: int = 64, cores: int = 2) -> Speed:
+    """REINFORCE with V(s) on EnvPool's HalfCheetah-v5."""
+    algorithm = pg.Reinforce(value_steps=1, episodes_per_env=1)
+    options: dict[str, Any] = {"num_envs": num_envs, "cores": cores, "progress": False}
+    pg.train("CartPole-v1", algorithm, steps=100, progress=False)
+    return speed_of(
+        pg.train("HalfCheetah-v5", algorithm, steps=steps, seed=seed, backend="envpool", **options)
+    )
+
+
+def update(B: int, width: int = 64, depth: int = 2, engine: str = "fused", minibatches: int = 1) -> float:
+    """Seconds of one update of policy and V(s); with `minibatches` of one of so many in a call."""
+    rng = np.random.default_rng(0)
+    space = gym.spaces.Box(-np.inf, np.inf, (4,))
+    shape: dict[str, Any] = {"depth": depth, "activation": "tanh", "rng": rng}
+    policy = pg.Policy(pg.DiscretePolicy(4, 2, width, **shape), space, gym.spaces.Discrete(2))
+    motor = make_engine(policy, pg.ValueNetwork(4, width, **shape), "adam", engine)  # type: ignore[arg-type]
+    x, a, advantage, target = batch(B * minibatches)
+    whole = Batch(x, a, advantage, target)
+    coefficients = np.array([1 / B, 0, 1 / B], np.float32)
+    options: dict[str, Any] = {"policy_rate": 1e-3, "value_rate": 1e-3, "max_grad_norm": 0.5}
+    if minibatches > 1:
+        order = rng.permutation(B * minibatches)
+        options["minibatches"] = Minibatches(order, np.arange(minibatches + 1) * B)
+    with single_thread():
+        seconds = median_seconds(lambda: motor.update(whole, cotangents, coefficients, **options))
+    return seconds / minibatches
+
+
+def flops(B: int, width: int, depth: int = 2) -> int:
+    """Multiplications and additions of an update's products: forward, and twice that backward, in both networks."""
+    return 3 * 2 * B * (2 * (4 * width + (depth - 1) * width * width) + 3 * width)
+
+
+def sgemm(n: int = 512, repeats: int = 20) -> float:
+    """GFLOP/s of a square float32 product in SciPy's BLAS, the best of five."""
+    from scipy.linalg.blas import sgemm as multiply
+
+    a = np.asfortranarray(np.random.default_rng(0).random((n, n), np.float32))
+    with single_thread():
+        seconds = min(median_seconds(lambda: multiply(1.0, a, a), repeats) for _ in range(5))
+    return 2 * n**3 / seconds / 1e9
+
+
+OURS: dict[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (
+        reinforce, reinforce_autograd, reinforce_plain, reinforce_gymnasium, ppo, ppo_autograd, half_cheetah,
+        update, sgemm,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=OURS)
+    for option, default in (("steps", 100_000), ("seed", 0), ("num-envs", 64), ("cores", 1), ("B", 256)):
+        parser.add_argument(f"--{option}", type=int, default=default)
+    for option, default in (("width", 64), ("depth", 2), ("minibatches", 1)):
+        parser.add_argument(f"--{option}", type=int, default=default)
+    options = vars(parser.parse_args())
+    function = OURS[options["name"]]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options["cores"]])
+    settings = {name: options[name] for name in inspect.signature(function).parameters if name in options}
+    found = function(**settings)
+    figures = asdict(found) if isinstance(found, Speed) else {"figure": found}
+    print(json.dumps({"name": options["name"], **settings, **figures, "peak_mib": round(peak_mib(), 1)}))
+
+
+if __name__ == "__main__":
+    main()
