@@ -89,7 +89,12 @@ def generalized_advantages(
     Returns:
         [T, N] float64. A row that is no sample takes part like any other: it should stand after an end.
     """
-    for name, array in (("value", value), ("next_value", next_value), ("terminated", terminated), ("done", done)):
+    for name, array in (
+        ("value", value),
+        ("next_value", next_value),
+        ("terminated", terminated),
+        ("done", done),
+    ):
         check_shape(name, array, reward.shape)
     error = reward + gamma * np.where(terminated, 0.0, next_value) - value
     # the sum of discounted errors with nothing flowing over an end

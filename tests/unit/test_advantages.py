@@ -152,7 +152,9 @@ def test_generalized_advantages_are_the_sum_by_hand():  # bugs 3, 4, 5, 22
         for t in range(T):
             total, weight = 0.0, 1.0
             for k in range(t, T):
-                total += weight * (reward[k, n] + gamma * next_value[k, n] * (not terminated[k, n]) - value[k, n])
+                total += weight * (
+                    reward[k, n] + gamma * next_value[k, n] * (not terminated[k, n]) - value[k, n]
+                )
                 weight *= gamma * lam
                 if done[k, n]:
                     break
@@ -171,4 +173,6 @@ def test_generalized_advantages_at_both_ends_of_lambda():
     cut = no.copy()
     cut[-1] = True
     returns = returns_to_go(reward, cut, 0.9, np.where(cut, next_value, 0.0))
-    np.testing.assert_allclose(generalized_advantages(reward, value, next_value, no, no, 0.9, 1.0), returns - value)
+    np.testing.assert_allclose(
+        generalized_advantages(reward, value, next_value, no, no, 0.9, 1.0), returns - value
+    )

@@ -20,6 +20,7 @@ from policygrad.policies import Network, make_policy
 from policygrad.rollout import HostCollector, make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers
+from policygrad.training import EpisodeReturns
 from policygrad.types import Rollout
 
 
@@ -102,9 +103,11 @@ def test_seeds_decide_everything():
         a.reset(seed=[1, 2])
     with pytest.raises(ValueError, match=r"actions have shape \(3,\); expected \(4,\)"):
         a.step(np.zeros(3, int))
+    with pytest.raises(ValueError, match="is not in Discrete"):
+        a.step(np.array([0, 1, 2, 0]))
 
 
-def collector_for(env: str, num_envs: int, *, host: bool, **options: Any) -> Any:
+def collector_for(env: Any, num_envs: int, *, host: bool, **options: Any) -> Any:
     """A policy far enough from its beginning that actions differ, and always the same seeds and noise."""
     environments = make(env, num_envs)
     network = Network((16,), scale_observations=True)
@@ -171,6 +174,31 @@ def test_what_is_collected_does_not_depend_on_the_cores(env: str):
     for others in made[1:]:
         for a, b in zip(made[0], others, strict=True):
             assert_same(a, b)
+
+
+def drift(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[0] += action[0]
+    return state[0], state[0] >= 1200.0
+
+
+def test_episodes_may_be_longer_than_the_first_room():
+    """Room is made as they go on; the environments end at different times, some by the limit."""
+    kernel = replace(COUNT, step=drift, max_steps=2500)
+    host, fast = (collector_for(kernel, 3, host=host) for host in (True, False))
+    a, b = host.episodes(), fast.episodes()
+    assert len(a.valid) > 1024
+    assert_same(a, b)
+
+
+@pytest.mark.parametrize("horizon", [2, 3, 5, 40])
+def test_returns_span_rollouts(horizon: int):
+    """Episodes of `Count` return 1 + 2 + ... + 5 over 5 steps, wherever a rollout was cut."""
+    collector, returns = collector_for(COUNT, 3, host=False), EpisodeReturns(3)
+    found = [returns.of(collector.steps(horizon)) for _ in range(8)]
+    assert sum(len(r) for r, _ in found) == 3 * (8 * horizon // 5)
+    for r, lengths in found:
+        np.testing.assert_array_equal(r, [15.0] * len(r))
+        np.testing.assert_array_equal(lengths, [5.0] * len(r))
 
 
 def raises(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
@@ -241,6 +269,7 @@ def test_a_bug_is_named_with_its_function_and_step(bug: Any, error: Any, message
     ("change", "error", "message"),
     [
         ({"max_steps": 0}, ValueError, "max_steps must be 1 or more"),
+        ({"max_steps": 50.0}, TypeError, "max_steps must be a whole number; got 50.0"),
         ({"state": np.zeros((2, 2))}, ValueError, r"state has shape \(2, 2\); expected one axis"),
         ({"observation_space": spaces.MultiBinary(2)}, ValueError, "expected a Box of float32 or a Discrete"),
         ({"action_space": spaces.Box(-1, 1, (2,), np.float64)}, ValueError, "expected a Box of float32"),

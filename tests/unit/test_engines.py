@@ -381,6 +381,30 @@ def test_minibatches_are_so_many_single_steps(optimizer: str):
     torch.testing.assert_close(ends[0], ends[2], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize(
+    ("order", "bounds", "message"),
+    [
+        ([0, 1, 2, 3], [0, 4, 4], "bounds must rise from 0 to 4"),
+        ([0, 1, 2, 3], [0, 2], "bounds must rise from 0 to 4"),
+        ([0, 1, 2, 37], [0, 4], "must name rows 0 to 36"),
+        ([0, -1], [0, 2], "must name rows 0 to 36"),
+        ([], [0], "at least one"),
+    ],
+)
+def test_minibatches_that_cannot_be_are_refused(
+    engine: Any, order: list[int], bounds: list[int], message: str
+):
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "adam", engine)
+    minibatches = Minibatches(np.array(order, np.int64), np.array(bounds))
+    with pytest.raises(ValueError, match=message):
+        motor.update(
+            batch_for(policy, 37), cotangents, np.ones(3, np.float32), policy_rate=0.1, value_rate=0.1,
+            max_grad_norm=None, minibatches=minibatches,
+        )  # fmt: skip
+
+
 def test_a_batch_split_between_cores_gives_the_same_step():
     """Up to rounding that of one core, and bit for bit that of two cores run again."""
     ends = []

@@ -124,6 +124,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "3 seeds, fused engine" in shown
     assert "0 of 3 solved" in shown
     assert main(["evaluate", str(out / "seed-2"), "--episodes", "3"]) == 0
+    assert main(["evaluate", str(out)]) == 2
+    assert "choose one, such as" in capsys.readouterr().err
 
 
 def test_names_of_one_s_own_from_the_command_line(
@@ -143,6 +145,8 @@ def test_names_of_one_s_own_from_the_command_line(
     assert config["algorithm"]["name"] == "optimist"
     assert config["algorithm"]["bad_news"] == 0.1
     assert main(["train", "compiled_environment:SHIP"]) == 2
+    assert main(["train", "CartPole-v1", "--algo", "own_algorithm:check"]) == 2
+    assert "expected a class of settings" in capsys.readouterr().err
     assert main(["train", "CartPole-v1", "--algo", "nothing_there:Optimist"]) == 2
     assert "No module named 'nothing_there'" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ import numpy as np
 from policygrad.policies import Policy
 from policygrad.types import F64
 
-BLOCK = 4096
+BLOCK = 16384
 """Actions whose noise is drawn at once, roughly."""
 
 
