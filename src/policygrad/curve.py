@@ -50,8 +50,7 @@ def save_curve(
     axes = figure.add_subplot()
     blue, orange = "#2166ac", "#d6604d"
     axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
-    # episodes of one update share their steps: a point an update, not a staircase
-    last = np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
+    last = _last_of_each_update(steps)
     means = [part.mean() for part in np.split(returns, last[:-1] + 1)]
     axes.plot(steps[last], means, color=blue, linewidth=1, alpha=0.5, label="mean of an update")
     axes.plot(
@@ -69,6 +68,11 @@ def save_curve(
     save_png(figure, path)
 
 
+def _last_of_each_update(steps: Array) -> Array:
+    """Episodes of one update share their steps: a point an update, not a staircase."""
+    return np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
+
+
 def save_curves(
     path: Path, runs: Sequence[tuple[Array, F64]], title: str, threshold: float | None = None
 ) -> None:
@@ -84,7 +88,8 @@ def save_curves(
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    means = [(steps, running_mean(returns)) for steps, returns in runs]
+    lasts = [_last_of_each_update(steps) for steps, _ in runs]
+    means = [(s[last], running_mean(returns)[last]) for (s, returns), last in zip(runs, lasts, strict=True)]
     for steps, mean in means:
         axes.plot(steps, mean, color="#2166ac", linewidth=0.8, alpha=max(0.15, 0.8 / math.sqrt(len(runs))))
     # where every run has data: beyond, the median would be of those that are still going

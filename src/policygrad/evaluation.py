@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
-from policygrad.envs import Backend, Environments, EnvLike, Kernel, make
+from policygrad.compiled import announce_compilation
+from policygrad.engines.fusible import why_not
+from policygrad.envs import Backend, Environments, EnvLike, Kernel, KernelVectorEnv, make
 from policygrad.policies import Policy, evaluation_mode
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
-from policygrad.threads import single_thread
+from policygrad.threads import Workers, single_thread
 from policygrad.training import LONGEST_EPISODE
 from policygrad.types import F32, F64, Array
 
@@ -100,17 +103,19 @@ def evaluate(
 def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool, seed: int) -> Evaluation:
     env_rng, action_rng = stream(seed, "evaluation").spawn(2)
 
-    def act(encoded: F32, noise: F64) -> Array:
-        return policy.choose(encoded, None if greedy else noise)
+    rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
+    if isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None:
+        with announce_compilation():
+            from policygrad.engines.fused import FusedEngine
+            from policygrad.rollout.compiled import CompiledCollector
+        engine = FusedEngine(policy, None, "sgd")
+        collector = CompiledCollector(environments, policy, engine, **rngs, workers=Workers(), greedy=greedy)
+    else:
 
-    collector = HostCollector(
-        environments,
-        policy,
-        act,
-        seeds=EpisodeSeeds(env_rng),
-        action_rng=action_rng,
-        max_steps=LONGEST_EPISODE,
-    )
+        def act(encoded: F32, noise: F64) -> Array:
+            return policy.choose(encoded, None if greedy else noise)
+
+        collector = HostCollector(environments, policy, act, **rngs, max_steps=LONGEST_EPISODE)
     rollout = collector.episodes(math.ceil(episodes / environments.num_envs))
     # which of a last, partly needed round count was settled before it ran: the first ones
     returns: F64 = rollout.original_reward.sum(0)[:episodes]

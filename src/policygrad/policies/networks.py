@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -72,11 +72,8 @@ class MLP(nn.Sequential):
         layers: list[nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2
-            linear = cast(nn.Linear, nn.utils.skip_init(nn.Linear, fan_in, fan_out))
             weight, bias = _initial(init, fan_in, fan_out, gain if last else math.sqrt(2), rng)
-            linear.weight.data.copy_(torch.from_numpy(weight))
-            linear.bias.data.copy_(torch.from_numpy(bias))
-            layers.append(linear)
+            layers.append(_linear(weight, bias))
             if not last:
                 layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
         super().__init__(*layers)
@@ -240,6 +237,16 @@ def _widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:
 
 def _generator_from_torch() -> np.random.Generator:
     return np.random.default_rng(int(torch.randint(2**62, ()).item()))
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    """A layer of these weights; torch's own constructor would draw from its global generator."""
+    linear = nn.Linear.__new__(nn.Linear)
+    nn.Module.__init__(linear)
+    linear.out_features, linear.in_features = weight.shape
+    linear.weight = nn.Parameter(torch.from_numpy(weight).float())
+    linear.bias = nn.Parameter(torch.from_numpy(bias).float())
+    return linear
 
 
 def _initial(

@@ -15,7 +15,7 @@ PRESETS = {
             learning_rate=0.005,
             learning_rate_end=0.0001,
             # V(s) has to follow returns that grow from 20 to 500 in 50 updates: with 4 steps the slowest seed
-            # needed 143,000 steps, with 8 the slowest of 32 needed 103,000
+            # needed 143,000 steps, with 8 the slowest of 100 needed 131,000
             value_learning_rate=0.01,
             value_steps=8,
         ),

@@ -13,7 +13,7 @@ from numba import types
 
 from policygrad.compiled import compiled, inlined
 from policygrad.engines.fused import FusedEngine
-from policygrad.engines.fused.heads import sample
+from policygrad.engines.fused.heads import CATEGORICAL, GREEDY_CHOICE, sample
 from policygrad.engines.fused.loop import HEAD, ROWS
 from policygrad.engines.fused.mlp import NET, forward, transpose
 from policygrad.envs import Environments, Shaping
@@ -196,6 +196,7 @@ class CompiledCollector:
         policy, engine: who acts.
         seeds, action_rng, shaping: see `HostCollector`.
         workers: the cores.
+        greedy: take the most probable actions.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class CompiledCollector:
         action_rng: np.random.Generator,
         shaping: Shaping | None = None,
         workers: Workers,
+        greedy: bool = False,
     ) -> None:
         assert isinstance(environments.vector, KernelVectorEnv)
         self._environments = environments
@@ -217,7 +219,8 @@ class CompiledCollector:
         self._noise = ActionNoise(policy, action_rng, environments.num_envs)
         self._shaping = shaping
         self._spaces = _spaces(policy)
-        self._head = engine.head
+        self._head = GREEDY_CHOICE if greedy and engine.head == CATEGORICAL else engine.head
+        self._greedy = greedy
         self._workers = workers
         self._parts = workers.parts(environments.num_envs)
         self._nets = [engine.actor_for_reading() for _ in self._parts]
@@ -278,6 +281,8 @@ class CompiledCollector:
                 steps = self._larger(steps, horizon)
             noise = self._noise.peek(len(steps.reward) - t)
             noise = noise.reshape(len(noise), vector.num_envs, -1)
+            if self._greedy:
+                noise = np.zeros_like(noise)
 
             def run(part: int, t: int = t, noise: F64 = noise, steps: Steps = steps) -> int:
                 first, last = self._parts[part]

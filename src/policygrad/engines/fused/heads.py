@@ -16,6 +16,8 @@ import numpy as np
 from policygrad.compiled import inlined, inner
 
 CATEGORICAL, GAUSSIAN = 0, 1
+GREEDY_CHOICE = 2
+"""Of `sample` alone: the most probable choice; a Gaussian's mean is what zeros for noise give."""
 f32 = np.float32
 HALF_LOG_2PI = f32(0.5 * math.log(2 * math.pi))
 
@@ -60,6 +62,12 @@ def sample(head, outputs, log_std, noise, action):
         if head == GAUSSIAN:
             for k in range(width):
                 action[i, k] = outputs[i, k] + math.exp(log_std[k]) * f32(noise[i, k])
+        elif head == GREEDY_CHOICE:
+            best = 0
+            for k in range(1, width):
+                if outputs[i, k] > outputs[i, best]:
+                    best = k
+            action[i, 0] = f32(best)
         else:
             highest = outputs[i, 0]
             for k in range(1, width):
