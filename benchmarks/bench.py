@@ -26,10 +26,16 @@ BATCHES, WIDTHS = (64, 256, 1024), (64, 128, 256)
 
 TRAINING: dict[str, tuple[str, list[str]]] = {
     "ours: REINFORCE with V(s), 64 environments": ("ours", ["reinforce", "--steps", "1500000"]),
-    "ours: the same on two cores": ("ours", ["reinforce", "--steps", "1500000", "--cores", "2"]),
-    "ours: without V(s)": ("ours", ["reinforce_plain", "--steps", "1500000"]),
-    "ours: with V(s), autograd engine": ("ours", ["reinforce_autograd", "--steps", "300000"]),
-    "ours: with V(s), on Gymnasium's CartPole": ("ours", ["reinforce_gymnasium", "--steps", "300000"]),
+    "ours: REINFORCE with V(s), 64 environments, two cores": (
+        "ours",
+        ["reinforce", "--steps", "1500000", "--cores", "2"],
+    ),
+    "ours: REINFORCE without V(s)": ("ours", ["reinforce_plain", "--steps", "1500000"]),
+    "ours: REINFORCE with V(s), autograd engine": ("ours", ["reinforce_autograd", "--steps", "300000"]),
+    "ours: REINFORCE with V(s), on Gymnasium's CartPole": (
+        "ours",
+        ["reinforce_gymnasium", "--steps", "300000"],
+    ),
     "ours: PPO at the zoo's settings": ("ours", ["ppo", "--steps", "100000"]),
     "ours: PPO, autograd engine": ("ours", ["ppo_autograd", "--steps", "15000"]),
     "the lesson's loop in plain torch": ("peers", ["lesson", "--steps", "8000", "--seed", "1"]),

@@ -10,6 +10,21 @@ from ours import flops
 
 median = statistics.median
 
+KNEES = """\
+## What it costs as things grow
+
+One run a point; the knees are these:
+
+- **Environments.** Few of them make products of few rows, and a step of the loop costs the same for one as for
+  eight; from some 16 on the tiles are full. Beyond 256 a batch no longer stays in the second-level cache between
+  collecting and learning.
+- **Batch.** Up to some 16 samples an update costs what it costs for one: the call from Python, turning the weights
+  around, Adam on every parameter. Then it is the products, in proportion.
+- **Width.** Below 32 the same fixed cost; then the hidden layers' products, which grow with the square. From 256
+  on a weight matrix fills half of the second-level cache, and the products slow down.
+- **Depth.** With one hidden layer there is no product of two wide sides; each further one adds the same.
+"""
+
 
 def rate(figures: list[dict[str, Any]]) -> float:
     return median(f["steps"] / f["seconds"] for f in figures)
@@ -108,7 +123,7 @@ def report(found: dict[str, Any]) -> str:
         f"interleaved repeats; all of it took {found['minutes']:.0f} minutes. Machines drift: compare ratios.",
         "",
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
-        "![What it costs as things grow](bench_curves.png)",
+        KNEES, "![What it costs as things grow](bench_curves.png)",
         "",
     ])  # fmt: skip
 
@@ -116,6 +131,7 @@ def report(found: dict[str, Any]) -> str:
 def draw(found: dict[str, Any], folder: Path) -> None:
     """`bench.png`: steps/s side by side; `bench_curves.png`: cost against size."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatterSciNotation, NullLocator
 
     from policygrad.files import save_png
 
@@ -139,7 +155,8 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         axes.plot([x for x, _ in points], [y for _, y in points], "o-", color="#2166ac")
         axes.set(xscale="log", yscale="log", xlabel=what, ylabel=unit)
         axes.set_xticks([x for x, _ in points], [f"{x:,}" for x, _ in points], fontsize=8)
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 0.5)))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     save_png(figure, folder / "bench_curves.png")
