@@ -15,9 +15,11 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import policygrad as pg
 from policygrad.engines import make_engine
+from policygrad.engines.fused import FusedEngine
 from policygrad.envs import KERNELS, KernelEnv, KernelVectorEnv, PotentialShaping, make
 from policygrad.policies import Network, make_policy
 from policygrad.rollout import HostCollector, make_collector
+from policygrad.rollout.compiled import CompiledCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers
 from policygrad.training import EpisodeReturns
@@ -121,6 +123,9 @@ def collector_for(env: Any, num_envs: int, *, host: bool, **options: Any) -> Any
     rngs: Any = {"seeds": EpisodeSeeds(stream(0, "env")), "action_rng": stream(0, "action")}
     if host:
         return HostCollector(environments, policy, engine.act, **rngs, **options)
+    if "greedy" in options:
+        assert isinstance(engine, FusedEngine)
+        return CompiledCollector(environments, policy, engine, **rngs, **options)
     return make_collector(environments, policy, engine, **rngs, **options)
 
 
@@ -135,6 +140,14 @@ def test_the_compiled_loop_does_what_the_python_loop_does(env: str):
     host, fast = (collector_for(env, 5, host=host) for host in (True, False))
     for _ in range(3):
         assert_same(host.episodes(2), fast.episodes(2))
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0"])
+def test_greedy_actions_are_the_most_probable(env: str):
+    collector = collector_for(env, 3, host=False, workers=Workers(), greedy=True)
+    rollout, policy = collector.episodes(), collector._policy
+    observation, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
+    np.testing.assert_allclose(action, policy.choose(observation, None), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("env", ["MountainCarContinuous-v0", "CartPole-v1", "SlipperyGrid-v0"])
