@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 import policygrad as pg
+from policygrad.algorithms import ALGORITHMS
 from policygrad.cli import main
 from policygrad.policies import flat_parameters
 
@@ -157,6 +160,23 @@ def test_a_name_is_taken_once():
         @pg.register("reinforce")
         class Other:
             pass
+
+
+def test_a_file_that_is_script_and_module_keeps_its_name(monkeypatch: pytest.MonkeyPatch):
+    """Numba may import the module whose cached code a script loads, though the script is that very file."""
+    file = Path(__file__).parents[2] / "examples" / "own_algorithm.py"
+    monkeypatch.delitem(ALGORITHMS, "optimist", raising=False)
+    kinds = []
+    for name in ("as_script", "as_module"):
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        kinds.append(module.Optimist)
+    assert kinds[0] is not kinds[1]
+    assert ALGORITHMS["optimist"] is kinds[0]
 
 
 def test_the_median_of_a_window_is_of_whole_windows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -53,9 +54,11 @@ def register(name: str) -> Callable[[A], A]:
     def add(algorithm: A) -> A:
         known = ALGORITHMS.get(name)
         # a module that is run again, in a notebook say, may bring its own algorithm again
-        if known is not None and _place(known) != _place(algorithm):
+        if known is None or _place(known) == _place(algorithm):
+            ALGORITHMS[name] = algorithm
+        elif _source(known) != _source(algorithm):
             raise ValueError(f"there is an algorithm named {name!r} already: {_place(known)}")
-        ALGORITHMS[name] = algorithm
+        # else it is the same file under another name, as a script and as a module: the first one stays
         return algorithm
 
     return add
@@ -63,6 +66,10 @@ def register(name: str) -> Callable[[A], A]:
 
 def _place(kind: type[Any]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _source(kind: type[Any]) -> tuple[str | None, str]:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None), kind.__qualname__
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
