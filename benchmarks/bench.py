@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -107,10 +106,6 @@ def repeated(rows: dict[str, tuple[str, list[str]]], repeats: int) -> dict[str, 
                 )
                 say(f"{i + 1}/{repeats}", name, rate)
     return {name: figures for name, figures in found.items() if figures}
-
-
-def rate(figures: list[dict[str, Any]]) -> float:
-    return statistics.median(f["steps"] / f["seconds"] for f in figures)
 
 
 def updates(repeats: int) -> dict[str, list[float]]:

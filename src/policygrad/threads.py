@@ -9,7 +9,6 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
-import scipy.linalg.cython_blas  # noqa: F401  # what compiled code calls; it must be loaded to be found
 import torch
 from threadpoolctl import ThreadpoolController
 

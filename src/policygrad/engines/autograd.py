@@ -74,30 +74,17 @@ class AutogradEngine:
         minibatches: Minibatches | None = None,
     ) -> Outputs:
         """See `Engine.update`."""
-        rates: dict[str, Any] = {"policy_rate": policy_rate, "value_rate": value_rate}
-        if minibatches is None:
-            return self._step(batch, cotangents, coefficients, **rates, max_grad_norm=max_grad_norm)
-        common.check_minibatches(minibatches, len(batch))
-        found = np.zeros((3, len(batch)), np.float32)
-        norms = (0.0, 0.0)
-        for start, stop in pairwise(minibatches.bounds):
-            rows = minibatches.order[start:stop]
-            part = common.rows_of(batch, rows)
-            step = self._step(part, cotangents, coefficients, **rates, max_grad_norm=max_grad_norm)
-            found[:, rows] = step.log_prob, step.entropy, step.value
-            norms = step.policy_grad_norm, step.value_grad_norm
-        return Outputs(found[0], found[1], found[2], *norms)
-
-    def _step(
-        self,
-        batch: Batch,
-        cotangents: Cotangents,
-        coefficients: F32,
-        *,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None,
-    ) -> Outputs:
+        if minibatches is not None:
+            options: dict[str, Any] = {"policy_rate": policy_rate, "value_rate": value_rate}
+            options["max_grad_norm"] = max_grad_norm
+            common.check_minibatches(minibatches, len(batch))
+            found, last = np.zeros((3, len(batch)), np.float32), (0.0, 0.0)
+            for start, stop in pairwise(minibatches.bounds):
+                rows = minibatches.order[start:stop]
+                step = self.update(common.rows_of(batch, rows), cotangents, coefficients, **options)
+                found[:, rows] = step.log_prob, step.entropy, step.value
+                last = step.policy_grad_norm, step.value_grad_norm
+            return Outputs(found[0], found[1], found[2], *last)
         outputs = self._backward(
             batch, cotangents, coefficients, policy=policy_rate is not None, value=value_rate is not None
         )
