@@ -10,7 +10,7 @@ import numpy as np
 import policygrad as pg
 from policygrad.advantages import generalized_advantages, normalize
 from policygrad.algorithms.schedule import linear
-from policygrad.types import Batch, Collector, Engine, Minibatches, Rollout, Sample
+from policygrad.types import Batch, Collector, Engine, Learning, Minibatches, Rollout, Sample
 
 
 def first_cotangents(sample: Sample, coefficients: Any, w: Any, e: Any, c: Any) -> None:
@@ -49,8 +49,9 @@ class ZooPPO:
     def collect(self, collector: Collector) -> Rollout:
         return collector.steps(self.horizon)
 
-    def learn(self, engine: Engine, rollout: Rollout, progress: float) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         T, N, D = rollout.observation.shape
+        progress = learning.progress
         flat = rollout.observation.reshape(T * N, D)
         value = engine.values(flat).astype(np.float64).reshape(T, N)
         following = engine.values(rollout.next_observation.reshape(T * N, D)).reshape(T, N).astype(np.float64)

@@ -16,7 +16,7 @@ from policygrad.policies import Network, make_policy, make_value
 from policygrad.seeding import stream
 from policygrad.spaces import Space
 from policygrad.threads import single_thread
-from policygrad.types import F32, Array, Rollout
+from policygrad.types import F32, Array, Learning, Rollout
 
 
 @dataclass
@@ -67,6 +67,7 @@ class Agent:
         self.value = make_value(self.policy, network, rng, given=value, wanted=self.algorithm.uses_value)
         self._engine = make_engine(self.policy, self.value, self.algorithm.optimizer, engine)
         self._rng = stream(seed, "action")
+        self._learning = Learning(stream(seed, "shuffle"))
         self._budget = steps
         self._used = 0
         self._current = _Episode()
@@ -129,9 +130,9 @@ class Agent:
         if not self._finished:
             raise RuntimeError("no episode has finished since the last update: observe one to its end first")
         rollout = Rollout.side_by_side(self._finished)
-        progress = self._used / self._budget if self._budget else 0.0
+        self._learning.progress = self._used / self._budget if self._budget else 0.0
         with single_thread():
-            metrics = self.algorithm.learn(self._engine, rollout, progress)
+            metrics = self.algorithm.learn(self._engine, rollout, self._learning)
         self._finished = []
         self._used += rollout.num_samples
         return metrics

@@ -16,7 +16,7 @@ from policygrad.policies import GaussianPolicy, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers
-from policygrad.types import F64, Engine, Rollout
+from policygrad.types import F64, Engine, Learning, Rollout
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
@@ -74,11 +74,13 @@ def iterations(
     ended = EpisodeReturns(environments.num_envs)
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
+    learning = Learning(stream(seed, "shuffle"))
     began = time.perf_counter()
     while used < steps:
         acted = snapshot()
         rollout = algorithm.collect(collector)
-        learned = algorithm.learn(engine, rollout, used / steps)
+        learning.progress = used / steps
+        learned = algorithm.learn(engine, rollout, learning)
         returns, lengths = ended.of(rollout)
         recent.extend(returns.tolist())
         samples = rollout.num_samples

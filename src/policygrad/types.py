@@ -7,7 +7,7 @@ environment folded together. Learning is float32; rewards and statistics are flo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -53,10 +53,10 @@ class Rollout:
 
     def __post_init__(self) -> None:
         T, N = self.valid.shape
-        for field in fields(self):
-            array: Array = getattr(self, field.name)
+        for column in fields(self):
+            array: Array = getattr(self, column.name)
             if array.shape[:2] != (T, N):
-                raise ValueError(f"{field.name} has shape {array.shape}; expected [T, N] = [{T}, {N}] first")
+                raise ValueError(f"{column.name} has shape {array.shape}; expected [T, N] = [{T}, {N}] first")
         for name in ("reward", "original_reward", "terminated", "truncated"):
             check_shape(name, getattr(self, name), (T, N))
 
@@ -82,7 +82,7 @@ class Rollout:
             padded = [np.pad(x, [(0, T - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in columns]
             return np.concatenate(padded, axis=1)
 
-        return Rollout(**{field.name: join(field.name) for field in fields(Rollout)})
+        return Rollout(**{column.name: join(column.name) for column in fields(Rollout)})
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,18 @@ class Minibatches(NamedTuple):
     """[samples of all steps] int64, rows of the batch."""
     bounds: I64
     """[steps + 1] int64."""
+
+
+@dataclass
+class Learning:
+    """Where a run's learning stands, beside the networks and their optimisers."""
+
+    rng: np.random.Generator
+    """Of the order in which minibatches take their samples."""
+    progress: float = 0.0
+    """Through the run, in [0, 1]: what schedules go by."""
+    adapted: dict[str, float] = field(default_factory=dict[str, float])
+    """Numbers that an algorithm changes as it goes, by name: the weight of PPO's KL penalty, say."""
 
 
 class Engine(Protocol):

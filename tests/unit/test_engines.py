@@ -23,7 +23,7 @@ from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
-from policygrad.types import Batch, Engine, Minibatches, Rollout
+from policygrad.types import Batch, Engine, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
@@ -92,7 +92,7 @@ def test_parameters_agree_after_20_updates(head: str, baseline: str, activation:
     for i in range(20):
         rollout = rollout_for(policy, seed=i)
         for engine in engines:
-            algorithm.learn(engine, rollout, i / 20)
+            algorithm.learn(engine, rollout, Learning(np.random.default_rng(i), i / 20))
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     untrained = [flat_parameters(m).numpy() for m in (policy, value)][: 1 + algorithm.uses_value]
     assert relative(parameters(engines[0]), np.concatenate(untrained)) > 1e-2
@@ -253,7 +253,7 @@ def test_a_nan_stops_before_any_parameter_changes(engine: str, spoil: str, named
 def test_a_batch_of_one_sample_stays_finite(engine: str):  # bug 8
     policy, value = networks("gaussian")
     motor = make_engine(policy, value, "adam", engine)
-    metrics = Reinforce().learn(motor, rollout_for_one(), 0.0)
+    metrics = Reinforce().learn(motor, rollout_for_one(), Learning(np.random.default_rng(0)))
     assert np.isfinite([v for k, v in metrics.items() if k != "explained_variance"]).all()
     assert torch.isfinite(flat_parameters(policy)).all()
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from policygrad.types import Collector, Engine, Rollout
+from policygrad.types import Collector, Engine, Learning, Rollout
 
 
 @runtime_checkable
@@ -33,8 +33,8 @@ class Algorithm(Protocol):
         """The data of one update: whole episodes, or a number of steps."""
         ...
 
-    def learn(self, engine: Engine, rollout: Rollout, progress: float) -> dict[str, float]:
-        """One update; returns its metrics. `progress` through the run is in [0, 1]."""
+    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+        """One update; returns its metrics."""
         ...
 
 

@@ -27,7 +27,7 @@ from policygrad.advantages import (
 from policygrad.algorithms.algorithm import register
 from policygrad.algorithms.schedule import linear
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Rollout, Sample
+from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
@@ -125,8 +125,9 @@ class Reinforce:
         """Whole episodes."""
         return collector.episodes(self.episodes_per_env)
 
-    def learn(self, engine: Engine, rollout: Rollout, progress: float) -> dict[str, float]:
-        """One update from whole episodes; returns its metrics. `progress` through the run is in [0, 1]."""
+    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+        """One update from whole episodes; returns its metrics."""
+        progress = learning.progress
         batch, value = self.batch(rollout, engine)
         coefficients = self.coefficients(len(batch), rollout.valid.shape[1], progress)
         rate = linear(self.learning_rate, self.learning_rate_end, progress)
