@@ -41,6 +41,17 @@ METRICS: dict[str, Metric] = {
     "explained_variance": Metric(
         "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
     ),
+    "value_bias": Metric("reward", "mean (V(s) − G) before the update", "near 0 beside the returns' deviation"),
+    "kl": Metric(
+        "nats", "mean (r − 1 − log r) after the update, r = π/π_old: estimates KL(π_old ‖ π), never negative",
+        "0.003 to 0.03; more is a step too far, far less wasted data",
+    ),
+    "clip_share": Metric("share", "samples with |r − 1| > ε after the update / all", "0.05 to 0.3"),
+    "largest_ratio": Metric("—", "max r after the update", "below 3; much more: single samples rule the step"),
+    "policy_steps": Metric(
+        "steps", "optimiser steps of the policy in the update", "epochs × minibatches; fewer where the KL stopped them"
+    ),
+    "kl_penalty": Metric("—", "weight β of the KL penalty, as it was used", "settles"),
     "clipped_actions": Metric(
         "share", "sampled action components outside the box / all; Box actions only",
         "below 0.3; above, the environment sees little of what the policy does",

@@ -158,6 +158,8 @@ class Outputs:
     """L2 norm of the policy's gradient before clipping; 0 where it was left out."""
     value_grad_norm: float
     """The same of the value network's."""
+    policy_steps: int
+    """Optimiser steps that the policy took."""
 
 
 class Minibatches(NamedTuple):
@@ -198,6 +200,10 @@ class Engine(Protocol):
         """V(s) [B] for observations [B, D]."""
         ...
 
+    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored: what `update` finds for them."""
+        ...
+
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """‖∇_θ log π(a|s)‖² [B] of each sample alone."""
         ...
@@ -216,15 +222,29 @@ class Engine(Protocol):
         value_rate: float | None,
         max_grad_norm: float | None,
         minibatches: Minibatches | None = None,
+        max_kl: float | None = None,
+        apart: bool = False,
     ) -> Outputs:
         """One optimiser step on the whole batch, or one on each of the minibatches, in their order.
 
-        A rate of None leaves that network out, uncomputed. Outputs are those before a sample's last step, norms
-        those of the last step.
+        Args:
+            batch: the samples.
+            cotangents, coefficients: the algorithm's three numbers, and what they need beside the samples.
+            policy_rate, value_rate: learning rates; None leaves that network out, uncomputed.
+            max_grad_norm: each network's gradient is scaled down to this L2 norm; None leaves it.
+            minibatches: which samples each step uses; None is one step on all.
+            max_kl: as soon as a minibatch's mean of `kl_estimate` is larger, before its step, the policy takes
+                no more of them (the value network does). Needs `batch.old_log_prob`. None is no limit.
+            apart: w and e do not depend on V(s), nor c on log π and H: so that each network may be computed
+                by itself, on a core of its own.
+
+        Returns:
+            Outputs, as they were before the last step that computed them; the norms of the last step.
 
         Raises:
             NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before that step.
-            ValueError: a minibatch is empty, or names what is no row of the batch.
+            ValueError: a minibatch is empty, or names what is no row of the batch; `max_kl` without
+                `old_log_prob`.
         """
         ...
 

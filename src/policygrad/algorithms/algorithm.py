@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from policygrad.types import Collector, Engine, Learning, Rollout
+
+Optimizer = Literal["adam", "rmsprop", "sgd"]
 
 
 @runtime_checkable

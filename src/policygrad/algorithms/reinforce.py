@@ -9,7 +9,7 @@ Everything on this page is about which G, which b, and what one divides by.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from policygrad.advantages import (
     returns_to_go,
     time_baseline,
 )
-from policygrad.algorithms.algorithm import register
+from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.errors import NonFiniteError
 from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
@@ -32,7 +33,6 @@ from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Lea
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
 Average = Literal["steps", "episodes"]
-Optimizer = Literal["adam", "rmsprop", "sgd"]
 
 
 @register("reinforce")
@@ -84,32 +84,29 @@ class Reinforce:
     """Each network's gradient is scaled down to this global L2 norm; None leaves it."""
 
     def __post_init__(self) -> None:
-        for name, options in (
-            ("returns", Returns),
-            ("baseline", Baseline),
-            ("average", Average),
-            ("optimizer", Optimizer),
-        ):
-            if getattr(self, name) not in get_args(options):
-                raise ValueError(f"{name} must be one of {get_args(options)}; got {getattr(self, name)!r}")
-        if not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma must be in [0, 1]; got {self.gamma}")
-        for name in ("episodes_per_env", "value_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        check_fields(
+            self,
+            choices={
+                "returns": Returns,
+                "baseline": Baseline,
+                "average": Average,
+                "optimizer": Optimizer,
+            },
+            unit=("gamma",),
+            counts=("episodes_per_env", "value_steps"),
+            positive=("learning_rate", "value_learning_rate", "max_grad_norm"),
+            not_negative=(
+                "learning_rate_end",
+                "value_learning_rate_end",
+                "entropy_coef",
+                "entropy_coef_end",
+            ),
+            optional=("max_grad_norm", "learning_rate_end", "value_learning_rate_end", "entropy_coef_end"),
+        )
         if self.returns == "episode" and self.discount_weighting:
             raise ValueError(
                 "discount_weighting is for returns='reward-to-go': an episode's return is discounted already"
             )
-        for name in ("learning_rate", "value_learning_rate", "max_grad_norm"):
-            number = getattr(self, name)
-            optional = name == "max_grad_norm"
-            if not (optional if number is None else number > 0 and np.isfinite(number)):
-                raise ValueError(f"{name} must be positive and finite; got {number}")
-        for name in ("learning_rate_end", "value_learning_rate_end", "entropy_coef", "entropy_coef_end"):
-            number = getattr(self, name)
-            if number is not None and not (number >= 0 and np.isfinite(number)):
-                raise ValueError(f"{name} must be 0 or more and finite; got {number}")
 
     @property
     def cotangents(self) -> Cotangents:

@@ -45,6 +45,13 @@ class AutogradEngine:
         """See `Engine.values`."""
         return self._values(self._tensor(observation)).numpy(force=True)
 
+    @torch.no_grad()
+    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+        """See `Engine.evaluate`."""
+        parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
+        log_prob = distribution.log_prob(parameters, self._tensor(action))
+        return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
+
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """See `Engine.squared_scores`."""
         parameters = {name: p.detach() for name, p in self.policy.named_parameters()}
@@ -72,23 +79,39 @@ class AutogradEngine:
         value_rate: float | None,
         max_grad_norm: float | None,
         minibatches: Minibatches | None = None,
+        max_kl: float | None = None,
+        apart: bool = False,
     ) -> Outputs:
-        """See `Engine.update`."""
+        """See `Engine.update`; one core does it all, whether `apart` or not."""
+        common.check_max_kl(max_kl, batch)
+        given = Minibatches(np.arange(len(batch)), np.array([0, len(batch)]))
         if minibatches is not None:
-            options: dict[str, Any] = {"policy_rate": policy_rate, "value_rate": value_rate}
-            options["max_grad_norm"] = max_grad_norm
             common.check_minibatches(minibatches, len(batch))
-            found, last = np.zeros((3, len(batch)), np.float32), (0.0, 0.0)
-            for start, stop in pairwise(minibatches.bounds):
-                rows = minibatches.order[start:stop]
-                step = self.update(common.rows_of(batch, rows), cotangents, coefficients, **options)
-                found[:, rows] = step.log_prob, step.entropy, step.value
-                last = step.policy_grad_norm, step.value_grad_norm
-            return Outputs(found[0], found[1], found[2], *last)
-        outputs = self._backward(
-            batch, cotangents, coefficients, policy=policy_rate is not None, value=value_rate is not None
-        )
-        norms = [0.0, 0.0]
+            given = minibatches
+        found, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
+        for start, stop in pairwise(given.bounds):
+            rows = given.order[start:stop]
+            part = batch if minibatches is None else common.rows_of(batch, rows)
+            use_policy, use_value = policy_rate is not None, value_rate is not None
+            outputs = self._backward(part, cotangents, coefficients, policy=use_policy, value=use_value)
+            for column, output, used in zip(found, outputs, (use_policy, use_policy, use_value), strict=True):
+                if used:
+                    column[rows] = output
+            if use_policy and max_kl is not None and part.old_log_prob is not None:
+                kl = common.kl_estimate(outputs[0], part.old_log_prob).mean()
+                policy_rate = policy_rate if kl <= max_kl else None
+            self._step(policy_rate, value_rate, max_grad_norm, norms)
+            policy_steps += policy_rate is not None
+        return Outputs(found[0], found[1], found[2], norms[0], norms[1], policy_steps)
+
+    def _step(
+        self,
+        policy_rate: float | None,
+        value_rate: float | None,
+        max_grad_norm: float | None,
+        norms: list[float],
+    ) -> None:
+        """A step of each network that has a rate, along the gradient that stands there; sets their norms."""
         steps = (
             (0, "policy", self.policy, self._policy_optimizer, policy_rate),
             (1, "value", self.value, self._value_optimizer, value_rate),
@@ -115,7 +138,6 @@ class AutogradEngine:
             optimizer.step()
         if policy_rate is not None and isinstance(self.policy.network, GaussianPolicy):
             self.policy.network.project()
-        return Outputs(*outputs, *norms)
 
     def _backward(
         self, batch: Batch, cotangents: Cotangents, coefficients: F32, *, policy: bool, value: bool

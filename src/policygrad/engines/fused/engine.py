@@ -79,6 +79,22 @@ class FusedEngine:
         self._workers.map(run, len(parts))
         return value
 
+    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+        """See `Engine.evaluate`."""
+        action = common.as_column_matrix(action)
+        log_prob, entropy = np.empty((2, len(observation)), np.float32)
+        parts = self._workers.parts(len(observation), SPLIT_AT)
+        actors = [self._actor, *(actor for actor, _ in self._others)]
+
+        def run(part: int) -> None:
+            mine = slice(*parts[part])
+            loop.evaluations(
+                observation[mine], action[mine], self.head, actors[part], log_prob[mine], entropy[mine]
+            )
+
+        self._workers.map(run, len(parts))
+        return log_prob, entropy
+
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """See `Engine.squared_scores`."""
         # its own import: compiled only where the optimal baseline asks for it
@@ -107,16 +123,27 @@ class FusedEngine:
         value_rate: float | None,
         max_grad_norm: float | None,
         minibatches: Minibatches | None = None,
+        max_kl: float | None = None,
+        apart: bool = False,
     ) -> Outputs:
         """See `Engine.update`."""
+        common.check_max_kl(max_kl, batch)
         if minibatches is not None:
             common.check_minibatches(minibatches, len(batch))
-        samples, norms = common.samples_of(batch), np.zeros(2)
-        ending = self._run(
-            batch, samples, cotangents, coefficients, loop.GRADIENT | loop.STEP, policy_rate, value_rate,
-            max_grad_norm, minibatches or WHOLE_BATCH, norms,
-        )  # fmt: skip
-        if ending != loop.DONE:
+        samples = common.samples_of(batch)
+        rates = [(policy_rate, value_rate)]
+        if apart and minibatches is not None and None not in rates[0] and self._workers.cores > 1:
+            rates = [(policy_rate, None), (None, value_rate)]
+        reports = np.zeros((len(rates), 3))
+
+        def run(i: int) -> int:
+            return self._run(
+                batch, samples, cotangents, coefficients, loop.GRADIENT | loop.STEP, *rates[i],
+                max_grad_norm, minibatches or WHOLE_BATCH, max_kl, reports[i],
+            )  # fmt: skip
+
+        endings = self._workers.map(run, len(rates))
+        if any(ending != loop.DONE for ending in endings):
             common.check_outputs(samples)
             for name, module, net, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
@@ -124,7 +151,10 @@ class FusedEngine:
             ):
                 if module is not None and rate is not None:
                     _check_gradient(name, module, net.gradient)
-        return Outputs(samples.log_prob, samples.entropy, samples.value, *norms.tolist())
+        policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
+        return Outputs(
+            samples.log_prob, samples.entropy, samples.value, policy_norm, value_norm, int(policy_steps)
+        )
 
     def _run(
         self,
@@ -137,11 +167,12 @@ class FusedEngine:
         value_rate: float | None,
         max_grad_norm: float | None = None,
         minibatches: Minibatches = WHOLE_BATCH,
-        norms: F64 | None = None,
+        max_kl: float | None = None,
+        report: F64 | None = None,
     ) -> int:
         action = common.as_column_matrix(batch.action)
         address = cotangents_address(cotangents)
-        norms = np.zeros(2) if norms is None else norms
+        report = np.zeros(3) if report is None else report
         parts = self._workers.parts(len(batch), SPLIT_AT)
         nets = [(self._actor, self._critic), *self._others]
 
@@ -162,7 +193,8 @@ class FusedEngine:
                 loop.LEFT_OUT if value_rate is None else value_rate,
                 self._optimizer,
                 math.inf if max_grad_norm is None else max_grad_norm,
-                norms,
+                math.inf if max_kl is None else max_kl,
+                report,
             )
 
         if len(parts) == 1 or minibatches is not WHOLE_BATCH:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import types
 
@@ -38,6 +40,17 @@ def act(x, noise, head, actor, action):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
         sample(head, outputs, actor.parameters[: actor.ahead], noise[start:stop], action[start:stop])
+
+
+@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
+def evaluations(x, action, head, actor, log_prob, entropy):
+    """log π(a|s) and H(π(·|s)) of B samples into [B] each."""
+    transpose(actor)
+    for start in range(0, x.shape[0], ROWS):
+        stop = min(start + ROWS, x.shape[0])
+        outputs = forward(x[start:stop], actor)
+        log_std = actor.parameters[: actor.ahead]
+        evaluate(head, outputs, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop])
 
 
 @compiled(types.void(MATRIX, NET, VECTOR))
@@ -131,12 +144,24 @@ def gather(rows, x, action, samples, some_x, some_action, some):
 
 
 @inner
-def scatter(rows, some, samples):
-    """Copy the outputs back to where their samples came from."""
+def scatter(rows, some, samples, use_policy, use_value):
+    """Copy the outputs that were computed back to where their samples came from."""
     for i in range(rows.size):
-        samples.log_prob[rows[i]] = some.log_prob[i]
-        samples.entropy[rows[i]] = some.entropy[i]
-        samples.value[rows[i]] = some.value[i]
+        if use_policy:
+            samples.log_prob[rows[i]] = some.log_prob[i]
+            samples.entropy[rows[i]] = some.entropy[i]
+        if use_value:
+            samples.value[rows[i]] = some.value[i]
+
+
+@inner
+def kl_estimate(sample):
+    """The mean of r − 1 − log r, r = π(a|s) / π_old(a|s), of samples from π_old: see `common.kl_estimate`."""
+    total = 0.0
+    for i in range(sample.log_prob.size):
+        log_ratio = types.float64(sample.log_prob[i]) - types.float64(sample.old_log_prob[i])
+        total += math.expm1(log_ratio) - log_ratio
+    return total / sample.log_prob.size
 
 
 @inner
@@ -154,7 +179,8 @@ def step_along_gradients(samples, nets, rates, optimizer, max_norm, norms):
     if not (finite(samples.log_prob) and finite(samples.entropy) and finite(samples.value)):
         return OUTPUTS_NOT_FINITE
     for i in range(len(nets)):
-        norms[i] = norm(nets[i].gradient) if rates[i] >= 0 else 0.0
+        if rates[i] >= 0:
+            norms[i] = norm(nets[i].gradient)
     # what fast arithmetic leaves of isfinite is not to be relied on; a comparison with NaN is False
     if not norms[0] + norms[1] < np.inf:
         return GRADIENT_NOT_FINITE
@@ -170,18 +196,20 @@ def step_along_gradients(samples, nets, rates, optimizer, max_norm, norms):
 @compiled(
     types.int64(
         MATRIX, MATRIX, SAMPLE, ADDRESS, VECTOR, SIZES, SIZES, types.int64,
-        HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64[::1],
+        HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64,
+        types.float64[::1],
     )
 )  # fmt: skip
 def update(
     x, action, samples, cotangents, coefficients, order, bounds, what,
-    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, norms,
+    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, report,
 ):  # fmt: skip
     """Optimiser steps of the networks whose rate is 0 or more; returns what became of the last.
 
     Without an `order` it is one step on all samples. With one, minibatch i is the samples that
     order[bounds[i]:bounds[i + 1]] names, a step each. Writes the samples' outputs, as each was last
-    evaluated, and both gradients' L2 norms of the last step, [2] float64, before clipping to `max_norm`.
+    evaluated, and a `report` [3] float64: both gradients' L2 norms of the last step, before clipping to
+    `max_norm`, and how many steps the policy took before a minibatch's KL went over `max_kl`.
     `what` is GRADIENT alone, STEP alone (from gradients that are there already), or both.
     """
     write_cotangents = cotangents_at(cotangents)
@@ -210,11 +238,14 @@ def update(
                 use_policy, head, actor, use_value, critic,
             )  # fmt: skip
         if order.size:
-            scatter(order[bounds[i] : bounds[i + 1]], part, samples)
+            scatter(order[bounds[i] : bounds[i + 1]], part, samples, use_policy, use_value)
+        if use_policy and max_kl < np.inf and kl_estimate(part) > max_kl:
+            use_policy, policy_rate = False, LEFT_OUT
         if what & STEP:
             ending = step_along_gradients(
-                part, (actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms
+                part, (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
             )
+            report[2] += use_policy
         if ending != DONE:
             break
     return ending

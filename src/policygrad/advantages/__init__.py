@@ -1,0 +1,31 @@
+"""Returns, baselines and advantages: pure functions on arrays [T, N].
+
+`valid` marks the samples; what stands in the other rows is never read. All of it is float64.
+"""
+
+from policygrad.advantages.baselines import (
+    leave_one_out_baseline,
+    mean_baseline,
+    optimal_baseline,
+    time_baseline,
+)
+from policygrad.advantages.bootstrapped import generalized_advantages, n_step_returns, td_errors, vtrace
+from policygrad.advantages.returns import check_whole_episodes, discount_weights, returns_to_go
+from policygrad.advantages.scaling import explained_variance, normalize, normalize_parts
+
+__all__ = [
+    "check_whole_episodes",
+    "discount_weights",
+    "explained_variance",
+    "generalized_advantages",
+    "leave_one_out_baseline",
+    "mean_baseline",
+    "n_step_returns",
+    "normalize",
+    "normalize_parts",
+    "optimal_baseline",
+    "returns_to_go",
+    "td_errors",
+    "time_baseline",
+    "vtrace",
+]
