@@ -14,7 +14,7 @@ from policygrad.envs import Kernel, PotentialShaping, elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
 from policygrad.launch import train
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Policy, ValueNetwork
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Normalization, Policy, ValueNetwork
 from policygrad.policy_file import load, save
 from policygrad.run import Run
 
@@ -30,6 +30,7 @@ __all__ = [
     "PPO",
     "register",
     "Network",
+    "Normalization",
     "DiscretePolicy",
     "GaussianPolicy",
     "ValueNetwork",

@@ -67,6 +67,7 @@ class Experiment:
                 environments.action_space,
                 settings.network,
                 rng,
+                normalization=settings.normalization,
                 given=self.policy,
                 environment_name=environments.name,
             ).to(self.device)
@@ -118,6 +119,7 @@ class Experiment:
                 **(asdict(algorithm) if is_dataclass(algorithm) else {}),
             },
             "network": asdict(settings.network),
+            "normalization": asdict(settings.normalization),
             "num_envs": environments.num_envs,
             "steps": settings.steps,
             "seed": seed,

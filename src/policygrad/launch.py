@@ -17,7 +17,7 @@ from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName
 from policygrad.envs import Backend, EnvLike, PotentialShaping, Shaping
 from policygrad.experiment import Experiment
-from policygrad.policies import Network
+from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
 from policygrad.progress import make_progress
 from policygrad.run import Run
@@ -46,6 +46,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
     cores: int | None = None,
     stop_at: float | None = None,
     network: Network | None = None,
+    normalization: Normalization | None = None,
     policy: nn.Module | None = None,
     value: nn.Module | None = None,
     shaping: Shaping | Literal["preset"] | None = "preset",
@@ -74,6 +75,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
             a time, each on one core; all there are where left out.
         stop_at: end when the mean of the last 100 returns reaches this.
         network: the shape of the policy and of V(s).
+        normalization: of observations and rewards, by running statistics that go into the policy file.
         policy: instead of one made from `network`: a torch module (see `Policy`), or a `Policy` to go on
             with. It is trained in place.
         value: likewise for V(s): a module [B, D] -> [B] or [B, 1].
@@ -93,7 +95,15 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`, whose `run` is what was learned
             until then). Whatever is raised while training, what was learned is saved at `out`.
     """
-    settings = _resolve(env, algorithm, steps=steps, num_envs=num_envs, network=network, shaping=shaping)
+    settings = _resolve(
+        env,
+        algorithm,
+        steps=steps,
+        num_envs=num_envs,
+        network=network,
+        normalization=normalization,
+        shaping=shaping,
+    )
     seed = _whole("seed", seed, at_least=0)
     one = Experiment(
         env,
@@ -124,6 +134,7 @@ def _resolve(
     steps: int | None = None,
     num_envs: int | None = None,
     network: Network | None = None,
+    normalization: Normalization | None = None,
     shaping: Shaping | Literal["preset"] | None = "preset",
 ) -> Preset:
     """All settings of a run: what is given, and for the rest the preset's or the defaults, as `train` says.
@@ -141,7 +152,7 @@ def _resolve(
     else:
         hint = "; call it to make one" if isinstance(algorithm, type) else ""  # pyright: ignore
         raise TypeError(f"algorithm must be a name or a configuration; got {algorithm!r}{hint}")
-    given = {"steps": steps, "num_envs": num_envs, "network": network}
+    given = {"steps": steps, "num_envs": num_envs, "network": network, "normalization": normalization}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if shaping != "preset":
         if not (shaping is None or callable(shaping)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from torch import Tensor, nn
 
 from policygrad.errors import PolicyFileError
 from policygrad.files import write_atomically
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, evaluation_mode, is_standard
+from policygrad.policies import (
+    DiscretePolicy,
+    GaussianPolicy,
+    Normalization,
+    Policy,
+    evaluation_mode,
+    is_standard,
+)
 from policygrad.spaces import space_from_json, space_to_json
 
 FORMAT = 1
@@ -54,7 +62,8 @@ def save(policy: Policy, path: str | Path) -> None:
         "network": _describe(policy.network),
         "observation_space": space_to_json(policy.observation_space),
         "action_space": space_to_json(policy.action_space),
-        "observation_transform": "flatten, (x - observation_shift) * observation_scale",
+        "observation_transform": "flatten, (x - observation_shift) * observation_scale, clip to +-clip_observations",
+        "normalization": asdict(policy.normalization),
         "action_transform": "add start" if isinstance(policy.action_space, Discrete) else "clip to the box",
     }
     description["sha256"] = _digest(tensors, description)
@@ -83,7 +92,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     tensors, description = _read(file)
     network = network if network is not None else _rebuild(description["network"], file)
     observation_space = space_from_json(description["observation_space"])
-    policy = Policy(network, observation_space, space_from_json(description["action_space"]))
+    normalization = Normalization(**description.get("normalization", {}))
+    policy = Policy(
+        network,
+        observation_space,
+        space_from_json(description["action_space"]),
+        normalization=normalization,
+    )
     probe, expected = tensors.pop("probe.observation"), tensors.pop("probe.output")
     try:
         policy.load_state_dict(tensors)

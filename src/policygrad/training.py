@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from gymnasium import spaces
@@ -71,6 +71,7 @@ def iterations(
         workers=workers,
     )
     snapshot = policy.snapshots()
+    scaled = RewardScaling(policy, algorithm.gamma)
     ended = EpisodeReturns(environments.num_envs)
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
@@ -78,9 +79,10 @@ def iterations(
     began = time.perf_counter()
     while used < steps:
         acted = snapshot()
-        rollout = algorithm.collect(collector)
+        rollout = scaled(algorithm.collect(collector))
         learning.progress = used / steps
         learned = algorithm.learn(engine, rollout, learning)
+        policy.renew_normalizer()
         returns, lengths = ended.of(rollout)
         recent.extend(returns.tolist())
         samples = rollout.num_samples
@@ -100,6 +102,27 @@ def iterations(
         }
         solved = threshold is not None and len(recent) == WINDOW and mean >= threshold
         yield Iteration(metrics, returns, acted, solved)
+
+
+class RewardScaling:
+    """Divides the rewards of one rollout after another as the policy's `RewardScale` says, if it has one."""
+
+    def __init__(self, policy: Policy, gamma: float) -> None:
+        self._scale = policy.reward_scale
+        self._limit = policy.normalization.clip_rewards
+        self._gamma = gamma
+        self._so_far = np.zeros(0)
+
+    def __call__(self, rollout: Rollout) -> Rollout:
+        """The rollout with scaled rewards, its own among the statistics."""
+        if self._scale is None:
+            return rollout
+        N = rollout.valid.shape[1]
+        if len(self._so_far) != N:
+            self._so_far = np.zeros(N)
+        self._scale.add(rollout.reward, rollout.done, rollout.valid, self._gamma, self._so_far)
+        reward = np.clip(rollout.reward / self._scale.deviation(), -self._limit, self._limit)
+        return replace(rollout, reward=reward)
 
 
 class EpisodeReturns:

@@ -16,7 +16,7 @@ from policygrad.engines import EngineName
 from policygrad.envs import Backend, Shaping
 from policygrad.evaluation import evaluate
 from policygrad.launch import train
-from policygrad.policies import Network
+from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
 
 
@@ -56,6 +56,7 @@ class Train:
     episodes: int = 100
     """For each evaluation at the end, sampled and greedy."""
     network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
+    normalization: Annotated[Normalization, tyro.conf.arg(name="")] = field(default_factory=Normalization)
 
 
 def train_command(arguments: list[str]) -> int:
@@ -86,7 +87,12 @@ def train_command(arguments: list[str]) -> int:
         frozen=True,
     )
     settings.__doc__ = Train.__doc__
-    default = settings(first.env, algorithm=preset.algorithm, network=preset.network)
+    default = settings(
+        first.env,
+        algorithm=preset.algorithm,
+        network=preset.network,
+        normalization=preset.normalization,
+    )
     asked = tyro.cli(settings, args=arguments, default=default, prog="policygrad train")
     if asked.episodes < 1:
         raise ValueError(f"episodes must be 1 or more; got {asked.episodes}")
@@ -102,6 +108,7 @@ def train_command(arguments: list[str]) -> int:
         "cores": asked.cores,
         "stop_at": asked.stop_at,
         "network": asked.network,
+        "normalization": asked.normalization,
         "shaping": preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
         "overwrite": asked.overwrite,
         "progress": True,

@@ -10,6 +10,7 @@ from policygrad.policies.networks import (
     ValueNetwork,
     is_standard,
 )
+from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import Policy, Snapshot, evaluation_mode
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GaussianPolicy",
     "MLP",
     "Network",
+    "Normalization",
     "Policy",
     "Snapshot",
     "ValueNetwork",

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from torch import nn
 
 from policygrad.policies.networks import DiscretePolicy, GaussianPolicy, Network, ValueNetwork
-from policygrad.policies.policy import Policy
+from policygrad.policies.normalization import Normalization
+from policygrad.policies.policy import NONE, Policy
 from policygrad.spaces import Space, action_size, observation_size
 
 
@@ -19,6 +20,7 @@ def make_policy(
     network: Network,
     rng: np.random.Generator,
     *,
+    normalization: Normalization = NONE,
     given: nn.Module | None = None,
     environment_name: str = "the environment",
 ) -> Policy:
@@ -28,6 +30,7 @@ def make_policy(
         observation_space, action_space: what it is for.
         network: its shape; where one is given only `scale_observations` counts.
         rng: the initial weights.
+        normalization: the running statistics it keeps.
         given: use this instead: a `Policy` as it is, or a module to make one of.
         environment_name: for error messages.
 
@@ -36,6 +39,10 @@ def make_policy(
     """
     if isinstance(given, Policy):
         given.check_spaces(observation_space, action_space, environment_name)
+        if normalization not in (NONE, given.normalization):
+            raise ValueError(
+                f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
+            )
         return given
     if given is None:
         size, choices = observation_size(observation_space), action_size(action_space)
@@ -50,6 +57,7 @@ def make_policy(
         observation_space,
         action_space,
         scale_observations=network.scale_observations,
+        normalization=normalization,
         environment_name=environment_name,
     )
 

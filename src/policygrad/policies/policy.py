@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Categorical, Distribution, Gaussian
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.networks import DiscretePolicy, GaussianPolicy
+from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
     Space,
     action_size,
@@ -27,6 +29,7 @@ from policygrad.types import F32, F64, Array
 
 LARGEST_BOUND = 1e9
 """Beyond it a bound of an observation is taken for none."""
+NONE = Normalization()
 
 
 class Snapshot(NamedTuple):
@@ -36,6 +39,9 @@ class Snapshot(NamedTuple):
     """[P] float32, in `parameters()` order."""
     buffers: dict[str, Tensor]
     """Of a network of one's own, running means say."""
+    shift: F32
+    """[D]: how observations were seen."""
+    scale: F32
 
 
 class Policy(nn.Module):
@@ -47,6 +53,7 @@ class Policy(nn.Module):
         observation_space: Box (flattened) or Discrete (one-hot).
         action_space: Discrete, or Box of floats (actions are clipped to it on their way out).
         scale_observations: map a Box's finite bounds to [−1, 1].
+        normalization: what running statistics it keeps, and learns by.
         environment_name: for error messages.
 
     Raises:
@@ -63,6 +70,7 @@ class Policy(nn.Module):
         action_space: Space,
         *,
         scale_observations: bool = False,
+        normalization: Normalization = NONE,
         environment_name: str = "the environment",
     ) -> None:
         super().__init__()
@@ -78,6 +86,19 @@ class Policy(nn.Module):
         shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
         self.register_buffer("observation_shift", torch.from_numpy(shift))
         self.register_buffer("observation_scale", torch.from_numpy(scale))
+        self.normalization = normalization
+        self._limit = math.inf
+        self.observation_moments = self.reward_scale = None
+        if normalization.normalize_observations:
+            if scale_observations or not isinstance(observation_space, spaces.Box):
+                raise ValueError(
+                    "normalize_observations is for a Box whose bounds are not scaled already: "
+                    f"leave out {'scale_observations' if scale_observations else 'it'}"
+                )
+            self.observation_moments = Moments(self.observation_size)
+            self._limit = normalization.clip_observations
+        if normalization.normalize_rewards:
+            self.reward_scale = RewardScale()
         self.set_normalizer(shift, scale)
         self._rng = np.random.default_rng()
         _check_sizes(network, self.observation_size, size, environment_name)
@@ -87,7 +108,20 @@ class Policy(nn.Module):
         """See the network's observations as (x − shift) · scale from now on; both are [D] float32."""
         self.observation_shift.copy_(torch.from_numpy(shift))
         self.observation_scale.copy_(torch.from_numpy(scale))
-        self._normalizer = (shift, scale) if np.any(shift != 0) or np.any(scale != 1) else None
+        self._shift, self._scale = shift, scale
+        self._as_they_are = not (np.any(shift != 0) or np.any(scale != 1) or math.isfinite(self._limit))
+
+    @property
+    def observation_limit(self) -> float:
+        """What the network sees is clipped to plus and minus this; infinity where it is not."""
+        return self._limit
+
+    def renew_normalizer(self) -> None:
+        """See observations by the statistics as they are now; between updates, so that within one nothing moves."""
+        if self.observation_moments is not None and self.observation_moments.count > 0:
+            deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
+            mean = self.observation_moments.mean.numpy(force=True)
+            self.set_normalizer(mean.astype(np.float32), (1 / deviation).astype(np.float32))
 
     def snapshot(self) -> Snapshot:
         """A copy of all that learning changes."""
@@ -99,7 +133,7 @@ class Policy(nn.Module):
 
         def take() -> Snapshot:
             copies = {name: buffer.clone() for name, buffer in buffers.items()}
-            return Snapshot(parameters.numpy(force=True).copy(), copies)
+            return Snapshot(parameters.numpy(force=True).copy(), copies, self._shift, self._scale)
 
         return take
 
@@ -108,14 +142,16 @@ class Policy(nn.Module):
         flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
         for name, buffer in self.network.named_buffers():
             buffer.copy_(snapshot.buffers[name])
+        self.set_normalizer(snapshot.shift, snapshot.scale)
 
     def encode(self, observations: Array) -> F32:
-        """Observations [N, *shape] as the network sees them: [N, D] float32, flattened, (x − shift) · scale."""
+        """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped."""
         encoded = encode_observations(self.observation_space, observations)
-        if self._normalizer is not None:
-            shift, scale = self._normalizer
-            encoded -= shift
-            encoded *= scale
+        if not self._as_they_are:
+            encoded -= self._shift
+            encoded *= self._scale
+            # written so that a NaN stays one
+            np.clip(encoded, -self._limit, self._limit, out=encoded)
         return encoded
 
     def encode_checked(self, observations: Array) -> F32:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from policygrad.algorithms import Algorithm
 from policygrad.envs import Shaping
-from policygrad.policies import Network
+from policygrad.policies import Network, Normalization
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,7 @@ class Preset:
     """Environments side by side."""
     steps: int = 200_000
     """Budget, in environment steps."""
+    normalization: Normalization = field(default_factory=Normalization)
+    """Of observations and rewards, by running statistics."""
     shaping: Shaping | None = None
     """What is learned from instead of the reward."""

@@ -24,6 +24,7 @@ def make_collector(
     workers: Workers | None = None,
 ) -> Collector:
     """The collector for these environments and this engine: one compiled loop where both are compiled."""
+    watch = None if policy.observation_moments is None else policy.observation_moments.add
     if isinstance(environments.vector, KernelVectorEnv) and engine.name == "fused":
         from policygrad.engines.fused import FusedEngine
         from policygrad.rollout.compiled import CompiledCollector
@@ -36,6 +37,7 @@ def make_collector(
             seeds=seeds,
             action_rng=action_rng,
             shaping=shaping,
+            watch=watch,
             workers=workers or Workers(),
         )
     return HostCollector(
@@ -45,6 +47,7 @@ def make_collector(
         seeds=seeds,
         action_rng=action_rng,
         shaping=shaping,
+        watch=watch,
         max_steps=max_steps,
     )
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from policygrad.rollout.host import actions_not_finite, shaped_reward
 from policygrad.rollout.noise import ActionNoise
 from policygrad.seeding import EpisodeSeeds
 from policygrad.threads import Workers
-from policygrad.types import F32, F64, I64, Bool, Rollout
+from policygrad.types import F32, F64, I64, Array, Bool, Rollout
 
 BAD_ACTION, BAD_INDEX = 3, 4
 """Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
@@ -41,8 +42,9 @@ class Spaces(NamedTuple):
     """The observation is an index, counted from `observation_start`."""
     observation_start: int
     shift: F32
-    """[D]: a Box is seen as (x − shift) · scale."""
+    """[D]: a Box is seen as (x − shift) · scale, clipped to plus and minus the limit."""
     scale: F32
+    limit: float
     choice: bool
     """The action is an index, and the environment counts from `action_start`."""
     action_start: int
@@ -74,7 +76,7 @@ _F1: Any = types.float32[::1]
 _F3: Any = types.float32[:, :, ::1]
 _B2: Any = types.boolean[:, ::1]
 SPACES: Any = types.NamedTuple(
-    [types.boolean, types.int64, _F1, _F1, types.boolean, types.int64, _F1, _F1], Spaces
+    [types.boolean, types.int64, _F1, _F1, types.float64, types.boolean, types.int64, _F1, _F1], Spaces
 )
 STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2, _B2], Steps)
 
@@ -92,6 +94,8 @@ def encode(spaces, shown, x):
     else:
         for d in range(x.size):
             x[d] = (shown[d] - spaces.shift[d]) * spaces.scale[d]
+            if spaces.limit < np.inf:
+                x[d] = min(max(x[d], -spaces.limit), spaces.limit)
     return True
 
 
@@ -194,7 +198,7 @@ class CompiledCollector:
     Args:
         environments: whose vector is a `KernelVectorEnv`.
         policy, engine: who acts.
-        seeds, action_rng, shaping: see `HostCollector`.
+        seeds, action_rng, shaping, watch: see `HostCollector`.
         workers: the cores.
         greedy: take the most probable actions.
     """
@@ -208,6 +212,7 @@ class CompiledCollector:
         seeds: EpisodeSeeds,
         action_rng: np.random.Generator,
         shaping: Shaping | None = None,
+        watch: Callable[[Array], None] | None = None,
         workers: Workers,
         greedy: bool = False,
     ) -> None:
@@ -218,6 +223,7 @@ class CompiledCollector:
         self._seeds = seeds
         self._noise = ActionNoise(policy, action_rng, environments.num_envs)
         self._shaping = shaping
+        self._watch = watch
         self._spaces = _spaces(policy)
         self._head = GREEDY_CHOICE if greedy and engine.head == CATEGORICAL else engine.head
         self._greedy = greedy
@@ -248,7 +254,7 @@ class CompiledCollector:
 
     def _room(self, T: int, *, restart: bool) -> Steps:
         N, D, kernel = self._vector.num_envs, self._policy.observation_size, self._vector.kernel
-        rows, raw_rows = T if restart else 0, T if self._shaping else 0
+        rows, raw_rows = T if restart else 0, T if self._shaping or self._watch else 0
         columns = 1 if self._spaces.choice else len(self._spaces.low)
         return Steps(
             observation=np.zeros((T + 1, N, D), np.float32),
@@ -271,6 +277,9 @@ class CompiledCollector:
 
     def _run(self, room: int, alive: Bool, horizon: int, *, restart: bool) -> Rollout:
         """Step until `horizon`, or until none is alive; `room` rows are made at first."""
+        if self._watch:
+            # the policy may see them otherwise by now
+            self._spaces = _spaces(self._policy)
         vector, spaces = self._vector, self._spaces
         steps = self._room(room, restart=restart)
         # each row's observations are written by the step before it; the first ones stand already
@@ -312,6 +321,8 @@ class CompiledCollector:
         terminated, truncated, valid = steps.terminated[:T], steps.truncated[:T], steps.valid[:T]
         following = steps.next_observation if len(steps.next_observation) else steps.observation[1:]
         original = reward = steps.reward[:T]
+        if self._watch:
+            self._watch(steps.raw[:T][valid])
         if self._shaping:
             raw, raw_next = (self._vector.in_own_form(raw[:T]) for raw in (steps.raw, steps.raw_next))
             reward = shaped_reward(self._shaping, original, raw, raw_next, terminated, truncated, valid)
@@ -338,6 +349,7 @@ def _spaces(policy: Policy) -> Spaces:
         observation_start=int(seen.start) if isinstance(seen, spaces.Discrete) else 0,
         shift=policy.observation_shift.numpy().copy(),
         scale=policy.observation_scale.numpy().copy(),
+        limit=policy.observation_limit,
         choice=isinstance(taken, spaces.Discrete),
         action_start=int(taken.start) if isinstance(taken, spaces.Discrete) else 0,
         low=low,

@@ -24,6 +24,7 @@ class HostCollector:
         seeds: of the episodes.
         action_rng: of the actions.
         shaping: what is learned from instead of the reward.
+        watch: told the observations acted on, as the environments gave them: [samples, D].
         max_steps: the longest episode allowed.
     """
 
@@ -36,6 +37,7 @@ class HostCollector:
         seeds: EpisodeSeeds,
         action_rng: np.random.Generator,
         shaping: Shaping | None = None,
+        watch: Callable[[Array], None] | None = None,
         max_steps: int | None = None,
     ) -> None:
         self._environments = environments
@@ -44,6 +46,7 @@ class HostCollector:
         self._seeds = seeds
         self._noise = ActionNoise(policy, action_rng, environments.num_envs)
         self._shaping = shaping
+        self._watch = watch
         self._max_steps = max_steps
 
     def episodes(self, per_env: int = 1) -> Rollout:
@@ -99,7 +102,7 @@ class HostCollector:
         encoded = record.following
         if encoded is None:
             encoded = _encode(policy, environments.current, environments.name, t)
-        if self._shaping:
+        if self._shaping or self._watch:
             record.raw.append(np.array(environments.current))
         action = self._act(encoded, self._noise.peek(1)[0])
         self._noise.advance(1)
@@ -124,6 +127,8 @@ class HostCollector:
         terminated, truncated = np.stack(record.terminated), np.stack(record.truncated)
         _check_rewards(reward, valid, self._environments.name)
         original = np.where(valid, reward, 0.0)
+        if self._watch:
+            self._watch(np.stack(record.raw)[valid].reshape(int(valid.sum()), -1))
         shaped = original
         if self._shaping:
             raws = np.stack(record.raw), np.stack(record.raw_next)
