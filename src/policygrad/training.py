@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 from gymnasium import spaces
@@ -20,20 +21,23 @@ from policygrad.types import F64, Engine, Learning, Rollout
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
+SMALLEST_ROW = 256
+"""Updates from fewer samples are reported together, until so many were used or an episode has ended."""
+_NO_EPISODES: F64 = np.zeros(0)
 LONGEST_EPISODE = 100_000
 """Steps after which an episode, if the whole budget is no longer than that, is taken to be endless."""
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One round of collecting and learning."""
+    """One row of the history: an update, or several small ones (see `SMALLEST_ROW`)."""
 
     metrics: dict[str, float]
     """A row of the history: see `metrics.METRICS`."""
     returns: F64
     """[E] float64: undiscounted original return of each episode that ended in it."""
     acted: Snapshot
-    """The policy as it was while it collected, before the update."""
+    """The policy as it was when it began to collect, before the first update."""
     solved: bool
     """Whether the last `WINDOW` returns reached the threshold; False until there are so many."""
 
@@ -79,14 +83,20 @@ def iterations(
     began = time.perf_counter()
     while used < steps:
         acted = snapshot()
-        rollout = scaled(algorithm.collect(collector))
-        learning.progress = used / steps
-        learned = algorithm.learn(engine, rollout, learning)
-        policy.renew_normalizer()
-        returns, lengths = ended.of(rollout)
+        updates, rows, samples = _Means(), 0, 0
+        returns, lengths = _NO_EPISODES, _NO_EPISODES
+        while used < steps and samples < SMALLEST_ROW and not len(returns):
+            collected = algorithm.collect(collector)
+            learning.progress = used / steps
+            learned = algorithm.learn(engine, scaled(collected), learning)
+            policy.renew_normalizer()
+            updates.add(_rollout_metrics(collected, policy, shaped=shaping is not None) | learned)
+            more_returns, more_lengths = ended.of(collected)
+            returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
+            rows += collected.valid.size
+            samples += collected.num_samples
+            used += collected.num_samples
         recent.extend(returns.tolist())
-        samples = rollout.num_samples
-        used += samples
         episodes += len(returns)
         mean = sum(recent) / len(recent) if recent else float("nan")
         metrics = {
@@ -96,12 +106,27 @@ def iterations(
             "return": float(returns.mean()) if len(returns) else float("nan"),
             "return_100": mean,
             "episode_length": float(lengths.mean()) if len(returns) else float("nan"),
-            "idle_share": 1 - samples / rollout.valid.size,
-            **_rollout_metrics(rollout, policy, shaped=shaping is not None),
-            **learned,
+            "idle_share": 1 - samples / rows,
+            **updates.means(),
         }
         solved = threshold is not None and len(recent) == WINDOW and mean >= threshold
         yield Iteration(metrics, returns, acted, solved)
+
+
+class _Means:
+    """The mean of each metric over the updates of a row; those that have it."""
+
+    def __init__(self) -> None:
+        self._updates: list[dict[str, float]] = []
+
+    def add(self, metrics: dict[str, float]) -> None:
+        self._updates.append(metrics)
+
+    def means(self) -> dict[str, float]:
+        if len(self._updates) == 1:
+            return self._updates[0]
+        names = dict.fromkeys(name for update in self._updates for name in update)
+        return {name: fmean(update[name] for update in self._updates if name in update) for name in names}
 
 
 class RewardScaling:
