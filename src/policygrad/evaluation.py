@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from policygrad.policies import Policy, evaluation_mode
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers, single_thread
-from policygrad.training import LONGEST_EPISODE
+from policygrad.training import LONGEST_EPISODE, Iteration
 from policygrad.types import F32, F64, Array
 
 
@@ -98,6 +99,38 @@ def evaluate(
             return _run(policy, environments, episodes, greedy, seed)
     finally:
         environments.close()
+
+
+class PeriodicEvaluation:
+    """Evaluates a policy again and again while it is trained, greedily, in environments of its own.
+
+    Args:
+        env, backend: as in `train`; an id, a kernel or a factory.
+        every: steps of training between two tests.
+        episodes: of each test; each has fresh ones.
+        seed: of the training.
+    """
+
+    def __init__(self, env: EnvLike, backend: Backend, every: int, episodes: int, seed: int) -> None:
+        self._environments = make(env, min(episodes, 16), backend=backend)
+        self._every = self._due = every
+        self._episodes = episodes
+        self._seeds = stream(seed, "evaluation")
+
+    def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
+        """The iterations as they come, those after which a test was due with its `test_return`."""
+        for iteration in loop:
+            if iteration.metrics["steps"] >= self._due:
+                self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)
+                seed = int(self._seeds.integers(2**31))
+                with evaluation_mode(policy):
+                    result = _run(policy, self._environments, self._episodes, True, seed)
+                iteration.metrics["test_return"] = result.mean
+            yield iteration
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._environments.close()
 
 
 def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool, seed: int) -> Evaluation:

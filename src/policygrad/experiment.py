@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from policygrad.algorithms import name_of
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Backend, Environments, EnvLike, PotentialShaping, make
+from policygrad.evaluation import PeriodicEvaluation
 from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
@@ -36,6 +38,8 @@ class Experiment:
     engine: EngineName
     cores: int
     stop_at: float | None
+    test_every: int | None = None
+    test_episodes: int = 10
     policy: nn.Module | None = None
     value: nn.Module | None = None
     device: str = "cpu"
@@ -59,9 +63,11 @@ class Experiment:
         if out is not None:
             check_free(Path(out), overwrite)
         settings, rng = self.settings, stream(seed, "init")
-        workers = Workers(self.cores)
-        environments = make(self.env, self.num_envs, backend=self.backend, say=display.say)
-        try:
+        with ExitStack() as open_until_the_end:
+            workers = Workers(self.cores)
+            open_until_the_end.callback(workers.close)
+            environments = make(self.env, self.num_envs, backend=self.backend, say=display.say)
+            open_until_the_end.callback(environments.close)
             acting = make_policy(
                 environments.observation_space,
                 environments.action_space,
@@ -99,12 +105,13 @@ class Experiment:
                 threshold=threshold,
                 workers=workers,
             )
+            if self.test_every is not None:
+                tests = PeriodicEvaluation(self.env, self.backend, self.test_every, self.test_episodes, seed)
+                open_until_the_end.callback(tests.close)
+                loop = tests.watch(loop, acting)
             with single_thread():
                 stop = self.stop_at is not None
                 return Recorder(run, folder, display, stop=stop, asked_to_end=asked_to_end).record(loop)
-        finally:
-            environments.close()
-            workers.close()
 
     def config(self, seed: int, environments: Environments) -> dict[str, Any]:
         """What was asked, presets and defaults filled in."""
@@ -126,6 +133,8 @@ class Experiment:
             "engine": self.engine,
             "cores": self.cores,
             "stop_at": self.stop_at,
+            "test_every": self.test_every,
+            "test_episodes": self.test_episodes,
             "shaping": None if shaping is None else _name(shaping),
             "policy": None if self.policy is None else _name(type(self.policy)),
             "value": None if self.value is None else _name(type(self.value)),

@@ -45,6 +45,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
     engine: EngineName = "auto",
     cores: int | None = None,
     stop_at: float | None = None,
+    test_every: int | None = None,
+    test_episodes: int = 10,
     network: Network | None = None,
     normalization: Normalization | None = None,
     policy: nn.Module | None = None,
@@ -74,6 +76,9 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
             which pays from a few thousand samples an update; 1 where left out. With `seeds`, how many runs at
             a time, each on one core; all there are where left out.
         stop_at: end when the mean of the last 100 returns reaches this.
+        test_every: after so many steps, and so many again, run fresh episodes with the most probable actions:
+            `test_return` in the history. They count neither as steps nor for what is the best policy.
+        test_episodes: how many each time.
         network: the shape of the policy and of V(s).
         normalization: of observations and rewards, by running statistics that go into the policy file.
         policy: instead of one made from `network`: a torch module (see `Policy`), or a `Policy` to go on
@@ -105,6 +110,10 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         shaping=shaping,
     )
     seed = _whole("seed", seed, at_least=0)
+    if test_every is not None and isinstance(env, gym.Env | VectorEnv):
+        raise ValueError(
+            "test_every needs environments beside the one given: give an id, a Kernel or a factory"
+        )
     one = Experiment(
         env,
         settings,
@@ -113,6 +122,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         engine=engine,
         cores=1 if cores is None or seeds is not None else _whole("cores", cores, at_least=1),
         stop_at=_check_stop_at(stop_at),
+        test_every=None if test_every is None else _whole("test_every", test_every, at_least=1),
+        test_episodes=_whole("test_episodes", test_episodes, at_least=1),
         policy=policy,
         value=value,
         device=device,

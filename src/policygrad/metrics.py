@@ -17,11 +17,14 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "steps": Metric("environment steps", "samples learned from since the start; idle rows not counted", "grows"),
     "episodes": Metric("episodes", "finished since the start", "grows"),
-    "seconds": Metric("s", "wall-clock time since training began, learning included", "grows"),
+    "seconds": Metric("s", "wall-clock time of collecting and learning, without tests and files", "grows"),
     "return": Metric(
         "reward", "mean over this update's episodes of Σ_t r_t, original reward, undiscounted", "rises"
     ),
     "return_100": Metric("reward", "mean return of the last 100 training episodes (fewer at the start)", "rises"),
+    "test_return": Metric(
+        "reward", "mean return of fresh episodes, greedy, after this update; with `test_every` only", "rises"
+    ),
     "shaped_return": Metric("reward", "as `return`, of the shaped reward; logged with shaping only", "rises"),
     "episode_length": Metric("steps", "mean over this update's episodes", "depends on the task"),
     "idle_share": Metric(

@@ -80,8 +80,9 @@ def iterations(
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
     learning = Learning(stream(seed, "shuffle"))
-    began = time.perf_counter()
+    seconds = 0.0
     while used < steps:
+        began = time.perf_counter()
         acted = snapshot()
         updates, rows, samples = _Means(), 0, 0
         returns, lengths = _NO_EPISODES, _NO_EPISODES
@@ -99,10 +100,11 @@ def iterations(
         recent.extend(returns.tolist())
         episodes += len(returns)
         mean = sum(recent) / len(recent) if recent else float("nan")
+        seconds += time.perf_counter() - began
         metrics = {
             "steps": used,
             "episodes": episodes,
-            "seconds": time.perf_counter() - began,
+            "seconds": seconds,
             "return": float(returns.mean()) if len(returns) else float("nan"),
             "return_100": mean,
             "episode_length": float(lengths.mean()) if len(returns) else float("nan"),

@@ -51,6 +51,10 @@ class Train:
     """Of one run: split its environments and batches over so many; 1. Of --seeds: runs at a time; all cores."""
     stop_at: float | None = None
     """End when the mean of the last 100 returns reaches this."""
+    test_every: int | None = None
+    """Steps between tests by greedy episodes (`test_return` in the metrics); none where left out."""
+    test_episodes: int = 10
+    """Of each test."""
     shaping: str = "preset"
     """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
     episodes: int = 100
@@ -107,6 +111,8 @@ def train_command(arguments: list[str]) -> int:
         "engine": asked.engine,
         "cores": asked.cores,
         "stop_at": asked.stop_at,
+        "test_every": asked.test_every,
+        "test_episodes": asked.test_episodes,
         "network": asked.network,
         "normalization": asked.normalization,
         "shaping": preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
