@@ -1,6 +1,6 @@
 """CartPole-v1: balance a pole for 500 steps; solved at a mean return of 475."""
 
-from policygrad.algorithms import Reinforce
+from policygrad.algorithms import PPO, Reinforce
 from policygrad.policies import Network
 from policygrad.presets.preset import Preset
 
@@ -24,5 +24,21 @@ PRESETS = {
         num_envs=8,
         # twice what the median seed needs until solved
         steps=150_000,
+    ),
+    "ppo": Preset(
+        PPO(
+            # stable-baselines3's zoo: short rollouts, many epochs, rate and clip range falling to 0 with the budget
+            gamma=0.98,
+            gae_lambda=0.8,
+            horizon=32,
+            epochs=20,
+            minibatch_size=256,
+            learning_rate=0.001,
+            learning_rate_end=0.0,
+            clip_end=0.0,
+        ),
+        num_envs=8,
+        # the zoo's budget
+        steps=100_000,
     ),
 }

@@ -1,0 +1,62 @@
+"""What all of Gymnasium's MuJoCo tasks begin from; their own files say where they differ.
+
+The settings are tianshou's, whose published scores are the best of the libraries that were compared.
+"""
+
+from policygrad.algorithms import A2C, PPO, Reinforce
+from policygrad.policies import Network, Normalization
+from policygrad.presets.preset import Preset
+
+# positions, angles and speeds are of all sizes, and rewards grow a hundredfold as the policy learns
+BOTH = Normalization(normalize_observations=True, normalize_rewards=True)
+# a standard deviation of 0.6 in boxes of -1 to 1: at 1 a third of the actions would be clipped
+NETWORK = Network(hidden=(64, 64), activation="tanh", log_std=-0.5)
+
+PRESETS = {
+    "ppo": Preset(
+        PPO(
+            # 2,048 samples an update
+            horizon=32,
+            epochs=10,
+            minibatch_size=64,
+            learning_rate=0.0003,
+            learning_rate_end=0.0,
+            # rewards are scaled already
+            normalize_advantages="none",
+            recompute_advantages=True,
+            value_coef=0.25,
+        ),
+        NETWORK,
+        normalization=BOTH,
+        num_envs=64,
+        steps=1_000_000,
+    ),
+    "a2c": Preset(
+        A2C(
+            # 80 samples an update
+            horizon=5,
+            gae_lambda=0.95,
+            learning_rate=0.0007,
+            learning_rate_end=0.0,
+            entropy_coef=0.01,
+        ),
+        NETWORK,
+        normalization=BOTH,
+        num_envs=16,
+        steps=1_000_000,
+    ),
+    "reinforce": Preset(
+        Reinforce(
+            learning_rate=0.001,
+            learning_rate_end=0.0,
+            value_learning_rate=0.001,
+            # V(s) of the last update is what the next one's advantages are measured against
+            value_steps=10,
+        ),
+        NETWORK,
+        normalization=BOTH,
+        # whole episodes of up to 1,000 steps: eight are enough for a gradient
+        num_envs=8,
+        steps=3_000_000,
+    ),
+}
