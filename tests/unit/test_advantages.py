@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,14 @@ from policygrad.advantages import (
     generalized_advantages,
     leave_one_out_baseline,
     mean_baseline,
+    n_step_returns,
     normalize,
+    normalize_parts,
     optimal_baseline,
     returns_to_go,
+    td_errors,
     time_baseline,
+    vtrace,
 )
 from policygrad.types import Rollout
 from tests.conftest import rollout_of
@@ -176,3 +182,103 @@ def test_generalized_advantages_at_both_ends_of_lambda():
     np.testing.assert_allclose(
         generalized_advantages(reward, value, next_value, no, no, 0.9, 1.0), returns - value
     )
+
+
+def steps_with_ends(T: int = 9, N: int = 2) -> dict[str, np.ndarray]:
+    """Random rewards and values; one environment terminates in the middle, the other is cut."""
+    rng = np.random.default_rng(3)
+    reward, value, next_value = rng.standard_normal((3, T, N))
+    terminated, done = np.zeros((2, T, N), bool)
+    terminated[3, 0] = done[3, 0] = done[5, 1] = True
+    next_value[:-1][~done[:-1]] = value[1:][~done[:-1]]
+    return {
+        "reward": reward,
+        "value": value,
+        "next_value": next_value,
+        "terminated": terminated,
+        "done": done,
+    }
+
+
+def without(steps: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {k: v for k, v in steps.items() if k != name}
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 100])
+def test_n_step_returns_are_the_sum_by_hand(n: int):
+    steps = steps_with_ends()
+    found = n_step_returns(**without(steps, "value"), gamma=0.9, n=n)
+    T, N = found.shape
+    for e in range(N):
+        for t in range(T):
+            total, k = 0.0, t
+            while True:
+                total += 0.9 ** (k - t) * steps["reward"][k, e]
+                if steps["done"][k, e] or k == T - 1 or k - t == n - 1:
+                    break
+                k += 1
+            tail = 0.0 if steps["terminated"][k, e] else steps["next_value"][k, e]
+            assert found[t, e] == pytest.approx(total + 0.9 ** (k - t + 1) * tail)
+
+
+def test_estimators_agree_where_theory_says_so():
+    steps = steps_with_ends()
+    value = steps["value"]
+    error = td_errors(**without(steps, "done"), gamma=0.9)
+    np.testing.assert_allclose(generalized_advantages(**steps, gamma=0.9, lam=0.0), error)
+    one = n_step_returns(**without(steps, "value"), gamma=0.9, n=1)
+    np.testing.assert_allclose(one - value, error)
+    to_the_edge = n_step_returns(**without(steps, "value"), gamma=0.9, n=100)
+    np.testing.assert_allclose(generalized_advantages(**steps, gamma=0.9, lam=1.0), to_the_edge - value)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
+def test_vtrace_without_distance_is_gae(lam: float):
+    steps = steps_with_ends()
+    target, advantage = vtrace(np.zeros((9, 2)), **steps, gamma=0.9, lam=lam)
+    gae = generalized_advantages(**steps, gamma=0.9, lam=lam)
+    np.testing.assert_allclose(target, gae + steps["value"])
+    if lam == 1.0:
+        np.testing.assert_allclose(advantage, gae)
+
+
+def test_vtrace_is_the_sum_of_its_definition():  # Espeholt et al. 2018, eq. 1
+    steps = steps_with_ends()
+    log_ratio = np.random.default_rng(4).standard_normal((9, 2))
+    target, advantage = vtrace(log_ratio, **steps, gamma=0.9, lam=0.8, rho_max=1.2, c_max=0.9)
+    error, ratio = td_errors(**without(steps, "done"), gamma=0.9), np.exp(log_ratio)
+    rho, c = np.minimum(1.2, ratio), 0.8 * np.minimum(0.9, ratio)
+    for e in range(2):
+        for s in range(9):
+            total, weight = steps["value"][s, e], 1.0
+            for t in range(s, 9):
+                total += weight * rho[t, e] * error[t, e]
+                weight *= 0.9 * c[t, e]
+                if steps["done"][t, e]:
+                    break
+            assert target[s, e] == pytest.approx(total)
+            edge = steps["done"][s, e] or s == 8
+            after = steps["next_value"][s, e] * (not steps["terminated"][s, e]) if edge else target[s + 1, e]
+            expected = rho[s, e] * (steps["reward"][s, e] + 0.9 * after - steps["value"][s, e])
+            assert advantage[s, e] == pytest.approx(expected)
+
+
+def test_estimators_say_what_is_wrong():
+    steps = steps_with_ends()
+    with pytest.raises(ValueError, match="n must be 1 or more"):
+        n_step_returns(**without(steps, "value"), gamma=0.9, n=0)
+    with pytest.raises(ValueError, match="next_value has shape"):
+        td_errors(**without(steps, "done") | {"next_value": np.zeros((9, 1))}, gamma=0.9)
+    with pytest.raises(ValueError, match="log_ratio has shape"):
+        vtrace(np.zeros(9), **steps, gamma=0.9)
+
+
+def test_parts_are_normalised_each_by_itself():
+    rng = np.random.default_rng(0)
+    advantage, order = rng.standard_normal(11), rng.permutation(11)
+    bounds = np.array([0, 4, 10, 11])
+    found = normalize_parts(advantage, order, bounds)
+    for start, stop in pairwise(bounds):
+        rows = order[start:stop]
+        np.testing.assert_allclose(found[rows], normalize(advantage[rows]), atol=1e-12)
+    assert found[order[10]] == 0  # bug 8: a part of one sample

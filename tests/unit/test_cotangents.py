@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from policygrad.algorithms import Reinforce
+from policygrad.algorithms import PPO, Reinforce
+from policygrad.algorithms.ppo import cotangents as ppo_cotangents
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines.signatures import call_cotangents
 from policygrad.types import Sample
@@ -68,3 +69,67 @@ def test_an_episode_s_return_is_not_discounted_twice():
 def test_wrong_settings_are_named(field: str, value: object, message: str):
     with pytest.raises(ValueError, match=message):
         Reinforce(**{field: value})
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"clip": None},
+        {"entropy_coef": 0.1, "value_coef": 0.25},
+        {"value_clip": 0.3},
+        {"kl_penalty": 0.7},
+        {"clip": 0.1, "value_clip": 0.1, "kl_penalty": 2.0, "entropy_coef": 0.01},
+    ],
+)
+def test_ppo(settings: dict[str, float], compile_it: bool):
+    rng = np.random.default_rng(1)
+    B, algorithm = 512, PPO(**settings)
+    columns = rng.standard_normal((7, B)).astype(np.float32)
+    sample = Sample(*columns)._replace(
+        old_log_prob=columns[0] + 0.3 * columns[5], old_value=columns[2] + 0.3 * columns[6]
+    )
+    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
+    function = partial(call_cotangents, ppo_cotangents) if compile_it else ppo_cotangents
+    function(sample, algorithm.coefficients(B, 0.0, algorithm.kl_penalty), w, e, c)
+
+    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in sample[:3])
+    advantage, target, old_lp, old_v = (torch.from_numpy(x).double() for x in sample[3:])
+    ratio = (lp - old_lp).exp()
+    surrogate = ratio * advantage
+    if algorithm.clip is not None:
+        held = ratio.clamp(1 - algorithm.clip, 1 + algorithm.clip)
+        surrogate = torch.min(surrogate, held * advantage)
+    error = (v - target) ** 2
+    if algorithm.value_clip is not None:
+        moved = old_v + (v - old_v).clamp(-algorithm.value_clip, algorithm.value_clip)
+        error = torch.max(error, (moved - target) ** 2)
+    loss = (
+        -surrogate.mean()
+        + algorithm.kl_penalty * (ratio - 1 - (lp - old_lp)).mean()
+        - algorithm.entropy_coef * h.mean()
+        + algorithm.value_coef * 0.5 * error.mean()
+    )
+    loss.backward()
+    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
+        np.testing.assert_allclose(
+            ours, np.zeros(B) if theirs is None else theirs.numpy(), rtol=2e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clip": 0.0}, "clip must be positive"),
+        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"minibatch_size": 2.5}, "minibatch_size must be 1 or more"),
+        ({"gae_lambda": 2.0}, r"gae_lambda must be in \[0, 1\]"),
+        ({"normalize_advantages": "all"}, "normalize_advantages must be one of"),
+        ({"kl_penalty_target": 0.01}, "which is 0: set it to 1"),
+        ({"target_kl": -1.0}, "target_kl must be positive"),
+    ],
+)
+def test_wrong_settings_of_ppo_are_named(settings: dict[str, float], message: str):
+    with pytest.raises(ValueError, match=message):
+        PPO(**settings)

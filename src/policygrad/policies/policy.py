@@ -84,8 +84,9 @@ class Policy(nn.Module):
             Categorical(size) if isinstance(action_space, spaces.Discrete) else Gaussian(size)
         )
         shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
-        self.register_buffer("observation_shift", torch.from_numpy(shift))
-        self.register_buffer("observation_scale", torch.from_numpy(scale))
+        # memory of their own: snapshots keep the arrays
+        self.register_buffer("observation_shift", torch.from_numpy(shift).clone())
+        self.register_buffer("observation_scale", torch.from_numpy(scale).clone())
         self.normalization = normalization
         self._limit = math.inf
         self.observation_moments = self.reward_scale = None

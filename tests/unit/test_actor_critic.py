@@ -1,0 +1,302 @@
+"""A2C and PPO as algorithms: what they learn from, in which order, and when they stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import policygrad as pg
+from policygrad.algorithms.ppo import shuffled
+from policygrad.algorithms.steps import values_along
+from policygrad.engines import common, make_engine
+from policygrad.policies import flat_parameters
+from policygrad.threads import Workers
+from policygrad.types import Batch, Engine, Learning, Minibatches, Rollout
+from tests.conftest import rollout_of
+from tests.unit.test_engines import HEADS, B, D, batch_for, both, networks, parameters, relative
+
+
+def learning(seed: int = 0, progress: float = 0.0) -> Learning:
+    return Learning(np.random.default_rng(seed), progress)
+
+
+def steps_for(policy: pg.Policy, seed: int, T: int = 40, N: int = 6) -> Rollout:
+    """T × N steps with ends of both kinds, and rows in which an environment only reset itself."""
+    rng = np.random.default_rng(seed)
+    observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
+    terminated, truncated, valid = np.zeros((3, T, N), bool)
+    valid[:] = True
+    terminated[7, 0] = truncated[11, 1] = terminated[T - 1, 2] = True
+    valid[8, 0] = valid[12, 1] = False
+    following = observation[1:].copy()
+    following[7, 0], following[11, 1] = rng.standard_normal((2, D))
+    encoded = observation[:-1].reshape(T * N, D)
+    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    reward = rng.standard_normal((T, N)) * valid
+    return Rollout(
+        observation=observation[:-1],
+        action=action.reshape(T, N, *action.shape[1:]),
+        reward=reward,
+        original_reward=reward,
+        next_observation=following,
+        terminated=terminated,
+        truncated=truncated,
+        valid=valid,
+    )
+
+
+ALGORITHMS: dict[str, Any] = {
+    "ppo": pg.PPO(epochs=2, learning_rate=0.001),
+    "ppo, everything": pg.PPO(
+        epochs=3, minibatch_size=50, normalize_advantages="batch", recompute_advantages=True, value_clip=0.2,
+        kl_penalty=0.5, kl_penalty_target=0.01, entropy_coef=0.01, target_kl=0.05, learning_rate=0.001,
+    ),
+    "a2c": pg.A2C(),
+    "a2c, n-step, Adam": pg.A2C(estimator="n-step", n=3, optimizer="adam", normalize_advantages=True),
+    "a2c, v-trace": pg.A2C(estimator="v-trace", updates=3, gae_lambda=0.9, learning_rate=0.001),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_engines_agree_after_20_updates(algorithm: Any, head: str):
+    policy, value = networks(head)
+    before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
+    engines = both(policy, value, algorithm.optimizer)
+    carried = [learning(), learning()]
+    for i in range(20):
+        rollout = steps_for(policy, seed=i)
+        for engine, own in zip(engines, carried, strict=True):
+            own.progress = i / 20
+            algorithm.learn(engine, rollout, own)
+    assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
+    assert relative(parameters(engines[0]), before) > 1e-2
+    assert carried[0].adapted == carried[1].adapted
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_sample_s_log_prob_is_the_same_number_in_any_minibatch(head: str):  # bug 11
+    policy, value = networks(head)
+    engine, batch = make_engine(policy, value, "adam", "fused"), batch_for(policy)
+    old, _ = engine.evaluate(batch.observation, batch.action)
+    for size in (1, 5, 6, 7, 64, 257, B):
+        rows = np.random.default_rng(size).permutation(B)[:size]
+        again, _ = engine.evaluate(batch.observation[rows], batch.action[rows])
+        np.testing.assert_array_equal(again, old[rows])
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_the_first_ratio_is_1_with_the_normaliser_on(env: str, engine: Any):  # bug 11
+    """Steps too small for float32: each ratio of the update is the first one."""
+    still = pg.PPO(horizon=20, epochs=2, optimizer="sgd", learning_rate=1e-30)
+    run = pg.train(
+        env, still, steps=800, num_envs=4, engine=engine, progress=False,
+        normalization=pg.Normalization(normalize_observations=True, normalize_rewards=True),
+    )  # fmt: skip
+    assert len(run.rows) > 2
+    if engine == "fused":
+        assert all(row["largest_ratio"] == 1.0 and row["kl"] == 0.0 for row in run.rows)
+    else:
+        # torch multiplies batches of other sizes in another order
+        assert all(abs(row["largest_ratio"] - 1) < 1e-5 and row["kl"] < 1e-10 for row in run.rows)
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_the_kl_is_looked_at_before_the_step(engine: Any):  # bug 18
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "sgd", engine)
+    batch = batch_for(policy)
+    old, _ = motor.evaluate(batch.observation, batch.action)
+    batch = replace(batch, old_log_prob=old)
+    halves = Minibatches(np.arange(B), np.array([0, B // 3, 2 * B // 3, B]))
+    coefficients = pg.PPO().coefficients(B / 3, 0.0, 0.0)
+    options: dict[str, Any] = {"policy_rate": 5.0, "value_rate": 0.01, "max_grad_norm": None}
+    once, _ = copied(policy, value, engine)
+    first = Minibatches(halves.order[: B // 3], halves.bounds[:2])
+    once.update(batch, ppo_numbers(), coefficients, **options, minibatches=first)
+    outputs = motor.update(batch, ppo_numbers(), coefficients, **options, minibatches=halves, max_kl=1e-3)
+    # at the first the KL is 0, at the second it is over; V(s) goes on
+    assert outputs.policy_steps == 1
+    np.testing.assert_array_equal(parameters(motor)[: n_policy(policy)], parameters(once)[: n_policy(policy)])
+    assert not np.array_equal(parameters(motor)[n_policy(policy) :], parameters(once)[n_policy(policy) :])
+
+
+def ppo_numbers() -> Any:
+    from policygrad.algorithms.ppo import cotangents
+
+    return cotangents
+
+
+def n_policy(policy: pg.Policy) -> int:
+    return len(flat_parameters(policy))
+
+
+def copied(policy: pg.Policy, value: Any, engine: Any) -> tuple[Engine, Any]:
+    import copy
+
+    policy, value = copy.deepcopy(policy), copy.deepcopy(value)
+    return make_engine(policy, value, "sgd", engine), value
+
+
+def test_a_kl_without_anything_to_measure_it_from():
+    policy, value = networks("categorical")
+    for engine in both(policy, value):
+        with pytest.raises(ValueError, match="max_kl needs the batch's old_log_prob"):
+            engine.update(
+                batch_for(policy), ppo_numbers(), pg.PPO().coefficients(B, 0.0, 0.0),
+                policy_rate=0.1, value_rate=None, max_grad_norm=None, max_kl=0.1,
+            )  # fmt: skip
+
+
+def test_the_kl_estimate_is_never_negative():  # bug 18
+    rng = np.random.default_rng(0)
+    old, new = rng.standard_normal((2, 10_000)).astype(np.float32)
+    assert common.kl_estimate(new, old).min() >= 0
+    # for actions of the old policy its mean is the KL: here of two coins
+    p, q = np.array([0.7, 0.3]), np.array([0.4, 0.6])
+    estimates = common.kl_estimate(np.log(q).astype(np.float32), np.log(p).astype(np.float32))
+    assert (p * estimates).sum() == pytest.approx((p * np.log(p / q)).sum(), rel=1e-5)
+
+
+def test_updates_stop_at_the_target_kl_and_are_counted():
+    algorithm = pg.PPO(horizon=64, epochs=10, learning_rate=0.03, target_kl=0.01, learning_rate_end=0.0)
+    run = pg.train("CartPole-v1", algorithm, steps=3_000, progress=False)
+    steps = run.history["policy_steps"]
+    assert steps.min() < 80
+    assert steps.min() >= 1
+
+
+@pytest.mark.parametrize("batch_size", [64, 512])
+def test_two_cores_step_the_two_networks_to_the_same_bits(batch_size: int):
+    policy, value = networks("gaussian")
+    batch = batch_for(policy)
+    found = []
+    for cores in (1, 2):
+        engine, _ = copied(policy, value, "fused")
+        assert engine.name == "fused"
+        own_policy, own_value = engine.policy, engine.value  # pyright: ignore
+        workers = Workers(cores)
+        engine = make_engine(own_policy, own_value, "adam", "fused", workers=workers)
+        old, _ = engine.evaluate(batch.observation, batch.action)
+        order, bounds = shuffled(np.random.default_rng(0), B, B // batch_size or 1, 3)
+        outputs = engine.update(
+            replace(batch, old_log_prob=old), ppo_numbers(), pg.PPO().coefficients(batch_size, 0.0, 0.0),
+            policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5,
+            minibatches=Minibatches(order, bounds), apart=True, max_kl=10.0,
+        )  # fmt: skip
+        workers.close()
+        found.append((parameters(engine), outputs.log_prob, outputs.value, outputs.policy_steps))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_shuffled_passes_take_each_sample_once():
+    order, bounds = shuffled(np.random.default_rng(0), 65, 2, 3)
+    assert bounds.tolist() == [0, 32, 65, 97, 130, 162, 195]
+    for epoch in order.reshape(3, 65):
+        assert sorted(epoch) == list(range(65))
+    assert (order[:65] != order[65:130]).any()
+
+
+def test_values_along_steps_are_those_of_the_true_successors():  # bugs 3, 4, 22
+    policy, value = networks("categorical")
+    engine = make_engine(policy, value, "adam", "fused")
+    rollout = steps_for(policy, seed=3)
+    now, following = values_along(engine, rollout)
+    T, N = rollout.valid.shape
+    for found, seen in ((now, rollout.observation), (following, rollout.next_observation)):
+        expected = engine.values(np.ascontiguousarray(seen.reshape(T * N, D))).reshape(T, N)
+        np.testing.assert_allclose(found[rollout.valid], expected[rollout.valid], rtol=1e-6)
+
+
+def test_rows_that_are_no_samples_are_not_learned_from():  # bug 7
+    policy, value = networks("categorical")
+    rollout = steps_for(policy, seed=4)
+    poisoned = replace(
+        rollout,
+        observation=np.where(rollout.valid[..., None], rollout.observation, np.float32(50)),
+        reward=np.where(rollout.valid, rollout.reward, 1e6),
+    )
+    for algorithm in (pg.PPO(epochs=2), pg.A2C(), pg.A2C(estimator="v-trace", updates=2)):
+        engines = [copied(policy, value, "fused")[0] for _ in range(2)]
+        metrics = [
+            algorithm.learn(engine, steps, learning())
+            for engine, steps in zip(engines, (rollout, poisoned), strict=True)
+        ]
+        np.testing.assert_array_equal(parameters(engines[0]), parameters(engines[1]))
+        assert metrics[0] == metrics[1]
+
+
+def test_on_whole_episodes_gae_1_is_reinforce_with_v():
+    policy, value = networks("categorical")
+    engine = make_engine(policy, value, "adam", "fused")
+    rollout = rollout_of([[1.0, 2.0, 3.0], [5.0], [1.0, -1.0]], D=D)
+    reinforce, _ = pg.Reinforce(gamma=0.9, normalize_advantages=False).batch(rollout, engine)
+    ppo, _ = pg.PPO(gamma=0.9, gae_lambda=1.0).batch(engine, rollout)
+    np.testing.assert_allclose(ppo.advantage, reinforce.advantage, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ppo.target, reinforce.target, rtol=1e-5, atol=1e-6)
+
+
+def test_recomputed_advantages_see_the_value_network_of_their_epoch():
+    policy, value = networks("categorical")
+    seen: list[np.ndarray] = []
+
+    class Spy(pg.PPO):
+        def _estimate(self, rollout: Any, value: Any, next_value: Any) -> Any:
+            seen.append(value)
+            return super()._estimate(rollout, value, next_value)
+
+    engine = make_engine(policy, value, "adam", "fused")
+    Spy(epochs=3, recompute_advantages=True).learn(engine, steps_for(policy, 0), learning())
+    assert len(seen) == 3
+    assert np.abs(seen[1] - seen[0]).max() > 1e-4
+
+
+def test_the_kl_penalty_follows_its_target():
+    policy, value = networks("categorical")
+    carried = learning()
+    hasty = pg.PPO(clip=None, kl_penalty=1.0, kl_penalty_target=1e-4, learning_rate=0.01)
+    hasty.learn(make_engine(policy, value, "adam", "fused"), steps_for(policy, 0), carried)
+    assert carried.adapted == {"kl_penalty": 2.0}
+    idle = replace(hasty, kl_penalty_target=1e3)
+    metrics = idle.learn(make_engine(policy, value, "adam", "fused"), steps_for(policy, 0), carried)
+    assert metrics["kl_penalty"] == 2.0
+    assert carried.adapted == {"kl_penalty": 1.0}
+
+
+def test_a_schedule_ends_where_it_says():
+    algorithm = pg.PPO(clip=0.2, clip_end=0.0, entropy_coef=0.1, entropy_coef_end=0.0)
+    np.testing.assert_allclose(
+        algorithm.coefficients(10, 0.5, 0.0), [0.1, 0.1, 0.05, 0.5, np.inf, 0.0], rtol=1e-6
+    )
+
+
+def test_several_updates_from_the_same_data_need_v_trace():
+    with pytest.raises(ValueError, match="set estimator='v-trace', or take PPO"):
+        pg.A2C(updates=2)
+
+
+def test_minibatches_of_one_sample_and_uneven_ones_stay_finite():  # bug 8
+    policy, value = networks("gaussian")
+    rollout = steps_for(policy, 0, T=13, N=5)
+    for size in (1, 7, 1000):
+        engine, _ = copied(policy, value, "fused")
+        metrics = pg.PPO(epochs=2, minibatch_size=size).learn(engine, rollout, learning())
+        assert all(np.isfinite(x) for x in metrics.values())
+
+
+def test_a_batch_keeps_its_columns_apart():
+    policy, _ = networks("categorical")
+    batch = batch_for(policy)
+    with pytest.raises(ValueError, match="old_log_prob has shape"):
+        Batch(
+            batch.observation,
+            batch.action,
+            batch.advantage,
+            batch.target,
+            old_log_prob=np.zeros(3, np.float32),
+        )
