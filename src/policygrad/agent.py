@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from torch import nn
 
-from policygrad.algorithms import Algorithm, algorithm_class
+from policygrad.algorithms import Algorithm, algorithm_class, critic_sees_action
 from policygrad.engines import EngineName, make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, make_policy, make_value
@@ -64,7 +64,14 @@ class Agent:
         self.algorithm = algorithm_class(algorithm)() if isinstance(algorithm, str) else algorithm
         network, rng = network or Network(), stream(seed, "init")
         self.policy = make_policy(observation_space, action_space, network, rng, given=policy)
-        self.value = make_value(self.policy, network, rng, given=value, wanted=self.algorithm.uses_value)
+        self.value = make_value(
+            self.policy,
+            network,
+            rng,
+            given=value,
+            wanted=self.algorithm.uses_value,
+            sees_action=critic_sees_action(self.algorithm),
+        )
         self._engine = make_engine(self.policy, self.value, self.algorithm.optimizer, engine)
         self._rng = stream(seed, "action")
         self._learning = Learning(stream(seed, "shuffle"))

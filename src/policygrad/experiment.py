@@ -12,7 +12,7 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from policygrad.algorithms import name_of
+from policygrad.algorithms import critic_sees_action, name_of
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Backend, Environments, EnvLike, PotentialShaping, make
 from policygrad.evaluation import PeriodicEvaluation
@@ -77,8 +77,14 @@ class Experiment:
                 given=self.policy,
                 environment_name=environments.name,
             ).to(self.device)
-            wanted = settings.algorithm.uses_value
-            critic = make_value(acting, settings.network, rng, given=self.value, wanted=wanted)
+            critic = make_value(
+                acting,
+                settings.network,
+                rng,
+                given=self.value,
+                wanted=settings.algorithm.uses_value,
+                sees_action=critic_sees_action(settings.algorithm),
+            )
             motor = make_engine(
                 acting, critic, settings.algorithm.optimizer, self.engine, display.say, workers
             )

@@ -101,6 +101,8 @@ class Batch:
     """[B] float32: log π(a|s) of the policy that acted, where the algorithm needs it."""
     old_value: F32 | None = None
     """[B] float32: V(s) when it acted, likewise."""
+    critic_observation: F32 | None = None
+    """[B, D'] float32: what the value network sees where that is not what the policy sees: with the action, say."""
 
     def __post_init__(self) -> None:
         B = len(self.observation)
@@ -110,6 +112,10 @@ class Batch:
             array: F32 | None = getattr(self, name)
             if array is not None:
                 check_shape(name, array, (B,))
+        if self.critic_observation is not None and len(self.critic_observation) != B:
+            raise ValueError(
+                f"critic_observation has shape {self.critic_observation.shape}; expected {B} rows"
+            )
         if len(self.action) != B:
             raise ValueError(f"action has shape {self.action.shape}; expected {B} rows")
 
@@ -181,6 +187,8 @@ class Learning:
     """Through the run, in [0, 1]: what schedules go by."""
     adapted: dict[str, float] = field(default_factory=dict[str, float])
     """Numbers that an algorithm changes as it goes, by name: the weight of PPO's KL penalty, say."""
+    traces: dict[str, Array] = field(default_factory=dict[str, Array])
+    """Arrays that it carries from one update to the next, by name: eligibility traces, say."""
 
 
 class Engine(Protocol):
@@ -191,13 +199,15 @@ class Engine(Protocol):
     """
 
     name: str
+    num_choices: int | None
+    """How many actions there are, of a Discrete; None of others."""
 
     def act(self, observation: F32, noise: F64) -> Array:
         """Actions [N] int64 or [N, K] float32 for observations [N, D], from `Policy.draw_noise`."""
         ...
 
     def values(self, observation: F32) -> F32:
-        """V(s) [B] for observations [B, D]."""
+        """V(s) [B] for observations [B, D], or for whatever else the value network sees."""
         ...
 
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
@@ -210,6 +220,25 @@ class Engine(Protocol):
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """The loss's gradient with respect to (policy, value) parameters, each flat; changes nothing."""
+        ...
+
+    def apply(
+        self,
+        policy_gradient: F32,
+        value_gradient: F32,
+        *,
+        policy_rate: float,
+        value_rate: float,
+        max_grad_norm: float | None,
+    ) -> tuple[float, float]:
+        """One optimiser step along gradients that are given, each flat as `gradient` has them.
+
+        Returns:
+            Their L2 norms before clipping.
+
+        Raises:
+            NonFiniteError: one of them is NaN or infinite; the parameters are as before.
+        """
         ...
 
     def update(

@@ -82,6 +82,11 @@ def algorithm_class(name: str) -> type[Algorithm]:
     raise ValueError(f"unknown algorithm {name!r}: did you mean {' or '.join(near)}?")
 
 
+def critic_sees_action(algorithm: Algorithm) -> bool:
+    """Whether its value network is a Q(s, a), which sees the observation with the action beside it; few are."""
+    return bool(getattr(algorithm, "critic_sees_action", False))
+
+
 def name_of(algorithm: Algorithm) -> str:
     """The name it is registered by, or its class's."""
     names = {kind: name for name, kind in ALGORITHMS.items()}

@@ -30,6 +30,7 @@ class AutogradEngine:
     def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
         self.policy = policy
         self.value = value
+        self.num_choices = policy.num_choices
         self._device = policy.observation_shift.device
         self._policy_optimizer = _optimizer(optimizer, policy)
         self._value_optimizer = _optimizer(optimizer, value) if value is not None else None
@@ -68,6 +69,25 @@ class AutogradEngine:
         """See `Engine.gradient`."""
         self._backward(batch, cotangents, coefficients, policy=True, value=self.value is not None)
         return _flat_gradient(self.policy), _flat_gradient(self.value)
+
+    def apply(
+        self,
+        policy_gradient: F32,
+        value_gradient: F32,
+        *,
+        policy_rate: float,
+        value_rate: float,
+        max_grad_norm: float | None,
+    ) -> tuple[float, float]:
+        """See `Engine.apply`."""
+        for module, gradient in ((self.policy, policy_gradient), (self.value, value_gradient)):
+            parameters = list(module.parameters()) if module is not None else []
+            parts = self._tensor(gradient).split([p.numel() for p in parameters])
+            for p, part in zip(parameters, parts, strict=True):
+                p.grad = part.reshape(p.shape).clone()
+        norms = [0.0, 0.0]
+        self._step(policy_rate, value_rate, max_grad_norm, norms)
+        return norms[0], norms[1]
 
     def update(
         self,
@@ -152,7 +172,8 @@ class AutogradEngine:
             entropy = self.policy.distribution.entropy(parameters)
             self.policy.zero_grad(set_to_none=True)
         if value and self.value is not None:
-            values = self._values(observation)
+            seen = batch.critic_observation
+            values = self._values(observation if seen is None else self._tensor(seen))
             self.value.zero_grad(set_to_none=True)
         outputs = {"log_prob": _array(log_prob), "entropy": _array(entropy), "value": _array(values)}
         sample = common.samples_of(batch)._replace(**outputs)

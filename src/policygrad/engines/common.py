@@ -94,6 +94,7 @@ def rows_of(batch: Batch, rows: I64) -> Batch:
         target=batch.target[rows],
         old_log_prob=part(batch.old_log_prob),
         old_value=part(batch.old_value),
+        critic_observation=part(batch.critic_observation),
     )
 
 

@@ -63,21 +63,32 @@ def make_policy(
 
 
 def make_value(
-    policy: Policy, network: Network, rng: np.random.Generator, *, given: nn.Module | None, wanted: bool
+    policy: Policy,
+    network: Network,
+    rng: np.random.Generator,
+    *,
+    given: nn.Module | None,
+    wanted: bool,
+    sees_action: bool = False,
 ) -> nn.Module | None:
-    """V(s) beside a policy, on its device; None where none is wanted.
+    """V(s) beside a policy, on its device, or Q(s, a) of one that also sees the action; None where none is wanted.
 
     Raises:
-        ValueError: one is given and none wanted, or it is for other observations.
+        ValueError: one is given and none wanted, it is for other observations, or the actions are no choice.
     """
     if not wanted:
         if given is not None:
             raise ValueError("a value network was given, but the algorithm's baseline is not 'value'")
         return None
-    value = given or ValueNetwork(policy.observation_size, network.hidden, **_shape(network, rng))
-    if isinstance(value, ValueNetwork) and value.network.sizes[0] != policy.observation_size:
+    size = policy.observation_size
+    if sees_action:
+        if policy.num_choices is None:
+            raise ValueError("a critic Q(s, a) is for Discrete actions: with others take critic='v'")
+        size += policy.num_choices
+    value = given or ValueNetwork(size, network.hidden, **_shape(network, rng))
+    if isinstance(value, ValueNetwork) and value.network.sizes[0] != size:
         raise ValueError(
-            f"the ValueNetwork has state_dim {value.network.sizes[0]}; the observations have {policy.observation_size}"
+            f"the ValueNetwork has state_dim {value.network.sizes[0]}; it will be shown {size} numbers"
         )
     return value.to(policy.observation_shift.device)
 

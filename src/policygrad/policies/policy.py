@@ -117,6 +117,11 @@ class Policy(nn.Module):
         """What the network sees is clipped to plus and minus this; infinity where it is not."""
         return self._limit
 
+    @property
+    def num_choices(self) -> int | None:
+        """How many actions there are, of a Discrete; None of others."""
+        return int(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else None
+
     def renew_normalizer(self) -> None:
         """See observations by the statistics as they are now; between updates, so that within one nothing moves."""
         if self.observation_moments is not None and self.observation_moments.count > 0:

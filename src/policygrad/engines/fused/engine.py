@@ -50,6 +50,7 @@ class FusedEngine:
         self._critic = (
             make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
         )
+        self.num_choices = policy.num_choices
         self._optimizer = optimizers.CODES[optimizer]
         self._workers = workers or Workers()
         self._others = [
@@ -113,6 +114,26 @@ class FusedEngine:
         value_gradient = self._critic.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.gradient.copy(), value_gradient.copy()
 
+    def apply(
+        self,
+        policy_gradient: F32,
+        value_gradient: F32,
+        *,
+        policy_rate: float,
+        value_rate: float,
+        max_grad_norm: float | None,
+    ) -> tuple[float, float]:
+        """See `Engine.apply`."""
+        self._actor.gradient[:] = policy_gradient
+        self._critic.gradient[:] = value_gradient
+        report = np.zeros(3)
+        limit = math.inf if max_grad_norm is None else max_grad_norm
+        rates = (policy_rate, value_rate)
+        if loop.step_of_both(self._actor, self._critic, *rates, self._optimizer, limit, report) != loop.DONE:
+            _check_gradient("policy", self.policy.network, policy_gradient)
+            _check_gradient("value", self.value or nn.Module(), value_gradient)
+        return float(report[0]), float(report[1])
+
     def update(
         self,
         batch: Batch,
@@ -175,11 +196,13 @@ class FusedEngine:
         report = np.zeros(3) if report is None else report
         parts = self._workers.parts(len(batch), SPLIT_AT)
         nets = [(self._actor, self._critic), *self._others]
+        seen = batch.observation if batch.critic_observation is None else batch.critic_observation
 
         def run(what: int, part: int = 0, first: int = 0, last: int = len(batch)) -> int:
             actor, critic = nets[part]
             return loop.update(
                 batch.observation[first:last],
+                seen[first:last],
                 action[first:last],
                 Sample(*(column[first:last] for column in samples)),
                 address,

@@ -66,7 +66,7 @@ def values(x, critic, value):
 
 @inner
 def add_part(
-    x, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, more
+    x, y, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, more
 ):
     """(log π, H, V) of up to ROWS samples into `sample`, and both networks' gradients, added where `more`."""
     n = x.shape[0]
@@ -77,7 +77,7 @@ def add_part(
         outputs = forward(x, actor)
         evaluate(head, outputs, log_std, action, sample.log_prob, sample.entropy)
     if use_value:
-        guess = forward(x, critic)
+        guess = forward(y, critic)
         for i in range(n):
             sample.value[i] = guess[i, 0]
     write_cotangents(sample, coefficients, w, e, c)
@@ -91,12 +91,12 @@ def add_part(
     if use_value:
         for i in range(n):
             guess[i, 0] = c[i]
-        backward(x, critic, more)
+        backward(y, critic, more)
 
 
 @inner
 def add_gradients(
-    x, action, samples, write_cotangents, coefficients, use_policy, head, actor, use_value, critic
+    x, y, action, samples, write_cotangents, coefficients, use_policy, head, actor, use_value, critic
 ):
     """(log π, H, V) of B samples into `samples`, and both networks' gradients.
 
@@ -109,8 +109,8 @@ def add_gradients(
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         add_part(
-            x[start:stop], action[start:stop], rows_of(samples, start, stop), write_cotangents, coefficients,
-            use_policy, head, actor, use_value, critic, start > 0,
+            x[start:stop], y[start:stop], action[start:stop], rows_of(samples, start, stop),
+            write_cotangents, coefficients, use_policy, head, actor, use_value, critic, start > 0,
         )  # fmt: skip
 
 
@@ -129,12 +129,14 @@ def rows_of(samples, start, stop):
 
 
 @inner
-def gather(rows, x, action, samples, some_x, some_action, some):
-    """Copy the given rows to the front of the others."""
+def gather(rows, x, y, action, samples, some_x, some_y, some_action, some):
+    """Copy the given rows to the front of the others; `some_y` is empty where y is x."""
     for i in range(rows.size):
         row = rows[i]
         for d in range(x.shape[1]):
             some_x[i, d] = x[row, d]
+        for d in range(some_y.shape[1]):
+            some_y[i, d] = y[row, d]
         for k in range(action.shape[1]):
             some_action[i, k] = action[row, k]
         some.advantage[i] = samples.advantage[row]
@@ -174,10 +176,8 @@ def finite(x):
 
 
 @inner
-def step_along_gradients(samples, nets, rates, optimizer, max_norm, norms):
-    """Clip the gradients and take the step, unless something is not finite; returns what became of it."""
-    if not (finite(samples.log_prob) and finite(samples.entropy) and finite(samples.value)):
-        return OUTPUTS_NOT_FINITE
+def step_along_gradients(nets, rates, optimizer, max_norm, norms):
+    """Clip the gradients and take the step, unless one is not finite; returns what became of it."""
     for i in range(len(nets)):
         if rates[i] >= 0:
             norms[i] = norm(nets[i].gradient)
@@ -193,23 +193,30 @@ def step_along_gradients(samples, nets, rates, optimizer, max_norm, norms):
     return DONE
 
 
+@compiled(types.int64(NET, NET, types.float64, types.float64, types.int64, types.float64, types.float64[::1]))
+def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, norms):
+    """A step of both networks along the gradients that stand in them."""
+    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms)
+
+
 @compiled(
     types.int64(
-        MATRIX, MATRIX, SAMPLE, ADDRESS, VECTOR, SIZES, SIZES, types.int64,
+        MATRIX, MATRIX, MATRIX, SAMPLE, ADDRESS, VECTOR, SIZES, SIZES, types.int64,
         HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64,
         types.float64[::1],
     )
 )  # fmt: skip
 def update(
-    x, action, samples, cotangents, coefficients, order, bounds, what,
+    x, y, action, samples, cotangents, coefficients, order, bounds, what,
     head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, report,
 ):  # fmt: skip
     """Optimiser steps of the networks whose rate is 0 or more; returns what became of the last.
 
-    Without an `order` it is one step on all samples. With one, minibatch i is the samples that
-    order[bounds[i]:bounds[i + 1]] names, a step each. Writes the samples' outputs, as each was last
-    evaluated, and a `report` [3] float64: both gradients' L2 norms of the last step, before clipping to
-    `max_norm`, and how many steps the policy took before a minibatch's KL went over `max_kl`.
+    The policy sees x, the value network y, which may be x. Without an `order` it is one step on all samples.
+    With one, minibatch i is the samples that order[bounds[i]:bounds[i + 1]] names, a step each. Writes the
+    samples' outputs, as each was last evaluated, and a `report` [3] float64: both gradients' L2 norms of the
+    last step, before clipping to `max_norm`, and how many steps the policy took before a minibatch's KL went
+    over `max_kl`.
     `what` is GRADIENT alone, STEP alone (from gradients that are there already), or both.
     """
     write_cotangents = cotangents_at(cotangents)
@@ -220,10 +227,12 @@ def update(
     room = np.zeros((7, largest), np.float32)
     some = Sample(room[0], room[1], room[2], room[3], room[4], room[5], room[6])
     some_x = np.empty((largest, x.shape[1]), np.float32)
+    both_see_x = x.ctypes.data == y.ctypes.data
+    some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)
     some_action = np.empty((largest, action.shape[1]), np.float32)
     ending = DONE
     for i in range(max(bounds.size - 1, 1)):
-        part, part_x, part_action = samples, x, action
+        part, part_x, part_y, part_action = samples, x, y, action
         if order.size:
             rows = order[bounds[i] : bounds[i + 1]]
             part, part_x, part_action = (
@@ -231,10 +240,11 @@ def update(
                 some_x[: rows.size],
                 some_action[: rows.size],
             )
-            gather(rows, x, action, samples, part_x, part_action, part)
+            gather(rows, x, y, action, samples, part_x, some_y, part_action, part)
+            part_y = part_x if both_see_x else some_y[: rows.size]
         if what & GRADIENT:
             add_gradients(
-                part_x, part_action, part, write_cotangents, coefficients,
+                part_x, part_y, part_action, part, write_cotangents, coefficients,
                 use_policy, head, actor, use_value, critic,
             )  # fmt: skip
         if order.size:
@@ -242,8 +252,10 @@ def update(
         if use_policy and max_kl < np.inf and kl_estimate(part) > max_kl:
             use_policy, policy_rate = False, LEFT_OUT
         if what & STEP:
+            if not (finite(part.log_prob) and finite(part.entropy) and finite(part.value)):
+                return OUTPUTS_NOT_FINITE
             ending = step_along_gradients(
-                part, (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
+                (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
             )
             report[2] += use_policy
         if ending != DONE:

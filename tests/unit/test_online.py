@@ -1,0 +1,176 @@
+"""The one-step actor-critic against the book's boxes, and its critics and traces against what they should be."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import policygrad as pg
+from policygrad.algorithms.actor_critic import ActorCritic
+from policygrad.engines import make_engine
+from policygrad.errors import NonFiniteError
+from policygrad.policies import flat_parameters
+from policygrad.types import Learning, Rollout
+from tests.unit.test_engines import HEADS, D, both, networks, parameters, relative
+
+N = 3
+
+
+def learning() -> Learning:
+    return Learning(np.random.default_rng(0))
+
+
+def step_for(policy: pg.Policy, seed: int, *, N: int = N) -> Rollout:
+    """One step of N environments; now and then an episode ends."""
+    rng = np.random.default_rng(seed)
+    observation, following = rng.standard_normal((2, 1, N, D)).astype(np.float32)
+    action = policy.choose(observation[0], policy.draw_noise(rng, N))[None]
+    reward, over = rng.standard_normal((1, N)), rng.random((1, N)) < 0.2
+    return Rollout(
+        observation=observation,
+        action=action,
+        reward=reward,
+        original_reward=reward,
+        next_observation=following,
+        terminated=over,
+        truncated=np.zeros_like(over),
+        valid=np.ones_like(over),
+    )
+
+
+ALGORITHMS = {
+    "one-step": ActorCritic(entropy_coef=0.01),
+    "traces": ActorCritic(policy_trace=0.9, value_trace=0.7, entropy_coef=0.01, discount_weighting=True),
+    "traces, sgd": ActorCritic(policy_trace=0.5, optimizer="sgd", learning_rate=0.01),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_engines_agree_after_20_updates(algorithm: Any, head: str):
+    policy, value = networks(head)
+    before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
+    engines = both(policy, value, algorithm.optimizer)
+    carried = [learning(), learning()]
+    for i in range(20):
+        rollout = step_for(policy, seed=i)
+        for engine, own in zip(engines, carried, strict=True):
+            algorithm.learn(engine, rollout, own)
+    assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
+    assert relative(parameters(engines[0]), before) > 1e-3
+
+
+def test_engines_agree_with_a_critic_that_sees_the_action():
+    algorithm = ActorCritic(critic="q")
+    policy, _ = networks("categorical")
+    engines = both(policy, pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5)))
+    for i in range(20):
+        for engine in engines:
+            algorithm.learn(engine, step_for(policy, seed=i), learning())
+    assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
+
+
+def linear_networks() -> tuple[pg.Policy, pg.ValueNetwork]:
+    rng = np.random.default_rng(0)
+    box = spaces.Box(-np.inf, np.inf, (D,))
+    policy = pg.Policy(pg.DiscretePolicy(D, 3, (), rng=rng), box, spaces.Discrete(3))
+    return policy, pg.ValueNetwork(D, (), rng=rng)
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize(("policy_trace", "value_trace"), [(0.0, 0.0), (0.9, 0.5)])
+def test_it_is_the_book_s_box(engine: Any, policy_trace: float, value_trace: float):
+    """Sutton & Barto 2018, section 13.5, line by line, with automatic differentiation; one environment."""
+    gamma, policy_rate, value_rate = 0.9, 0.05, 0.1
+    algorithm = ActorCritic(
+        gamma=gamma, policy_trace=policy_trace, value_trace=value_trace, discount_weighting=True,
+        optimizer="sgd", learning_rate=policy_rate, value_learning_rate=value_rate, max_grad_norm=None,
+    )  # fmt: skip
+    policy, value = linear_networks()
+    theirs = copy.deepcopy((policy, value))
+    motor, carried = make_engine(policy, value, "sgd", engine), learning()
+    traces = [[torch.zeros_like(p) for p in m.parameters()] for m in theirs]
+    importance = 1.0
+    for i in range(30):
+        rollout = step_for(policy, seed=i, N=1)
+        algorithm.learn(motor, rollout, carried)
+
+        s, s2 = (torch.from_numpy(x[0]) for x in (rollout.observation, rollout.next_observation))
+        over = bool(rollout.terminated[0, 0])
+        with torch.no_grad():
+            error = rollout.reward[0, 0] - theirs[1](s).item() + (0 if over else gamma * theirs[1](s2).item())
+        log_prob = theirs[0](s)[0, rollout.action[0, 0]]
+        for k, (output, weight, decay, rate) in enumerate(
+            (
+                (log_prob, importance, policy_trace, policy_rate),
+                (theirs[1](s)[0], 1.0, value_trace, value_rate),
+            )
+        ):
+            gradients = torch.autograd.grad(output, list(theirs[k].parameters()))
+            for z, g, p in zip(traces[k], gradients, theirs[k].parameters(), strict=True):
+                z.mul_(gamma * decay).add_(weight * g)
+                p.data.add_(rate * error * z)
+                if over:
+                    z.zero_()
+        importance = 1.0 if over else gamma * importance
+    expected = np.concatenate([flat_parameters(m).numpy() for m in theirs])
+    assert relative(parameters(motor), expected) < 1e-5
+
+
+def test_q_judges_an_action_against_the_others():
+    policy, _ = networks("categorical")
+    value = pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5))
+    engine, rollout = make_engine(policy, value, "adam", "fused"), step_for(policy, 1)
+    batch = ActorCritic(critic="q", gamma=0.9)._judged_by_q(engine, rollout, np.ones((1, N)))
+
+    def q_and_pi(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen = torch.from_numpy(np.stack([np.append(x, np.eye(3)[a]) for a in range(3)]).astype(np.float32))
+        with torch.no_grad():
+            return value(seen).numpy(), policy(torch.from_numpy(x)[None]).exp().numpy()[0]
+
+    for n in range(N):
+        q, pi = q_and_pi(rollout.observation[0, n])
+        later_q, later_pi = q_and_pi(rollout.next_observation[0, n])
+        a, over = rollout.action[0, n], rollout.terminated[0, n]
+        assert batch.advantage[n] == pytest.approx(q[a] - pi @ q, abs=1e-5)
+        assert batch.target[n] == pytest.approx(
+            rollout.reward[0, n] + 0.9 * (0 if over else later_pi @ later_q), abs=1e-5
+        )
+        np.testing.assert_array_equal(
+            batch.critic_observation[n], np.append(rollout.observation[0, n], np.eye(3)[a])
+        )
+
+
+def test_gradients_that_are_not_finite_are_named_and_not_taken():
+    policy, value = networks("categorical")
+    for engine in both(policy, value):
+        before = parameters(engine).copy()
+        wrong = np.full(len(flat_parameters(policy)), np.nan, np.float32)
+        with pytest.raises(NonFiniteError, match="gradient of policy parameter"):
+            engine.apply(
+                wrong, np.zeros(len(flat_parameters(value)), np.float32),
+                policy_rate=0.1, value_rate=0.1, max_grad_norm=None,
+            )  # fmt: skip
+        np.testing.assert_array_equal(parameters(engine), before)
+
+
+def test_a_step_in_which_all_only_reset_changes_nothing():
+    policy, value = networks("categorical")
+    engine = make_engine(policy, value, "adam", "fused")
+    before = parameters(engine).copy()
+    rollout = step_for(policy, 0)
+    ActorCritic().learn(engine, replace(rollout, valid=np.zeros((1, N), bool)), learning())
+    np.testing.assert_array_equal(parameters(engine), before)
+
+
+def test_wrong_combinations_say_what_to_do():
+    with pytest.raises(ValueError, match="traces are for critic='v'"):
+        ActorCritic(critic="q", policy_trace=0.5)
+    with pytest.raises(ValueError, match="with others take critic='v'"):
+        pg.train("Pendulum-v1", ActorCritic(critic="q"), steps=10, progress=False)
