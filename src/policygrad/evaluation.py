@@ -106,13 +106,16 @@ class PeriodicEvaluation:
 
     Args:
         env, backend: as in `train`; an id, a kernel or a factory.
+        threads: EnvPool's.
         every: steps of training between two tests.
         episodes: of each test; each has fresh ones.
         seed: of the training.
     """
 
-    def __init__(self, env: EnvLike, backend: Backend, every: int, episodes: int, seed: int) -> None:
-        self._environments = make(env, min(episodes, 16), backend=backend)
+    def __init__(
+        self, env: EnvLike, backend: Backend, every: int, episodes: int, seed: int, threads: int | None = None
+    ) -> None:
+        self._environments = make(env, min(episodes, 16), backend=backend, threads=threads)
         self._every = self._due = every
         self._episodes = episodes
         self._seeds = stream(seed, "evaluation")

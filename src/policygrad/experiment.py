@@ -37,6 +37,8 @@ class Experiment:
     backend: Backend
     engine: EngineName
     cores: int
+    env_threads: int | None
+    """EnvPool's own; one a core where it is None."""
     stop_at: float | None
     test_every: int | None = None
     test_episodes: int = 10
@@ -66,7 +68,9 @@ class Experiment:
         with ExitStack() as open_until_the_end:
             workers = Workers(self.cores)
             open_until_the_end.callback(workers.close)
-            environments = make(self.env, self.num_envs, backend=self.backend, say=display.say)
+            environments = make(
+                self.env, self.num_envs, backend=self.backend, threads=self.env_threads, say=display.say
+            )
             open_until_the_end.callback(environments.close)
             acting = make_policy(
                 environments.observation_space,
@@ -112,7 +116,9 @@ class Experiment:
                 workers=workers,
             )
             if self.test_every is not None:
-                tests = PeriodicEvaluation(self.env, self.backend, self.test_every, self.test_episodes, seed)
+                tests = PeriodicEvaluation(
+                    self.env, self.backend, self.test_every, self.test_episodes, seed, self.env_threads
+                )
                 open_until_the_end.callback(tests.close)
                 loop = tests.watch(loop, acting)
             with single_thread():

@@ -73,8 +73,9 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         backend: who runs an id's environments, see `make`: `compiled`, `envpool`, `gymnasium`, or `auto`.
         engine: `fused`, `autograd`, or `auto` for fused where it can be.
         cores: over how many the fused engine's compiled environments and large batches are split in one run,
-            which pays from a few thousand samples an update; 1 where left out. With `seeds`, how many runs at
-            a time, each on one core; all there are where left out.
+            which pays from a few thousand samples an update, and how many threads EnvPool has; left out,
+            they are one core and a thread a core. With `seeds`, how many runs at a time, each on one core; all
+            there are where left out.
         stop_at: end when the mean of the last 100 returns reaches this.
         test_every: after so many steps, and so many again, run fresh episodes with the most probable actions:
             `test_return` in the history. They count neither as steps nor for what is the best policy.
@@ -121,6 +122,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         backend=backend,
         engine=engine,
         cores=1 if cores is None or seeds is not None else _whole("cores", cores, at_least=1),
+        env_threads=cores if seeds is None else 1,
         stop_at=_check_stop_at(stop_at),
         test_every=None if test_every is None else _whole("test_every", test_every, at_least=1),
         test_episodes=_whole("test_episodes", test_episodes, at_least=1),

@@ -32,6 +32,7 @@ def make(
     num_envs: int | None = None,
     *,
     backend: Backend = "auto",
+    threads: int | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Environments:
     """Open `num_envs` environments.
@@ -42,6 +43,7 @@ def make(
         num_envs: how many; 1 where left out. An object is one environment, or as many as it holds.
         backend: of an id: `compiled` (ours), `envpool`, `gymnasium` (the environment's own vectorised form
             where Gymnasium registers one), or `auto`: the first of these that has it.
+        threads: EnvPool's own; one a core where left out. They change no result.
         say: hears which it was.
 
     Raises:
@@ -54,7 +56,7 @@ def make(
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {get_args(Backend)}; got {backend!r}")
     if isinstance(env, str):
-        vector, whose = _from_id(env, num_envs or 1, backend)
+        vector, whose = _from_id(env, num_envs or 1, backend, threads)
         environments = Environments(vector, env, owned=True)
         say(f"environment: {env}, {whose}")
         return environments
@@ -96,14 +98,16 @@ def _environment_name(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> str:
     return type(env.unwrapped).__name__
 
 
-def _from_id(name: str, num_envs: int, backend: Backend) -> tuple[VectorEnv[Any, Any, Any], str]:
+def _from_id(
+    name: str, num_envs: int, backend: Backend, threads: int | None
+) -> tuple[VectorEnv[Any, Any, Any], str]:
     """The environments, and whose they are."""
     if name in KERNELS and backend in ("auto", "compiled"):
         return KernelVectorEnv(KERNELS[name], num_envs), "compiled"
     if backend == "compiled":
         raise ValueError(f"{name} has no compiled form; there are {', '.join(KERNELS)}")
     if name in pool_ids() and (backend == "envpool" or (backend == "auto" and same_limit(name))):
-        return EnvPoolVectorEnv(name, num_envs), "by EnvPool"
+        return EnvPoolVectorEnv(name, num_envs, threads), "by EnvPool"
     if backend == "envpool":
         known = "does not know it" if pool_ids() else "is not installed: pip install 'policygrad[envpool]'"
         raise ValueError(f"{name}: EnvPool {known}")
