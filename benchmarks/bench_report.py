@@ -68,9 +68,15 @@ def half_cheetah(found: dict[str, Any]) -> list[str]:
     rows = found["half cheetah"]
     if not rows:
         return []
-    ours = rate(rows["ours: REINFORCE, 64 EnvPool environments, two cores"])
-    lines = [(name, f"{rate(figures):,.0f}", f"{ours / rate(figures):.2f}") for name, figures in rows.items()]
-    return ["## HalfCheetah-v5", "", *table(("", "steps/s", "ours against it"), lines)]
+    reinforce, ppo = (
+        rate(rows[f"ours: {name}, 64 EnvPool environments, two cores"]) for name in ("REINFORCE", "PPO")
+    )
+    lines = [
+        (name, f"{rate(figures):,.0f}", f"{reinforce / rate(figures):.2f}", f"{ppo / rate(figures):.2f}")
+        for name, figures in rows.items()
+    ]
+    headings = ("", "steps/s", "our REINFORCE against it", "our PPO against it")
+    return ["## HalfCheetah-v5", "", *table(headings, lines)]
 
 
 def updates(found: dict[str, Any]) -> list[str]:
