@@ -26,6 +26,7 @@ from policygrad.seeding import EpisodeSeeds
 from tests.conftest import Countdown
 
 SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
+BOTH = pg.Normalization(normalize_observations=True, normalize_rewards=True)
 
 
 def same_bits(a: pg.Policy, b: pg.Policy) -> bool:
@@ -406,3 +407,44 @@ def test_the_environment_s_own_space_is_checked_first():
 
     with pytest.raises(ValueError, match="FlattenObservation"):
         pg.train(lambda: Tuples([3]), pg.Reinforce(), steps=10)
+
+
+def test_tests_while_training_change_nothing_in_it():
+    settings: dict[str, Any] = {"steps": 2_000, "progress": False, "normalization": BOTH}
+    plain = pg.train("CartPole-v1", pg.PPO(horizon=25, epochs=2), **settings)
+    tested = pg.train(
+        "CartPole-v1", pg.PPO(horizon=25, epochs=2), test_every=500, test_episodes=3, **settings
+    )
+    assert plain.episode_returns == tested.episode_returns
+    for name, tensor in plain.last_policy.state_dict().items():
+        assert torch.equal(tensor, tested.last_policy.state_dict()[name]), name
+    found = tested.history["test_return"]
+    at = tested.history["steps"][~np.isnan(found)]
+    # after the first update that reaches each multiple
+    assert at.tolist() == [
+        next(s for s in tested.history["steps"] if s >= due) for due in (500, 1000, 1500, 2000)
+    ]
+    assert np.nanmin(found) >= 8
+    assert "test_return" not in plain.history
+
+
+def test_tests_need_environments_of_their_own():
+    with pytest.raises(ValueError, match="give an id, a Kernel or a factory"):
+        pg.train(gym.make("CartPole-v1"), pg.PPO(), steps=100, test_every=50, progress=False)
+
+
+def test_small_updates_are_reported_together():
+    run = pg.train("Pendulum-v1", pg.A2C(horizon=2), steps=1_000, num_envs=4, progress=False)
+    steps = run.history["steps"]
+    # 8 samples an update; all episodes end with step 200 of each environment, of which the fourth row hears
+    assert steps.tolist() == [256, 512, 768, 800, 1000]
+    assert np.isfinite(run.history["policy_grad_norm"]).all()
+    assert len(run.episode_returns) == 4
+
+
+def test_reports_of_several_updates_are_means():
+    once = pg.train("Pendulum-v1", pg.A2C(horizon=64), steps=256, num_envs=4, progress=False)
+    thrice = pg.train("Pendulum-v1", pg.A2C(horizon=16), steps=256, num_envs=4, progress=False)
+    assert len(once.rows) == len(thrice.rows) == 1
+    assert once.rows[0].keys() == thrice.rows[0].keys()
+    assert thrice.rows[0]["entropy"] == pytest.approx(once.rows[0]["entropy"], abs=0.05)
