@@ -9,7 +9,7 @@ True
 __version__ = "0.1.0"
 
 from policygrad.agent import Agent
-from policygrad.algorithms import Reinforce, register
+from policygrad.algorithms import TRPO, NaturalGradient, Reinforce, register
 from policygrad.envs import Kernel, PotentialShaping, elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
@@ -26,6 +26,8 @@ __all__ = [
     "make",
     "Kernel",
     "Reinforce",
+    "NaturalGradient",
+    "TRPO",
     "register",
     "Network",
     "DiscretePolicy",

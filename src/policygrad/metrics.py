@@ -41,6 +41,21 @@ METRICS: dict[str, Metric] = {
     "explained_variance": Metric(
         "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
     ),
+    "kl": Metric(
+        "nats", "mean over states of KL(π_old ‖ π_new), after the step",
+        "near max_kl; of a natural gradient step far above it the quadratic model does not hold",
+    ),
+    "surrogate_improvement": Metric(
+        "advantage", "mean((π_new/π_old − 1) A) after the step, over the samples it was made from", "above 0"
+    ),
+    "step_fraction": Metric(
+        "share", "of the natural step what the line search took; 0: none was accepted, nothing changed",
+        "1 or a little below; often 0 means too few samples or a max_kl too large",
+    ),
+    "cg_residual": Metric(
+        "—", "‖g − (F + λ)x‖₂/‖g‖₂ where the conjugate gradient stopped",
+        "below 0.3; above, raise cg_iterations or damping",
+    ),
     "clipped_actions": Metric(
         "share", "sampled action components outside the box / all; Box actions only",
         "below 0.3; above, the environment sees little of what the policy does",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ from torch import nn
 
 from policygrad.engines import make_engine
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, flat_parameters
-from policygrad.threads import Workers
+from policygrad.threads import Workers, single_thread
 from tests.unit.test_engines import BOX, HEADS, B, D, batch_for, both, networks, relative
 
 ENGINES = ("autograd", "fused")
 STATES = 20
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
 
 
 def small_policy(head: str, activation: str = "tanh", depth: int = 2) -> Policy:
