@@ -1,4 +1,4 @@
-"""TRPO and the natural gradient solve CartPole-v1 at their defaults; threshold and budget were fixed before the runs."""
+"""TRPO and the natural gradient solve CartPole-v1 at their defaults: thresholds were fixed before the runs."""
 
 from __future__ import annotations
 

@@ -96,8 +96,9 @@ class _Settings:
 class NaturalGradient(_Settings):
     """The natural policy gradient, each step as long as its quadratic model of the KL allows.
 
-    Rajeswaran et al. 2017, eq. 5: the length is given by the KL δ it is to bring about and not by a rate,
-    which would depend on the rewards' scale and grow without bounds as the policy becomes certain and F small.
+    Rajeswaran et al. 2017, whose δ is twice ours: the length is given by the KL that it is to bring about and
+    not by a rate, which would depend on the rewards' scale, and with which steps would grow without bounds as
+    the policy becomes certain and F small.
     """
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:

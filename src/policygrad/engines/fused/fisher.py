@@ -53,7 +53,7 @@ def push_forward(x, net, along):
 
         ẏ = W ḣ + Ẇ h + ḃ,    ḣ' = f′ ⊙ ẏ,    with ḣ = 0 for the inputs
 
-    Pearlmutter 1994, eq. 12, for a perceptron. `along` is the same network with v in the parameters' place and
+    Pearlmutter 1994, for a perceptron. `along` is the same network with v in the parameters' place and
     a workspace of its own; the layers' outputs stand as `forward` left them.
     """
     rows = x.shape[0]
