@@ -419,6 +419,22 @@ def test_a_nan_stops_before_any_parameter_changes(spoil: str, message: str, algo
     np.testing.assert_array_equal(flat_parameters(value).numpy(), before[1])
 
 
+@pytest.mark.parametrize("spoil", ["gradient", "fisher_vector_product"])
+def test_a_natural_gradient_that_is_not_finite_is_named(spoil: str, monkeypatch: pytest.MonkeyPatch):
+    policy, value = networks("gaussian")
+    motor: Any = make_engine(policy, value, "adam", "fused")
+    nothing = np.full_like(motor.policy_parameters(), np.nan)
+    fakes: dict[str, Any] = {
+        "gradient": lambda *_: (nothing, nothing),
+        "fisher_vector_product": lambda _: lambda v: nothing,
+    }
+    monkeypatch.setattr(motor, spoil, fakes[spoil])
+    before = motor.policy_parameters()
+    with pytest.raises(NonFiniteError, match="natural gradient is not finite"):
+        pg.TRPO().learn(motor, steps_for(policy, 0), learning())
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
+
+
 def test_a_natural_step_into_nowhere_is_taken_back():
     policy, value = networks("gaussian")
     motor = make_engine(policy, value, "adam", "fused")

@@ -191,20 +191,27 @@ def natural_step(settings: _Settings, engine: Engine, batch: Batch) -> NaturalSt
     fisher = engine.fisher_vector_product(batch.observation)
 
     def product(v: F64) -> F64:
-        return fisher(v.astype(np.float32)) + settings.damping * v
+        found = fisher(v.astype(np.float32))
+        # to the conjugate gradient a NaN would look like the end of what can be solved
+        _check_finite(found)
+        return found + settings.damping * v
 
+    _check_finite(loss_gradient)
     x, residual = conjugate_gradient(
         product, g, iterations=settings.cg_iterations, tolerance=settings.cg_tolerance
     )
     length = float(np.linalg.norm(g))
     curvature = float(x @ (g - residual))
-    if not np.isfinite(length + curvature):
+    scale = np.sqrt(2 * settings.max_kl / curvature) if curvature > 0 else 0.0
+    return NaturalStep(scale * x, length, float(np.linalg.norm(residual)) / length if length > 0 else 0.0)
+
+
+def _check_finite(vector: F32) -> None:
+    if not np.isfinite(vector).all():
         raise NonFiniteError(
             "the policy's natural gradient is not finite. The step was not taken. Usual causes: a policy that has "
             "become certain, observations that were never scaled"
         )
-    scale = np.sqrt(2 * settings.max_kl / curvature) if curvature > 0 else 0.0
-    return NaturalStep(scale * x, length, float(np.linalg.norm(residual)) / length if length > 0 else 0.0)
 
 
 def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
