@@ -9,7 +9,7 @@ True
 __version__ = "0.1.0"
 
 from policygrad.agent import Agent
-from policygrad.algorithms import A2C, PPO, ActorCritic, Reinforce, register
+from policygrad.algorithms import A2C, PPO, TRPO, ActorCritic, NaturalGradient, Reinforce, register
 from policygrad.envs import Kernel, PotentialShaping, elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
@@ -29,6 +29,8 @@ __all__ = [
     "ActorCritic",
     "A2C",
     "PPO",
+    "NaturalGradient",
+    "TRPO",
     "register",
     "Network",
     "Normalization",

@@ -46,8 +46,8 @@ METRICS: dict[str, Metric] = {
     ),
     "value_bias": Metric("reward", "mean (V(s) − G) before the update", "near 0 beside the returns' deviation"),
     "kl": Metric(
-        "nats", "mean (r − 1 − log r) after the update, r = π/π_old: estimates KL(π_old ‖ π), never negative",
-        "0.003 to 0.03; more is a step too far, far less wasted data",
+        "nats", "mean KL(π_old ‖ π) over the samples after the update; PPO estimates it by r − 1 − log r, r = π/π_old",
+        "0.003 to 0.03 (TRPO: up to max_kl); more is a step too far, far less wasted data",
     ),
     "clip_share": Metric("share", "samples with |r − 1| > ε after the update / all", "0.05 to 0.3"),
     "largest_ratio": Metric("—", "max r after the update", "below 3; much more: single samples rule the step"),
@@ -55,6 +55,17 @@ METRICS: dict[str, Metric] = {
         "steps", "optimiser steps of the policy in the update", "epochs × minibatches; fewer where the KL stopped them"
     ),
     "kl_penalty": Metric("—", "weight β of the KL penalty, as it was used", "settles"),
+    "surrogate_improvement": Metric(
+        "advantage", "mean((π_new/π_old − 1) A) after the step, over the samples it was made from", "above 0"
+    ),
+    "step_fraction": Metric(
+        "share", "of the natural step what the line search took; 0: none was accepted, nothing changed",
+        "1 or a little below; often 0 means too few samples or a max_kl too large",
+    ),
+    "cg_residual": Metric(
+        "—", "‖g − (F + λ)x‖₂/‖g‖₂ where the conjugate gradient stopped",
+        "below 0.3; above, raise cg_iterations or damping",
+    ),
     "clipped_actions": Metric(
         "share", "sampled action components outside the box / all; Box actions only",
         "below 0.3; above, the environment sees little of what the policy does",

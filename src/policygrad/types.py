@@ -168,6 +168,19 @@ class Outputs:
     """Optimiser steps that the policy took."""
 
 
+class PolicyOutputs(NamedTuple):
+    """The policy on a batch."""
+
+    log_prob: F32
+    """[B] log π(a|s), in nats."""
+    entropy: F32
+    """[B] H(π(·|s)), in nats."""
+    kl: F32
+    """[B] KL(before ‖ now) of π(·|s), in nats; zeros where nothing was there to compare with."""
+    distribution: Any
+    """π(·|s) of each state, in a form of the engine's own."""
+
+
 class Minibatches(NamedTuple):
     """Which samples each of several steps uses: step i those that order[bounds[i]:bounds[i + 1]] names."""
 
@@ -216,6 +229,28 @@ class Engine(Protocol):
 
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """‖∇_θ log π(a|s)‖² [B] of each sample alone."""
+        ...
+
+    def policy_outputs(
+        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+    ) -> PolicyOutputs:
+        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them."""
+        ...
+
+    def policy_parameters(self) -> F32:
+        """A copy of the policy's parameters [P], in `parameters()` order."""
+        ...
+
+    def set_policy_parameters(self, parameters: F32) -> None:
+        """Write the policy's parameters [P]; a Gaussian's log σ is brought back within its bounds."""
+        ...
+
+    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
+        """v [P] -> F v [P], F = E_s[Jᵀ M(s) J] over observations [B, D]: the Hessian of the mean KL where it is 0.
+
+        J is the Jacobian of the distribution's parameters in the policy's, M the distribution's own Fisher
+        matrix. Of the parameters at the time: once they change, ask again.
+        """
         ...
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:

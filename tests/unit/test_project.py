@@ -82,6 +82,7 @@ with event.install_recorder("numba:compile") as recorder:
     for baseline in ("value", "optimal"):
         run = pg.train("{env}", pg.Reinforce(baseline=baseline), steps=300, engine="{engine}")
         pg.evaluate(run.policy, "{env}", episodes=2)
+    pg.train("{env}", "trpo", steps=300, engine="{engine}")
 print(*(e.data["dispatcher"].py_func.__name__ for _, e in recorder.buffer if e.is_start))
 """
     for _ in range(2):

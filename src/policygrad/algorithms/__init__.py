@@ -10,16 +10,19 @@ from policygrad.algorithms.algorithm import (
     name_of,
     register,
 )
+from policygrad.algorithms.natural import TRPO, NaturalGradient
 from policygrad.algorithms.ppo import PPO
 from policygrad.algorithms.reinforce import Reinforce
 
 __all__ = [
-    "A2C",
     "ALGORITHMS",
-    "PPO",
-    "Algorithm",
-    "Reinforce",
+    "A2C",
     "ActorCritic",
+    "Algorithm",
+    "NaturalGradient",
+    "PPO",
+    "Reinforce",
+    "TRPO",
     "algorithm_class",
     "critic_sees_action",
     "name_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
 from policygrad.policies import GaussianPolicy, Policy
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs
 
 
 class AutogradEngine:
@@ -64,6 +65,51 @@ class AutogradEngine:
         per_sample: Any = vmap(grad(log_prob), in_dims=(None, 0, 0), chunk_size=256)
         scores: dict[str, Tensor] = per_sample(parameters, self._tensor(observation), self._tensor(action))
         return sum(s.flatten(1).square().sum(1) for s in scores.values()).numpy(force=True)  # pyright: ignore
+
+    @torch.no_grad()
+    def policy_outputs(
+        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+    ) -> PolicyOutputs:
+        """See `Engine.policy_outputs`."""
+        distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
+        log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
+        kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
+        return PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+
+    def policy_parameters(self) -> F32:
+        """See `Engine.policy_parameters`."""
+        return common.policy_parameters(self.policy)
+
+    def set_policy_parameters(self, parameters: F32) -> None:
+        """See `Engine.set_policy_parameters`."""
+        common.set_policy_parameters(self.policy, parameters)
+
+    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
+        """See `Engine.fisher_vector_product`.
+
+        The mean KL differentiated twice, as in Schulman et al. 2015, appendix C: its gradient's graph is made
+        once, and each product is one backward pass through it.
+        """
+        now = self.policy(self._tensor(observation))
+        with torch.no_grad():
+            fixed = self.policy(self._tensor(observation))
+        every = list(self.policy.parameters())
+        learned = [p for p in every if p.requires_grad]
+        options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
+        kl = self.policy.distribution.kl(fixed, now).mean()
+        slopes = torch.autograd.grad(kl, learned, create_graph=True, **options)
+
+        def product(vector: F32) -> F32:
+            parts = self._tensor(vector).split([p.numel() for p in every])
+            along = [v.view_as(p) for v, p in zip(parts, every, strict=True) if p.requires_grad]
+            # a parameter that the distribution does not depend on has a slope without a graph
+            pairs = [(slope, v) for slope, v in zip(slopes, along, strict=True) if slope.requires_grad]
+            outputs, along = [slope for slope, _ in pairs], [v for _, v in pairs]
+            found = iter(torch.autograd.grad(outputs, learned, along, retain_graph=True, **options))
+            rows = [next(found) if p.requires_grad else torch.zeros_like(p) for p in every]
+            return torch.cat([row.reshape(-1) for row in rows]).numpy(force=True)
+
+        return product
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """See `Engine.gradient`."""

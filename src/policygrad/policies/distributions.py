@@ -48,6 +48,10 @@ class Distribution(Protocol):
         """H(π(·|s)) [B], in nats."""
         ...
 
+    def kl(self, old: Any, new: Any) -> Tensor:
+        """KL(old ‖ new) = E_old[log old(a|s) − log new(a|s)] [B], in nats."""
+        ...
+
 
 class Categorical:
     """Softmax over `action_dim` logits [B, action_dim]; actions [B] int64."""
@@ -85,6 +89,10 @@ class Categorical:
     def entropy(self, parameters: Tensor) -> Tensor:
         """−Σ p log p."""
         return -(parameters.exp() * parameters).sum(-1)
+
+    def kl(self, old: Tensor, new: Tensor) -> Tensor:
+        """Σ p (log p − log p')."""
+        return (old.exp() * (old - new)).sum(-1)
 
 
 class Gaussian:
@@ -130,3 +138,9 @@ class Gaussian:
     def entropy(self, parameters: tuple[Tensor, Tensor]) -> Tensor:
         """Σ_k log σ + ½ log 2πe: differential, so it may be negative."""
         return (parameters[1] + 0.5 * (LOG_2PI + 1)).sum(-1)
+
+    def kl(self, old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> Tensor:
+        """Σ_k ½ (σ²/σ'² − 1) − log σ/σ' + ½ ((μ−μ')/σ')², the first two without cancellation."""
+        wider = 2 * (old[1] - new[1])
+        z = (old[0] - new[0]) * torch.exp(-new[1])
+        return 0.5 * (torch.expm1(wider) - wider + z * z).sum(-1)

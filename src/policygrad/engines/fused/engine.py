@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, Sample
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, Sample
 
 ACTIVATIONS = {"relu": mlp.RELU, "tanh": mlp.TANH}
 
@@ -105,6 +106,61 @@ class FusedEngine:
         action = common.as_column_matrix(action)
         scores.squared_scores(observation, action, self.head, self._actor, squared)
         return squared
+
+    def policy_outputs(
+        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+    ) -> PolicyOutputs:
+        """See `Engine.policy_outputs`."""
+        # compiled only where a trust region asks for it
+        from policygrad.engines.fused import fisher
+
+        B, width = len(observation), int(self._actor.sizes[-1]) + self._actor.ahead
+        log_prob, entropy, kl = np.zeros((3, B), np.float32)
+        distribution = np.empty((B, width), np.float32)
+        action = common.as_column_matrix(action)
+        parts = self._workers.parts(B, SPLIT_AT)
+        actors = [self._actor, *(actor for actor, _ in self._others)]
+
+        def run(part: int) -> None:
+            rows = slice(*parts[part])
+            fisher.policy_outputs(
+                observation[rows], action[rows], self.head, actors[part], log_prob[rows], entropy[rows],
+                distribution[rows],
+            )  # fmt: skip
+            if before is not None:
+                fisher.divergence(self.head, before.distribution[rows], distribution[rows], kl[rows])
+
+        self._workers.map(run, len(parts))
+        return PolicyOutputs(log_prob, entropy, kl, distribution)
+
+    def policy_parameters(self) -> F32:
+        """See `Engine.policy_parameters`."""
+        return common.policy_parameters(self.policy)
+
+    def set_policy_parameters(self, parameters: F32) -> None:
+        """See `Engine.set_policy_parameters`."""
+        common.set_policy_parameters(self.policy, parameters)
+
+    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
+        """See `Engine.fisher_vector_product`: forward, its derivative along v, and backward, in one call."""
+        from policygrad.engines.fused import fisher
+
+        parts = self._workers.parts(len(observation), SPLIT_AT)
+        actors = [self._actor, *(actor for actor, _ in self._others)][: len(parts)]
+        rooms = [own_room(actor) for actor in actors]
+
+        def product(vector: F32) -> F32:
+            def run(part: int) -> None:
+                rows, along = observation[slice(*parts[part])], rooms[part]._replace(parameters=vector)
+                fisher.fisher_vector_product(rows, self.head, actors[part], along, 1 / len(observation))
+
+            self._workers.map(run, len(parts))
+            result = actors[0].gradient.copy()
+            for actor in actors[1:]:
+                result += actor.gradient
+            return result
+
+        return product
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """See `Engine.gradient`."""

@@ -1,0 +1,156 @@
+"""Products with the policy's Fisher matrix, and how far one policy is from another, without forming a matrix."""
+
+# pyright: basic
+# compiled: the types of arguments are the Numba signatures above the functions
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+
+from policygrad.compiled import compiled, inlined, inner
+from policygrad.engines.fused.heads import GAUSSIAN, evaluate, exp, log_normalizer
+from policygrad.engines.fused.loop import HEAD, ROWS
+from policygrad.engines.fused.matmul import multiply, multiply_rows
+from policygrad.engines.fused.mlp import NARROW, NET, TANH, backward, flat, forward, scratch_at, transpose
+from policygrad.engines.signatures import MATRIX, VECTOR
+
+NOTHING = 1e-25
+"""Less than this is 0 on its way back through the network: a certain choice's probabilities of the others are as
+small as 1e-38, and what they are multiplied to is below normal numbers, with which processors take 20 times as long."""
+f32 = np.float32
+
+
+@inlined
+def apply_weights(net, p, h, y, rows, fan_in, fan_out):
+    """y = W h of each row, W the weight that begins at `p` in the perceptron's parameters."""
+    if fan_out < NARROW:
+        multiply_rows(h, net.parameters[net.ahead + p :], y, rows, fan_out, fan_in)
+    else:
+        multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in)
+
+
+@inner
+def add_bias_and_push(rate, through_weights, bias, output, rows, activation):
+    """ẏ in place of Ẇ h, from it, from W ḣ and from ḃ; times f′, which follows from the output; below 0 is none."""
+    width = bias.size
+    for i in range(rows):
+        for j in range(width):
+            rate[i * width + j] += through_weights[i * width + j] + bias[j]
+    if activation == TANH:
+        for i in range(rows * width):
+            rate[i] *= f32(1) - output[i] * output[i]
+    elif activation >= 0:
+        for i in range(rows * width):
+            rate[i] = rate[i] if output[i] > f32(0) else f32(0)
+
+
+@inner
+def push_forward(x, net, along):
+    """How fast the outputs change, [B, sizes[-1]], as the parameters go along a vector: J v.
+
+        ẏ = W ḣ + Ẇ h + ḃ,    ḣ' = f′ ⊙ ẏ,    with ḣ = 0 for the inputs
+
+    Pearlmutter 1994, for a perceptron. `along` is the same network with v in the parameters' place and
+    a workspace of its own; the layers' outputs stand as `forward` left them.
+    """
+    rows = x.shape[0]
+    layers = net.sizes.size - 1
+    spare = scratch_at(net.sizes, rows)
+    h = flat(x)
+    h_rate = along.work[:0]
+    p = 0
+    o = 0
+    for layer in range(layers):
+        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+        weights = fan_in * fan_out
+        bias = along.transposed[p + weights : p + weights + fan_out]
+        y, rate = net.work[o : o + rows * fan_out], along.work[o : o + rows * fan_out]
+        through_weights = along.work[spare : spare + rows * fan_out]
+        apply_weights(along, p, h, rate, rows, fan_in, fan_out)
+        if layer > 0:
+            apply_weights(net, p, h_rate, through_weights, rows, fan_in, fan_out)
+        else:
+            for i in range(rows * fan_out):
+                through_weights[i] = f32(0)
+        add_bias_and_push(rate, through_weights, bias, y, rows, net.activation if layer < layers - 1 else -1)
+        h, h_rate = y, rate
+        p += weights + fan_out
+        o += rows * fan_out
+    width = net.sizes[-1]
+    return along.work[o - rows * width : o].reshape(rows, width)
+
+
+@inner
+def weigh(head, outputs, rate, log_std, scale):
+    """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
+
+    Softmax: diag(π) − ππᵀ. Gaussian: 1/σ² for the means.
+    """
+    rows, width = outputs.shape
+    for i in range(rows):
+        if head == GAUSSIAN:
+            for k in range(width):
+                outputs[i, k] = scale * rate[i, k] * math.exp(f32(-2) * log_std[k])
+        else:
+            normalizer = log_normalizer(outputs[i])
+            mean = f32(0)
+            for k in range(width):
+                outputs[i, k] = exp(outputs[i, k] - normalizer)
+                mean += outputs[i, k] * rate[i, k]
+            for k in range(width):
+                weighed = scale * outputs[i, k] * (rate[i, k] - mean)
+                outputs[i, k] = weighed if abs(weighed) > f32(NOTHING) else f32(0)
+
+
+@compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
+def fisher_vector_product(x, head, actor, along, scale):
+    """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `push_forward`."""
+    log_std = actor.parameters[: actor.ahead]
+    transpose(actor)
+    transpose(along)
+    for k in range(actor.ahead):
+        # a Gaussian's log σ: 2 in every state, and nothing between it and the means
+        actor.gradient[k] = f32(2 * scale * x.shape[0]) * along.parameters[k]
+    for start in range(0, x.shape[0], ROWS):
+        part = x[start : min(start + ROWS, x.shape[0])]
+        outputs = forward(part, actor)
+        weigh(head, outputs, push_forward(part, actor, along), log_std, f32(scale))
+        backward(part, actor, start > 0)
+
+
+@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR, MATRIX))
+def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
+    """(log π, H) [B] each, and log π(·|s) [B, n], or means and log σ side by side [B, 2K]."""
+    log_std = actor.parameters[: actor.ahead]
+    transpose(actor)
+    for start in range(0, x.shape[0], ROWS):
+        stop = min(start + ROWS, x.shape[0])
+        outputs = forward(x[start:stop], actor)
+        evaluate(head, outputs, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop])
+        width = outputs.shape[1]
+        for i in range(stop - start):
+            for k in range(width):
+                parameters[start + i, k] = outputs[i, k]
+            for k in range(actor.ahead):
+                parameters[start + i, width + k] = log_std[k]
+
+
+@compiled(types.void(types.int64, MATRIX, MATRIX, VECTOR))
+def divergence(head, old, new, kl):
+    """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them; the formulas of `policies.distributions`."""
+    rows, width = old.shape
+    for i in range(rows):
+        total = f32(0)
+        if head == GAUSSIAN:
+            K = width // 2
+            for k in range(K):
+                wider = f32(2) * (old[i, K + k] - new[i, K + k])
+                z = (old[i, k] - new[i, k]) * math.exp(-new[i, K + k])
+                total += f32(0.5) * (math.expm1(wider) - wider + z * z)
+        else:
+            for k in range(width):
+                total += exp(old[i, k]) * (old[i, k] - new[i, k])
+        kl[i] = total

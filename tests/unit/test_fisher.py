@@ -1,0 +1,220 @@
+"""Products with the Fisher matrix, and the KL between two policies, against matrices and torch's own formulas."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from policygrad.engines import make_engine
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, flat_parameters
+from policygrad.threads import Workers, single_thread
+from tests.unit.test_engines import BOX, HEADS, B, D, batch_for, both, networks, relative
+
+ENGINES = ("autograd", "fused")
+STATES = 20
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
+def small_policy(head: str, activation: str = "tanh", depth: int = 2) -> Policy:
+    """Of at most 141 parameters: its Fisher matrix can be written down."""
+    shape: dict[str, Any] = {"depth": depth, "activation": activation, "rng": np.random.default_rng(0)}
+    if head == "categorical":
+        return Policy(DiscretePolicy(D, 4, 6, **shape), BOX, spaces.Discrete(4))
+    return Policy(GaussianPolicy(D, 2, 6, log_std=-0.3, **shape), BOX, spaces.Box(-1, 1, (2,)))
+
+
+def states(n: int, seed: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, D)).astype(np.float32)
+
+
+def dense_fisher(policy: Policy, observation: np.ndarray) -> np.ndarray:
+    """E_s E_a[∇log π ∇log πᵀ] in float64: over all actions; of a Gaussian by the Jacobian of its means."""
+    exact = copy.deepcopy(policy).double()
+    parameters = list(exact.parameters())
+
+    def slope(of: torch.Tensor) -> np.ndarray:
+        found = torch.autograd.grad(of, parameters, retain_graph=True, materialize_grads=True)
+        return torch.cat([g.reshape(-1) for g in found]).numpy()
+
+    outputs = exact(torch.from_numpy(observation).double())
+    P = sum(p.numel() for p in parameters)
+    fisher = np.zeros((P, P))
+    for i in range(len(observation)):
+        if isinstance(policy.action_space, spaces.Discrete):
+            for log_prob in outputs[i]:
+                score = slope(log_prob)
+                fisher += np.exp(log_prob.item()) * np.outer(score, score)
+        else:
+            mean, log_std = outputs
+            for k in range(mean.shape[1]):
+                of_mean, of_log_std = slope(mean[i, k]), slope(log_std[i, k])
+                fisher += np.exp(-2 * log_std[i, k].item()) * np.outer(of_mean, of_mean)
+                fisher += 2 * np.outer(of_log_std, of_log_std)
+    return fisher / len(observation)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("head", HEADS)
+def test_products_are_those_of_the_matrix(head: str, activation: str, depth: int, engine: Any):
+    policy = small_policy(head, activation, depth)
+    observation = states(STATES)
+    exact = dense_fisher(policy, observation)
+    product = make_engine(policy, None, "sgd", engine).fisher_vector_product(observation)
+    found = np.stack([product(row) for row in np.eye(len(exact), dtype=np.float32)])
+    np.testing.assert_allclose(found, exact, atol=2e-6 * np.abs(exact).max())
+    np.testing.assert_allclose(found, found.T, atol=2e-6 * np.abs(exact).max())
+    values = np.linalg.eigvalsh((found.astype(np.float64) + found.T) / 2)
+    assert values.min() > -1e-6 * values.max()
+    assert values.max() > 0.1
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("head", HEADS)
+def test_engines_agree_on_batches_of_several_parts(head: str, activation: str, depth: int):
+    policy, _ = networks(head, activation, depth)
+    a, b = both(policy, None)
+    v = np.random.default_rng(3).standard_normal(len(a.policy_parameters())).astype(np.float32)
+    found = [engine.fisher_vector_product(states(B))(v) for engine in (a, b)]
+    assert np.linalg.norm(found[0]) > 0.1
+    assert relative(*found) < 1e-5
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_products_of_several_cores(head: str):
+    policy, _ = networks(head)
+    observation, batch = states(3000), batch_for(policy, 3000)
+    engines = [make_engine(policy, None, "sgd", "fused", workers=Workers(cores)) for cores in (1, 2)]
+    v = np.random.default_rng(3).standard_normal(len(engines[0].policy_parameters())).astype(np.float32)
+    one, two = (engine.fisher_vector_product(observation)(v) for engine in engines)
+    assert relative(one, two) < 1e-5
+    start = engines[0].policy_outputs(observation, batch.action)
+    engines[0].set_policy_parameters(engines[0].policy_parameters() + 0.01 * v)
+    for a, b in zip(
+        *(engine.policy_outputs(observation, batch.action, start) for engine in engines), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_kl_is_torch_s_own(head: str):
+    policy, _ = networks(head)
+    batch = batch_for(policy)
+    for engine in both(policy, None):
+        mine: Any = engine
+        before = mine.policy_outputs(batch.observation, batch.action)
+        old = distribution_of(mine.policy, batch.observation)
+        rng = np.random.default_rng(0)
+        noise = rng.normal(0, 0.05, len(engine.policy_parameters()))
+        engine.set_policy_parameters((engine.policy_parameters() + noise).astype(np.float32))
+        now = mine.policy_outputs(batch.observation, batch.action, before)
+        new = distribution_of(mine.policy, batch.observation)
+        exact = torch.distributions.kl_divergence(old, new).numpy()
+        assert exact.mean() > 0.003
+        np.testing.assert_allclose(now.kl, exact, rtol=1e-4, atol=1e-6)
+        assert (before.kl == 0).all()
+        # nothing has changed: nothing is lost to rounding
+        same = mine.policy_outputs(batch.observation, batch.action, now)
+        assert (same.kl == 0).all()
+        action = torch.from_numpy(batch.action)
+        np.testing.assert_allclose(now.log_prob, new.log_prob(action).numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(now.entropy, new.entropy().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def distribution_of(policy: Policy, observation: np.ndarray) -> Any:
+    """In float64."""
+    network: Any = copy.deepcopy(policy.network).double()
+    x = torch.from_numpy(observation).double()
+    with torch.no_grad():
+        if isinstance(network, DiscretePolicy):
+            return torch.distributions.Categorical(logits=network.logits(x))
+        return torch.distributions.Independent(torch.distributions.Normal(*network(x)), 1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_fisher_matrix_is_the_curvature_of_the_kl(engine: Any):
+    """½ dᵀF d against the true KL of a small step."""
+    policy, _ = networks("gaussian")
+    motor = make_engine(policy, None, "sgd", engine)
+    batch = batch_for(policy)
+    start = motor.policy_outputs(batch.observation, batch.action)
+    parameters = motor.policy_parameters()
+    d = np.random.default_rng(5).normal(0, 0.003, len(parameters)).astype(np.float32)
+    predicted = 0.5 * d @ motor.fisher_vector_product(batch.observation)(d)
+    motor.set_policy_parameters(parameters + d)
+    kl = motor.policy_outputs(batch.observation, batch.action, start).kl.mean()
+    assert kl == pytest.approx(predicted, rel=0.02)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_certain_policy_stays_finite(engine: Any):
+    """Probabilities of 1e-38 come back as zeros or small numbers, none of them a NaN."""
+    policy, _ = networks("categorical")
+    with torch.no_grad():
+        flat_parameters(policy).mul_(40)
+    motor = make_engine(policy, None, "sgd", engine)
+    observation = states(B)
+    start = motor.policy_outputs(observation, np.zeros(B, np.int64))
+    assert start.log_prob.min() < -60
+    assert np.isfinite(start.entropy).all()
+    found = motor.fisher_vector_product(observation)(np.ones(len(motor.policy_parameters()), np.float32))
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_parameters_are_read_and_written(engine: Any):
+    bounded = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.2, 0.2), rng=np.random.default_rng(0))
+    motor = make_engine(Policy(bounded, BOX, spaces.Box(-1, 1, (2,))), None, "sgd", engine)
+    before = motor.policy_parameters()
+    motor.set_policy_parameters(before + 1)
+    np.testing.assert_array_equal(motor.policy_parameters()[2:], before[2:] + 1)
+    # log σ comes first, and does not leave its bounds
+    np.testing.assert_array_equal(bounded.log_std.detach(), np.float32([0.2, 0.2]))
+    motor.set_policy_parameters(before)
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
+    assert not np.shares_memory(motor.policy_parameters(), flat_parameters(bounded).numpy())
+
+
+class Partly(nn.Module):
+    """A network of one's own with a frozen layer, and one that nothing comes of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(D, 6).requires_grad_(False)
+        self.idle = nn.Linear(2, 2)
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.nn.functional.gelu(self.frozen(x)))
+
+
+@pytest.mark.draws_globally
+def test_frozen_and_idle_parameters_have_no_curvature():
+    torch.manual_seed(0)
+    policy = Policy(Partly(), BOX, spaces.Discrete(3))
+    motor = make_engine(policy, None, "sgd", "autograd")
+    observation = states(STATES)
+    product = motor.fisher_vector_product(observation)
+    P = len(motor.policy_parameters())
+    found = np.stack([product(row) for row in np.eye(P, dtype=np.float32)])
+    learned = P - 21  # the last layer's own
+    assert not found[:learned].any()
+    assert not found[:, :learned].any()
+    for parameter in policy.parameters():
+        parameter.requires_grad_(True)
+    exact = dense_fisher(policy, observation)[learned:, learned:]
+    np.testing.assert_allclose(found[learned:, learned:], exact, atol=2e-6 * np.abs(exact).max())

@@ -1,0 +1,511 @@
+"""The natural gradient and TRPO: against closed forms, against their promises, and engine against engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import policygrad as pg
+from policygrad.advantages import generalized_advantages
+from policygrad.algorithms.conjugate_gradient import conjugate_gradient
+from policygrad.algorithms.natural import cotangents, natural_step
+from policygrad.algorithms.steps import samples, values_along
+from policygrad.engines import make_engine
+from policygrad.engines.signatures import call_cotangents
+from policygrad.errors import NonFiniteError
+from policygrad.metrics import METRICS
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, flat_parameters
+from policygrad.threads import single_thread
+from policygrad.types import Batch, Engine, Learning, Rollout, Sample
+from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
+from tests.unit.test_fisher import dense_fisher, distribution_of, small_policy, states
+
+ENGINES = ("autograd", "fused")
+ALGORITHMS = (pg.NaturalGradient, pg.TRPO)
+T, N = 64, 8
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
+def learning(seed: int = 0) -> Learning:
+    return Learning(np.random.default_rng(seed))
+
+
+def with_start(engine: Engine, batch: Batch) -> Batch:
+    """The batch with log π of the policy as it is."""
+    return replace(batch, old_log_prob=engine.policy_outputs(batch.observation, batch.action).log_prob)
+
+
+def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
+    """T steps of N environments, with terminations, truncations and rows of resets; rewards depend on actions."""
+    rng = np.random.default_rng(seed)
+    observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
+    encoded = observation[:-1].reshape(T * N, D)
+    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    action = action.reshape(T, N, *action.shape[1:])
+    how = rng.random((T, N))
+    terminated, truncated = how < 0.05, (how >= 0.05) & (how < 0.08)
+    valid = np.ones((T, N), bool)
+    # half of the environments need a row to reset themselves after an end
+    valid[1:, ::2] = ~(terminated | truncated)[:-1, ::2]
+    terminated &= valid
+    truncated &= valid
+    reward = scale * (rng.standard_normal((T, N)) + (action if action.ndim == 2 else action.sum(-1)))
+    return Rollout(observation[:-1], action, reward, reward, observation[1:], terminated, truncated, valid)
+
+
+# --- the conjugate gradient
+
+
+@pytest.mark.parametrize("P", [1, 2, 7, 40])
+def test_the_conjugate_gradient_solves_a_positive_definite_system(P: int):
+    rng = np.random.default_rng(P)
+    root = rng.standard_normal((P, P))
+    A, b = root @ root.T + 0.5 * np.eye(P), rng.standard_normal(P)
+    products = 0
+
+    def product(v: np.ndarray) -> np.ndarray:
+        nonlocal products
+        products += 1
+        return A @ v
+
+    solution = conjugate_gradient(product, b, iterations=3 * P, tolerance=1e-10)
+    np.testing.assert_allclose(solution.x, np.linalg.solve(A, b), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(solution.residual, b - A @ solution.x, atol=1e-9)
+    assert np.linalg.norm(solution.residual) <= 1e-10 * np.linalg.norm(b)
+    assert products <= 2 * P
+
+
+def test_the_conjugate_gradient_stops_where_it_is_told_to():
+    A, b = np.diag(np.arange(1.0, 51)), np.ones(50)
+    few = conjugate_gradient(lambda v: A @ v, b, iterations=3)
+    enough = conjugate_gradient(lambda v: A @ v, b, iterations=50, tolerance=0.1)
+    assert np.linalg.norm(few.residual) > 0.1 * np.linalg.norm(b)
+    assert 1e-3 * np.linalg.norm(b) < np.linalg.norm(enough.residual) <= 0.1 * np.linalg.norm(b)
+    # the minimum over a growing space: never further from the solution in A's own norm
+    errors = [
+        (e := conjugate_gradient(lambda v: A @ v, b, iterations=k).x - 1 / np.arange(1.0, 51)) @ A @ e
+        for k in range(10)
+    ]
+    assert (np.diff(errors) < 0).all()
+    nothing = conjugate_gradient(lambda v: A @ v, np.zeros(50), iterations=10)
+    assert not nothing.x.any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
+    policy = small_policy(head)
+    motor = make_engine(policy, None, "sgd", engine)
+    batch = with_start(motor, batch_for(policy, 200))
+    exact = dense_fisher(policy, batch.observation)
+    settings = pg.TRPO(cg_iterations=200, cg_tolerance=1e-6, damping=0.1, max_kl=0.02)
+    step = natural_step(settings, motor, batch)
+    g = -motor.gradient(batch, cotangents, np.full(1, 1 / 200, np.float32))[0].astype(np.float64)
+    damped = exact + 0.1 * np.eye(len(g))
+    x = np.linalg.solve(damped, g)
+    assert relative(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
+    assert step.residual <= 1e-6
+    assert step.gradient_norm == pytest.approx(np.linalg.norm(g))
+    # as long as the quadratic model, damping included, allows
+    assert 0.5 * step.whole @ damped @ step.whole == pytest.approx(0.02, rel=1e-4)
+
+
+# --- closed forms
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
+    """Of J = Σ π_k r_k it is r less its mean: (diag(π) − ππᵀ) x = π (r − πᵀr), the shortest x."""
+    probabilities, r = np.array([0.5, 0.25, 0.125, 0.125]), np.array([1.0, -2.0, 0.5, 1.5])
+    network = DiscretePolicy(1, 4, (), rng=np.random.default_rng(0))
+    policy = Policy(network, spaces.Box(-1, 1, (1,)), spaces.Discrete(4))
+    flat = flat_parameters(policy)
+    flat[:4], flat[4:] = 0.0, torch.from_numpy(np.log(probabilities))
+    motor = make_engine(policy, None, "sgd", engine)
+    # every action as often as the policy takes it, in the one state 0, where the weights do nothing
+    action = np.repeat(np.arange(4), (8 * probabilities).astype(int))
+    advantage = (r - probabilities @ r)[action].astype(np.float32)
+    batch = with_start(motor, Batch(np.zeros((8, 1), np.float32), action, advantage, advantage))
+    settings = pg.NaturalGradient(damping=0.0, cg_tolerance=1e-6, max_kl=0.001)
+    step = natural_step(settings, motor, batch)
+    variance = probabilities @ (r - probabilities @ r) ** 2
+    expected = np.sqrt(2 * 0.001 / variance) * (r - r.mean())
+    np.testing.assert_allclose(step.whole[4:], expected, rtol=1e-4)
+    assert not step.whole[:4].any()
+    # whereas the gradient itself hardly moves what is improbable
+    plain = probabilities * (r - probabilities @ r)
+    assert np.argmax(plain) != np.argmax(step.whole[4:])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine: Any):
+    """The same policies with parameters and observations in other coordinates: W s = (W A⁻¹)(A s)."""
+    rng = np.random.default_rng(0)
+    A = np.eye(D) + 0.5 * rng.standard_normal((D, D))
+    assert 2 < np.linalg.cond(A) < 20
+    first, second = small_policy(head, depth=0), small_policy(head, depth=0)
+    ahead = 2 if head == "gaussian" else 0
+    flat = flat_parameters(second)
+    weights = flat[ahead:].numpy()[: -flat[ahead:].numel() // (D + 1)].reshape(-1, D)
+    weights[:] = weights @ np.linalg.inv(A)
+    batch = batch_for(first, 500)
+    turned = replace(batch, observation=(batch.observation @ A.T).astype(np.float32))
+    settings = pg.NaturalGradient(damping=0.0, cg_iterations=100, cg_tolerance=1e-5, max_kl=0.05)
+    natural, plain = [], []
+    for policy, its in ((first, batch), (second, turned)):
+        motor = make_engine(policy, None, "sgd", engine)
+        its = with_start(motor, its)
+        before = motor.policy_parameters()
+        g = -motor.gradient(its, cotangents, np.full(1, 1 / len(its), np.float32))[0]
+        for step, policies in ((natural_step(settings, motor, its).whole, natural), (g, plain)):
+            motor.set_policy_parameters((before + step).astype(np.float32))
+            policies.append(motor.policy_outputs(its.observation, its.action).log_prob)
+    assert np.abs(plain[0] - plain[1]).max() > 0.02
+    np.testing.assert_allclose(natural[0], natural[1], atol=2e-4)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_step_does_not_depend_on_the_scale_of_rewards(algorithm: Any):
+    ends = []
+    for scale in (1.0, 64.0):
+        policy, value = networks("gaussian")
+        with torch.no_grad():
+            flat_parameters(value).zero_()
+        motor = make_engine(policy, value, "adam", "fused")
+        algorithm().learn(motor, steps_for(policy, 0, scale), learning())
+        ends.append(motor.policy_parameters())
+    assert relative(*ends) < 1e-6
+
+
+# --- what TRPO promises
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("head", HEADS)
+def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine: Any):
+    """On many random batches, by torch's own KL in float64; steps are large enough to need shortening."""
+    algorithm = pg.TRPO(max_kl=0.1, damping=0.01)
+    fractions = []
+    for seed in range(40):
+        policy, _ = networks(head, seed=seed)
+        motor = make_engine(policy, None, "sgd", engine)
+        batch = with_start(motor, batch_for(policy, 100, seed=seed))
+        old = distribution_of(policy, batch.observation)
+        start = motor.policy_outputs(batch.observation, batch.action)
+        taken = algorithm.line_search(motor, batch, start, natural_step(algorithm, motor, batch).whole)
+        new = distribution_of(policy, batch.observation)
+        kl = torch.distributions.kl_divergence(old, new).mean().item()
+        action = torch.from_numpy(batch.action)
+        ratio = (new.log_prob(action) - old.log_prob(action)).exp().numpy()
+        assert kl <= 0.1 * (1 + 1e-4)
+        assert kl == pytest.approx(taken["kl"], rel=1e-3)
+        assert ((ratio - 1) * batch.advantage).mean() == pytest.approx(
+            taken["surrogate_improvement"], rel=1e-3
+        )
+        assert taken["surrogate_improvement"] > 0
+        fractions.append(taken["step_fraction"])
+    assert min(fractions) < 1
+    assert max(fractions) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_line_search_goes_back_along_a_step_too_long(engine: Any):
+    policy, _ = networks("gaussian")
+    motor = make_engine(policy, None, "sgd", engine)
+    batch = with_start(motor, batch_for(policy))
+    algorithm = pg.TRPO(backtrack=0.5)
+    start = motor.policy_outputs(batch.observation, batch.action)
+    step, before = natural_step(algorithm, motor, batch).whole, motor.policy_parameters()
+    taken = algorithm.line_search(motor, batch, start, 5 * step)
+    assert taken["step_fraction"] in (1 / 4, 1 / 8)
+    assert 0 < taken["kl"] <= 0.01
+    expected = before + taken["step_fraction"] * 5 * step
+    np.testing.assert_array_equal(motor.policy_parameters(), expected.astype(np.float32))
+    # twice as far the bound did not hold
+    motor.set_policy_parameters((before + 2 * taken["step_fraction"] * 5 * step).astype(np.float32))
+    assert motor.policy_outputs(batch.observation, batch.action, start).kl.mean() > 0.01
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("why", ["downhill", "too long", "nan", "nothing"])
+def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any):
+    policy, _ = networks("categorical")
+    motor = make_engine(policy, None, "sgd", engine)
+    batch = with_start(motor, batch_for(policy))
+    algorithm = pg.TRPO()
+    start = motor.policy_outputs(batch.observation, batch.action)
+    step = natural_step(algorithm, motor, batch).whole
+    factor = {"downhill": -1.0, "too long": 1e6, "nan": np.nan, "nothing": 0.0}[why]
+    before = motor.policy_parameters()
+    taken = algorithm.line_search(motor, batch, start, factor * step)
+    assert taken == {"kl": 0.0, "surrogate_improvement": 0.0, "step_fraction": 0.0}
+    np.testing.assert_array_equal(motor.policy_parameters().view(np.int32), before.view(np.int32))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_natural_step_reaches_its_kl_where_the_model_holds(engine: Any):
+    policy, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", engine)
+    algorithm = pg.NaturalGradient(max_kl=1e-5, damping=0.0)
+    metrics = algorithm.learn(motor, steps_for(policy, 0), learning())
+    assert metrics["kl"] == pytest.approx(1e-5, rel=0.05)
+    assert metrics["surrogate_improvement"] > 0
+    assert 0 < metrics["cg_residual"] < 0.5
+
+
+# --- an update
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("head", HEADS)
+def test_parameters_agree_after_20_updates(head: str, algorithm: Any, activation: str, depth: int):
+    # The conjugate gradient multiplies rounding by up to (F's largest eigenvalue + λ)/λ, and the next update
+    # begins where this one ended: λ = 1 keeps 20 of them together. V(s) takes small steps for what
+    # test_engines says of ReLU's kinks
+    settings = algorithm(damping=1.0, value_epochs=4, value_minibatches=1, value_learning_rate=0.001)
+    policy, value = networks(head, activation, depth)
+    engines = both(policy, value)
+    for i in range(20):
+        rollout = steps_for(policy, seed=i)
+        for engine in engines:
+            settings.learn(engine, rollout, learning(i))
+    a, b = (engine.policy_parameters() for engine in engines)
+    assert relative(a, b) < 1e-4
+    assert relative(a, flat_parameters(policy).numpy()) > 0.1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("head", HEADS)
+def test_updates_agree_at_the_default_damping(head: str, algorithm: Any):
+    """Five of them, with V(s) and all that is logged."""
+    policy, value = networks(head)
+    engines = both(policy, value)
+    for i in range(5):
+        rollout = steps_for(policy, seed=i)
+        found = [algorithm().learn(engine, rollout, learning(i)) for engine in engines]
+    assert relative(*(engine.policy_parameters() for engine in engines)) < 1e-5
+    values = [flat_parameters(engine.value).numpy() for engine in engines]  # type: ignore[attr-defined]
+    assert relative(*values) < 1e-4
+    assert set(found[0]) <= set(METRICS)
+    for name in found[0]:
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-2, abs=1e-5), name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_policy_learns_what_pays(head: str, engine: Any):
+    """Rewards are noise plus the action's number: the surrogate knows, and so does the policy after 20 steps."""
+    policy, value = networks(head)
+    motor = make_engine(policy, value, "adam", engine)
+    for seed in range(20):
+        metrics = pg.TRPO(gamma=0.5).learn(motor, steps_for(policy, seed), learning(seed))
+        assert 0 < metrics["kl"] <= 0.01
+    observation = states(500)
+    noise = policy.draw_noise(np.random.default_rng(0), 500)
+    untrained, _ = networks(head)
+    gain = motor.act(observation, noise).astype(float) - untrained.choose(observation, noise)
+    assert gain.mean() > 0.4
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_the_three_numbers_are_the_derivatives_of_the_surrogate(compile_it: bool):
+    rng = np.random.default_rng(0)
+    B = 64
+    log_prob, entropy, value, advantage, target, old = (
+        rng.standard_normal(B).astype(np.float32) for _ in range(6)
+    )
+    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
+    function = partial(call_cotangents, cotangents) if compile_it else cotangents
+    unread = np.full(B, np.nan, np.float32)
+    sample = Sample(log_prob, entropy, value, advantage, target, old_log_prob=old, old_value=unread)
+    function(sample, np.full(1, 1 / B, np.float32), w, e, c)
+
+    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
+    A, G, lp_old = (torch.from_numpy(x).double() for x in (advantage, target, old))
+    loss = -((lp - lp_old).exp() * A).mean() + 0.5 * ((v - G) ** 2).mean() + 0 * h.sum()
+    loss.backward()
+    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=2e-6, atol=1e-6)
+
+
+class ValuesOnly:
+    """Stands in for an engine: V(s) is the observation's first number."""
+
+    def values(self, observation: np.ndarray) -> np.ndarray:
+        return observation[:, 0]
+
+
+def test_advantages_of_samples_among_ends_and_resets():
+    """Against the definition, a sample at a time: V(s') of true successors, 0 after a termination."""
+    policy, _ = networks("categorical")
+    rollout, gamma, lam = steps_for(policy, 3), 0.9, 0.8
+    assert not rollout.valid.all()
+    # what stands in rows that are no samples is nobody's business
+    for array in (rollout.observation, rollout.next_observation):
+        array[~rollout.valid] = 1e9
+    rollout.reward[~rollout.valid] = 1e9
+    # an episode that goes on has its successor in the next row
+    goes_on = ~rollout.done[:-1] & rollout.valid[:-1] & rollout.valid[1:]
+    rollout.next_observation[:-1][goes_on] = rollout.observation[1:][goes_on]
+    engine: Any = ValuesOnly()
+    value, next_value = values_along(engine, rollout)
+    valid = rollout.valid
+    advantage = samples(
+        rollout,
+        generalized_advantages(
+            rollout.reward, value, next_value, rollout.terminated, rollout.done, gamma, lam
+        ),
+    )
+    np.testing.assert_array_equal(samples(rollout, value), rollout.observation[valid][:, 0])
+    expected = np.zeros((T, N))
+    for t in reversed(range(T)):
+        for n in np.flatnonzero(valid[t]):
+            following = 0.0 if rollout.terminated[t, n] else float(rollout.next_observation[t, n, 0])
+            expected[t, n] = rollout.reward[t, n] + gamma * following - rollout.observation[t, n, 0]
+            if t + 1 < T and not rollout.done[t, n]:
+                expected[t, n] += gamma * lam * expected[t + 1, n]
+    np.testing.assert_allclose(advantage, expected[valid], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_update_without_any_advantage_changes_nothing(algorithm: Any, engine: Any):
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "adam", engine)
+    rollout = steps_for(policy, 0)
+    ones = replace(rollout, terminated=rollout.valid, truncated=~rollout.valid & False)
+    ones.reward[:] = 1.0
+    with torch.no_grad():
+        flat_parameters(value).zero_()
+    before = motor.policy_parameters()
+    metrics = algorithm().learn(motor, ones, learning())
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
+    assert metrics["kl"] == metrics["policy_grad_norm"] == metrics["cg_residual"] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [("reward", "is not finite, from rewards"), ("observation", "not finite"), ("parameters", "not finite")],
+)
+def test_a_nan_stops_before_any_parameter_changes(spoil: str, message: str, algorithm: Any, engine: Any):
+    policy, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", engine)
+    rollout = steps_for(policy, 0)
+    if spoil == "parameters":
+        motor.set_policy_parameters(np.full_like(motor.policy_parameters(), np.nan))
+    else:
+        getattr(rollout, spoil)[rollout.valid] = np.nan
+    before = motor.policy_parameters(), flat_parameters(value).numpy().copy()
+    with pytest.raises(NonFiniteError, match=message):
+        algorithm().learn(motor, rollout, learning())
+    np.testing.assert_array_equal(motor.policy_parameters(), before[0])
+    np.testing.assert_array_equal(flat_parameters(value).numpy(), before[1])
+
+
+@pytest.mark.parametrize("spoil", ["gradient", "fisher_vector_product"])
+def test_a_natural_gradient_that_is_not_finite_is_named(spoil: str, monkeypatch: pytest.MonkeyPatch):
+    policy, value = networks("gaussian")
+    motor: Any = make_engine(policy, value, "adam", "fused")
+    nothing = np.full_like(motor.policy_parameters(), np.nan)
+    fakes: dict[str, Any] = {
+        "gradient": lambda *_: (nothing, nothing),
+        "fisher_vector_product": lambda _: lambda v: nothing,
+    }
+    monkeypatch.setattr(motor, spoil, fakes[spoil])
+    before = motor.policy_parameters()
+    with pytest.raises(NonFiniteError, match="natural gradient is not finite"):
+        pg.TRPO().learn(motor, steps_for(policy, 0), learning())
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
+
+
+def test_a_natural_step_into_nowhere_is_taken_back():
+    policy, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", "fused")
+    before = motor.policy_parameters()
+    with pytest.raises(NonFiniteError, match="lower max_kl or raise damping"):
+        pg.NaturalGradient(max_kl=1e75).learn(motor, steps_for(policy, 0), learning())
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
+
+
+@pytest.mark.draws_globally
+def test_a_network_of_ones_own():
+    policy = Policy(Custom(), spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3))
+    _, value = networks("categorical")
+    motor = make_engine(policy, value, "adam", "autograd")
+    for seed in range(5):
+        metrics = pg.TRPO().learn(motor, steps_for(policy, seed), learning(seed))
+    assert 0 < metrics["kl"] <= 0.01
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_log_std_stays_within_its_bounds(engine: Any):
+    network = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.01, 0.01), rng=np.random.default_rng(0))
+    policy = Policy(network, spaces.Box(-np.inf, np.inf, (D,)), spaces.Box(-1, 1, (2,)))
+    _, value = networks("gaussian")
+    motor = make_engine(policy, value, "adam", engine)
+    for seed in range(5):
+        pg.TRPO(max_kl=0.1).learn(motor, steps_for(policy, seed), learning(seed))
+    assert network.log_std.detach().abs().max() <= 0.01
+
+
+def test_an_agent_learns_from_the_episodes_that_ended():
+    agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(2), "trpo", seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        for length in (1, 5, 2):
+            for t in range(length):
+                agent.observe(float(agent.act(int(rng.integers(2)))), 0, terminated=t == length - 1)
+        metrics = agent.update()
+    assert 0 < metrics["kl"] <= 0.01
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("gamma", 1.5, r"gamma must be in \[0, 1\]"),
+        ("gae_lambda", float("nan"), r"gae_lambda must be in \[0, 1\]"),
+        ("horizon", 0, "horizon must be 1 or more"),
+        ("max_kl", 0.0, "max_kl must be positive"),
+        ("max_kl", float("inf"), "max_kl must be positive and finite"),
+        ("damping", -1.0, "damping must be 0 or more"),
+        ("cg_iterations", 0, "cg_iterations must be 1 or more"),
+        ("cg_tolerance", -1.0, "cg_tolerance must be 0 or more"),
+        ("value_learning_rate", float("nan"), "value_learning_rate must be positive"),
+        ("value_epochs", 0, "value_epochs must be 1 or more"),
+        ("value_minibatches", 0, "value_minibatches must be 1 or more"),
+        ("optimizer", "adamw", "optimizer must be one of"),
+    ],
+)
+def test_wrong_settings_are_named(algorithm: Any, field: str, value: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        algorithm(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("backtrack", 1.0, "backtrack must be between 0 and 1"),
+        ("line_search_steps", 0, "line_search_steps must be 1 or more"),
+    ],
+)
+def test_wrong_line_searches_are_named(field: str, value: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        pg.TRPO(**{field: value})
