@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow lint types check bench scores clean
+.PHONY: train test test-slow lint types check bench scores scoreboard clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
@@ -30,6 +30,11 @@ bench: $(VENV)/.peers  ## speeds on this machine, beside the libraries that peop
 scores: $(VENV)/.ready  ## what the presets reach, ten seeds each: some ten minutes on two cores
 	$(BIN)/python benchmarks/scores.py
 	$(BIN)/policygrad proof --picture docs/images/proof.png
+
+# ONLY= rows by name or pattern, separated by commas; SEEDS= so many of each; CORES= so many at a time
+scoreboard: $(VENV)/.ready  ## every preset beside published numbers; goes on where it was ended: many hours in all
+	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(CORES),--cores $(CORES))
 
 # the virtual environment is made anew when the dependencies change
 $(VENV)/.ready: pyproject.toml

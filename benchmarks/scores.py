@@ -16,8 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
+from curves import COLOURS, Curve, Level, draw
 
 import policygrad as pg
 from policygrad.presets import preset_for
@@ -106,30 +105,15 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def draw(results: list[dict[str, Any]], threshold: float, path: Path) -> None:
-    """Each seed's running mean of returns, a colour a setting."""
-    figure = Figure(figsize=(8, 4.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
+def draw_curves(results: list[dict[str, Any]], threshold: float, path: Path) -> None:
+    """Each seed's running mean of returns and their median, a colour a setting."""
     titles = list(dict.fromkeys(r["title"] for r in results))
-    for title, colour in zip(titles, ("#2166ac", "#d6604d"), strict=False):
-        for i, run in enumerate(by_title(results, title)):
-            axes.plot(
-                *map(np.array, run["curve"]),
-                color=colour,
-                linewidth=1.3,
-                alpha=0.7,
-                label=title if i == 0 else None,
-            )
-    axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
-    environment = results[0]["environment"]
-    axes.set(title=f"{environment}, REINFORCE, ten seeds each", xlabel="environment steps")
-    axes.set_ylabel("mean of the last 100 training returns")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    curves = [
+        Curve(title, [run["curve"] for run in by_title(results, title)], colour)
+        for title, colour in zip(titles, COLOURS, strict=False)
+    ]
+    title = f"{results[0]['environment']}, REINFORCE: each seed, median and quartiles"
+    draw(path, title, curves, [Level(f"solved: {threshold:g}", threshold)], each_seed=True)
 
 
 def main() -> None:
@@ -153,7 +137,7 @@ def main() -> None:
     (folder / "scores.md").write_text(table(results))
     for environment, (threshold, picture) in PICTURES.items():
         if only in (None, environment):
-            draw(
+            draw_curves(
                 [r for r in results if r["environment"] == environment],
                 threshold,
                 ROOT / "docs/images" / picture,

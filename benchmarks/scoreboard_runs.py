@@ -1,0 +1,226 @@
+"""The scoreboard's runs: one process and one file each, nothing done twice, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scoreboard_rows import TEST_EPISODES, Row
+
+import policygrad as pg
+from policygrad.files import write_atomically
+from policygrad.presets import preset_for
+from policygrad.run import Run, StoppedError
+from policygrad.run_folder import manifest
+
+Record = dict[str, Any]
+Job = tuple[Row, int]
+POINTS = 200
+"""Kept of a learning curve."""
+INTERRUPTED = 130
+"""Exit code of a process that somebody ended with Ctrl-C, as a shell has it."""
+FINISHED = ("budget", "non-finite")
+"""Endings that another attempt would only repeat; an error may have been the machine's."""
+
+
+def settings_of(row: Row) -> Record:
+    """All that a run of the row depends on but its seed, as plain JSON."""
+    preset = replace(preset_for(row.environment, row.algorithm), steps=row.steps)
+    settings = asdict(preset) | {
+        "environment": row.environment,
+        "algorithm_name": row.algorithm,
+        "test_every": row.test_every,
+        "test_episodes": TEST_EPISODES if row.test_every else None,
+        "evaluation_episodes": row.episodes,
+    }
+    return json.loads(json.dumps(settings, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+
+
+def path_of(folder: Path, row: Row, seed: int) -> Path:
+    return folder / row.name / f"seed-{seed}.json"
+
+
+def read(folder: Path, row: Row) -> tuple[list[Record], int]:
+    """The row's runs with the settings of today, by seed; and how many there are with others."""
+    found = [json.loads(path.read_text()) for path in (folder / row.name).glob("seed-*.json")]
+    settings = settings_of(row)
+    current = [record for record in found if record["settings"] == settings]
+    return sorted(current, key=lambda record: record["seed"]), len(found) - len(current)
+
+
+def to_do(folder: Path, jobs: Iterable[Job], say: Callable[[str], None]) -> list[Job]:
+    """The jobs that have no file yet, or one of other settings, or one of an error."""
+    found = []
+    for row, seed in jobs:
+        path = path_of(folder, row, seed)
+        if path.exists():
+            record = json.loads(path.read_text())
+            changed = _changes(record["settings"], settings_of(row))
+            if changed:
+                say(f"{row.name}, seed {seed}: again, for other settings: {', '.join(changed)}")
+            elif record["ended"] in FINISHED:
+                continue
+            else:
+                say(f"{row.name}, seed {seed}: again, after {record['error']}")
+        found.append((row, seed))
+    return found
+
+
+def _changes(old: Record, new: Record, within: str = "") -> list[str]:
+    """What differs, each as `name: old → new`."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _changes(a, b, f"{within}{name}.")
+        elif a != b:
+            found.append(f"{within}{name}: {a} → {b}")
+    return found
+
+
+def train_one(row: Row, seed: int) -> Record:
+    """A run and its figures; one that fails is recorded with what it said and what was learned until then.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and is no result.
+    """
+    began = time.perf_counter()
+    where = manifest(with_git=False)
+    record: Record = {
+        "row": row.name,
+        "seed": seed,
+        "version": pg.__version__,
+        "machine": {name: where[name] for name in ("processor", "cores", "system", "python", "packages")},
+        "started": where["started"],
+        "settings": settings_of(row),
+    }
+    run = None
+    try:
+        run = pg.train(
+            row.environment,
+            row.algorithm,
+            seed=seed,
+            steps=row.steps,
+            test_every=row.test_every,
+            test_episodes=TEST_EPISODES,
+            progress=False,
+        )
+        if run.ended == "interrupted":
+            raise KeyboardInterrupt
+        figures: Record = {"ended": run.ended, "error": None} | _evaluated(run, row, seed)
+    except StoppedError as error:
+        run = error.run
+        figures = {"ended": "non-finite", "error": str(error)}
+    except Exception as error:  # whatever it is, the other runs go on and this one says why it is missing
+        figures = {"ended": "error", "error": f"{type(error).__name__}: {error}"}
+    if run is not None and run.rows:
+        figures |= _figures(run)
+    return record | figures | {"wall_seconds": round(time.perf_counter() - began, 2)}
+
+
+def _evaluated(run: Run, row: Row, seed: int) -> Record:
+    """Greedy returns over fresh episodes: of the best policy, and of the last."""
+    best, last = (
+        pg.evaluate(policy, row.environment, row.episodes, greedy=True, seed=seed).mean
+        for policy in (run.policy, run.last_policy)
+    )
+    return {"greedy": best, "greedy_last": last}
+
+
+def _figures(run: Run) -> Record:
+    history = run.history
+    steps, returns = history["steps"], history["return_100"]
+    tested = np.isfinite(history.get("test_return", np.full(len(steps), math.nan)))
+    tests = history["test_return"][tested] if tested.any() else np.zeros(0)
+    known = np.flatnonzero(np.isfinite(returns))
+    kept = known[np.unique(np.linspace(0, len(known) - 1, min(POINTS, len(known))).astype(int))]
+    last = float(returns[-1])
+    return {
+        "steps": run.steps,
+        "seconds": round(run.seconds, 3),
+        "steps_per_second": round(run.steps / run.seconds, 1),
+        "solved_at": run.solved_at,
+        "episodes": len(run.episode_returns),
+        "last_100": last if math.isfinite(last) else None,
+        "test_max": float(tests.max()) if len(tests) else None,
+        "tests": [steps[tested].astype(int).tolist(), np.round(tests, 3).tolist()],
+        "curve": [steps[kept].astype(int).tolist(), np.round(returns[kept], 3).tolist()],
+    }
+
+
+def write(folder: Path, row: Row, record: Record) -> None:
+    """Whole or not at all; a line an entry, so that a difference can be read."""
+    path = path_of(folder, row, record["seed"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for name, value in record.items()
+    ]
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def work(folder: Path, row: Row, seed: int) -> None:
+    """What a process does."""
+    try:
+        write(folder, row, train_one(row, seed))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def run_all(folder: Path, jobs: list[Job], at_a_time: int, done: Callable[[Row, Record], None]) -> None:
+    """Each job in a process of its own; `done` is told of each as it ends, here.
+
+    A process that dies without a word, of lack of memory for instance, leaves a record that says so.
+    """
+    context = get_context("spawn")
+    running: set[Any] = set()
+    stopping = threading.Event()
+
+    def apart(row: Row, seed: int) -> tuple[Row, Record | None]:
+        if stopping.is_set():
+            return row, None
+        path = path_of(folder, row, seed)
+        # of an earlier run: it must not be taken for this one's. It has been said that it is replaced
+        earlier = path.stat().st_mtime_ns if path.exists() else None
+        process = context.Process(target=work, args=(folder, row, seed))
+        process.start()
+        running.add(process)
+        process.join()
+        if stopping.is_set() or process.exitcode in (INTERRUPTED, -signal.SIGINT):
+            return row, None
+        if not path.exists() or path.stat().st_mtime_ns == earlier:
+            died = {"ended": "error", "error": f"the process ended with code {process.exitcode}"}
+            record = {"row": row.name, "seed": seed, "version": pg.__version__, "settings": settings_of(row)}
+            write(folder, row, record | died)
+        return row, json.loads(path.read_text())
+
+    pool = ThreadPoolExecutor(at_a_time)
+    try:
+        for future in as_completed([pool.submit(apart, *job) for job in jobs]):
+            row, record = future.result()
+            if record is None:
+                raise KeyboardInterrupt
+            done(row, record)
+    finally:
+        # with nothing left to do this ends at once; otherwise what is under way ends now
+        stopping.set()
+        for process in list(running):
+            process.kill()
+        pool.shutdown(cancel_futures=True)

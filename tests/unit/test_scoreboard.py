@@ -1,0 +1,221 @@
+"""The scoreboard: runs that are resumed and never lost, scores by the rules, a page that says what is missing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import policygrad as pg
+from policygrad.run import StoppedError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import scoreboard_rows
+import scoreboard_runs
+from scoreboard import scoreboard
+from scoreboard_report import as_is, number, report
+from scoreboard_rows import Goal, Published, Row, chosen, rows
+from scoreboard_runs import read, run_all, to_do, train_one, write
+from scoreboard_scores import RULES, interval, iqm, passing, verdict
+
+GOAL = Goal("zoo", 5.0, share=0.9, within=1_000)
+CART = Row("CartPole-v1", "reinforce", 600, seeds=2, goal=GOAL, episodes=4)
+BROKEN = Row("NoSuch-v0", "reinforce", 600, seeds=1)
+LATER = Row("CartPole-v1", "ppo", 600, published=(Published("zoo", 500, None, 100_000),))
+
+
+def record_of(row: Row, seed: int, **figures: object) -> dict:
+    """As a run leaves it."""
+    settings = scoreboard_runs.settings_of(row)
+    machine = {"processor": "one", "cores": 2, "python": "3.11"}
+    plain = {"ended": "budget", "error": None, "greedy": 10.0, "last_100": 8.0, "seconds": 1.0, "steps": 600}
+    more = {
+        "steps_per_second": 600.0,
+        "tests": [[], []],
+        "curve": [[100, 600], [1.0, 8.0]],
+        "wall_seconds": 2.0,
+    }
+    record = {"row": row.name, "seed": seed, "version": "0", "machine": machine, "settings": settings}
+    return record | plain | more | figures
+
+
+def test_runs_are_resumed_failures_recorded_and_rows_not_run_said(tmp_path: Path, capfd):
+    where = {"results": tmp_path / "results", "page": tmp_path / "page.md", "images": tmp_path / "images"}
+    table = [CART, LATER, BROKEN]
+    assert scoreboard(table, only="*/reinforce", **where) == 3
+    found, others = read(where["results"], CART)
+    assert [record["seed"] for record in found] == [0, 1]
+    assert others == 0
+    first = found[0]
+    assert first["ended"] == "budget"
+    assert first["steps"] >= 600
+    assert first["settings"]["algorithm"]["gamma"] == 0.995
+    assert first["version"] == pg.__version__
+    assert first["curve"][0][-1] == first["steps"]
+    run = pg.train("CartPole-v1", "reinforce", seed=0, steps=600)
+    assert first["last_100"] == run.rows[-1]["return_100"]
+    assert first["greedy"] == pg.evaluate(run.policy, "CartPole-v1", 4).mean
+
+    page = where["page"].read_text()
+    assert "| reinforce | 600 | 2 |" in page
+    assert page.count("not yet run") == 1
+    assert "| ppo | 600 | 0 | zoo, 100,000 | — | 500 |" in page
+    assert "- reinforce, seed 0 **failed**: ValueError: unknown environment 'NoSuch-v0'" in page
+    assert "(images/CartPole-v1.png)" in page
+    assert (where["images"] / "CartPole-v1.png").exists()
+    assert not (where["images"] / "NoSuch-v0.png").exists()
+
+    # all there: nothing runs again; with other settings it does, and says why
+    assert scoreboard(table, only="CartPole-v1/reinforce", **where) == 0
+    table[0] = longer = replace(CART, steps=700)
+    assert scoreboard(table, only="CartPole-v1/reinforce", seeds=1, **where) == 1
+    assert "seed 0: again, for other settings: steps: 600 → 700" in capfd.readouterr().err
+    found, others = read(where["results"], longer)
+    assert len(found) == others == 1
+    page = where["page"].read_text()
+    assert "1 of 2 seeds run" in page
+    assert "1 runs with earlier settings are left out" in page
+
+
+def test_what_is_run_again(tmp_path: Path):
+    """An error may have been the machine's; a NaN would come again."""
+    write(tmp_path, CART, record_of(CART, 0, ended="non-finite", error="NaN"))
+    write(tmp_path, CART, record_of(CART, 1, ended="error", error="no memory"))
+    said: list[str] = []
+    jobs = [(CART, seed) for seed in range(3)]
+    assert to_do(tmp_path, jobs, said.append) == jobs[1:]
+    assert said == ["CartPole-v1/reinforce, seed 1: again, after no memory"]
+
+
+def test_a_process_that_dies_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scoreboard_runs, "work", sys.exit)  # which is given three arguments, and fails
+    seen = []
+    run_all(tmp_path, [(CART, 0)], 1, lambda _, record: seen.append(record))
+    assert seen == read(tmp_path, CART)[0]
+    assert seen[0]["error"] == "the process ended with code 1"
+
+
+def test_a_nan_is_recorded_with_what_was_learned(monkeypatch: pytest.MonkeyPatch):
+    run = pg.train("CartPole-v1", "reinforce", steps=600)
+
+    def train(*_: object, **__: object) -> None:
+        raise StoppedError(run, "the loss is NaN")
+
+    monkeypatch.setattr(pg, "train", train)
+    record = train_one(CART, 0)
+    assert record["ended"] == "non-finite"
+    assert record["error"] == f"after {run.steps:,} steps: the loss is NaN."
+    assert record["steps"] == run.steps
+    assert "greedy" not in record
+
+
+def test_an_interrupted_run_is_no_result(monkeypatch: pytest.MonkeyPatch):
+    run = replace(pg.train("CartPole-v1", "reinforce", steps=100), ended="interrupted")
+    monkeypatch.setattr(pg, "train", lambda *_, **__: run)
+    with pytest.raises(KeyboardInterrupt):
+        train_one(CART, 0)
+
+
+def test_tests_while_training(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scoreboard_rows, "TEST_EVERY", 250)
+    row = replace(CART, published=(Published("tianshou", 1.0, 0.1, 600),))
+    record = train_one(row, 0)
+    assert record["settings"]["test_every"] == 250
+    steps, returns = record["tests"]
+    assert len(steps) == len(returns) >= 1
+    assert record["test_max"] == pytest.approx(max(returns), abs=1e-3)
+
+
+def test_rules():
+    """tianshou's moment is one for all seeds: the mean of their own maxima would be 30."""
+    a = record_of(CART, 0, tests=[[30_100, 60_050, 90_010], [10.0, 30.0, 0.0]], last_100=1.0, greedy=5.0)
+    b = record_of(CART, 1, tests=[[30_000, 60_000], [30.0, 0.0]], last_100=3.0, greedy=7.0)
+    assert RULES["tianshou"]([a, b]).tolist() == [10.0, 30.0]
+    assert RULES["cleanrl"]([a, b]).tolist() == [1.0, 3.0]
+    assert RULES["zoo"]([a, b]).tolist() == [5.0, 7.0]
+    assert all(len(rule([])) == 0 for rule in RULES.values())
+
+
+def test_interquartile_mean():
+    assert iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0  # one of five at each end
+    assert iqm(np.array([7.0, 1.0, 2.0, 9.0])) == 4.5
+    assert iqm(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of three is none
+
+
+def test_interval_of_the_interquartile_mean():
+    """By hand: of two scores 0 and 1 resampled, a quarter of the means is 0, half is 0.5, a quarter is 1."""
+    assert interval([np.array([0.0, 1.0])]) == (0.0, 1.0)
+    assert interval([np.array([3.0, 3.0, 3.0])]) == (3.0, 3.0)
+    # strata are resampled in themselves: of {0, 0} and {4, 4} each sample is 0, 0, 4, 4, its middle half 0, 4
+    assert interval([np.zeros(2), np.full(2, 4.0)]) == (2.0, 2.0)
+    scores = np.random.default_rng(1).normal(size=400)
+    low, high = interval([scores])
+    assert low < iqm(scores) < high
+    # the middle half's mean of n normals has a standard deviation of some 1.09/sqrt(n)
+    assert high - low == pytest.approx(2 * 1.96 * 1.09 / 20, rel=0.2)
+    assert interval([scores]) == (low, high)
+
+
+def test_verdicts():
+    row = replace(CART, seeds=10)
+    good = [record_of(row, seed) for seed in range(10)]
+    weak = record_of(row, 9, greedy=4.0)
+    failed = record_of(row, 9, ended="non-finite", error="NaN")
+    assert verdict(row, []) == "not yet run"
+    assert verdict(row, good[:4]) == "4 of 10 seeds run"
+    assert verdict(row, good) == "**met**"
+    assert verdict(row, [*good[:9], weak]) == verdict(row, [*good[:9], failed]) == "**met**"
+    assert verdict(row, [*good[:8], weak, failed]) == "not met"
+    assert passing(GOAL, [*good[:8], weak, failed]) == 8
+    assert verdict(replace(row, steps=2_000), good) == "not met: needs more than the 1,000 steps allowed"
+    assert verdict(replace(row, goal=None), good) == "no goal"
+    of_the_mean = replace(row, goal=Goal("cleanrl", 8.0))
+    assert verdict(of_the_mean, good) == "**met**"
+    # no mean over all seeds without one of them
+    assert verdict(of_the_mean, [*good[:9], failed]) == "not met"
+
+
+def test_every_preset_has_a_row_and_the_numbers_their_place(tmp_path: Path):
+    table = rows()
+    assert {(row.environment, row.algorithm) for row in table} == {
+        (environment, algorithm)
+        for environment, presets in pg.presets.PRESETS.items()
+        for algorithm in presets
+    }
+    assert len({row.name for row in table}) == len(table)
+    by_name = {row.name: row for row in table}
+    ppo = by_name["Ant-v5/ppo"]
+    assert ppo.published[0] == Published("tianshou", 3258, 1079, 1_000_000)
+    assert ppo.goal == Goal("tianshou", 3258, within=1_000_000)
+    assert by_name["Reacher-v5/a2c-3M"].published == (Published("tianshou", -5.2, 0.5, 3_000_000),)
+    assert str(by_name["CartPole-v1/ppo"].goal) == "greedy ≥ 490 on 90 % of seeds"
+    report(table, tmp_path, tmp_path / "page.md", tmp_path / "images")
+    page = (tmp_path / "page.md").read_text()
+    assert page.count("not yet run |") == len(table)
+    assert "Nothing has been run yet" in page
+
+
+def test_choosing_rows():
+    table = [CART, LATER, BROKEN]
+    assert chosen(table, None) == table
+    assert chosen(table, "CartPole-v1") == [CART, LATER]
+    assert chosen(table, "*/ppo, NoSuch-v0/reinforce") == [LATER, BROKEN]
+    with pytest.raises(ValueError, match="no row is called 'Cartpole'"):
+        chosen(table, "CartPole-v1,Cartpole")
+
+
+def test_numbers_as_written():
+    assert [number(x) for x in (-4.12, 999.94, 1830.4)] == ["−4.1", "999.9", "1,830"]
+    assert [as_is(x) for x in (-10.5, 884.0, 5784.0)] == ["−10.5", "884", "5,784"]
+
+
+def test_files_are_whole_and_plain(tmp_path: Path):
+    write(tmp_path, CART, record_of(CART, 3))
+    (path,) = (tmp_path / CART.name).iterdir()
+    assert path.name == "seed-3.json"
+    assert json.loads(path.read_text()) == record_of(CART, 3)
