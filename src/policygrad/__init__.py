@@ -14,7 +14,15 @@ from policygrad.envs import Kernel, PotentialShaping, elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
 from policygrad.launch import train
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Policy, ValueNetwork
+from policygrad.policies import (
+    BetaPolicy,
+    DiscretePolicy,
+    GaussianPolicy,
+    GSDEPolicy,
+    Network,
+    Policy,
+    ValueNetwork,
+)
 from policygrad.policy_file import load, save
 from policygrad.run import Run
 
@@ -30,6 +38,8 @@ __all__ = [
     "Network",
     "DiscretePolicy",
     "GaussianPolicy",
+    "BetaPolicy",
+    "GSDEPolicy",
     "ValueNetwork",
     "Policy",
     "Run",

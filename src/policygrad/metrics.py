@@ -42,10 +42,12 @@ METRICS: dict[str, Metric] = {
         "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
     ),
     "clipped_actions": Metric(
-        "share", "sampled action components outside the box / all; Box actions only",
+        "share", "sampled action components outside the box / all; only where actions are clipped to it",
         "below 0.3; above, the environment sees little of what the policy does",
     ),
-    "std": Metric("action units", "mean σ of a `GaussianPolicy`", "falls slowly, not to its bound"),
+    "std": Metric(
+        "action units", "mean σ of a `GaussianPolicy`, where it is a parameter", "falls slowly, not to its bound"
+    ),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
-from policygrad.policies import GaussianPolicy, Policy
+from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs
 
 
@@ -113,7 +113,7 @@ class AutogradEngine:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-        if policy_rate is not None and isinstance(self.policy.network, GaussianPolicy):
+        if policy_rate is not None and isinstance(self.policy.network, GaussianPolicy | GSDEPolicy):
             self.policy.network.project()
         return Outputs(*outputs, *norms)
 

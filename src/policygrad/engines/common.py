@@ -80,5 +80,5 @@ def rows_of(batch: Batch, rows: I64) -> Batch:
 
 
 def as_column_matrix(action: Array) -> F32:
-    """Stored actions [B] int64 or [B, K] float32 as [B, K] float32; an index is exact up to 2^24."""
+    """Stored actions, [B] or [B, K] int64 or [B, K] float32, as [B, K] float32; an index is exact up to 2^24."""
     return np.ascontiguousarray(action.reshape(len(action), -1), np.float32)
