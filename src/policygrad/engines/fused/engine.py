@@ -44,6 +44,9 @@ class FusedEngine:
         self.value = value
         network: Any = policy.network
         self.head = heads.head_of(policy)
+        stored = policy.distribution
+        self._single, self._columns = stored.stored_shape == (), math.prod(stored.stored_shape)
+        self._dtype = stored.stored_dtype
         # without a value network one of a single weight stands in, which is never computed
         self._actor = make_net(network, network.network)
         self._critic = (
@@ -61,10 +64,9 @@ class FusedEngine:
 
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
-        stored = self.policy.distribution
-        action = np.empty((len(observation), math.prod(stored.stored_shape)), np.float32)
+        action = np.empty((len(observation), self._columns), np.float32)
         loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor, action)
-        return action.reshape(-1, *stored.stored_shape).astype(stored.stored_dtype, copy=False)
+        return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
