@@ -14,7 +14,16 @@ from policygrad.envs import Kernel, PotentialShaping, elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
 from policygrad.evaluation import Evaluation, evaluate
 from policygrad.launch import train
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Network, Normalization, Policy, ValueNetwork
+from policygrad.policies import (
+    BetaPolicy,
+    DiscretePolicy,
+    GaussianPolicy,
+    GSDEPolicy,
+    Network,
+    Normalization,
+    Policy,
+    ValueNetwork,
+)
 from policygrad.policy_file import load, save
 from policygrad.run import Run
 
@@ -36,6 +45,8 @@ __all__ = [
     "Normalization",
     "DiscretePolicy",
     "GaussianPolicy",
+    "BetaPolicy",
+    "GSDEPolicy",
     "ValueNetwork",
     "Policy",
     "Run",

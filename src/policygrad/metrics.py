@@ -67,10 +67,12 @@ METRICS: dict[str, Metric] = {
         "below 0.3; above, raise cg_iterations or damping",
     ),
     "clipped_actions": Metric(
-        "share", "sampled action components outside the box / all; Box actions only",
+        "share", "sampled action components outside the box / all; only where actions are clipped to it",
         "below 0.3; above, the environment sees little of what the policy does",
     ),
-    "std": Metric("action units", "mean σ of a `GaussianPolicy`", "falls slowly, not to its bound"),
+    "std": Metric(
+        "action units", "mean σ of a `GaussianPolicy`, where it is a parameter", "falls slowly, not to its bound"
+    ),
 }  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import NumbaError
-from numba.extending import intrinsic
+from numba.extending import get_cython_function_address, intrinsic
 
 from policygrad.compiled import FASTMATH
 
@@ -79,3 +80,35 @@ def function_at(signature: Any) -> Any:
         return pointer(address), generate
 
     return intrinsic(from_address)
+
+
+def _call_of_doubles(_context: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        double = ir.DoubleType()
+        pointer = ir.FunctionType(double, [double] * 3).as_pointer()
+        return builder.call(builder.inttoptr(arguments[0], pointer), arguments[1:])
+
+    return types.float64(types.intp, types.float64, types.float64, types.float64), generate
+
+
+call_of_doubles: Any = intrinsic(_call_of_doubles)
+"""For compiled code: call_of_doubles(address, a, b, c) calls the C function double(double, double, double) there."""
+
+
+def scipy_address(name: str) -> int:
+    """Where the double(double, double, double) of this name in `scipy.special.cython_special` lies.
+
+    Cython gives a function of several types several names, which are not always the same ones.
+
+    Raises:
+        ImportError: this SciPy has none.
+    """
+    from scipy.special import cython_special
+
+    functions: dict[str, Any] = cython_special.__pyx_capi__
+    for symbol, capsule in functions.items():
+        # a last argument, int __pyx_skip_dispatch, is read by nobody
+        if symbol.endswith(name) and '"double (double, double, double' in str(capsule):
+            return get_cython_function_address("scipy.special.cython_special", symbol)
+    raise ImportError(f"scipy.special.cython_special has no {name} of doubles: install scipy 1.11 or later")

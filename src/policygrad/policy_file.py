@@ -15,23 +15,26 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from gymnasium.spaces import Discrete
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from policygrad.errors import PolicyFileError
 from policygrad.files import write_atomically
 from policygrad.policies import (
+    BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
+    GSDEPolicy,
     Normalization,
     Policy,
+    StandardPolicy,
     evaluation_mode,
     is_standard,
 )
-from policygrad.spaces import space_from_json, space_to_json
+from policygrad.spaces import is_choice, space_from_json, space_to_json
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)
+"""Format 1 knows only softmax over one choice and Gaussians that are clipped; it is read as ever."""
 FILE_NAME = "policy.safetensors"
 PROBES = 16
 PROBE_TOLERANCE = 1e-4
@@ -64,7 +67,8 @@ def save(policy: Policy, path: str | Path) -> None:
         "action_space": space_to_json(policy.action_space),
         "observation_transform": "flatten, (x - observation_shift) * observation_scale, clip to +-clip_observations",
         "normalization": asdict(policy.normalization),
-        "action_transform": "add start" if isinstance(policy.action_space, Discrete) else "clip to the box",
+        "distribution": policy.distribution.name,
+        "action_transform": policy.distribution.transform,
     }
     description["sha256"] = _digest(tensors, description)
     data = safetensors.torch.save(tensors, {"policygrad": json.dumps(description, allow_nan=False)})
@@ -92,12 +96,15 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     tensors, description = _read(file)
     network = network if network is not None else _rebuild(description["network"], file)
     observation_space = space_from_json(description["observation_space"])
-    normalization = Normalization(**description.get("normalization", {}))
+    action_space = space_from_json(description["action_space"])
+    # softmax goes without saying
+    name = "auto" if is_choice(action_space) else description.get("distribution", "gaussian")
     policy = Policy(
         network,
         observation_space,
-        space_from_json(description["action_space"]),
-        normalization=normalization,
+        action_space,
+        distribution=name,
+        normalization=Normalization(**description.get("normalization", {})),
     )
     probe, expected = tensors.pop("probe.observation"), tensors.pop("probe.output")
     try:
@@ -128,9 +135,9 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise PolicyFileError(f"{file} is truncated or corrupted ({error}): {advice}") from error
     if not isinstance(description, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PolicyFileError(f"{file} is corrupted (its description is no object): {advice}")
-    if description.get("format") != FORMAT:
+    if description.get("format") not in READABLE:
         raise PolicyFileError(
-            f"{file} is of format {description.get('format')}; this version reads {FORMAT}: update policygrad"
+            f"{file} is of format {description.get('format')}; this version reads {READABLE}: update policygrad"
         )
     if _digest(tensors, description) != description.get("sha256"):
         raise PolicyFileError(f"{file} is corrupted (its checksum does not match): {advice}")
@@ -149,23 +156,29 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
-    """Log-probabilities [P, n], or means and log standard deviations side by side [P, 2K]."""
+    """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""
     with evaluation_mode(policy):
         outputs = policy(probe.to(policy.observation_shift.device))
-    joined = outputs if isinstance(outputs, Tensor) else torch.cat(tuple(outputs), dim=-1)
-    return joined.cpu().contiguous()
+    parts = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    # gSDE's σ [L, K] is no sample's: its variance [P, K], which is here too, says what it was
+    return torch.cat([part for part in parts if len(part) == len(probe)], dim=-1).cpu().contiguous()
 
 
 def _describe(network: nn.Module) -> dict[str, Any]:
     description: dict[str, Any] = {"class": type(network).__name__}
-    if not (is_standard(network) and isinstance(network, DiscretePolicy | GaussianPolicy)):
+    if not (is_standard(network) and isinstance(network, StandardPolicy)):
         return description | {
             "class": f"{type(network).__module__}.{type(network).__qualname__}",
             "custom": True,
         }
     description |= {"sizes": list(network.network.sizes), "activation": network.network.activation}
-    if isinstance(network, GaussianPolicy):
+    description["action_dim"] = network.action_dim
+    if isinstance(network, GaussianPolicy | GSDEPolicy):
         description["log_std_bounds"] = list(network.log_std_bounds)
+    if isinstance(network, GaussianPolicy):
+        description["state_dependent_std"] = network.state_dependent_std
+    if isinstance(network, GSDEPolicy):
+        description["sde_period"] = network.sde_period
     return description
 
 
@@ -175,9 +188,13 @@ def _rebuild(description: dict[str, Any], file: Path) -> nn.Module:
             f"{file} holds weights of {description['class']}, a network that this library does not know: "
             "build one and pass it, load(path, network=...)"
         )
-    state_dim, *hidden, action_dim = description["sizes"]
+    state_dim, *hidden, outputs = description["sizes"]
     shape: dict[str, Any] = {"activation": description["activation"], "rng": np.random.default_rng(0)}
-    if description["class"] == "GaussianPolicy":
-        shape["log_std_bounds"] = tuple(description["log_std_bounds"])
-        return GaussianPolicy(state_dim, action_dim, hidden, **shape)
-    return DiscretePolicy(state_dim, action_dim, hidden, **shape)
+    if "log_std_bounds" in description:
+        bounds = tuple(description["log_std_bounds"])
+        shape |= {"log_std_bounds": bounds, "log_std": sum(bounds) / 2}
+    shape |= {
+        name: description[name] for name in ("state_dependent_std", "sde_period") if name in description
+    }
+    kinds = {kind.__name__: kind for kind in (DiscretePolicy, GaussianPolicy, BetaPolicy, GSDEPolicy)}
+    return kinds[description["class"]](state_dim, description.get("action_dim", outputs), hidden, **shape)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
-from gymnasium import spaces
 
 from policygrad.algorithms import Algorithm
 from policygrad.envs import Environments, Shaping
 from policygrad.policies import GaussianPolicy, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
+from policygrad.spaces import bounds_of
 from policygrad.threads import Workers
 from policygrad.types import F64, Engine, Learning, Rollout
 
@@ -183,10 +183,10 @@ def _rollout_metrics(rollout: Rollout, policy: Policy, *, shaped: bool) -> dict[
     metrics: dict[str, float] = {}
     if shaped:
         metrics["shaped_return"] = float(rollout.reward.sum(0).mean())
-    if isinstance(policy.action_space, spaces.Box):
+    if policy.distribution.transform == "clip to the box":
         actions = rollout.action[rollout.valid]
-        low, high = (b.reshape(-1) for b in (policy.action_space.low, policy.action_space.high))
+        low, high = bounds_of(policy.action_space)
         metrics["clipped_actions"] = float(((actions < low) | (actions > high)).mean())
-    if isinstance(policy.network, GaussianPolicy):
+    if isinstance(policy.network, GaussianPolicy) and not policy.network.state_dependent_std:
         metrics["std"] = float(policy.network.log_std.detach().exp().mean())
     return metrics

@@ -37,7 +37,7 @@ class Rollout:
     observation: F32
     """[T, N, D] float32, as the networks see it."""
     action: Array
-    """[T, N] int64 counted from 0, or [T, N, K] float32 as sampled, before any clipping."""
+    """[T, N] or [T, N, K] int64 counted from 0, or [T, N, K] float32 as sampled, before clipping or squashing."""
     reward: F64
     """[T, N] float64: what is learned from, shaping included."""
     original_reward: F64
@@ -92,7 +92,7 @@ class Batch:
     observation: F32
     """[B, D] float32."""
     action: Array
-    """[B] int64 or [B, K] float32."""
+    """[B] or [B, K] int64, or [B, K] float32."""
     advantage: F32
     """[B] float32: what multiplies ∇log π(a|s)."""
     target: F32
@@ -216,7 +216,7 @@ class Engine(Protocol):
     """How many actions there are, of a Discrete; None of others."""
 
     def act(self, observation: F32, noise: F64) -> Array:
-        """Actions [N] int64 or [N, K] float32 for observations [N, D], from `Policy.draw_noise`."""
+        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`."""
         ...
 
     def values(self, observation: F32) -> F32:

@@ -109,10 +109,12 @@ def test_seeds_decide_everything():
         a.step(np.array([0, 1, 2, 0]))
 
 
-def collector_for(env: Any, num_envs: int, *, host: bool, **options: Any) -> Any:
+def collector_for(
+    env: Any, num_envs: int, *, host: bool, settings: dict[str, Any] | None = None, **options: Any
+) -> Any:
     """A policy far enough from its beginning that actions differ, and always the same seeds and noise."""
     environments = make(env, num_envs)
-    network = Network((16,), scale_observations=True)
+    network = Network((16,), scale_observations=True, **settings or {})
     policy = make_policy(
         environments.observation_space, environments.action_space, network, stream(0, "init")
     )
@@ -142,9 +144,64 @@ def test_the_compiled_loop_does_what_the_python_loop_does(env: str):
         assert_same(host.episodes(2), fast.episodes(2))
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0"])
-def test_greedy_actions_are_the_most_probable(env: str):
-    collector = collector_for(env, 3, host=False, workers=Workers(), greedy=True)
+def push(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
+    state[0] += action[0] - 2.0 + 0.1 * action[1] - 0.1 * action[2]
+    return action[0] + 10.0 * action[1] + 100.0 * action[2], state[0] >= 5.0
+
+
+LEVERS = replace(
+    COUNT, name="Levers", action_space=spaces.MultiDiscrete([3, 2, 4], start=[1, 0, -1]), step=push, max_steps=30
+)  # fmt: skip
+SWITCHES = replace(
+    COUNT, name="Switches", action_space=spaces.MultiBinary((1, 3)), step=push, max_steps=30
+)  # fmt: skip
+
+
+def named(argument: Any) -> str:
+    return argument.name if isinstance(argument, pg.Kernel) else str(argument)
+
+
+HEADS: list[tuple[Any, dict[str, Any]]] = [
+    (LEVERS, {}),
+    (SWITCHES, {}),
+    ("Pendulum-v1", {"state_dependent_std": True}),
+    ("Pendulum-v1", {"distribution": "squashed"}),
+    ("Pendulum-v1", {"distribution": "squashed", "state_dependent_std": True}),
+    ("Pendulum-v1", {"distribution": "beta"}),
+    ("Pendulum-v1", {"distribution": "gsde", "sde_period": 3}),
+]
+
+
+@pytest.mark.parametrize(("env", "settings"), HEADS, ids=named)
+def test_the_loops_agree_for_every_distribution(env: Any, settings: dict[str, Any]):
+    host, fast = (collector_for(env, 5, host=host, settings=settings) for host in (True, False))
+    for _ in range(2):
+        assert_same(host.episodes(2), fast.episodes(2))
+
+
+def test_several_choices_reach_a_kernel_counted_as_it_counts():
+    collector = collector_for(LEVERS, 4, host=False)
+    rollout = collector.episodes()
+    acted = rollout.action[rollout.valid]
+    assert acted.dtype == np.int64
+    np.testing.assert_array_equal(np.unique(acted, axis=0).max(0), [2, 1, 3])
+    np.testing.assert_array_equal(
+        rollout.reward[rollout.valid], (acted + np.array([1, 0, -1])) @ [1, 10, 100]
+    )
+    vector = KernelVectorEnv(LEVERS, 2)
+    vector.reset(seed=0)
+    with pytest.raises(ValueError, match="is not in MultiDiscrete"):
+        vector.step(np.array([[1, 0, -1], [1, 2, 0]]))
+
+
+GREEDY: list[tuple[Any, dict[str, Any]]] = [
+    (env, {}) for env in ("CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0")
+]
+
+
+@pytest.mark.parametrize(("env", "settings"), [*GREEDY, *HEADS], ids=named)
+def test_greedy_actions_are_the_most_probable(env: Any, settings: dict[str, Any]):
+    collector = collector_for(env, 3, host=False, settings=settings, workers=Workers(), greedy=True)
     rollout, policy = collector.episodes(), collector._policy
     observation, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
     np.testing.assert_allclose(action, policy.choose(observation, None), rtol=1e-5, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,37 @@ import pytest
 import torch
 from gymnasium import spaces
 from numba import types
+from scipy import special
 from torch import nn
 
 from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.compiled import compiled
 from policygrad.engines import make_engine
-from policygrad.engines.fused.heads import exp
+from policygrad.engines.fused.heads.functions import exp, gammas, log_slope
 from policygrad.engines.fused.matmul import multiply, multiply_transposed, product_address
 from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, flat_parameters
+from policygrad.policies import (
+    BetaPolicy,
+    DiscretePolicy,
+    GaussianPolicy,
+    GSDEPolicy,
+    Policy,
+    ValueNetwork,
+    flat_parameters,
+)
 from policygrad.threads import Workers
 from policygrad.types import Batch, Engine, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
 BOX = spaces.Box(-np.inf, np.inf, (D,))
-HEADS = ("categorical", "gaussian")
+WIDE = spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32))
+HEADS = (
+    "categorical", "gaussian", "choices", "gaussian per state", "squashed", "squashed per state", "beta", "gsde",
+)  # fmt: skip
 
 
 def networks(
@@ -37,8 +50,15 @@ def networks(
     shape: dict[str, Any] = {"depth": depth, "activation": activation, "rng": np.random.default_rng(seed)}
     if head == "categorical":
         policy = Policy(DiscretePolicy(D, 3, WIDTH, **shape), BOX, spaces.Discrete(3))
+    elif head == "choices":
+        policy = Policy(DiscretePolicy(D, 9, WIDTH, **shape), BOX, spaces.MultiDiscrete([2, 4, 3]))
+    elif head == "beta":
+        policy = Policy(BetaPolicy(D, 2, WIDTH, **shape), BOX, WIDE)
+    elif head == "gsde":
+        policy = Policy(GSDEPolicy(D, 2, WIDTH, **shape), BOX, WIDE)
     else:
-        policy = Policy(GaussianPolicy(D, 2, WIDTH, **shape), BOX, spaces.Box(-1, 1, (2,)))
+        network = GaussianPolicy(D, 2, WIDTH, state_dependent_std="per state" in head, **shape)
+        policy = Policy(network, BOX, WIDE, distribution="squashed" if "squashed" in head else "gaussian")
     return policy, ValueNetwork(D, WIDTH, **shape)
 
 
@@ -77,10 +97,13 @@ def rollout_for(policy: Policy, seed: int) -> Rollout:
     return Rollout(**parts | {"action": action.reshape(T, N, *action.shape[1:])})
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize("baseline", ["none", "mean", "leave-one-out", "time", "optimal", "value"])
-@pytest.mark.parametrize("head", HEADS)
+BASELINES = ("none", "mean", "leave-one-out", "time", "optimal", "value")
+# the perceptron below is the same for all heads; with tanh, for it has no kinks: see the test
+UPDATES = [*itertools.product(HEADS[:2], BASELINES, ("tanh", "relu"), (1, 2, 3))]
+UPDATES += [*itertools.product(HEADS[2:], ("none", "optimal", "value"), ("tanh",), (0, 2))]
+
+
+@pytest.mark.parametrize(("head", "baseline", "activation", "depth"), UPDATES)
 def test_parameters_agree_after_20_updates(head: str, baseline: str, activation: str, depth: int):
     # where a sample falls on a ReLU's kink, to the last bit, its gradient is either of two and both are right;
     # a rate of 0.001 keeps one such sample of some hundred from counting for more than the tolerance
@@ -95,7 +118,7 @@ def test_parameters_agree_after_20_updates(head: str, baseline: str, activation:
             algorithm.learn(engine, rollout, Learning(np.random.default_rng(i), i / 20))
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     untrained = [flat_parameters(m).numpy() for m in (policy, value)][: 1 + algorithm.uses_value]
-    assert relative(parameters(engines[0]), np.concatenate(untrained)) > 1e-2
+    assert relative(parameters(engines[0]), np.concatenate(untrained)) > 3e-3
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
@@ -131,20 +154,68 @@ def test_gradient_is_that_of_the_textbook_loss(head: str, activation: str, engin
 
 def textbook_loss(policy: Policy, value: ValueNetwork, batch: Batch, entropy_coef: float) -> torch.Tensor:
     """The loss with torch's own distributions."""
-    observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
-    if isinstance(policy.network, DiscretePolicy):
-        distribution: Any = torch.distributions.Categorical(logits=policy.network.logits(observation))
-    else:
-        distribution = torch.distributions.Independent(
-            torch.distributions.Normal(*policy.network(observation)), 1
-        )
-    log_prob, entropy = distribution.log_prob(action), distribution.entropy()
+    log_prob, entropy = textbook_log_prob_and_entropy(policy, batch)
+    observation = torch.from_numpy(batch.observation)
     A, G = torch.from_numpy(batch.advantage), torch.from_numpy(batch.target)
     return (
         -(A * log_prob).mean()
         - entropy_coef * entropy.mean()
         + 0.5 * (value(observation) - G).square().mean()
     )
+
+
+def textbook_log_prob_and_entropy(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """By torch's own distributions, of the environment's action; the squashed entropy by a dense integral."""
+    observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
+    network, td = policy.network, torch.distributions
+    low, high = torch.from_numpy(WIDE.low), torch.from_numpy(WIDE.high)
+    if isinstance(network, DiscretePolicy):
+        sizes = [3] if isinstance(policy.action_space, spaces.Discrete) else [2, 4, 3]
+        each = [td.Categorical(logits=z) for z in network.logits(observation).split(sizes, -1)]
+        chosen = action.reshape(len(action), -1).T
+        log_prob = sum(d.log_prob(a) for d, a in zip(each, chosen, strict=True))
+        return log_prob, sum(d.entropy() for d in each)  # type: ignore[return-value]
+    if isinstance(network, BetaPolicy):
+        scale = td.AffineTransform(low, high - low)
+        base = td.Beta(*network(observation))
+        distribution: Any = td.Independent(td.TransformedDistribution(base, [scale]), 1)
+        return distribution.log_prob(scale(action)), (base.entropy() + (high - low).log()).sum(-1)
+    if isinstance(network, GSDEPolicy):
+        mean, features, std = network(observation)
+        covariance = torch.diag_embed((features[:, :, None] * std).square().sum(1) + 1e-6)
+        distribution = td.MultivariateNormal(mean, covariance)
+        return distribution.log_prob(action), distribution.entropy()
+    normal = td.Normal(*network(observation))
+    if policy.distribution.name == "gaussian":
+        distribution = td.Independent(normal, 1)
+        return distribution.log_prob(action), distribution.entropy()
+    squash = td.ComposeTransform(
+        [td.TanhTransform(cache_size=1), td.AffineTransform((low + high) / 2, (high - low) / 2)], cache_size=1
+    )
+    distribution = td.Independent(td.TransformedDistribution(normal, [squash]), 1)
+    z = torch.linspace(-8, 8, 2001, dtype=torch.float64)
+    density = torch.exp(-0.5 * z.square()) / np.sqrt(2 * np.pi)
+    u = normal.mean.double()[..., None] + normal.stddev.double()[..., None] * z
+    slope = 2 * (np.log(2) - u - torch.nn.functional.softplus(-2 * u))
+    mean_slope = torch.trapezoid(density * slope, z, dim=-1)
+    entropy = normal.entropy() + mean_slope.float() + ((high - low) / 2).log()
+    return distribution.log_prob(squash(action)), entropy.sum(-1)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_outputs_are_those_of_the_textbook(head: str):
+    policy, value = networks(head)
+    batch = batch_for(policy)
+    expected = [t.detach().numpy() for t in textbook_log_prob_and_entropy(policy, batch)]
+    for engine in both(policy, value):
+        found = engine.update(
+            batch, cotangents, np.zeros(3, np.float32), policy_rate=0.0, value_rate=None, max_grad_norm=None
+        )
+        # torch's tanh transform loses digits where an action is close to an edge
+        np.testing.assert_allclose(
+            found.log_prob, expected[0], rtol=1e-4, atol=2e-3 if "sq" in head else 2e-5
+        )
+        np.testing.assert_allclose(found.entropy, expected[1], rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
@@ -453,6 +524,29 @@ def test_products_of_every_shape():
             np.testing.assert_allclose(c, times * exact, rtol=1e-4, atol=2e-4)
         assert (room[:20] == 7).all()
         assert (room[20 + M * N :] == 7).all()
+
+
+@compiled(types.void(types.float64[::1], types.float64[:, ::1], VECTOR, VECTOR))
+def of_heads(x: Any, y: Any, u: Any, slope: Any) -> None:
+    for i in range(x.size):
+        y[i, 0], y[i, 1], y[i, 2] = gammas(x[i])
+    for i in range(u.size):
+        slope[i] = log_slope(u[i])
+
+
+def test_the_heads_functions_are_accurate():
+    """Against SciPy, and the slope of tanh against its plain form in float64, where that has its digits."""
+    x = np.concatenate([np.linspace(1, 30, 5001), [1e2, 1e3, 1e5]])
+    y = np.empty((len(x), 3))
+    u = np.linspace(-40, 40, 4001).astype(np.float32)
+    slope = np.empty_like(u)
+    of_heads(x, y, u, slope)
+    for column, exact in enumerate((special.gammaln(x), special.digamma(x), special.polygamma(1, x))):
+        assert (np.abs(y[:, column] - exact) <= 1e-11 * np.maximum(1, np.abs(exact))).all()
+    near = np.abs(u) < 8
+    exact = np.log1p(-np.square(np.tanh(u[near].astype(np.float64))))
+    np.testing.assert_allclose(slope[near], exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(slope[~near], 2 * (np.log(2) - np.abs(u[~near])), rtol=1e-6)
 
 
 @compiled(types.void(VECTOR, VECTOR))

@@ -13,13 +13,16 @@ import policygrad as pg
 from policygrad.errors import NonFiniteError
 from policygrad.policies import (
     MLP,
+    BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
+    GSDEPolicy,
     Network,
     Policy,
     ValueNetwork,
     evaluation_mode,
     flat_parameters,
+    make_policy,
 )
 
 BOX = spaces.Box(-1, 1, (3,))
@@ -34,6 +37,9 @@ def rng() -> np.random.Generator:
     [
         lambda: DiscretePolicy(3, 2, rng=rng()),
         lambda: GaussianPolicy(3, 2, rng=rng()),
+        lambda: GaussianPolicy(3, 2, state_dependent_std=True, rng=rng()),
+        lambda: BetaPolicy(3, 2, rng=rng()),
+        lambda: GSDEPolicy(3, 2, rng=rng()),
         lambda: ValueNetwork(3, rng=rng()),
         lambda: nn.Sequential(MLP((3, 4), rng=rng()), MLP((4, 2), rng=rng())),
     ],
@@ -116,6 +122,11 @@ def test_depth_and_widths():
         ({"activation": "gelu"}, "activation must be"),
         ({"init": "zeros"}, "init must be"),
         ({"log_std": 3.0}, "outside its bounds"),
+        ({"log_std": 2.0, "state_dependent_std": True}, "must begin between them"),
+        ({"distribution": "cauchy"}, "distribution must be one of"),
+        ({"distribution": "beta", "state_dependent_std": True}, "is of the Gaussians; .*leave it out"),
+        ({"distribution": "gsde", "state_dependent_std": True}, "is of the Gaussians; .*leave it out"),
+        ({"sde_period": 0}, "sde_period must be 1 or more"),
     ],
 )
 def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
@@ -145,12 +156,53 @@ def test_networks_of_other_sizes_are_refused(network: Any, action_space: Any, me
         Policy(network, BOX, action_space)
 
 
+HALF_LINE = spaces.Box(np.array([0, -1], np.float32), np.array([np.inf, 1], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("network", "action_space", "message"),
+    [
+        (Network(distribution="squashed"), HALF_LINE, "'squashed' needs a Box with finite bounds"),
+        (Network(distribution="beta"), HALF_LINE, "'beta' needs a Box with finite bounds"),
+        (Network(distribution="beta"), spaces.Box(0, 0, (1,)), "each low below its high"),
+        (
+            Network(distribution="beta"),
+            spaces.Discrete(2),
+            "discrete actions.*'beta' is of a Box: leave it out",
+        ),
+        (Network(distribution="gaussian"), spaces.MultiBinary(2), "discrete actions.*leave it out"),
+        (Network(state_dependent_std=True), spaces.Discrete(2), "leave state_dependent_std out"),
+    ],
+)
+def test_distributions_that_do_not_go_with_the_actions_are_named(
+    network: Network, action_space: Any, message: str
+):
+    with pytest.raises(ValueError, match=message):
+        make_policy(BOX, action_space, network, rng())
+
+
+@pytest.mark.parametrize(
+    ("network", "distribution", "message"),
+    [
+        (GaussianPolicy(3, 1, rng=rng()), "beta", "'beta' does not go with a GaussianPolicy"),
+        (BetaPolicy(3, 1, rng=rng()), "squashed", "'squashed' does not go with a BetaPolicy"),
+        (GSDEPolicy(3, 1, rng=rng()), "gaussian", "'gaussian' does not go with a GSDEPolicy"),
+        (MLP((3, 1), rng=rng()), "gsde", "needs a GSDEPolicy; got a MLP"),
+    ],
+)
+def test_networks_that_do_not_go_with_the_distribution_are_named(
+    network: Any, distribution: Any, message: str
+):
+    with pytest.raises(ValueError, match=message):
+        Policy(network, BOX, spaces.Box(-1, 1, (1,)), distribution=distribution)
+
+
 def test_a_log_std_out_of_bounds_is_refused():
     with pytest.raises(ValueError, match="outside its bounds"):
         GaussianPolicy(3, 1, log_std=4.0, rng=rng())
 
 
-@pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Box(0, 9, (2,), np.int64)])
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Box(0, 9, (2,), np.int64)])
 def test_unsupported_actions_are_named(space: Any):
     with pytest.raises(ValueError, match="not supported"):
         Policy(DiscretePolicy(3, 2, rng=rng()), BOX, space)

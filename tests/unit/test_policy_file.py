@@ -23,6 +23,10 @@ SPACES = [
     spaces.Box(0, 255, (4,), np.uint8),
     spaces.Box(-INF, INF, (), np.float64),
     spaces.Box(-(2**60) - 1, 2**60 + 1, (2,), np.int64),
+    spaces.MultiDiscrete([3, 4], start=[5, -2]),
+    spaces.MultiDiscrete([[2, 3], [5, 2]], start=[[1, 2], [4, 5]], dtype=np.int32),
+    spaces.MultiBinary(3),
+    spaces.MultiBinary((2, 2)),
 ]
 
 
@@ -37,11 +41,27 @@ def make(kind: str) -> pg.Policy:
     if kind == "discrete":
         network = pg.DiscretePolicy(2, 3, (8, 4), activation="tanh", rng=rng)
         return pg.Policy(network, box, spaces.Discrete(3, start=1), scale_observations=True)
+    wide = spaces.Box(np.array([-1, 3], np.float32), np.array([1, 8], np.float32))
+    if kind == "choices":
+        levers = spaces.MultiDiscrete([2, 3], start=[1, -1])
+        return pg.Policy(pg.DiscretePolicy(2, 5, 8, rng=rng), box, levers, scale_observations=True)
+    if kind == "beta":
+        return pg.Policy(pg.BetaPolicy(2, 2, 8, rng=rng), box, wide, scale_observations=True)
+    if kind == "gsde":
+        noisy = pg.GSDEPolicy(2, 2, (8, 16), log_std=-4, log_std_bounds=(-6, -3), sde_period=7, rng=rng)
+        return pg.Policy(noisy, box, wide, scale_observations=True)
+    if kind.startswith("squashed"):
+        bounds: dict[str, Any] = {"log_std": 0.5, "log_std_bounds": (-1, 1)}
+        squashed = pg.GaussianPolicy(2, 2, 8, state_dependent_std="per state" in kind, rng=rng, **bounds)
+        return pg.Policy(squashed, box, wide, distribution="squashed", scale_observations=True)
     gaussian = pg.GaussianPolicy(2, 1, 8, log_std=-0.5, log_std_bounds=(-1, 1), rng=rng)
     return pg.Policy(gaussian, box, spaces.Box(-1, 1, (1,)), scale_observations=True)
 
 
-@pytest.mark.parametrize("kind", ["discrete", "gaussian"])
+KINDS = ["discrete", "gaussian", "choices", "squashed", "squashed per state", "beta", "gsde"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_loaded_acts_as_what_was_saved(kind: str, tmp_path: Path):
     policy = make(kind)
     pg.save(policy, tmp_path / "p.safetensors")
@@ -54,6 +74,19 @@ def test_what_is_loaded_acts_as_what_was_saved(kind: str, tmp_path: Path):
     assert loaded.action_space == policy.action_space
     np.testing.assert_array_equal(loaded.observation_scale, [0.25, 1])
     assert list(tmp_path.iterdir()) == [tmp_path / "p.safetensors"]
+    assert (
+        loaded.distribution.noise_period == policy.distribution.noise_period == (7 if kind == "gsde" else 1)
+    )
+
+
+@pytest.mark.parametrize("kind", ["discrete", "gaussian"])
+def test_files_of_format_1_are_read(kind: str):
+    """Two that version 0.1.0 wrote; their probes say that they act as they did then."""
+    policy = pg.load(Path(__file__).parent / "data" / f"format_1_{kind}.safetensors")
+    expected = spaces.Discrete(3, start=1) if kind == "discrete" else spaces.Box(-1, 1, (1,))
+    assert policy.action_space == expected
+    assert policy.distribution.name == ("softmax" if kind == "discrete" else "gaussian")
+    assert policy.act(np.ones(2), rng=np.random.default_rng(0)) in expected
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path):
@@ -70,7 +103,7 @@ def test_a_byte_changed_in_the_header_or_the_weights_is_refused(tmp_path: Path):
     file = tmp_path / "p.safetensors"
     pg.save(make("gaussian"), file)
     whole = file.read_bytes()
-    for position in [*range(0, 1400, 3), *range(len(whole) - 300, len(whole), 7)]:
+    for position in [*range(0, 1500, 3), *range(len(whole) - 300, len(whole), 7)]:
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         with pytest.raises(pg.PolicyFileError):
             pg.load(file)

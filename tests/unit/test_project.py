@@ -71,16 +71,20 @@ def test_importing_is_light():
     assert not {name for name in loaded if name.startswith("policygrad.engines.fused")}
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0"])
+@pytest.mark.parametrize(
+    ("env", "distribution"),
+    [("CartPole-v1", "auto"), ("Pendulum-v1", "auto"), ("Pendulum-v1", "beta"), ("SlipperyGrid-v0", "auto")],
+)
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
-def test_a_second_process_compiles_nothing(env: str, engine: str):
+def test_a_second_process_compiles_nothing(env: str, distribution: str, engine: str):
     """Every function that Numba compiled is found in the cache: loops, kernels, losses, estimators."""
     code = f"""
 from numba.core import event
 with event.install_recorder("numba:compile") as recorder:
     import policygrad as pg
     for baseline in ("value", "optimal"):
-        run = pg.train("{env}", pg.Reinforce(baseline=baseline), steps=300, engine="{engine}")
+        options = dict(steps=300, engine="{engine}", network=pg.Network(distribution="{distribution}"))
+        run = pg.train("{env}", pg.Reinforce(baseline=baseline), **options)
         pg.evaluate(run.policy, "{env}", episodes=2)
     pg.train("{env}", "trpo", steps=300, engine="{engine}")
 print(*(e.data["dispatcher"].py_func.__name__ for _, e in recorder.buffer if e.is_start))

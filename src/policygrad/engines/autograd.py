@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
-from policygrad.policies import GaussianPolicy, Policy
+from policygrad.policies import Policy
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs
 
 
@@ -202,8 +202,8 @@ class AutogradEngine:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
-        if policy_rate is not None and isinstance(self.policy.network, GaussianPolicy):
-            self.policy.network.project()
+        if policy_rate is not None:
+            self.policy.project()
 
     def _backward(
         self, batch: Batch, cotangents: Cotangents, coefficients: F32, *, policy: bool, value: bool

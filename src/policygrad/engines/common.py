@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from policygrad.errors import NonFiniteError
-from policygrad.policies import GaussianPolicy, Policy, flat_parameters
+from policygrad.policies import Policy, flat_parameters
 from policygrad.types import F32, F64, I64, Array, Batch, Minibatches, Sample
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
@@ -101,7 +101,7 @@ def rows_of(batch: Batch, rows: I64) -> Batch:
 
 
 def as_column_matrix(action: Array) -> F32:
-    """Stored actions [B] int64 or [B, K] float32 as [B, K] float32; an index is exact up to 2^24."""
+    """Stored actions, [B] or [B, K] int64 or [B, K] float32, as [B, K] float32; an index is exact up to 2^24."""
     return np.ascontiguousarray(action.reshape(len(action), -1), np.float32)
 
 
@@ -113,5 +113,4 @@ def policy_parameters(policy: Policy) -> F32:
 def set_policy_parameters(policy: Policy, parameters: F32) -> None:
     """See `Engine.set_policy_parameters`."""
     flat_parameters(policy).copy_(torch.from_numpy(parameters))
-    if isinstance(policy.network, GaussianPolicy):
-        policy.network.project()
+    policy.project()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, is_standard
+from policygrad.policies import Policy, StandardPolicy, ValueNetwork, is_standard
 
 
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     """Why the fused engine cannot take these networks, or None if it can."""
     network = policy.network
-    if not (is_standard(network) and isinstance(network, DiscretePolicy | GaussianPolicy)):
-        return f"the policy network, a {type(network).__name__}, is no plain DiscretePolicy or GaussianPolicy"
+    if not (is_standard(network) and isinstance(network, StandardPolicy)):
+        return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
     if value is not None and not (is_standard(value) and isinstance(value, ValueNetwork)):
         return f"the value network, a {type(value).__name__}, is no plain ValueNetwork"
     modules = [m for m in (network, value) if m is not None]

@@ -19,6 +19,7 @@ from policygrad.compiled import announce_compilation, compiled_when_called, inne
 from policygrad.envs.kernel import Kernel, observe_at, reset_at, seed_episode, step_at
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.pointers import ADDRESS
+from policygrad.spaces import choices_of, is_choice
 from policygrad.types import F32, F64, Array, Bool
 
 KERNEL: Any = types.UniTuple(ADDRESS, 3)
@@ -178,12 +179,12 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         expected = (self.num_envs, *(self.single_action_space.shape or ()))
         if actions.shape != expected:
             raise ValueError(f"{self.kernel.name}: actions have shape {actions.shape}; expected {expected}")
-        chosen = self.single_action_space
-        if isinstance(chosen, gym.spaces.Discrete) and not (
-            chosen.start <= actions.min() and actions.max() < chosen.start + chosen.n
-        ):
-            raise ValueError(f"{self.kernel.name}: an action of {actions} is not in {chosen}")
         columns = np.ascontiguousarray(actions.reshape(self.num_envs, -1), np.float64)
+        chosen = self.single_action_space
+        if is_choice(chosen):
+            sizes, starts = choices_of(chosen)
+            if not ((starts <= columns) & (columns < starts + sizes)).all():
+                raise ValueError(f"{self.kernel.name}: an action of {actions} is not in {chosen}")
         rewards = np.empty(self.num_envs)
         terminated, truncated = np.empty(self.num_envs, np.bool_), np.empty(self.num_envs, np.bool_)
         self.call(

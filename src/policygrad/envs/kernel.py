@@ -4,10 +4,10 @@
     def step(state, action, rng):         one step: write the next state; return (reward, terminated)
     def observe(state, observation):      write what the policy sees
 
-`state` is float64 [S], `action` float64 [K] (for Discrete actions its one number is the choice, counted as the
-space counts), `observation` float32 [D] (for Discrete observations its one number is the index). `rng` is the
-randomness of this one episode: hand it to `uniform` or `normal`. They run millions of times a second inside
-the training loop, which is not compiled anew for them.
+`state` is float64 [S], `action` float64 [K] (each number of a Discrete, MultiDiscrete or MultiBinary is a choice,
+counted as the space counts), `observation` float32 [D] (for Discrete observations its one number is the index).
+`rng` is the randomness of this one episode: hand it to `uniform` or `normal`. They run millions of times a second
+inside the training loop, which is not compiled anew for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gymnasium import spaces
 from numba import types
 
 from policygrad.pointers import address_of, function_at
-from policygrad.spaces import Space, check_action_space
+from policygrad.spaces import CHOICES, Space, check_action_space
 from policygrad.types import F64, Array
 
 STATE: Any = types.float64[::1]
@@ -51,7 +51,7 @@ class Kernel:
     observation_space: Space
     """A Box of float32, or a Discrete."""
     action_space: Space
-    """A Box of float32, or a Discrete."""
+    """A Box of float32, a Discrete, a MultiDiscrete or a MultiBinary."""
     state: F64
     """[S] float64: what the state holds before the first reset. Constants of the dynamics may stand in it."""
     max_steps: int
@@ -76,10 +76,12 @@ class Kernel:
             raise ValueError(f"{self.name}: state has shape {state.shape}; expected one axis [S]")
         object.__setattr__(self, "state", state)
         check_action_space(self.action_space)
-        for kind, space in (("observation", self.observation_space), ("action", self.action_space)):
+        for kind, space, wanted in (
+            ("observation", self.observation_space, spaces.Discrete),
+            ("action", self.action_space, CHOICES),
+        ):
             if not (
-                isinstance(space, spaces.Discrete)
-                or (isinstance(space, spaces.Box) and space.dtype == np.float32)
+                isinstance(space, wanted) or (isinstance(space, spaces.Box) and space.dtype == np.float32)
             ):
                 raise ValueError(
                     f"{self.name}: {kind}_space is {space}; expected a Box of float32 or a Discrete"

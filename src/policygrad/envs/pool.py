@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from policygrad.spaces import Space
+from policygrad.spaces import Space, is_choice
 from policygrad.types import Array
 
 
@@ -99,7 +99,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """One step of all."""
-        dtype = np.int32 if isinstance(self.single_action_space, spaces.Discrete) else np.float64
+        dtype = np.int32 if is_choice(self.single_action_space) else np.float64
         return self._pool.step(np.asarray(actions, dtype))
 
     def close_extras(self, **kwargs: Any) -> None:

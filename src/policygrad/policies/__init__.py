@@ -2,11 +2,14 @@
 
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.make import make_policy, make_value
+from policygrad.policies.mlp import MLP
 from policygrad.policies.networks import (
-    MLP,
+    BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
+    GSDEPolicy,
     Network,
+    StandardPolicy,
     ValueNetwork,
     is_standard,
 )
@@ -14,13 +17,16 @@ from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import Policy, Snapshot, evaluation_mode
 
 __all__ = [
+    "BetaPolicy",
     "DiscretePolicy",
+    "GSDEPolicy",
     "GaussianPolicy",
     "MLP",
     "Network",
     "Normalization",
     "Policy",
     "Snapshot",
+    "StandardPolicy",
     "ValueNetwork",
     "evaluation_mode",
     "flat_parameters",

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from torch import nn
 
-from policygrad.policies.networks import DiscretePolicy, GaussianPolicy, Network, ValueNetwork
+from policygrad.policies.networks import (
+    BetaPolicy,
+    DiscretePolicy,
+    GaussianPolicy,
+    GSDEPolicy,
+    Network,
+    ValueNetwork,
+)
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
-from policygrad.spaces import Space, action_size, observation_size
+from policygrad.spaces import Space, action_size, is_choice, observation_size
 
 
 def make_policy(
@@ -24,11 +30,11 @@ def make_policy(
     given: nn.Module | None = None,
     environment_name: str = "the environment",
 ) -> Policy:
-    """The policy for these spaces: softmax for Discrete actions, Gaussian for a Box.
+    """The policy for these spaces: softmax for choices, and for a Box what `network.distribution` says.
 
     Args:
         observation_space, action_space: what it is for.
-        network: its shape; where one is given only `scale_observations` counts.
+        network: its shape; where one is given only `scale_observations` and `distribution` count.
         rng: the initial weights.
         normalization: the running statistics it keeps.
         given: use this instead: a `Policy` as it is, or a module to make one of.
@@ -45,20 +51,41 @@ def make_policy(
             )
         return given
     if given is None:
-        size, choices = observation_size(observation_space), action_size(action_space)
-        shape: dict[str, Any] = _shape(network, rng) | {"gain": network.policy_gain}
-        if isinstance(action_space, spaces.Discrete):
-            given = DiscretePolicy(size, choices, network.hidden, **shape)
-        else:
-            shape |= {"log_std": network.log_std, "log_std_bounds": network.log_std_bounds}
-            given = GaussianPolicy(size, choices, network.hidden, **shape)
+        given = _network_for(observation_space, action_space, network, rng, environment_name)
     return Policy(
         given,
         observation_space,
         action_space,
+        distribution=network.distribution,
         scale_observations=network.scale_observations,
         normalization=normalization,
         environment_name=environment_name,
+    )
+
+
+def _network_for(
+    observation_space: Space,
+    action_space: Space,
+    network: Network,
+    rng: np.random.Generator,
+    environment_name: str,
+) -> nn.Module:
+    size, numbers = observation_size(observation_space), action_size(action_space)
+    shape: dict[str, Any] = _shape(network, rng) | {"gain": network.policy_gain}
+    if is_choice(action_space):
+        if network.state_dependent_std:
+            raise ValueError(
+                f"{environment_name} has discrete actions, which have no standard deviation: leave "
+                "state_dependent_std out"
+            )
+        return DiscretePolicy(size, numbers, network.hidden, **shape)
+    if network.distribution == "beta":
+        return BetaPolicy(size, numbers, network.hidden, **shape)
+    shape |= {"log_std": network.log_std, "log_std_bounds": network.log_std_bounds}
+    if network.distribution == "gsde":
+        return GSDEPolicy(size, numbers, network.hidden, sde_period=network.sde_period, **shape)
+    return GaussianPolicy(
+        size, numbers, network.hidden, state_dependent_std=network.state_dependent_std, **shape
     )
 
 

@@ -1,4 +1,4 @@
-"""The networks: a perceptron, and on it the softmax policy, the Gaussian policy and the value V(s)."""
+"""The networks: on a perceptron the softmax, Gaussian, Beta and gSDE policies, and the value V(s)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from policygrad.policies.flat import flat_parameters
+from policygrad.policies.mlp import MLP, Activation, Initialisation
 
-Activation = Literal["relu", "tanh"]
-Initialisation = Literal["uniform", "orthogonal"]
+DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,17 @@ class Network:
     """Map a Box's finite bounds to [−1, 1] on the way in."""
     policy_gain: float = 0.01
     """Factor on the policy's last layer under `orthogonal`: small, so that the first policy hardly prefers."""
+    distribution: DistributionName = "auto"
+    """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
+    `gsde` is clipped and has noise that is held for some steps; auto is gaussian. Choices are softmax: auto."""
     log_std: float = 0.0
     """Where a Gaussian policy's log standard deviation begins."""
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
     """The log standard deviation never leaves these."""
+    state_dependent_std: bool = False
+    """A Gaussian's (or squashed Gaussian's) standard deviation is an output of the network, not a parameter."""
+    sde_period: int = 4
+    """Steps for which gSDE's noise is held."""
 
     def __post_init__(self) -> None:
         if any(width < 1 for width in self.hidden):
@@ -45,49 +52,29 @@ class Network:
             raise ValueError(f"activation must be 'relu' or 'tanh'; got {self.activation!r}")
         if self.init not in ("uniform", "orthogonal"):
             raise ValueError(f"init must be 'uniform' or 'orthogonal'; got {self.init!r}")
-        _check_log_std(self.log_std, self.log_std_bounds)
-
-
-class MLP(nn.Sequential):
-    """Linear layers with an activation between them: [..., input_size] -> [..., output_size].
-
-    Args:
-        sizes: input, hidden widths, output.
-        activation: between the layers.
-        init: see `Network.init`.
-        gain: factor on the last layer's weights under `orthogonal`.
-        rng: where the weights come from; None draws a seed from torch's global generator, as torch's own
-            layers do.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: Activation = "relu",
-        init: Initialisation = "uniform",
-        gain: float = 1.0,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        rng = rng if rng is not None else _generator_from_torch()
-        layers: list[nn.Module] = []
-        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            last = i == len(sizes) - 2
-            weight, bias = _initial(init, fan_in, fan_out, gain if last else math.sqrt(2), rng)
-            layers.append(_linear(weight, bias))
-            if not last:
-                layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
-        super().__init__(*layers)
-        self.sizes = tuple(int(size) for size in sizes)
-        self.activation: Activation = activation
-        flat_parameters(self)
+        _check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
+        if self.distribution not in get_args(DistributionName):
+            raise ValueError(
+                f"distribution must be one of {get_args(DistributionName)}; got {self.distribution!r}"
+            )
+        if self.state_dependent_std and self.distribution in ("beta", "gsde"):
+            raise ValueError(
+                f"state_dependent_std is of the Gaussians; distribution={self.distribution!r} depends on the state "
+                "anyhow: leave it out"
+            )
+        _check_period(self.sde_period)
 
 
 class DiscretePolicy(nn.Module):
     """Softmax policy: π(a|s) ∝ exp(network(s)_a) over `action_dim` actions.
 
+    For several choices at once (MultiDiscrete, MultiBinary) its logits are those of all of them, one after the
+    other; only `Policy`, which knows the space, can tell them apart, so there `forward` and `get_action` say
+    nothing.
+
     Args:
         state_dim: D, numbers in an observation.
-        action_dim: how many actions there are.
+        action_dim: how many actions there are; of several choices the sum.
         hidden_dim: width of the hidden layers, or one width for each of them.
         depth: how many hidden layers, where `hidden_dim` is one number.
         activation, init, rng: see `MLP`.
@@ -109,6 +96,7 @@ class DiscretePolicy(nn.Module):
         super().__init__()
         sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
         self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim = self.network.sizes[-1]
 
     def logits(self, state: Tensor) -> Tensor:
         """Unnormalised log-probabilities [..., action_dim]."""
@@ -136,13 +124,21 @@ class GaussianPolicy(nn.Module):
     The log standard deviation stays within `log_std_bounds`: `forward` clamps it, and the engines project it
     back after each step (beyond a clamp its gradient would be 0 and it could never return).
 
+    With `state_dependent_std` the network puts out 2K numbers, means and then r, and there is no parameter of
+    its own: log σ = m + h tanh(r/h), m the middle of the bounds and h half their width. In the middle its slope
+    is 1, and it is 0 nowhere.
+
     Args:
         state_dim: D, numbers in an observation.
         action_dim: K, numbers in an action.
         hidden_dim, depth, activation, init, gain, rng: see `DiscretePolicy`.
         log_std: where the log standard deviation begins.
         log_std_bounds: (lowest, highest).
+        state_dependent_std: whether σ is an output of the network.
     """
+
+    log_std: nn.Parameter
+    """[K]; None with `state_dependent_std`."""
 
     def __init__(
         self,
@@ -156,20 +152,40 @@ class GaussianPolicy(nn.Module):
         gain: float = 1.0,
         log_std: float = 0.0,
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        state_dependent_std: bool = False,
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
-        _check_log_std(log_std, log_std_bounds)
+        outputs = 2 * action_dim if state_dependent_std else action_dim
+        sizes = (state_dim, *_widths(hidden_dim, depth), outputs)
+        _check_log_std(log_std, log_std_bounds, inside=state_dependent_std)
         self.network = MLP(sizes, activation, init, gain, rng)
-        self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
+        self.action_dim = int(action_dim)
         self.log_std_bounds = log_std_bounds
+        self.state_dependent_std = state_dependent_std
+        if state_dependent_std:
+            self.register_parameter("log_std", None)
+            middle, half = middle_and_half(log_std_bounds)
+            last: Any = self.network[-1]
+            with torch.no_grad():
+                last.bias[action_dim:] = half * math.atanh((log_std - middle) / half)
+        else:
+            self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
         # log_std is registered on this module and so comes first in parameters(): [log_std | network]
         flat_parameters(self)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What `project` keeps the parameters `log_std` between."""
+        return self.log_std_bounds
+
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]."""
-        return self.network(state), self.log_std.clamp(*self.log_std_bounds).exp()
+        """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]; std [..., K] if state-dependent."""
+        if not self.state_dependent_std:
+            return self.network(state), self.log_std.clamp(*self.log_std_bounds).exp()
+        mean, raw = self.network(state).chunk(2, -1)
+        middle, half = middle_and_half(self.log_std_bounds)
+        return mean, torch.exp(middle + half * torch.tanh(raw / half))
 
     def get_action(self, state: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """Sample actions for states [..., state_dim]: (action [..., action_dim], log π(action|s) [...]).
@@ -184,7 +200,94 @@ class GaussianPolicy(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         """Bring the log standard deviation back within its bounds."""
-        self.log_std.clamp_(*self.log_std_bounds)
+        if not self.state_dependent_std:
+            self.log_std.clamp_(*self.limits)
+
+
+class BetaPolicy(nn.Module):
+    """Beta policy on (0, 1): α = 1 + softplus(r), β = 1 + softplus(r'), both from the network, so one-peaked.
+
+    Chou, Maturana & Scherer 2017, "Improving stochastic policy gradients in continuous control with deep
+    reinforcement learning using the Beta distribution", section 4. Arguments as in `DiscretePolicy`, with
+    `action_dim` K numbers in an action.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        gain: float = 1.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (state_dim, *_widths(hidden_dim, depth), 2 * action_dim)
+        self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim = int(action_dim)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(α, β), both [..., action_dim] and at least 1, for states [..., state_dim]."""
+        alpha, beta = (1 + nn.functional.softplus(self.network(state))).chunk(2, -1)
+        return alpha, beta
+
+
+class GSDEPolicy(nn.Module):
+    """Generalised state-dependent exploration: a = network(s) + φ(s)ᵀE with E_jk = σ_jk ε_jk, ε ~ N(0, 1).
+
+    Raffin, Kober & Stulp 2021, "Smooth exploration for robotic reinforcement learning", section 3: φ(s) [L] is
+    what the last hidden layer puts out (the observation, where there is none), and E is held for `sde_period`
+    steps. As in the authors' implementation no gradient flows from the noise into φ (`learn_features=False`).
+
+    Args:
+        state_dim, action_dim, hidden_dim, depth, activation, init, gain, rng: see `GaussianPolicy`.
+        log_std: log of the noise's size where ‖φ‖² = L; each log σ_jk begins at this less ½ log L.
+        log_std_bounds: (lowest, highest), likewise.
+        sde_period: steps for which a rollout holds E.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        gain: float = 1.0,
+        log_std: float = 0.0,
+        log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        sde_period: int = 4,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
+        _check_log_std(log_std, log_std_bounds)
+        _check_period(sde_period)
+        self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim, self.features = self.network.sizes[-1], self.network.sizes[-2]
+        self.log_std_bounds = log_std_bounds
+        self.sde_period = sde_period
+        share = 0.5 * math.log(self.features)
+        self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
+        self.log_std = nn.Parameter(torch.full((self.features, self.action_dim), log_std - share))
+        flat_parameters(self)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(mean [..., action_dim], φ [..., L] without its graph, σ [L, action_dim]) for states [..., state_dim]."""
+        features = state
+        for layer in list(self.network)[:-1]:
+            features = layer(features)
+        return self.network[-1](features), features.detach(), self.log_std.clamp(*self.limits).exp()
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring log σ back within its bounds."""
+        self.log_std.clamp_(*self.limits)
 
 
 class ValueNetwork(nn.Module):
@@ -208,12 +311,15 @@ class ValueNetwork(nn.Module):
         return self.network(state).squeeze(-1)
 
 
+StandardPolicy: TypeAlias = DiscretePolicy | GaussianPolicy | BetaPolicy | GSDEPolicy
+
+
 def is_standard(module: nn.Module) -> bool:
     """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it.
 
     A subclass may compute anything, and layers may have been added.
     """
-    if type(module) not in (DiscretePolicy, GaussianPolicy, ValueNetwork):
+    if type(module) not in (*get_args(StandardPolicy), ValueNetwork):
         return False
     perceptron: object = getattr(module, "network", None)
     if type(perceptron) is not MLP:
@@ -224,43 +330,26 @@ def is_standard(module: nn.Module) -> bool:
     return [type(m) for m in perceptron] == expected[:-1] and shapes == list(pairwise(perceptron.sizes))
 
 
-def _check_log_std(log_std: float, bounds: tuple[float, float]) -> None:
+def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The middle of an interval, and half its width."""
+    return (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
+
+
+def _check_log_std(log_std: float, bounds: tuple[float, float], *, inside: bool = False) -> None:
     if not bounds[0] <= log_std <= bounds[1]:
         raise ValueError(f"log_std {log_std} is outside its bounds {bounds}")
+    if inside and log_std in bounds:
+        raise ValueError(
+            f"log_std {log_std} is one of its bounds {bounds}; a state-dependent one must begin between them"
+        )
+
+
+def _check_period(period: int) -> None:
+    if period < 1:
+        raise ValueError(f"sde_period must be 1 or more; got {period}")
 
 
 def _widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:
     if isinstance(hidden_dim, Sequence):
         return tuple(hidden_dim)
     return (operator.index(hidden_dim),) * depth
-
-
-def _generator_from_torch() -> np.random.Generator:
-    return np.random.default_rng(int(torch.randint(2**62, ()).item()))
-
-
-def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    """A layer of these weights; torch's own constructor would draw from its global generator."""
-    linear = nn.Linear.__new__(nn.Linear)
-    nn.Module.__init__(linear)
-    linear.out_features, linear.in_features = weight.shape
-    linear.weight = nn.Parameter(torch.from_numpy(weight).float())
-    linear.bias = nn.Parameter(torch.from_numpy(bias).float())
-    return linear
-
-
-def _initial(
-    init: Initialisation, fan_in: int, fan_out: int, gain: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [fan_out, fan_in] and bias [fan_out] of one layer.
-
-    Orthogonal: Saxe et al. 2014, https://arxiv.org/abs/1312.6120; the QR factors' signs are fixed so that the
-    matrix is uniform over the orthogonal ones.
-    """
-    if init == "uniform":
-        bound = 1 / math.sqrt(fan_in)
-        return rng.uniform(-bound, bound, (fan_out, fan_in)), rng.uniform(-bound, bound, fan_out)
-    tall = rng.standard_normal((max(fan_in, fan_out), min(fan_in, fan_out)))
-    q, r = np.linalg.qr(tall)
-    q = q * np.sign(np.diag(r))
-    return gain * (q if fan_out >= fan_in else q.T), np.zeros(fan_out)

@@ -13,11 +13,12 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from policygrad.errors import NonFiniteError
-from policygrad.policies.distributions import Categorical, Distribution, Gaussian
+from policygrad.policies.distributions import Distribution, distribution_for
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.networks import DiscretePolicy, GaussianPolicy
+from policygrad.policies.networks import DistributionName, GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
+    LARGEST_BOUND,
     Space,
     action_size,
     check_action_space,
@@ -27,8 +28,6 @@ from policygrad.spaces import (
 )
 from policygrad.types import F32, F64, Array
 
-LARGEST_BOUND = 1e9
-"""Beyond it a bound of an observation is taken for none."""
 NONE = Normalization()
 
 
@@ -48,10 +47,11 @@ class Policy(nn.Module):
     """What acts in an environment. Everything between an observation and an action is in here.
 
     Args:
-        network: maps observations [B, D] float32 to a distribution's parameters: logits [B, n] for Discrete
-            actions, (mean, std) for a Box. A `DiscretePolicy`, a `GaussianPolicy` or any module of your own.
-        observation_space: Box (flattened) or Discrete (one-hot).
-        action_space: Discrete, or Box of floats (actions are clipped to it on their way out).
+        network: maps observations [B, D] float32 to a distribution's parameters: logits [B, n] for choices,
+            (mean, std) or, of `beta`, (α, β) for a Box. One of this library's or any module of your own.
+        observation_space: Box or MultiBinary (flattened), Discrete or MultiDiscrete (one-hot).
+        action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of floats.
+        distribution: what the outputs mean, where the network does not say so itself: see `Network`.
         scale_observations: map a Box's finite bounds to [−1, 1].
         normalization: what running statistics it keeps, and learns by.
         environment_name: for error messages.
@@ -69,20 +69,20 @@ class Policy(nn.Module):
         observation_space: Space,
         action_space: Space,
         *,
+        distribution: DistributionName = "auto",
         scale_observations: bool = False,
         normalization: Normalization = NONE,
         environment_name: str = "the environment",
     ) -> None:
         super().__init__()
-        _check_kind(network, action_space, environment_name)
+        check_action_space(action_space)
+        self.distribution: Distribution = distribution_for(
+            distribution, network, action_space, environment_name
+        )
         self.network = network
         self.observation_space = observation_space
         self.action_space = action_space
         self.observation_size = observation_size(observation_space)
-        size = action_size(action_space)
-        self.distribution: Distribution = (
-            Categorical(size) if isinstance(action_space, spaces.Discrete) else Gaussian(size)
-        )
         shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
         # memory of their own: snapshots keep the arrays
         self.register_buffer("observation_shift", torch.from_numpy(shift).clone())
@@ -102,7 +102,7 @@ class Policy(nn.Module):
             self.reward_scale = RewardScale()
         self.set_normalizer(shift, scale)
         self._rng = np.random.default_rng()
-        _check_sizes(network, self.observation_size, size, environment_name)
+        _check_sizes(network, self.observation_size, action_size(action_space), environment_name)
         flat_parameters(network)
 
     def set_normalizer(self, shift: F32, scale: F32) -> None:
@@ -128,6 +128,11 @@ class Policy(nn.Module):
             deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
             mean = self.observation_moments.mean.numpy(force=True)
             self.set_normalizer(mean.astype(np.float32), (1 / deviation).astype(np.float32))
+
+    def project(self) -> None:
+        """Bring the log standard deviations back within their bounds, where they are parameters."""
+        if isinstance(self.network, GaussianPolicy | GSDEPolicy):
+            self.network.project()
 
     def snapshot(self) -> Snapshot:
         """A copy of all that learning changes."""
@@ -173,15 +178,15 @@ class Policy(nn.Module):
         return encoded
 
     def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
-        """The randomness of n actions: uniforms [n], or standard normals [n, K]."""
+        """The randomness of n actions, [n] or [n, ·] float64: see `draw_noise` of each distribution."""
         return self.distribution.draw_noise(rng, n)
 
     def environment_actions(self, actions: Array) -> Array:
-        """Stored actions to those the environment gets: see `spaces.environment_actions`."""
-        return environment_actions(self.action_space, actions)
+        """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
+        return environment_actions(self.action_space, self.distribution.in_units(actions))
 
     def forward(self, observation: Tensor) -> Any:
-        """The distribution's parameters for encoded observations [B, D]: log π [B, n], or (mean, log std)."""
+        """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""
         return self.distribution.parameters_of(self.network, observation)
 
     def act(self, observation: Any, greedy: bool = False, rng: np.random.Generator | None = None) -> Any:
@@ -189,7 +194,8 @@ class Policy(nn.Module):
 
         Args:
             observation: of the observation space's shape, or [N, *shape].
-            greedy: the most probable action, rather than a sampled one.
+            greedy: the most probable action, rather than a sampled one (of a squashed Gaussian the median). A
+                sample is of fresh noise at every call; only rollouts hold gSDE's.
             rng: where a sample's randomness comes from; the policy's own, seeded from the machine, by default.
 
         Raises:
@@ -209,7 +215,7 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def choose(self, encoded: F32, noise: F64 | None) -> Array:
-        """Stored actions, [N] int64 or [N, K] float32, for encoded observations [N, D].
+        """Stored actions, [N] or [N, K] int64 or [N, K] float32, for encoded observations [N, D].
 
         They are sampled by the noise (see `draw_noise`); without any they are the most probable.
         """
@@ -244,18 +250,10 @@ def evaluation_mode(module: nn.Module) -> Generator[None]:
             m.training = training
 
 
-def _check_kind(network: nn.Module, action_space: Space, name: str) -> None:
-    check_action_space(action_space)
-    if isinstance(network, GaussianPolicy) and isinstance(action_space, spaces.Discrete):
-        raise ValueError(f"{name} has discrete actions; GaussianPolicy needs a Box: use DiscretePolicy")
-    if isinstance(network, DiscretePolicy) and isinstance(action_space, spaces.Box):
-        raise ValueError(f"{name} has continuous actions; DiscretePolicy needs Discrete: use GaussianPolicy")
-
-
 def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:
-    if isinstance(network, DiscretePolicy | GaussianPolicy):
+    if isinstance(network, StandardPolicy):
         found, expected = (
-            (network.network.sizes[0], network.network.sizes[-1]),
+            (network.network.sizes[0], network.action_dim),
             (observation_size, action_size),
         )
         if found != expected:
@@ -270,7 +268,6 @@ def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F32, F32]:
     shift, scale = np.zeros(size), np.ones(size)
     if wanted and isinstance(space, spaces.Box):
         low, high = space.low.astype(float).reshape(-1), space.high.astype(float).reshape(-1)
-        # some environments write the largest float for "no bound"
         finite = (np.abs(low) < LARGEST_BOUND) & (np.abs(high) < LARGEST_BOUND) & (high > low)
         low, high = low[finite], high[finite]
         shift[finite], scale[finite] = (low + high) / 2, 2 / (high - low)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,22 +15,32 @@ from numba import types
 
 from policygrad.compiled import compiled, inlined
 from policygrad.engines.fused import FusedEngine
-from policygrad.engines.fused.heads import CATEGORICAL, GREEDY_CHOICE, sample
-from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, forward, transpose
+from policygrad.engines.fused.heads import HEAD, sample
+from policygrad.engines.fused.loop import ROWS
+from policygrad.engines.fused.mlp import NET, forward, last_hidden, transpose
 from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import FINE, KERNEL, WHERE, KernelVectorEnv, advance, begin, named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
+from policygrad.policies.distributions import Transform
 from policygrad.rollout.host import actions_not_finite, shaped_reward
 from policygrad.rollout.noise import ActionNoise
 from policygrad.seeding import EpisodeSeeds
+from policygrad.spaces import choices_of, is_choice
 from policygrad.threads import Workers
 from policygrad.types import F32, F64, I64, Array, Bool, Rollout
 
 BAD_ACTION, BAD_INDEX = 3, 4
 """Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
 
+
+ADD_START, CLIP, SQUASH, SCALE = 0, 1, 2, 3
+TRANSFORMS: dict[Transform, int] = {
+    "add start": ADD_START,
+    "clip to the box": CLIP,
+    "tanh into the box": SQUASH,
+    "scale to the box": SCALE,
+}
 
 FIRST_ROOM = 1024
 """Rows for which there is room at first: few time limits are longer, and many episodes are shorter than theirs."""
@@ -45,11 +56,12 @@ class Spaces(NamedTuple):
     """[D]: a Box is seen as (x − shift) · scale, clipped to plus and minus the limit."""
     scale: F32
     limit: float
-    choice: bool
-    """The action is an index, and the environment counts from `action_start`."""
-    action_start: int
+    transform: int
+    """How a stored action becomes the environment's: see `TRANSFORMS`."""
+    starts: I64
+    """[K]: where the environment counts each choice from."""
     low: F32
-    """[K]: a Box of actions is clipped to these."""
+    """[K]: the Box of actions."""
     high: F32
 
 
@@ -76,7 +88,7 @@ _F1: Any = types.float32[::1]
 _F3: Any = types.float32[:, :, ::1]
 _B2: Any = types.boolean[:, ::1]
 SPACES: Any = types.NamedTuple(
-    [types.boolean, types.int64, _F1, _F1, types.float64, types.boolean, types.int64, _F1, _F1], Spaces
+    [types.boolean, types.int64, _F1, _F1, types.float64, types.int64, types.int64[::1], _F1, _F1], Spaces
 )
 STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2, _B2], Steps)
 
@@ -102,13 +114,21 @@ def encode(spaces, shown, x):
 @inlined
 def own_action(spaces, stored, own):
     """What the environment gets of a stored action; False where that is NaN or infinite."""
-    if spaces.choice:
-        own[0] = stored[0] + spaces.action_start
-        return True
     total = np.float32(0)
     for k in range(stored.size):
-        own[k] = min(max(stored[k], spaces.low[k]), spaces.high[k])
         total += stored[k] * np.float32(0)
+        if spaces.transform == ADD_START:
+            own[k] = stored[k] + spaces.starts[k]
+        else:
+            x = stored[k]
+            if spaces.transform != CLIP:
+                # in float64 and then rounded to what the environment's Box holds, as `Policy` does it
+                low, high = np.float64(spaces.low[k]), np.float64(spaces.high[k])
+                share = np.float64(x)
+                if spaces.transform == SQUASH:
+                    share = (math.tanh(share) + 1) / 2
+                x = np.float32(low + (high - low) * share)
+            own[k] = min(max(x, spaces.low[k]), spaces.high[k])
     return total == np.float32(0)
 
 
@@ -151,7 +171,8 @@ def _run(
                 x[i] = steps.observation[t, n]
                 drawn[i] = noise[t - begun, n]
             outputs = forward(x[:rows], actor)
-            sample(head, outputs, actor.parameters[: actor.ahead], drawn[:rows], chosen[:rows])
+            hidden, log_std = last_hidden(x[:rows], actor), actor.parameters[: actor.ahead]
+            sample(head, outputs, hidden, log_std, drawn[:rows], chosen[:rows])
             for i in range(rows):
                 n = who[start + i]
                 steps.valid[t, n] = True
@@ -225,8 +246,7 @@ class CompiledCollector:
         self._shaping = shaping
         self._watch = watch
         self._spaces = _spaces(policy)
-        self._head = GREEDY_CHOICE if greedy and engine.head == CATEGORICAL else engine.head
-        self._greedy = greedy
+        self._head = engine.head._replace(greedy=greedy)
         self._workers = workers
         self._parts = workers.parts(environments.num_envs)
         self._nets = [engine.actor_for_reading() for _ in self._parts]
@@ -255,7 +275,7 @@ class CompiledCollector:
     def _room(self, T: int, *, restart: bool) -> Steps:
         N, D, kernel = self._vector.num_envs, self._policy.observation_size, self._vector.kernel
         rows, raw_rows = T if restart else 0, T if self._shaping or self._watch else 0
-        columns = 1 if self._spaces.choice else len(self._spaces.low)
+        columns = math.prod(self._policy.distribution.stored_shape)
         return Steps(
             observation=np.zeros((T + 1, N, D), np.float32),
             next_observation=np.zeros((rows, N, D), np.float32),
@@ -290,8 +310,6 @@ class CompiledCollector:
                 steps = self._larger(steps, horizon)
             noise = self._noise.peek(len(steps.reward) - t)
             noise = noise.reshape(len(noise), vector.num_envs, -1)
-            if self._greedy:
-                noise = np.zeros_like(noise)
 
             def run(part: int, t: int = t, noise: F64 = noise, steps: Steps = steps) -> int:
                 first, last = self._parts[part]
@@ -326,10 +344,11 @@ class CompiledCollector:
         if self._shaping:
             raw, raw_next = (self._vector.in_own_form(raw[:T]) for raw in (steps.raw, steps.raw_next))
             reward = shaped_reward(self._shaping, original, raw, raw_next, terminated, truncated, valid)
-        action = steps.action[:T]
+        stored = self._policy.distribution
+        action = steps.action[:T].reshape(T, -1, *stored.stored_shape)
         return Rollout(
             observation=steps.observation[:T],
-            action=action[..., 0].astype(np.int64) if self._spaces.choice else action,
+            action=action.astype(stored.stored_dtype, copy=False),
             reward=reward,
             original_reward=original,
             next_observation=following[:T],
@@ -341,7 +360,7 @@ class CompiledCollector:
 
 def _spaces(policy: Policy) -> Spaces:
     seen, taken = policy.observation_space, policy.action_space
-    low = high = np.zeros(1, np.float32)
+    low = high = np.zeros(0, np.float32)
     if isinstance(taken, spaces.Box):
         low, high = taken.low.reshape(-1), taken.high.reshape(-1)
     return Spaces(
@@ -350,8 +369,8 @@ def _spaces(policy: Policy) -> Spaces:
         shift=policy.observation_shift.numpy().copy(),
         scale=policy.observation_scale.numpy().copy(),
         limit=policy.observation_limit,
-        choice=isinstance(taken, spaces.Discrete),
-        action_start=int(taken.start) if isinstance(taken, spaces.Discrete) else 0,
+        transform=TRANSFORMS[policy.distribution.transform],
+        starts=choices_of(taken)[1] if is_choice(taken) else np.zeros(0, np.int64),
         low=low,
         high=high,
     )

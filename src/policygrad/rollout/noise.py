@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from policygrad.policies import Policy
 from policygrad.types import F64
 
 BLOCK = 16384
-"""Actions whose noise is drawn at once, roughly."""
+"""Numbers of noise that are drawn at once, roughly."""
 
 
 class ActionNoise:
     """A row [N, ...] of noise for each step of N environments, the same ones however many are taken at a time.
 
     Args:
-        policy: says what noise an action needs.
+        policy: says what noise an action needs, and for how many steps it is held (gSDE's).
         rng: where it comes from.
         num_envs: N. Idle environments have their share too, so that the stream does not depend on who is.
     """
@@ -24,12 +26,16 @@ class ActionNoise:
         self._policy = policy
         self._rng = rng
         self._num_envs = num_envs
+        self._period = policy.distribution.noise_period
         self._rows = self._draw(0)
+        row = num_envs * math.prod(self._rows.shape[2:]) * self._period
+        self._block = max(1, BLOCK // row)
 
     def peek(self, steps: int) -> F64:
-        """The next rows, at least one and up to `steps`: [rows, N] uniforms or [rows, N, K] normals, float64."""
+        """The next rows, at least one and up to `steps`: [rows, N] or [rows, N, ·] float64."""
         if not len(self._rows):
-            self._rows = self._draw(max(1, BLOCK // self._num_envs))
+            # where it is held, for whole periods; the stream does not depend on the size of the block
+            self._rows = np.repeat(self._draw(self._block), self._period, axis=0)
         return self._rows[:steps]
 
     def advance(self, steps: int) -> None:

@@ -13,7 +13,7 @@ from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, mlp, optimizers
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
-from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
+from policygrad.policies import MLP, GaussianPolicy, GSDEPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, Sample
 
@@ -44,8 +44,10 @@ class FusedEngine:
         self.policy = policy
         self.value = value
         network: Any = policy.network
-        self.head = heads.GAUSSIAN if isinstance(network, GaussianPolicy) else heads.CATEGORICAL
-        self._columns = policy.distribution.action_dim if self.head == heads.GAUSSIAN else 1
+        self.head = heads.head_of(policy)
+        stored = policy.distribution
+        self._single, self._columns = stored.stored_shape == (), math.prod(stored.stored_shape)
+        self._dtype = stored.stored_dtype
         # without a value network one of a single weight stands in, which is never computed
         self._actor = make_net(network, network.network)
         self._critic = (
@@ -66,7 +68,7 @@ class FusedEngine:
         """See `Engine.act`."""
         action = np.empty((len(observation), self._columns), np.float32)
         loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor, action)
-        return action if self.head == heads.GAUSSIAN else action[:, 0].astype(np.int64)
+        return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
@@ -300,7 +302,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
         if module is not None
         else np.zeros(mlp.parameter_count(sizes), np.float32)
     )
-    bounds = module.log_std_bounds if isinstance(module, GaussianPolicy) else (0.0, 0.0)
+    bounds = module.limits if isinstance(module, GaussianPolicy | GSDEPolicy) else (0.0, 0.0)
     product, ahead_pass, back_pass = mlp.addresses()
     return mlp.Net(
         parameters=parameters,

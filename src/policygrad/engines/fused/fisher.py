@@ -11,10 +11,23 @@ import numpy as np
 from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
-from policygrad.engines.fused.heads import GAUSSIAN, evaluate, exp, log_normalizer
-from policygrad.engines.fused.loop import HEAD, ROWS
+from policygrad.engines.fused.heads import HEAD, evaluate
+from policygrad.engines.fused.heads.categorical import log_normalizer
+from policygrad.engines.fused.heads.functions import exp
+from policygrad.engines.fused.heads.head import CHOICES
+from policygrad.engines.fused.loop import ROWS
 from policygrad.engines.fused.matmul import multiply, multiply_rows
-from policygrad.engines.fused.mlp import NARROW, NET, TANH, backward, flat, forward, scratch_at, transpose
+from policygrad.engines.fused.mlp import (
+    NARROW,
+    NET,
+    TANH,
+    backward,
+    flat,
+    forward,
+    last_hidden,
+    scratch_at,
+    transpose,
+)
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 NOTHING = 1e-25
@@ -91,18 +104,21 @@ def weigh(head, outputs, rate, log_std, scale):
     """
     rows, width = outputs.shape
     for i in range(rows):
-        if head == GAUSSIAN:
+        if head.kind != CHOICES:
             for k in range(width):
                 outputs[i, k] = scale * rate[i, k] * math.exp(f32(-2) * log_std[k])
-        else:
-            normalizer = log_normalizer(outputs[i])
+            continue
+        first = 0
+        for size in head.sizes:
+            normalizer = log_normalizer(outputs[i, first : first + size])
             mean = f32(0)
-            for k in range(width):
+            for k in range(first, first + size):
                 outputs[i, k] = exp(outputs[i, k] - normalizer)
                 mean += outputs[i, k] * rate[i, k]
-            for k in range(width):
+            for k in range(first, first + size):
                 weighed = scale * outputs[i, k] * (rate[i, k] - mean)
                 outputs[i, k] = weighed if abs(weighed) > f32(NOTHING) else f32(0)
+            first += size
 
 
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
@@ -129,7 +145,10 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        evaluate(head, outputs, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop])
+        hidden = last_hidden(x[start:stop], actor)
+        evaluate(
+            head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
+        )
         width = outputs.shape[1]
         for i in range(stop - start):
             for k in range(width):
@@ -138,13 +157,13 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
                 parameters[start + i, width + k] = log_std[k]
 
 
-@compiled(types.void(types.int64, MATRIX, MATRIX, VECTOR))
+@compiled(types.void(HEAD, MATRIX, MATRIX, VECTOR))
 def divergence(head, old, new, kl):
     """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them; the formulas of `policies.distributions`."""
     rows, width = old.shape
     for i in range(rows):
         total = f32(0)
-        if head == GAUSSIAN:
+        if head.kind != CHOICES:
             K = width // 2
             for k in range(K):
                 wider = f32(2) * (old[i, K + k] - new[i, K + k])

@@ -11,8 +11,8 @@ import numpy as np
 from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
-from policygrad.engines.fused.heads import differentiate, evaluate, sample
-from policygrad.engines.fused.mlp import NET, backward, forward, transpose
+from policygrad.engines.fused.heads import HEAD, differentiate, evaluate, sample
+from policygrad.engines.fused.mlp import NET, backward, forward, last_hidden, transpose
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
 from policygrad.engines.signatures import MATRIX, SAMPLE, SIZES, VECTOR, cotangents_at
 from policygrad.pointers import ADDRESS
@@ -24,7 +24,6 @@ ROWS = 256
 DONE, OUTPUTS_NOT_FINITE, GRADIENT_NOT_FINITE = 0, 1, 2
 """What became of an update. Unless it is done, the parameters are as before."""
 
-HEAD = types.int64
 GRADIENT, STEP = 1, 2
 """What `update` is to do: either, or both."""
 LEFT_OUT = -1.0
@@ -39,7 +38,8 @@ def act(x, noise, head, actor, action):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        sample(head, outputs, actor.parameters[: actor.ahead], noise[start:stop], action[start:stop])
+        hidden, log_std = last_hidden(x[start:stop], actor), actor.parameters[: actor.ahead]
+        sample(head, outputs, hidden, log_std, noise[start:stop], action[start:stop])
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
@@ -49,8 +49,10 @@ def evaluations(x, action, head, actor, log_prob, entropy):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        log_std = actor.parameters[: actor.ahead]
-        evaluate(head, outputs, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop])
+        hidden, log_std = last_hidden(x[start:stop], actor), actor.parameters[: actor.ahead]
+        evaluate(
+            head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
+        )
 
 
 @compiled(types.void(MATRIX, NET, VECTOR))
@@ -72,10 +74,11 @@ def add_part(
     n = x.shape[0]
     log_std = actor.parameters[: actor.ahead]
     w, e, c = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    outputs = guess = actor.work[:0].reshape(0, 1)
+    outputs = hidden = guess = actor.work[:0].reshape(0, 1)
     if use_policy:
         outputs = forward(x, actor)
-        evaluate(head, outputs, log_std, action, sample.log_prob, sample.entropy)
+        hidden = last_hidden(x, actor)
+        evaluate(head, outputs, hidden, log_std, action, sample.log_prob, sample.entropy)
     if use_value:
         guess = forward(y, critic)
         for i in range(n):
@@ -86,7 +89,7 @@ def add_part(
         if not more:
             for k in range(actor.ahead):
                 slope[k] = np.float32(0)
-        differentiate(head, outputs, log_std, action, sample.entropy, w, e, slope)
+        differentiate(head, outputs, hidden, log_std, action, sample.entropy, w, e, slope)
         backward(x, actor, more)
     if use_value:
         for i in range(n):

@@ -238,6 +238,16 @@ def forward(x, net):
 
 
 @inlined
+def last_hidden(x, net):
+    """What `forward` gave to the last layer, [B, sizes[-2]]: the inputs where no layer is hidden."""
+    if net.sizes.size == 2:
+        return x
+    rows, width = x.shape[0], net.sizes[-2]
+    stop = scratch_at(net.sizes, rows) - rows * net.sizes[-1]
+    return net.work[stop - rows * width : stop].reshape(rows, width)
+
+
+@inlined
 def backward(x, net, accumulate):
     """The parameters' gradient, from ∂L/∂output standing where `forward` put the output.
 

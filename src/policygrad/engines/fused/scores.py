@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import types
 
 from policygrad.compiled import compiled, inner
-from policygrad.engines.fused.heads import GAUSSIAN, differentiate, evaluate
-from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, flat, forward, pull_back, scratch_at, transpose
+from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
+from policygrad.engines.fused.loop import ROWS
+from policygrad.engines.fused.mlp import NET, flat, forward, last_hidden, pull_back, scratch_at, transpose
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
@@ -51,19 +49,19 @@ def add_squared_gradients(x, net, squared):
 def squared_scores(x, action, head, actor, squared):
     """‖∇ log π(a|s)‖² of each sample into `squared` [B], zeros on entry."""
     log_std = actor.parameters[: actor.ahead]
-    rows = min(ROWS, x.shape[0])
-    one, zero, unread = np.ones(rows, np.float32), np.zeros(rows, np.float32), np.empty(rows, np.float32)
-    no_slope = np.zeros(actor.ahead, np.float32)
+    one, zero, unread = np.ones(1, np.float32), np.zeros(1, np.float32), np.empty(ROWS, np.float32)
+    slope = np.empty(actor.ahead, np.float32)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
-        part, acted, n = x[start:stop], action[start:stop], stop - start
-        outputs = forward(part, actor)
-        if head == GAUSSIAN:
-            for i in range(n):
-                for k in range(actor.ahead):
-                    z = (acted[i, k] - outputs[i, k]) * math.exp(-log_std[k])
-                    squared[start + i] += (z * z - f32(1)) * (z * z - f32(1))
-        evaluate(head, outputs, log_std, acted, unread[:n], unread[:n])
-        differentiate(head, outputs, log_std, acted, zero[:n], one[:n], zero[:n], no_slope)
+        part, acted = x[start:stop], action[start:stop]
+        outputs, hidden = forward(part, actor), last_hidden(part, actor)
+        evaluate(head, outputs, hidden, log_std, acted, unread, unread)
+        for i in range(stop - start):
+            # a row at a time: of log σ there is but one slope, to which each sample would add
+            slope[:] = 0
+            row = slice(i, i + 1)
+            differentiate(head, outputs[row], hidden[row], log_std, acted[row], unread[row], one, zero, slope)
+            for k in range(slope.size):
+                squared[start + i] += slope[k] * slope[k]
         add_squared_gradients(part, actor, squared[start:stop])

@@ -1,0 +1,107 @@
+"""Softmax over the alternatives of one choice, or of several: `sizes` [K] says how many each has.
+
+The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K].
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from policygrad.compiled import inlined, inner
+from policygrad.engines.fused.heads.functions import exp
+
+f32 = np.float32
+
+
+@inlined
+def log_normalizer(logits):
+    """log Σ exp(logits) of one row, without overflow."""
+    highest = logits[0]
+    for k in range(1, logits.size):
+        highest = max(highest, logits[k])
+    total = f32(0)
+    for k in range(logits.size):
+        total += exp(logits[k] - highest)
+    return highest + math.log(total)
+
+
+@inlined
+def most_probable(logits):
+    """argmax, the first of equals."""
+    best = 0
+    for k in range(1, logits.size):
+        if logits[k] > logits[best]:
+            best = k
+    return best
+
+
+@inlined
+def chosen(logits, uniform):
+    """Inverse of the cumulative distribution at a uniform; leaves exp(logits − highest) behind."""
+    highest = logits[0]
+    for k in range(1, logits.size):
+        highest = max(highest, logits[k])
+    total = f32(0)
+    for k in range(logits.size):
+        logits[k] = exp(logits[k] - highest)
+        total += logits[k]
+    mark = f32(uniform) * total
+    cumulative = f32(0)
+    choice = 0
+    for k in range(logits.size - 1):
+        cumulative += logits[k]
+        choice += cumulative <= mark
+    return choice
+
+
+@inner
+def sample(sizes, greedy, outputs, noise, action):
+    """From uniforms [B, K], or the most probable."""
+    for i in range(outputs.shape[0]):
+        first = 0
+        for k in range(sizes.size):
+            logits = outputs[i, first : first + sizes[k]]
+            action[i, k] = f32(most_probable(logits) if greedy else chosen(logits, noise[i, k]))
+            first += sizes[k]
+
+
+@inner
+def evaluate(sizes, outputs, action, log_prob, entropy):
+    """log π = Σ_k log π_k(a_k) and H = −Σ_k Σ_j π_kj log π_kj; leaves log π_k in place of the logits."""
+    for i in range(outputs.shape[0]):
+        lp = f32(0)
+        h = f32(0)
+        first = 0
+        for k in range(sizes.size):
+            logits = outputs[i, first : first + sizes[k]]
+            normalizer = log_normalizer(logits)
+            for j in range(logits.size):
+                logits[j] -= normalizer
+                h -= exp(logits[j]) * logits[j]
+            lp += logits[int(action[i, k])]
+            first += sizes[k]
+        log_prob[i] = lp
+        entropy[i] = h
+
+
+@inner
+def differentiate(sizes, outputs, action, entropy, w, e):
+    """∂log π(a)/∂z_kj = [j = a_k] − π_kj,   ∂H/∂z_kj = −π_kj (log π_kj + H_k)."""
+    for i in range(outputs.shape[0]):
+        first = 0
+        for k in range(sizes.size):
+            logs = outputs[i, first : first + sizes[k]]
+            h = entropy[i]
+            if sizes.size > 1:
+                h = f32(0)
+                for j in range(logs.size):
+                    h -= exp(logs[j]) * logs[j]
+            for j in range(logs.size):
+                probability = exp(logs[j])
+                logs[j] = -probability * (w[i] + e[i] * (logs[j] + h))
+            logs[int(action[i, k])] += w[i]
+            first += sizes[k]

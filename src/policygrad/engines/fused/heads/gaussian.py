@@ -1,0 +1,114 @@
+"""Independent Gaussians, clipped to the box or taken into it by tanh; log σ a parameter or an output.
+
+Outputs are the means [B, K], or means and then what log σ follows from [B, 2K]; of the squashed one u is stored.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from policygrad.compiled import inlined, inner
+from policygrad.engines.fused.heads.functions import log_slope
+from policygrad.engines.fused.heads.head import SQUASHED
+from policygrad.engines.fused.mlp import tanh
+from policygrad.policies.distributions import gaussian
+
+f32 = np.float32
+HALF_LOG_2PI = f32(0.5 * gaussian.LOG_2PI)
+NODES, WEIGHTS = gaussian.NODES.astype(np.float32), gaussian.WEIGHTS.astype(np.float32)
+
+
+@inlined
+def bent(head, output):
+    """tanh(output / half), from which a state's log σ and its derivative follow."""
+    return f32(math.tanh(output / f32(head.half)))
+
+
+@inlined
+def log_std_at(head, outputs, log_std, i, k):
+    """log σ of dimension k in sample i."""
+    if head.per_state:
+        return f32(head.middle) + f32(head.half) * bent(head, outputs[i, outputs.shape[1] // 2 + k])
+    return log_std[k]
+
+
+@inlined
+def mean_log_slope(mean, std):
+    """E[log(1 − tanh²u)], u ~ N(mean, std²)."""
+    total = f32(0)
+    for j in range(NODES.size):
+        total += WEIGHTS[j] * log_slope(mean + std * NODES[j])
+    return total
+
+
+@inlined
+def slopes_of_mean_log_slope(mean, std):
+    """(∂/∂mean, ∂/∂log std) of the same quadrature: E[−2 tanh u] and E[−2 tanh u · std z]."""
+    by_mean, by_log_std = f32(0), f32(0)
+    for j in range(NODES.size):
+        slope = f32(-2) * WEIGHTS[j] * tanh(mean + std * NODES[j])
+        by_mean += slope
+        by_log_std += slope * std * NODES[j]
+    return by_mean, by_log_std
+
+
+@inner
+def sample(head, outputs, log_std, noise, action):
+    """μ + σz from standard normals z [B, K], or μ."""
+    for i in range(action.shape[0]):
+        for k in range(action.shape[1]):
+            action[i, k] = outputs[i, k]
+            if not head.greedy:
+                action[i, k] += math.exp(log_std_at(head, outputs, log_std, i, k)) * f32(noise[i, k])
+
+
+@inner
+def evaluate(head, outputs, log_std, action, log_prob, entropy):
+    """log π = Σ −½z² − log σ − ½ log 2π and H = Σ log σ + ½ log 2πe, with z = (a − μ)/σ.
+
+    Of the squashed Gaussian −Σ log(1 − tanh²u) − log_volume and Σ E[log(1 − tanh²u)] + log_volume are added
+    (Haarnoja et al. 2018, appendix C).
+    """
+    for i in range(action.shape[0]):
+        lp = f32(-head.log_volume)
+        h = f32(head.log_volume)
+        for k in range(action.shape[1]):
+            log_s = log_std_at(head, outputs, log_std, i, k)
+            z = (action[i, k] - outputs[i, k]) * math.exp(-log_s)
+            lp -= f32(0.5) * z * z + log_s + HALF_LOG_2PI
+            h += log_s + HALF_LOG_2PI + f32(0.5)
+            if head.kind == SQUASHED:
+                lp -= log_slope(action[i, k])
+                h += mean_log_slope(outputs[i, k], math.exp(log_s))
+        log_prob[i] = lp
+        entropy[i] = h
+
+
+@inner
+def differentiate(head, outputs, log_std, action, w, e, log_std_slope):
+    """∂log π/∂μ = z/σ,   ∂log π/∂log σ = z² − 1,   ∂H/∂log σ = 1, and of the squashed one the quadrature's.
+
+    Of a state's log σ = m + h tanh(r/h) the output r has ∂log σ/∂r = 1 − tanh²(r/h).
+    """
+    K = action.shape[1]
+    for i in range(action.shape[0]):
+        for k in range(K):
+            log_s = log_std_at(head, outputs, log_std, i, k)
+            inverse = math.exp(-log_s)
+            z = (action[i, k] - outputs[i, k]) * inverse
+            by_mean = w[i] * z * inverse
+            by_log_std = w[i] * (z * z - f32(1)) + e[i]
+            if head.kind == SQUASHED:
+                mean_slope, std_slope = slopes_of_mean_log_slope(outputs[i, k], math.exp(log_s))
+                by_mean += e[i] * mean_slope
+                by_log_std += e[i] * std_slope
+            outputs[i, k] = by_mean
+            if head.per_state:
+                t = bent(head, outputs[i, K + k])
+                outputs[i, K + k] = by_log_std * (f32(1) - t * t)
+            else:
+                log_std_slope[k] += by_log_std

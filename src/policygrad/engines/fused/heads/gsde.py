@@ -1,0 +1,89 @@
+"""gSDE: a = μ + φᵀE with E_jk = σ_jk ε_jk, so var_k = v_k = Σ_j σ_jk² φ_j² + 1e-6; log σ [L·K] is a parameter.
+
+Raffin, Kober & Stulp 2021, section 3. φ [B, L] is what the last hidden layer put out; no gradient flows into it.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from policygrad.compiled import inlined, inner
+from policygrad.policies.distributions import gsde
+
+f32 = np.float32
+LEAST_VARIANCE = f32(gsde.LEAST_VARIANCE)
+HALF_LOG_2PI = f32(0.5 * gsde.LOG_2PI)
+
+
+@inlined
+def variances(log_std):
+    """σ² of each weight, [L · K]."""
+    squares = np.empty(log_std.size, np.float32)
+    for j in range(log_std.size):
+        squares[j] = math.exp(f32(2) * log_std[j])
+    return squares
+
+
+@inlined
+def variance_at(squares, features, i, k, K):
+    """v_k in sample i."""
+    total = LEAST_VARIANCE
+    for j in range(features.shape[1]):
+        total += features[i, j] * features[i, j] * squares[j * K + k]
+    return total
+
+
+@inner
+def sample(head, outputs, features, log_std, noise, action):
+    """μ + Σ_j φ_j σ_jk ε_jk from standard normals ε [B, L · K], or μ."""
+    K = action.shape[1]
+    std = np.empty(log_std.size, np.float32)
+    for j in range(log_std.size):
+        std[j] = math.exp(log_std[j])
+    for i in range(action.shape[0]):
+        for k in range(K):
+            total = f32(0)
+            if not head.greedy:
+                for j in range(features.shape[1]):
+                    total += features[i, j] * std[j * K + k] * f32(noise[i, j * K + k])
+            action[i, k] = outputs[i, k] + total
+
+
+@inner
+def evaluate(outputs, features, log_std, action, log_prob, entropy):
+    """log π = Σ −½(a − μ)²/v − ½ log 2πv and H = Σ ½ log 2πe v."""
+    K = action.shape[1]
+    squares = variances(log_std)
+    for i in range(action.shape[0]):
+        lp = f32(0)
+        h = f32(0)
+        for k in range(K):
+            v = variance_at(squares, features, i, k, K)
+            off = action[i, k] - outputs[i, k]
+            half_log = f32(0.5) * math.log(v) + HALF_LOG_2PI
+            lp -= f32(0.5) * off * off / v + half_log
+            h += half_log + f32(0.5)
+        log_prob[i] = lp
+        entropy[i] = h
+
+
+@inner
+def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
+    """∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²."""
+    K = action.shape[1]
+    squares = variances(log_std)
+    slope = np.zeros(log_std.size, np.float32)
+    for i in range(action.shape[0]):
+        for k in range(K):
+            v = variance_at(squares, features, i, k, K)
+            off = (action[i, k] - outputs[i, k]) / v
+            by_variance = f32(0.5) * (w[i] * (off * off - f32(1) / v) + e[i] / v)
+            outputs[i, k] = w[i] * off
+            for j in range(features.shape[1]):
+                slope[j * K + k] += by_variance * features[i, j] * features[i, j]
+    for j in range(slope.size):
+        log_std_slope[j] += f32(2) * squares[j] * slope[j]

@@ -1,0 +1,72 @@
+"""Generalised state-dependent exploration: noise that is a function of the state, and held for some steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policygrad.policies.distributions.gaussian import LOG_2PI
+from policygrad.policies.distributions.protocol import Transform
+from policygrad.policies.networks import GSDEPolicy
+from policygrad.types import F64, Array
+
+LEAST_VARIANCE = 1e-6
+"""Added to the variance, which is 0 where all features are."""
+
+Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
+"""(mean [B, K], φ [B, L] without its graph, σ [L, K], variance [B, K])."""
+
+
+class GSDE:
+    """a = μ(s) + φ(s)ᵀE, E_jk = σ_jk ε_jk: see `GSDEPolicy`. Over E it is Gaussian, and so log π and H are taken.
+
+    Raffin, Kober & Stulp 2021, equations 9 to 11: var_k = Σ_j σ_jk² φ_j², here + 1e-6. Within a period actions
+    share E, so they are not independent given the states; the gradient, like the authors', is taken as if.
+    """
+
+    name = "gsde"
+    stored_dtype = np.float32
+    transform: Transform = "clip to the box"
+
+    def __init__(self, network: GSDEPolicy) -> None:
+        self.stored_shape = (network.action_dim,)
+        self.features = network.features
+        self.noise_period = network.sde_period
+
+    def parameters_of(self, network: nn.Module, observation: Tensor) -> Parameters:
+        """Of a `GSDEPolicy`."""
+        mean, features, std = network(observation)
+        return mean, features, std, features.square() @ std.square() + LEAST_VARIANCE
+
+    def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
+        """Standard normals [n, L·K]: ε of each action."""
+        return rng.standard_normal((n, self.features * self.stored_shape[0]))
+
+    def sample(self, parameters: Parameters, noise: Tensor) -> Tensor:
+        """Mean plus φᵀE."""
+        mean, features, std, _ = parameters
+        weights = noise.to(mean.dtype).reshape(-1, *std.shape) * std
+        return mean + torch.einsum("bj,bjk->bk", features, weights)
+
+    def mode(self, parameters: Parameters) -> Tensor:
+        """The mean."""
+        return parameters[0]
+
+    def log_prob(self, parameters: Parameters, action: Tensor) -> Tensor:
+        """Σ_k −½(a − μ)²/v − ½ log 2πv."""
+        mean, _, _, variance = parameters
+        return (-0.5 * ((action - mean).square() / variance + variance.log() + LOG_2PI)).sum(-1)
+
+    def entropy(self, parameters: Parameters) -> Tensor:
+        """Σ_k ½ log 2πe v."""
+        return (0.5 * (parameters[3].log() + LOG_2PI + 1)).sum(-1)
+
+    def kl(self, old: Parameters, new: Parameters) -> Tensor:
+        """Of Gaussians with these means and variances: as `Gaussian.kl`."""
+        wider = old[3].log() - new[3].log()
+        return 0.5 * (torch.expm1(wider) - wider + (old[0] - new[0]).square() / new[3]).sum(-1)
+
+    def in_units(self, action: Array) -> Array:
+        """As they are: they are clipped."""
+        return action
