@@ -9,14 +9,14 @@ import numpy as np
 from torch import nn
 
 from policygrad.engines import common
-from policygrad.engines.fused import heads, loop, mlp, optimizers
+from policygrad.engines.fused import heads, loop, matmul, mlp, optimizers
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, Sample
 
-ACTIVATIONS = {"relu": mlp.RELU, "tanh": mlp.TANH}
+ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
 
 
 SPLIT_AT = 512
@@ -195,7 +195,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
         parameters=parameters,
         ahead=len(parameters) - mlp.parameter_count(sizes),
         sizes=np.array(sizes, np.int64),
-        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else mlp.TANH,
+        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else matmul.TANH,
         transposed=np.empty(mlp.parameter_count(sizes), np.float32),
         work=np.empty(mlp.workspace_size(sizes, loop.ROWS), np.float32),
         gradient=np.zeros_like(parameters),

@@ -52,10 +52,8 @@ def values(x, critic, value):
 
 
 @inner
-def add_part(
-    x, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, more
-):
-    """(log π, H, V) of up to ROWS samples into `sample`, and both networks' gradients, added where `more`."""
+def add_part(x, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic):
+    """(log π, H, V) of up to ROWS samples into `sample`; adds to both networks' gradients."""
     n = x.shape[0]
     log_std = actor.parameters[: actor.ahead]
     w, e, c = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
@@ -69,16 +67,12 @@ def add_part(
             sample.value[i] = guess[i, 0]
     write_cotangents(sample, coefficients, w, e, c)
     if use_policy:
-        slope = actor.gradient[: actor.ahead]
-        if not more:
-            for k in range(actor.ahead):
-                slope[k] = np.float32(0)
-        differentiate(head, outputs, log_std, action, sample.entropy, w, e, slope)
-        backward(x, actor, more)
+        differentiate(head, outputs, log_std, action, sample.entropy, w, e, actor.gradient[: actor.ahead])
+        backward(x, actor)
     if use_value:
         for i in range(n):
             guess[i, 0] = c[i]
-        backward(x, critic, more)
+        backward(x, critic)
 
 
 @inner
@@ -91,13 +85,15 @@ def add_gradients(
     """
     if use_policy:
         transpose(actor)
+        actor.gradient[:] = f32(0)
     if use_value:
         transpose(critic)
+        critic.gradient[:] = f32(0)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         add_part(
             x[start:stop], action[start:stop], rows_of(samples, start, stop), write_cotangents, coefficients,
-            use_policy, head, actor, use_value, critic, start > 0,
+            use_policy, head, actor, use_value, critic,
         )  # fmt: skip
 
 

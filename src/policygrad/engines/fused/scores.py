@@ -13,7 +13,7 @@ from numba import types
 from policygrad.compiled import compiled, inner
 from policygrad.engines.fused.heads import GAUSSIAN, differentiate, evaluate
 from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, flat, forward, pull_back, scratch_at, transpose
+from policygrad.engines.fused.mlp import NET, flat, forward, outputs_end, pull_back, transpose
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
@@ -28,8 +28,7 @@ def add_squared_gradients(x, net, squared):
     """
     rows = x.shape[0]
     p = net.parameters.size
-    spare = scratch_at(net.sizes, rows)
-    o = spare
+    o = outputs_end(net.sizes, rows)
     for layer in range(net.sizes.size - 2, -1, -1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         p -= fan_in * fan_out + fan_out
@@ -44,7 +43,7 @@ def add_squared_gradients(x, net, squared):
                 of_input += h[i * fan_in + j] * h[i * fan_in + j]
             squared[i] += of_delta * of_input
         if layer > 0:
-            pull_back(net, layer, p, spare, rows, delta, h)
+            pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR))
