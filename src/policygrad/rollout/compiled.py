@@ -80,6 +80,13 @@ STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _
 
 
 @inlined
+def copy(source, target):
+    """One row into another: Numba's own way of it takes longer, and a second more to compile."""
+    for k in range(target.size):
+        target[k] = source[k]
+
+
+@inlined
 def encode(spaces, shown, x):
     """What the networks see of what an environment shows; False where that is an index of nothing."""
     if spaces.one_hot:
@@ -144,16 +151,16 @@ def _run(
             rows = min(ROWS, running - start)
             for i in range(rows):
                 n = who[start + i]
-                x[i] = steps.observation[t, n]
-                drawn[i] = noise[t - begun, n]
+                copy(steps.observation[t, n], x[i])
+                copy(noise[t - begun, n], drawn[i])
             outputs = forward(x[:rows], actor)
             sample(head, outputs, actor.parameters[: actor.ahead], drawn[:rows], chosen[:rows])
             for i in range(rows):
                 n = who[start + i]
                 steps.valid[t, n] = True
-                steps.action[t, n] = chosen[i]
+                copy(chosen[i], steps.action[t, n])
                 if steps.raw.size:
-                    steps.raw[t, n] = shown[n]
+                    copy(shown[n], steps.raw[t, n])
                 if not own_action(spaces, chosen[i], own):
                     where[1], where[2] = n, elapsed[n]
                     return BAD_ACTION, t
@@ -169,9 +176,9 @@ def _run(
                 if not encode(spaces, shown[n], steps.observation[t + 1, n]):
                     return BAD_INDEX, t
                 if steps.raw.size:
-                    steps.raw_next[t, n] = shown[n]
+                    copy(shown[n], steps.raw_next[t, n])
                 if restart:
-                    steps.next_observation[t, n] = steps.observation[t + 1, n]
+                    copy(steps.observation[t + 1, n], steps.next_observation[t, n])
                 if terminated or elapsed[n] >= max_steps:
                     if restart:
                         ending = begin(kernel, states[n], rngs[n], shown[n], where, n)
