@@ -15,7 +15,8 @@ from policygrad.compiled import compiled, inlined
 from policygrad.engines.fused import FusedEngine
 from policygrad.engines.fused.heads import CATEGORICAL, GREEDY_CHOICE, sample
 from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, forward, transpose
+from policygrad.engines.fused.mlp import forward, transpose
+from policygrad.engines.fused.net import NET, parameters_ahead
 from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import FINE, KERNEL, WHERE, KernelVectorEnv, advance, begin, named_faults
 from policygrad.errors import NonFiniteError
@@ -154,7 +155,7 @@ def _run(
                 copy(steps.observation[t, n], x[i])
                 copy(noise[t - begun, n], drawn[i])
             outputs = forward(x[:rows], actor)
-            sample(head, outputs, actor.parameters[: actor.ahead], drawn[:rows], chosen[:rows])
+            sample(head, outputs, parameters_ahead(actor), drawn[:rows], chosen[:rows])
             for i in range(rows):
                 n = who[start + i]
                 steps.valid[t, n] = True
@@ -298,7 +299,7 @@ class CompiledCollector:
                     ending, stop = _run(
                         vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
                         vector.kernel.max_steps, alive, first, last, restart,
-                        self._head, self._nets[part], spaces, noise, t, steps, where,
+                        self._head, self._nets[part].address, spaces, noise, t, steps, where,
                     )  # fmt: skip
                 if ending == BAD_ACTION:
                     raise NonFiniteError(actions_not_finite(self._policy))

@@ -10,6 +10,7 @@ from torch import nn
 
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, matmul, mlp, optimizers
+from policygrad.engines.fused.net import Net, Placed
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, Policy, ValueNetwork, flat_parameters
@@ -56,14 +57,14 @@ class FusedEngine:
             (own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)
         ]
 
-    def actor_for_reading(self) -> mlp.Net:
+    def actor_for_reading(self) -> Placed:
         """The policy network with a workspace of its own: for another thread, which may not step."""
         return own_room(self._actor)
 
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
         action = np.empty((len(observation), self._columns), np.float32)
-        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor, action)
+        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
         return action if self.head == heads.GAUSSIAN else action[:, 0].astype(np.int64)
 
     def values(self, observation: F32) -> F32:
@@ -74,7 +75,7 @@ class FusedEngine:
 
         def run(part: int) -> None:
             first, last = parts[part]
-            loop.values(observation[first:last], critics[part], value[first:last])
+            loop.values(observation[first:last], critics[part].address, value[first:last])
 
         self._workers.map(run, len(parts))
         return value
@@ -86,7 +87,7 @@ class FusedEngine:
 
         squared = np.zeros(len(observation), np.float32)
         action = common.as_column_matrix(action)
-        scores.squared_scores(observation, action, self.head, self._actor, squared)
+        scores.squared_scores(observation, action, self.head, self._actor.address, squared)
         return squared
 
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
@@ -94,8 +95,8 @@ class FusedEngine:
         samples, has_value = common.samples_of(batch), self.value is not None
         self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
         common.check_outputs(samples)
-        value_gradient = self._critic.gradient if has_value else np.zeros(0, np.float32)
-        return self._actor.gradient.copy(), value_gradient.copy()
+        value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
+        return self._actor.net.gradient.copy(), value_gradient.copy()
 
     def update(
         self,
@@ -118,12 +119,12 @@ class FusedEngine:
         )  # fmt: skip
         if ending != loop.DONE:
             common.check_outputs(samples)
-            for name, module, net, rate in (
+            for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
                 ("value", self.value, self._critic, value_rate),
             ):
                 if module is not None and rate is not None:
-                    _check_gradient(name, module, net.gradient)
+                    _check_gradient(name, module, placed.net.gradient)
         return Outputs(samples.log_prob, samples.entropy, samples.value, *norms.tolist())
 
     def _run(
@@ -145,20 +146,21 @@ class FusedEngine:
         parts = self._workers.parts(len(batch), SPLIT_AT)
         nets = [(self._actor, self._critic), *self._others]
 
-        def run(what: int, part: int = 0, first: int = 0, last: int = len(batch)) -> int:
+        def run(what: int, part: int = 0, rows: slice | None = None) -> int:
             actor, critic = nets[part]
+            columns = (batch.observation, action, samples)
+            if rows is not None:
+                columns = batch.observation[rows], action[rows], Sample(*(c[rows] for c in samples))
             return loop.update(
-                batch.observation[first:last],
-                action[first:last],
-                Sample(*(column[first:last] for column in samples)),
+                *columns,
                 address,
                 coefficients,
                 *minibatches,
                 what,
                 self.head,
-                actor,
+                actor.address,
                 loop.LEFT_OUT if policy_rate is None else policy_rate,
-                critic,
+                critic.address,
                 loop.LEFT_OUT if value_rate is None else value_rate,
                 self._optimizer,
                 math.inf if max_grad_norm is None else max_grad_norm,
@@ -167,21 +169,21 @@ class FusedEngine:
 
         if len(parts) == 1 or minibatches is not WHOLE_BATCH:
             return run(what)
-        self._workers.map(lambda i: run(loop.GRADIENT, i, *parts[i]), len(parts))
+        self._workers.map(lambda i: run(loop.GRADIENT, i, slice(*parts[i])), len(parts))
         for other in nets[1 : len(parts)]:
-            for net, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
+            for first, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
                 if rate is not None:
-                    net.gradient[:] += more.gradient
+                    first.net.gradient[:] += more.net.gradient
         return run(loop.STEP) if what & loop.STEP else loop.DONE
 
 
-def own_room(net: mlp.Net) -> mlp.Net:
+def own_room(placed: Placed) -> Placed:
     """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
-    names = ("transposed", "work", "gradient")
-    return net._replace(**{name: np.empty_like(getattr(net, name)) for name in names})
+    apart = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
+    return Placed(placed.net._replace(**apart))
 
 
-def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
+def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
     """A network's parameters in place, with all that an engine needs beside them; of None a stand-in."""
     sizes = perceptron.sizes if perceptron is not None else (1, 1)
     parameters: F32 = (
@@ -191,7 +193,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
     )
     bounds = module.log_std_bounds if isinstance(module, GaussianPolicy) else (0.0, 0.0)
     product, ahead_pass, back_pass = mlp.addresses()
-    return mlp.Net(
+    net = Net(
         parameters=parameters,
         ahead=len(parameters) - mlp.parameter_count(sizes),
         sizes=np.array(sizes, np.int64),
@@ -208,6 +210,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
         ahead_pass=ahead_pass,
         back_pass=back_pass,
     )
+    return Placed(net)
 
 
 def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:

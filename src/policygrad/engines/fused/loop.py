@@ -10,7 +10,8 @@ from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
 from policygrad.engines.fused.heads import differentiate, evaluate, sample
-from policygrad.engines.fused.mlp import NET, backward, forward, transpose
+from policygrad.engines.fused.mlp import backward, forward, transpose
+from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
 from policygrad.engines.signatures import MATRIX, SAMPLE, SIZES, VECTOR, cotangents_at
 from policygrad.pointers import ADDRESS
@@ -37,7 +38,7 @@ def act(x, noise, head, actor, action):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        sample(head, outputs, actor.parameters[: actor.ahead], noise[start:stop], action[start:stop])
+        sample(head, outputs, parameters_ahead(actor), noise[start:stop], action[start:stop])
 
 
 @compiled(types.void(MATRIX, NET, VECTOR))
@@ -55,9 +56,9 @@ def values(x, critic, value):
 def add_part(x, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic):
     """(log π, H, V) of up to ROWS samples into `sample`; adds to both networks' gradients."""
     n = x.shape[0]
-    log_std = actor.parameters[: actor.ahead]
+    log_std = parameters_ahead(actor)
     w, e, c = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    outputs = guess = actor.work[:0].reshape(0, 1)
+    outputs = guess = x[:0]
     if use_policy:
         outputs = forward(x, actor)
         evaluate(head, outputs, log_std, action, sample.log_prob, sample.entropy)
@@ -67,7 +68,7 @@ def add_part(x, action, sample, write_cotangents, coefficients, use_policy, head
             sample.value[i] = guess[i, 0]
     write_cotangents(sample, coefficients, w, e, c)
     if use_policy:
-        differentiate(head, outputs, log_std, action, sample.entropy, w, e, actor.gradient[: actor.ahead])
+        differentiate(head, outputs, log_std, action, sample.entropy, w, e, gradient_ahead(actor))
         backward(x, actor)
     if use_value:
         for i in range(n):
@@ -85,10 +86,10 @@ def add_gradients(
     """
     if use_policy:
         transpose(actor)
-        actor.gradient[:] = f32(0)
+        clear_gradient(actor)
     if use_value:
         transpose(critic)
-        critic.gradient[:] = f32(0)
+        clear_gradient(critic)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         add_part(
@@ -150,12 +151,12 @@ def step_along_gradients(samples, nets, rates, optimizer, max_norm, norms):
     if not (finite(samples.log_prob) and finite(samples.entropy) and finite(samples.value)):
         return OUTPUTS_NOT_FINITE
     for i in range(len(nets)):
-        norms[i] = norm(nets[i].gradient) if rates[i] >= 0 else 0.0
+        norms[i] = norm(net_at(nets[i]).gradient) if rates[i] >= 0 else 0.0
     # what fast arithmetic leaves of isfinite is not to be relied on; a comparison with NaN is False
     if not norms[0] + norms[1] < np.inf:
         return GRADIENT_NOT_FINITE
     for i in range(len(nets)):
-        net = nets[i]
+        net = net_at(nets[i])
         if rates[i] >= 0:
             step(optimizer, net, rates[i], clip_factor(norms[i], max_norm))
             for k in range(net.ahead):

@@ -11,7 +11,6 @@ workspace, so that backward finds them where forward left them.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -27,54 +26,13 @@ from policygrad.engines.fused.matmul import (
     multiply_transposed,
     product_address,
 )
-from policygrad.engines.signatures import MATRIX, SIZES, VECTOR
-from policygrad.pointers import ADDRESS, address_of, function_at
-from policygrad.types import F32, I64
+from policygrad.engines.fused.net import NET, net_at
+from policygrad.engines.signatures import MATRIX
+from policygrad.pointers import address_of, function_at
 
 NARROW = 4
 """Fewer outputs than this are quicker as inner products."""
 f32 = np.float32
-
-
-class Net(NamedTuple):
-    """A network as compiled code sees it. Threads share `parameters`; all else is each one's own."""
-
-    parameters: F32
-    """[P]: before the perceptron's own may stand others, a Gaussian's log σ."""
-    ahead: int
-    """How many do."""
-    sizes: I64
-    """[layers + 1]: inputs, hidden widths, outputs."""
-    activation: int
-    """Between the layers."""
-    transposed: F32
-    """[P - ahead]: the perceptron's parameters, each weight as [fan_in, fan_out]; see `transpose`."""
-    work: F32
-    """[`workspace_size`]: the layers' outputs, then scratch."""
-    gradient: F32
-    """[P]."""
-    first: F32
-    """[P]: the optimiser's running mean of gradients."""
-    second: F32
-    """[P]: and of their squares."""
-    count: I64
-    """[1]: steps taken."""
-    lowest: float
-    """Bounds of the parameters ahead, the log σ."""
-    highest: float
-    product: int
-    """Where `matmul.product`, `forward` and `backward` lie as machine code, each compiled only once."""
-    ahead_pass: int
-    back_pass: int
-
-
-NET: Any = types.NamedTuple(
-    [
-        VECTOR, types.int64, SIZES, types.int64, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
-        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS,
-    ],
-    Net,
-)  # fmt: skip
 
 
 def workspace_size(sizes: tuple[int, ...], rows: int) -> int:
@@ -90,6 +48,7 @@ def parameter_count(sizes: tuple[int, ...]) -> int:
 @inner
 def transpose(net):
     """Bring `net.transposed` up to the parameters: to be called once before any number of `forward`."""
+    net = net_at(net)
     p = 0
     parameters = net.parameters[net.ahead :]
     for layer in range(net.sizes.size - 1):
@@ -107,6 +66,7 @@ def transpose(net):
 
 def _forward(x, net):
     """See `forward`."""
+    net = net_at(net)
     rows = x.shape[0]
     layers = net.sizes.size - 1
     h = flat(x)
@@ -169,6 +129,7 @@ def add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch):
 
 def _backward(x, net):
     """See `backward`."""
+    net = net_at(net)
     rows = x.shape[0]
     p = net.parameters.size
     o = outputs_end(net.sizes, rows)
@@ -204,7 +165,9 @@ def addresses():
 @inlined
 def forward(x, net):
     """The outputs [B, sizes[-1]] for inputs [B, sizes[0]]: a view of `net.work`, to be overwritten freely."""
-    _forward_at(net.ahead_pass)(x, net)
+    address = net
+    net = net_at(address)
+    _forward_at(net.ahead_pass)(x, address)
     rows, width = x.shape[0], net.sizes[-1]
     stop = outputs_end(net.sizes, rows)
     return net.work[stop - rows * width : stop].reshape(rows, width)
@@ -216,4 +179,4 @@ def backward(x, net):
 
     Each layer's δ takes the place of its output.
     """
-    _backward_at(net.back_pass)(x, net)
+    _backward_at(net_at(net).back_pass)(x, net)

@@ -13,7 +13,8 @@ from numba import types
 from policygrad.compiled import compiled, inner
 from policygrad.engines.fused.heads import GAUSSIAN, differentiate, evaluate
 from policygrad.engines.fused.loop import HEAD, ROWS
-from policygrad.engines.fused.mlp import NET, flat, forward, outputs_end, pull_back, transpose
+from policygrad.engines.fused.mlp import flat, forward, outputs_end, pull_back, transpose
+from policygrad.engines.fused.net import NET, net_at, parameters_ahead
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
@@ -26,6 +27,7 @@ def add_squared_gradients(x, net, squared):
     A layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), the
     1 for the bias (Goodfellow 2015, https://arxiv.org/abs/1510.01799).
     """
+    net = net_at(net)
     rows = x.shape[0]
     p = net.parameters.size
     o = outputs_end(net.sizes, rows)
@@ -49,10 +51,10 @@ def add_squared_gradients(x, net, squared):
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR))
 def squared_scores(x, action, head, actor, squared):
     """‖∇ log π(a|s)‖² of each sample into `squared` [B], zeros on entry."""
-    log_std = actor.parameters[: actor.ahead]
+    log_std = parameters_ahead(actor)
     rows = min(ROWS, x.shape[0])
     one, zero, unread = np.ones(rows, np.float32), np.zeros(rows, np.float32), np.empty(rows, np.float32)
-    no_slope = np.zeros(actor.ahead, np.float32)
+    no_slope = np.zeros(log_std.size, np.float32)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
@@ -60,7 +62,7 @@ def squared_scores(x, action, head, actor, squared):
         outputs = forward(part, actor)
         if head == GAUSSIAN:
             for i in range(n):
-                for k in range(actor.ahead):
+                for k in range(log_std.size):
                     z = (acted[i, k] - outputs[i, k]) * math.exp(-log_std[k])
                     squared[start + i] += (z * z - f32(1)) * (z * z - f32(1))
         evaluate(head, outputs, log_std, acted, unread[:n], unread[:n])
