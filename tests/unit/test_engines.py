@@ -19,7 +19,18 @@ from policygrad.algorithms.reinforce import cotangents
 from policygrad.compiled import compiled
 from policygrad.engines import make_engine
 from policygrad.engines.fused.heads.functions import exp, gammas, log_slope
-from policygrad.engines.fused.matmul import multiply, multiply_transposed, product_address
+from policygrad.engines.fused.matmul import (
+    ACTIVATE,
+    ADD,
+    IDENTITY,
+    OVERWRITE,
+    PULL_BACK,
+    RELU,
+    TANH,
+    multiply,
+    multiply_transposed,
+    product_address,
+)
 from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
@@ -497,9 +508,10 @@ def test_a_batch_split_between_cores_gives_the_same_step():
     assert ends[0][2].policy_grad_norm == pytest.approx(ends[1][2].policy_grad_norm, rel=1e-4)
 
 
-@compiled(types.void(MATRIX, MATRIX, MATRIX, types.int64))
-def product(a: Any, b: Any, c: Any, address: int) -> None:
-    multiply(address, flat(a), flat(b), flat(c), a.shape[0], b.shape[1], a.shape[1])
+@compiled(types.void(MATRIX, MATRIX, MATRIX, types.int64, types.int64, VECTOR, types.int64))
+def product(a: Any, b: Any, c: Any, what: int, f: int, vector: Any, address: int) -> None:
+    rows, columns, depth = a.shape[0], b.shape[1], a.shape[1]
+    multiply(address, flat(a), flat(b), flat(c), rows, columns, depth, what, f, vector)
 
 
 @compiled(types.void(MATRIX, MATRIX, MATRIX, types.boolean, types.int64))
@@ -507,23 +519,79 @@ def transposed_product(a: Any, b: Any, c: Any, accumulate: bool, address: int) -
     multiply_transposed(address, flat(a), flat(b), flat(c), a.shape[1], b.shape[1], a.shape[0], accumulate)
 
 
+def within(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Zeros of this shape inside a longer vector of sevens, to see whether anything beyond is written."""
+    room = np.full(int(np.prod(shape)) + 40, 7.0, np.float32)
+    room[20:-20] = 0
+    return room, room[20:-20].reshape(shape)
+
+
 def test_products_of_every_shape():
     """Against float64, with rows and columns that fill tiles and that do not; nothing beyond C is written."""
     rng = np.random.default_rng(0)
+    activations = (
+        (IDENTITY, lambda x: x, np.ones_like),
+        (RELU, lambda x: np.maximum(x, 0), lambda y: y > 0),
+        (TANH, np.tanh, lambda y: 1 - y * y),
+    )
     for _ in range(300):
         M, K, N = rng.integers(1, 70, 3)
         a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((M, K), (K, N)))
         exact = a.astype(np.float64) @ b
-        room = np.full(M * N + 40, 7.0, np.float32)
-        c = room[20 : 20 + M * N].reshape(M, N)
-        product(a, b, c, product_address())
+        (room, c), (more_room, vector) = within((M, N)), within((N,))
+        product(a, b, c, OVERWRITE, IDENTITY, vector, product_address())
         np.testing.assert_allclose(c, exact, rtol=1e-4, atol=1e-4)
+        product(a, b, c, ADD, IDENTITY, vector, product_address())
+        np.testing.assert_allclose(c, 2 * exact, rtol=1e-4, atol=2e-4)
         turned = np.ascontiguousarray(a.T)
         for accumulate, times in ((False, 1), (True, 2)):
             transposed_product(turned, b, c, accumulate, product_address())
             np.testing.assert_allclose(c, times * exact, rtol=1e-4, atol=2e-4)
-        assert (room[:20] == 7).all()
-        assert (room[20 + M * N :] == 7).all()
+        vector[:] = rng.standard_normal(N)
+        for code, f, derivative in activations:
+            product(a, b, c, ACTIVATE, code, vector, product_address())
+            np.testing.assert_allclose(c, f(exact + vector), rtol=1e-4, atol=1e-4)
+            if code == IDENTITY:
+                continue
+            slopes, before = derivative(c.astype(np.float64)), vector.astype(np.float64)
+            product(a, b, c, PULL_BACK, code, vector, product_address())
+            np.testing.assert_allclose(c, exact * slopes, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(vector, before + (exact * slopes).sum(0), rtol=1e-4, atol=2e-3)
+        for around in (room, more_room):
+            assert (around[:20] == 7).all()
+            assert (around[-20:] == 7).all()
+
+
+def test_the_hyperbolic_tangent_is_accurate_and_passes_nan_on():
+    x = np.concatenate([np.linspace(-12, 12, 200_001), [np.nan, -np.inf, np.inf, 1e30]]).astype(np.float32)
+    y, ones, none = np.empty((1, x.size), np.float32), np.zeros((1, 1), np.float32), np.zeros(x.size, "f4")
+    product(ones, x[None], y, ACTIVATE, TANH, x, product_address())
+    assert np.abs(y[0, :-4] - np.tanh(x[:-4].astype(np.float64))).max() < 1e-6
+    assert np.isnan(y[0, -4])
+    product(ones, none[None], y, ACTIVATE, TANH, x, product_address())
+    np.testing.assert_allclose(y[0, -3:], [-1, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_row_s_outputs_do_not_depend_on_its_neighbours(head: str):
+    """Bit for bit, alone and in every place of a batch: or the first ratio of PPO would not be 1."""
+    policy, value = networks(head)
+    motor = make_engine(policy, value, "sgd", "fused")
+    batch = batch_for(policy, 1000)
+
+    def outputs(rows: slice) -> np.ndarray:
+        part = Batch(batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows])
+        found = motor.update(
+            part, cotangents, np.zeros(3, np.float32), policy_rate=0.0, value_rate=0.0, max_grad_norm=None
+        )
+        np.testing.assert_array_equal(motor.values(part.observation), found.value)
+        return np.stack([found.log_prob, found.entropy, found.value])
+
+    together = outputs(slice(0, 1000))
+    for n in (1, 2, 3, 5, 7, 64, 129):
+        for first in (0, 1, 62, 257, 1000 - n):
+            rows = slice(first, first + n)
+            np.testing.assert_array_equal(outputs(rows), together[:, rows])
 
 
 @compiled(types.void(types.float64[::1], types.float64[:, ::1], VECTOR, VECTOR))

@@ -17,7 +17,8 @@ from policygrad.compiled import compiled, inlined
 from policygrad.engines.fused import FusedEngine
 from policygrad.engines.fused.heads import HEAD, sample
 from policygrad.engines.fused.loop import ROWS
-from policygrad.engines.fused.mlp import NET, forward, last_hidden, transpose
+from policygrad.engines.fused.mlp import forward, last_hidden, transpose
+from policygrad.engines.fused.net import NET, parameters_ahead
 from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import FINE, KERNEL, WHERE, KernelVectorEnv, advance, begin, named_faults
 from policygrad.errors import NonFiniteError
@@ -91,6 +92,13 @@ SPACES: Any = types.NamedTuple(
     [types.boolean, types.int64, _F1, _F1, types.float64, types.int64, types.int64[::1], _F1, _F1], Spaces
 )
 STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2, _B2], Steps)
+
+
+@inlined
+def copy(source, target):
+    """One row into another: Numba's own way of it takes longer, and a second more to compile."""
+    for k in range(target.size):
+        target[k] = source[k]
 
 
 @inlined
@@ -168,17 +176,17 @@ def _run(
             rows = min(ROWS, running - start)
             for i in range(rows):
                 n = who[start + i]
-                x[i] = steps.observation[t, n]
-                drawn[i] = noise[t - begun, n]
+                copy(steps.observation[t, n], x[i])
+                copy(noise[t - begun, n], drawn[i])
             outputs = forward(x[:rows], actor)
-            hidden, log_std = last_hidden(x[:rows], actor), actor.parameters[: actor.ahead]
-            sample(head, outputs, hidden, log_std, drawn[:rows], chosen[:rows])
+            hidden = last_hidden(x[:rows], actor)
+            sample(head, outputs, hidden, parameters_ahead(actor), drawn[:rows], chosen[:rows])
             for i in range(rows):
                 n = who[start + i]
                 steps.valid[t, n] = True
-                steps.action[t, n] = chosen[i]
+                copy(chosen[i], steps.action[t, n])
                 if steps.raw.size:
-                    steps.raw[t, n] = shown[n]
+                    copy(shown[n], steps.raw[t, n])
                 if not own_action(spaces, chosen[i], own):
                     where[1], where[2] = n, elapsed[n]
                     return BAD_ACTION, t
@@ -194,9 +202,9 @@ def _run(
                 if not encode(spaces, shown[n], steps.observation[t + 1, n]):
                     return BAD_INDEX, t
                 if steps.raw.size:
-                    steps.raw_next[t, n] = shown[n]
+                    copy(shown[n], steps.raw_next[t, n])
                 if restart:
-                    steps.next_observation[t, n] = steps.observation[t + 1, n]
+                    copy(steps.observation[t + 1, n], steps.next_observation[t, n])
                 if terminated or elapsed[n] >= max_steps:
                     if restart:
                         ending = begin(kernel, states[n], rngs[n], shown[n], where, n)
@@ -318,7 +326,7 @@ class CompiledCollector:
                     ending, stop = _run(
                         vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
                         vector.kernel.max_steps, alive, first, last, restart,
-                        self._head, self._nets[part], spaces, noise, t, steps, where,
+                        self._head, self._nets[part].address, spaces, noise, t, steps, where,
                     )  # fmt: skip
                 if ending == BAD_ACTION:
                     raise NonFiniteError(actions_not_finite(self._policy))

@@ -10,14 +10,15 @@ import numpy as np
 from torch import nn
 
 from policygrad.engines import common
-from policygrad.engines.fused import heads, loop, mlp, optimizers
+from policygrad.engines.fused import heads, loop, matmul, mlp, optimizers
+from policygrad.engines.fused.net import Net, Placed
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, GSDEPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, Sample
 
-ACTIVATIONS = {"relu": mlp.RELU, "tanh": mlp.TANH}
+ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
 
 
 SPLIT_AT = 512
@@ -60,14 +61,14 @@ class FusedEngine:
             (own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)
         ]
 
-    def actor_for_reading(self) -> mlp.Net:
+    def actor_for_reading(self) -> Placed:
         """The policy network with a workspace of its own: for another thread, which may not step."""
         return own_room(self._actor)
 
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
         action = np.empty((len(observation), self._columns), np.float32)
-        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor, action)
+        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
         return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
     def values(self, observation: F32) -> F32:
@@ -78,7 +79,7 @@ class FusedEngine:
 
         def run(part: int) -> None:
             first, last = parts[part]
-            loop.values(observation[first:last], critics[part], value[first:last])
+            loop.values(observation[first:last], critics[part].address, value[first:last])
 
         self._workers.map(run, len(parts))
         return value
@@ -93,7 +94,12 @@ class FusedEngine:
         def run(part: int) -> None:
             mine = slice(*parts[part])
             loop.evaluations(
-                observation[mine], action[mine], self.head, actors[part], log_prob[mine], entropy[mine]
+                observation[mine],
+                action[mine],
+                self.head,
+                actors[part].address,
+                log_prob[mine],
+                entropy[mine],
             )
 
         self._workers.map(run, len(parts))
@@ -106,7 +112,7 @@ class FusedEngine:
 
         squared = np.zeros(len(observation), np.float32)
         action = common.as_column_matrix(action)
-        scores.squared_scores(observation, action, self.head, self._actor, squared)
+        scores.squared_scores(observation, action, self.head, self._actor.address, squared)
         return squared
 
     def policy_outputs(
@@ -116,7 +122,7 @@ class FusedEngine:
         # compiled only where a trust region asks for it
         from policygrad.engines.fused import fisher
 
-        B, width = len(observation), int(self._actor.sizes[-1]) + self._actor.ahead
+        B, width = len(observation), int(self._actor.net.sizes[-1]) + self._actor.net.ahead
         log_prob, entropy, kl = np.zeros((3, B), np.float32)
         distribution = np.empty((B, width), np.float32)
         action = common.as_column_matrix(action)
@@ -126,8 +132,8 @@ class FusedEngine:
         def run(part: int) -> None:
             rows = slice(*parts[part])
             fisher.policy_outputs(
-                observation[rows], action[rows], self.head, actors[part], log_prob[rows], entropy[rows],
-                distribution[rows],
+                observation[rows], action[rows], self.head, actors[part].address,
+                log_prob[rows], entropy[rows], distribution[rows],
             )  # fmt: skip
             if before is not None:
                 fisher.divergence(self.head, before.distribution[rows], distribution[rows], kl[rows])
@@ -149,17 +155,20 @@ class FusedEngine:
 
         parts = self._workers.parts(len(observation), SPLIT_AT)
         actors = [self._actor, *(actor for actor, _ in self._others)][: len(parts)]
-        rooms = [own_room(actor) for actor in actors]
+        rooms = [with_other_parameters(actor) for actor in actors]
 
         def product(vector: F32) -> F32:
             def run(part: int) -> None:
-                rows, along = observation[slice(*parts[part])], rooms[part]._replace(parameters=vector)
-                fisher.fisher_vector_product(rows, self.head, actors[part], along, 1 / len(observation))
+                rows, along = observation[slice(*parts[part])], rooms[part]
+                along.net.parameters[:] = vector
+                fisher.fisher_vector_product(
+                    rows, self.head, actors[part].address, along.address, 1 / len(observation)
+                )
 
             self._workers.map(run, len(parts))
-            result = actors[0].gradient.copy()
+            result = actors[0].net.gradient.copy()
             for actor in actors[1:]:
-                result += actor.gradient
+                result += actor.net.gradient
             return result
 
         return product
@@ -169,8 +178,8 @@ class FusedEngine:
         samples, has_value = common.samples_of(batch), self.value is not None
         self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
         common.check_outputs(samples)
-        value_gradient = self._critic.gradient if has_value else np.zeros(0, np.float32)
-        return self._actor.gradient.copy(), value_gradient.copy()
+        value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
+        return self._actor.net.gradient.copy(), value_gradient.copy()
 
     def apply(
         self,
@@ -182,12 +191,13 @@ class FusedEngine:
         max_grad_norm: float | None,
     ) -> tuple[float, float]:
         """See `Engine.apply`."""
-        self._actor.gradient[:] = policy_gradient
-        self._critic.gradient[:] = value_gradient
+        self._actor.net.gradient[:] = policy_gradient
+        self._critic.net.gradient[:] = value_gradient
         report = np.zeros(3)
         limit = math.inf if max_grad_norm is None else max_grad_norm
         rates = (policy_rate, value_rate)
-        if loop.step_of_both(self._actor, self._critic, *rates, self._optimizer, limit, report) != loop.DONE:
+        nets = self._actor.address, self._critic.address
+        if loop.step_of_both(*nets, *rates, self._optimizer, limit, report) != loop.DONE:
             _check_gradient("policy", self.policy.network, policy_gradient)
             _check_gradient("value", self.value or nn.Module(), value_gradient)
         return float(report[0]), float(report[1])
@@ -224,12 +234,12 @@ class FusedEngine:
         endings = self._workers.map(run, len(rates))
         if any(ending != loop.DONE for ending in endings):
             common.check_outputs(samples)
-            for name, module, net, rate in (
+            for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
                 ("value", self.value, self._critic, value_rate),
             ):
                 if module is not None and rate is not None:
-                    _check_gradient(name, module, net.gradient)
+                    _check_gradient(name, module, placed.net.gradient)
         policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
         return Outputs(
             samples.log_prob, samples.entropy, samples.value, policy_norm, value_norm, int(policy_steps)
@@ -256,21 +266,26 @@ class FusedEngine:
         nets = [(self._actor, self._critic), *self._others]
         seen = batch.observation if batch.critic_observation is None else batch.critic_observation
 
-        def run(what: int, part: int = 0, first: int = 0, last: int = len(batch)) -> int:
+        def run(what: int, part: int = 0, rows: slice | None = None) -> int:
             actor, critic = nets[part]
+            columns = (batch.observation, seen, action, samples)
+            if rows is not None:
+                columns = (
+                    batch.observation[rows],
+                    seen[rows],
+                    action[rows],
+                    Sample(*(c[rows] for c in samples)),
+                )
             return loop.update(
-                batch.observation[first:last],
-                seen[first:last],
-                action[first:last],
-                Sample(*(column[first:last] for column in samples)),
+                *columns,
                 address,
                 coefficients,
                 *minibatches,
                 what,
                 self.head,
-                actor,
+                actor.address,
                 loop.LEFT_OUT if policy_rate is None else policy_rate,
-                critic,
+                critic.address,
                 loop.LEFT_OUT if value_rate is None else value_rate,
                 self._optimizer,
                 math.inf if max_grad_norm is None else max_grad_norm,
@@ -280,21 +295,27 @@ class FusedEngine:
 
         if len(parts) == 1 or minibatches is not WHOLE_BATCH:
             return run(what)
-        self._workers.map(lambda i: run(loop.GRADIENT, i, *parts[i]), len(parts))
+        self._workers.map(lambda i: run(loop.GRADIENT, i, slice(*parts[i])), len(parts))
         for other in nets[1 : len(parts)]:
-            for net, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
+            for first, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
                 if rate is not None:
-                    net.gradient[:] += more.gradient
+                    first.net.gradient[:] += more.net.gradient
         return run(loop.STEP) if what & loop.STEP else loop.DONE
 
 
-def own_room(net: mlp.Net) -> mlp.Net:
+def own_room(placed: Placed) -> Placed:
     """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
-    names = ("transposed", "work", "gradient")
-    return net._replace(**{name: np.empty_like(getattr(net, name)) for name in names})
+    apart = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
+    return Placed(placed.net._replace(**apart))
 
 
-def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
+def with_other_parameters(placed: Placed) -> Placed:
+    """A network of the same form in a room of its own, its parameters still to be written."""
+    net = own_room(placed).net
+    return Placed(net._replace(parameters=np.empty_like(net.parameters)))
+
+
+def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
     """A network's parameters in place, with all that an engine needs beside them; of None a stand-in."""
     sizes = perceptron.sizes if perceptron is not None else (1, 1)
     parameters: F32 = (
@@ -304,11 +325,11 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
     )
     bounds = module.limits if isinstance(module, GaussianPolicy | GSDEPolicy) else (0.0, 0.0)
     product, ahead_pass, back_pass = mlp.addresses()
-    return mlp.Net(
+    net = Net(
         parameters=parameters,
         ahead=len(parameters) - mlp.parameter_count(sizes),
         sizes=np.array(sizes, np.int64),
-        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else mlp.TANH,
+        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else matmul.TANH,
         transposed=np.empty(mlp.parameter_count(sizes), np.float32),
         work=np.empty(mlp.workspace_size(sizes, loop.ROWS), np.float32),
         gradient=np.zeros_like(parameters),
@@ -321,6 +342,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> mlp.Net:
         ahead_pass=ahead_pass,
         back_pass=back_pass,
     )
+    return Placed(net)
 
 
 def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:

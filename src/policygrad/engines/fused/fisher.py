@@ -16,18 +16,16 @@ from policygrad.engines.fused.heads.categorical import log_normalizer
 from policygrad.engines.fused.heads.functions import exp
 from policygrad.engines.fused.heads.head import CHOICES
 from policygrad.engines.fused.loop import ROWS
-from policygrad.engines.fused.matmul import multiply, multiply_rows
+from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
     NARROW,
-    NET,
-    TANH,
     backward,
     flat,
     forward,
     last_hidden,
-    scratch_at,
     transpose,
 )
+from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 NOTHING = 1e-25
@@ -37,26 +35,24 @@ f32 = np.float32
 
 
 @inlined
-def apply_weights(net, p, h, y, rows, fan_in, fan_out):
-    """y = W h of each row, W the weight that begins at `p` in the perceptron's parameters."""
+def apply_weights(net, p, bias, h, y, rows, fan_in, fan_out):
+    """y = W h + bias of each row, W the weight that begins at `p` in the perceptron's parameters."""
     if fan_out < NARROW:
-        multiply_rows(h, net.parameters[net.ahead + p :], y, rows, fan_out, fan_in)
+        multiply_rows(h, net.parameters[net.ahead + p :], bias, y, rows, fan_out, fan_in)
     else:
-        multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in)
+        multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in, ACTIVATE, IDENTITY, bias)
 
 
 @inner
-def add_bias_and_push(rate, through_weights, bias, output, rows, activation):
-    """ẏ in place of Ẇ h, from it, from W ḣ and from ḃ; times f′, which follows from the output; below 0 is none."""
-    width = bias.size
-    for i in range(rows):
-        for j in range(width):
-            rate[i * width + j] += through_weights[i * width + j] + bias[j]
+def add_and_push(rate, through_weights, output, activation):
+    """ẏ = Ẇ h + ḃ + W ḣ in place of the first two, times f′, which follows from the output."""
+    for i in range(output.size):
+        rate[i] += through_weights[i]
     if activation == TANH:
-        for i in range(rows * width):
+        for i in range(output.size):
             rate[i] *= f32(1) - output[i] * output[i]
-    elif activation >= 0:
-        for i in range(rows * width):
+    elif activation != IDENTITY:
+        for i in range(output.size):
             rate[i] = rate[i] if output[i] > f32(0) else f32(0)
 
 
@@ -69,9 +65,11 @@ def push_forward(x, net, along):
     Pearlmutter 1994, for a perceptron. `along` is the same network with v in the parameters' place and
     a workspace of its own; the layers' outputs stand as `forward` left them.
     """
+    net, along = net_at(net), net_at(along)
     rows = x.shape[0]
     layers = net.sizes.size - 1
-    spare = scratch_at(net.sizes, rows)
+    room = np.empty(rows * net.sizes.max(), np.float32)
+    no_bias = np.zeros(net.sizes.max(), np.float32)
     h = flat(x)
     h_rate = along.work[:0]
     p = 0
@@ -81,14 +79,14 @@ def push_forward(x, net, along):
         weights = fan_in * fan_out
         bias = along.transposed[p + weights : p + weights + fan_out]
         y, rate = net.work[o : o + rows * fan_out], along.work[o : o + rows * fan_out]
-        through_weights = along.work[spare : spare + rows * fan_out]
-        apply_weights(along, p, h, rate, rows, fan_in, fan_out)
+        through_weights = room[: rows * fan_out]
+        apply_weights(along, p, bias, h, rate, rows, fan_in, fan_out)
         if layer > 0:
-            apply_weights(net, p, h_rate, through_weights, rows, fan_in, fan_out)
+            apply_weights(net, p, no_bias, h_rate, through_weights, rows, fan_in, fan_out)
         else:
             for i in range(rows * fan_out):
                 through_weights[i] = f32(0)
-        add_bias_and_push(rate, through_weights, bias, y, rows, net.activation if layer < layers - 1 else -1)
+        add_and_push(rate, through_weights, y, net.activation if layer < layers - 1 else IDENTITY)
         h, h_rate = y, rate
         p += weights + fan_out
         o += rows * fan_out
@@ -124,23 +122,24 @@ def weigh(head, outputs, rate, log_std, scale):
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
 def fisher_vector_product(x, head, actor, along, scale):
     """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `push_forward`."""
-    log_std = actor.parameters[: actor.ahead]
+    log_std, log_std_rate, slope = parameters_ahead(actor), parameters_ahead(along), gradient_ahead(actor)
     transpose(actor)
     transpose(along)
-    for k in range(actor.ahead):
+    clear_gradient(actor)
+    for k in range(log_std.size):
         # a Gaussian's log σ: 2 in every state, and nothing between it and the means
-        actor.gradient[k] = f32(2 * scale * x.shape[0]) * along.parameters[k]
+        slope[k] = f32(2 * scale * x.shape[0]) * log_std_rate[k]
     for start in range(0, x.shape[0], ROWS):
         part = x[start : min(start + ROWS, x.shape[0])]
         outputs = forward(part, actor)
         weigh(head, outputs, push_forward(part, actor, along), log_std, f32(scale))
-        backward(part, actor, start > 0)
+        backward(part, actor)
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR, MATRIX))
 def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
     """(log π, H) [B] each, and log π(·|s) [B, n], or means and log σ side by side [B, 2K]."""
-    log_std = actor.parameters[: actor.ahead]
+    log_std = parameters_ahead(actor)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
@@ -153,7 +152,7 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
         for i in range(stop - start):
             for k in range(width):
                 parameters[start + i, k] = outputs[i, k]
-            for k in range(actor.ahead):
+            for k in range(log_std.size):
                 parameters[start + i, width + k] = log_std[k]
 
 

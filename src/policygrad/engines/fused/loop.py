@@ -12,7 +12,8 @@ from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate, sample
-from policygrad.engines.fused.mlp import NET, backward, forward, last_hidden, transpose
+from policygrad.engines.fused.mlp import backward, forward, last_hidden, transpose
+from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
 from policygrad.engines.signatures import MATRIX, SAMPLE, SIZES, VECTOR, cotangents_at
 from policygrad.pointers import ADDRESS
@@ -38,8 +39,8 @@ def act(x, noise, head, actor, action):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        hidden, log_std = last_hidden(x[start:stop], actor), actor.parameters[: actor.ahead]
-        sample(head, outputs, hidden, log_std, noise[start:stop], action[start:stop])
+        hidden = last_hidden(x[start:stop], actor)
+        sample(head, outputs, hidden, parameters_ahead(actor), noise[start:stop], action[start:stop])
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
@@ -49,7 +50,7 @@ def evaluations(x, action, head, actor, log_prob, entropy):
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         outputs = forward(x[start:stop], actor)
-        hidden, log_std = last_hidden(x[start:stop], actor), actor.parameters[: actor.ahead]
+        hidden, log_std = last_hidden(x[start:stop], actor), parameters_ahead(actor)
         evaluate(
             head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
         )
@@ -68,13 +69,13 @@ def values(x, critic, value):
 
 @inner
 def add_part(
-    x, y, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, more
+    x, y, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic
 ):
-    """(log π, H, V) of up to ROWS samples into `sample`, and both networks' gradients, added where `more`."""
+    """(log π, H, V) of up to ROWS samples into `sample`; adds to both networks' gradients."""
     n = x.shape[0]
-    log_std = actor.parameters[: actor.ahead]
+    log_std = parameters_ahead(actor)
     w, e, c = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    outputs = hidden = guess = actor.work[:0].reshape(0, 1)
+    outputs = hidden = guess = x[:0]
     if use_policy:
         outputs = forward(x, actor)
         hidden = last_hidden(x, actor)
@@ -85,16 +86,13 @@ def add_part(
             sample.value[i] = guess[i, 0]
     write_cotangents(sample, coefficients, w, e, c)
     if use_policy:
-        slope = actor.gradient[: actor.ahead]
-        if not more:
-            for k in range(actor.ahead):
-                slope[k] = np.float32(0)
+        slope = gradient_ahead(actor)
         differentiate(head, outputs, hidden, log_std, action, sample.entropy, w, e, slope)
-        backward(x, actor, more)
+        backward(x, actor)
     if use_value:
         for i in range(n):
             guess[i, 0] = c[i]
-        backward(y, critic, more)
+        backward(y, critic)
 
 
 @inner
@@ -107,13 +105,15 @@ def add_gradients(
     """
     if use_policy:
         transpose(actor)
+        clear_gradient(actor)
     if use_value:
         transpose(critic)
+        clear_gradient(critic)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
         add_part(
             x[start:stop], y[start:stop], action[start:stop], rows_of(samples, start, stop),
-            write_cotangents, coefficients, use_policy, head, actor, use_value, critic, start > 0,
+            write_cotangents, coefficients, use_policy, head, actor, use_value, critic,
         )  # fmt: skip
 
 
@@ -183,12 +183,12 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms):
     """Clip the gradients and take the step, unless one is not finite; returns what became of it."""
     for i in range(len(nets)):
         if rates[i] >= 0:
-            norms[i] = norm(nets[i].gradient)
+            norms[i] = norm(net_at(nets[i]).gradient)
     # what fast arithmetic leaves of isfinite is not to be relied on; a comparison with NaN is False
     if not norms[0] + norms[1] < np.inf:
         return GRADIENT_NOT_FINITE
     for i in range(len(nets)):
-        net = nets[i]
+        net = net_at(nets[i])
         if rates[i] >= 0:
             step(optimizer, net, rates[i], clip_factor(norms[i], max_norm))
             for k in range(net.ahead):

@@ -6,8 +6,9 @@ registers while the sum runs,
 
     C[i, j] = Σ_k A[i, k] · B[k, j],    each step one number of A a row times a vector of B's row k,
 
-which wants B's and C's rows contiguous and takes A in any order: also transposed. The tile's loop is written
-in LLVM's own terms, for Numba knows no vectors; everything around it is Numba.
+which wants B's and C's rows contiguous and takes A in any order: also transposed. What a perceptron does to
+the sums, bias and activation or the activation's derivative, is done before they leave the registers. The
+tile's loop is written in LLVM's own terms, for Numba knows no vectors; everything around it is Numba.
 """
 
 # pyright: basic
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -25,113 +25,148 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from policygrad.compiled import inlined, inner
+from policygrad.engines.fused.vectors import (
+    FLOAT,
+    LANE,
+    LANES,
+    MASK,
+    VECTOR,
+    at_least,
+    constant,
+    fma,
+    spread,
+    tanh,
+)
 from policygrad.pointers import address_of, function_at
 
-LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
-"""Numbers in a vector register. Narrower machines split each into two."""
-HEIGHT, VECTORS = 6, 2
-"""A tile: 12 sums, 2 vectors of B and 1 number of A fill AVX2's 16 registers."""
+HEIGHT, VECTORS = (8 if LANES == 16 else 6), 2
+"""A tile: AVX2's 16 registers hold 12 sums, 2 vectors of B and 1 number of A; AVX-512 has 32."""
 BYTES = 4
 f32 = np.float32
+_INDEX = ir.IntType(64)
 
-_FLOAT, _INDEX, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_MASK = ir.VectorType(ir.IntType(1), LANES)
-
-
-def _spread(builder, number, vector):
-    """A vector with the number in every lane."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, number, _LANE(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_LANE, LANES), [0] * LANES))
+OVERWRITE, ADD, ACTIVATE, PULL_BACK = 0, 1, 2, 3
+"""What becomes of A B. `ADD`: C += A B. With a vector over C's columns, `ACTIVATE`: C = f(A B + vector), and
+`PULL_BACK`: C = (A B) ⊙ f′, which follows from the f that stands in C, and vector += the sums of C's columns."""
+IDENTITY, RELU, TANH = 0, 1, 2
+"""What f is."""
 
 
 def _stripe(vectors, masked):
-    """A stripe of C, all its rows, `vectors` · LANES columns: C (+)= A B, as an intrinsic.
+    """A stripe of C, all its rows, `vectors` · LANES columns, as an intrinsic.
 
-    Its arguments are (a, a_row, a_column, b, c, width, rows, columns, depth, accumulate): addresses; A's strides,
-    and `width` as that of B and C, in numbers; how many k to sum over; whether C's old values are kept. A
-    `masked` stripe is a vector wide, of which only the first `columns` numbers count.
+    Its arguments are (a, a_row, a_column, b, c, width, rows, columns, depth, what, f, vector): addresses; A's
+    strides, and `width` as that of B and C, in numbers; how many k to sum over; what becomes of it. A `masked`
+    stripe is a vector wide, of which only the first `columns` numbers count.
     """
 
     def generate(_context, builder, _signature, arguments):
-        a, a_row, a_column, b, c, width, rows, columns, depth, accumulate = arguments
-        a, b, c = (builder.inttoptr(address, _FLOAT.as_pointer()) for address in (a, b, c))
-        pointer, zero = _VECTOR.as_pointer(), ir.Constant(_VECTOR, [0.0] * LANES)
+        a, a_row, a_column, b, c, width, rows, columns, depth, what, f, vector = arguments
+        a, b, c, vector = (builder.inttoptr(address, FLOAT.as_pointer()) for address in (a, b, c, vector))
+        pointer, zero = VECTOR.as_pointer(), constant(0)
 
         def declare(name, result, *operands):
             signature = ir.FunctionType(result, operands)
             return cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}")
 
-        fma = declare(f"fma.v{LANES}f32", _VECTOR, _VECTOR, _VECTOR, _VECTOR)
         if masked:
-            masked_load = declare(f"masked.load.v{LANES}f32.p0", _VECTOR, pointer, _LANE, _MASK, _VECTOR)
-            masked_store = declare(
-                f"masked.store.v{LANES}f32.p0", ir.VoidType(), _VECTOR, pointer, _LANE, _MASK
-            )
+            masked_load = declare(f"masked.load.v{LANES}f32.p0", VECTOR, pointer, LANE, MASK, VECTOR)
+            masked_store = declare(f"masked.store.v{LANES}f32.p0", ir.VoidType(), VECTOR, pointer, LANE, MASK)
             lanes = ir.VectorType(_INDEX, LANES)
             numbered = ir.Constant(lanes, list(range(LANES)))
-            mask = builder.icmp_signed("<", numbered, _spread(builder, columns, lanes))
+            mask = builder.icmp_signed("<", numbered, spread(builder, columns, lanes))
 
         def load(row, v):
             place = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
             if masked:
-                return builder.call(masked_load, [place, _LANE(BYTES), mask, zero])
+                return builder.call(masked_load, [place, LANE(BYTES), mask, zero])
             return builder.load(place, align=BYTES)
 
         def store(vector, row, v):
             place = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
             if masked:
-                builder.call(masked_store, [vector, place, _LANE(BYTES), mask])
+                builder.call(masked_store, [vector, place, LANE(BYTES), mask])
             else:
                 builder.store(vector, place, align=BYTES)
 
         def row(base, stride, i):
             return builder.gep(base, [builder.mul(stride, i)])
 
+        def when(number, value):
+            return builder.if_then(builder.icmp_signed("==", number, _INDEX(value)))
+
         def tile(first, height):
             """Rows first to first + height."""
             a_first, c_first = row(a, a_row, first), row(c, width, first)
+            c_rows = [row(c_first, width, _INDEX(i)) for i in range(height)]
             cells = [(i, v) for i in range(height) for v in range(vectors)]
             # memory to Numba, registers once LLVM has been through
-            sums = {cell: cgutils.alloca_once(builder, _VECTOR) for cell in cells}
+            sums = {cell: cgutils.alloca_once(builder, VECTOR) for cell in cells}
             for cell in cells:
                 builder.store(zero, sums[cell])
-            with builder.if_then(builder.icmp_signed("!=", accumulate, _INDEX(0))):
+            with when(what, ADD):
                 for i, v in cells:
-                    builder.store(load(row(c_first, width, _INDEX(i)), v), sums[i, v])
+                    builder.store(load(c_rows[i], v), sums[i, v])
+            with when(what, ACTIVATE):
+                for i, v in cells:
+                    builder.store(load(vector, v), sums[i, v])
             with cgutils.for_range(builder, depth) as loop:
                 b_k, a_k = row(b, width, loop.index), row(a_first, a_column, loop.index)
                 of_b = [load(b_k, v) for v in range(vectors)]
                 for i in range(height):
-                    of_a = _spread(builder, builder.load(row(a_k, a_row, _INDEX(i))), _VECTOR)
+                    of_a = spread(builder, builder.load(row(a_k, a_row, _INDEX(i))), VECTOR)
                     for v in range(vectors):
-                        builder.store(
-                            builder.call(fma, [of_a, of_b[v], builder.load(sums[i, v])]), sums[i, v]
-                        )
+                        builder.store(fma(builder, of_a, of_b[v], builder.load(sums[i, v])), sums[i, v])
+            with when(what, ACTIVATE):
+                for code, function in (
+                    (RELU, lambda x: at_least(builder, x, zero)),
+                    (TANH, lambda x: tanh(builder, x)),
+                ):
+                    with when(f, code):
+                        for cell in cells:
+                            builder.store(function(builder.load(sums[cell])), sums[cell])
+            with when(what, PULL_BACK):
+                pull_back(c_rows, sums)
             for i, v in cells:
-                store(builder.load(sums[i, v]), row(c_first, width, _INDEX(i)), v)
+                store(builder.load(sums[i, v]), c_rows[i], v)
+
+        def pull_back(c_rows, sums):
+            """The sums times the derivative; to the vector the columns' sums of that."""
+            for (i, v), place in sums.items():
+                output, pulled = load(c_rows[i], v), builder.load(place)
+                with when(f, RELU):
+                    positive = builder.fcmp_ordered(">", output, zero)
+                    builder.store(builder.select(positive, pulled, zero), place)
+                with when(f, TANH):
+                    less = builder.fneg(builder.fmul(output, pulled))
+                    builder.store(fma(builder, output, less, pulled), place)
+            for v in range(vectors):
+                total = load(vector, v)
+                for i in range(len(c_rows)):
+                    total = builder.fadd(total, builder.load(sums[i, v]))
+                store(total, vector, v)
 
         whole = builder.sdiv(rows, _INDEX(HEIGHT))
-        # 7 and 8 rows left are two quick tiles, where 1 and 2 after a whole tile are slow ones
-        few = builder.icmp_signed("<=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(2))
-        some = builder.icmp_signed(">", whole, _INDEX(0))
-        uneven = builder.icmp_signed("!=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(0))
-        spare = builder.and_(builder.and_(few, some), uneven)
-        whole = builder.sub(whole, builder.zext(spare, _INDEX))
+        if HEIGHT == 6:
+            # 7 and 8 rows left are two quick tiles, where 1 and 2 after a whole tile are slow ones
+            few = builder.icmp_signed("<=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(2))
+            some = builder.icmp_signed(">", whole, _INDEX(0))
+            uneven = builder.icmp_signed("!=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(0))
+            spare = builder.and_(builder.and_(few, some), uneven)
+            whole = builder.sub(whole, builder.zext(spare, _INDEX))
         with cgutils.for_range(builder, whole) as loop:
             tile(builder.mul(loop.index, _INDEX(HEIGHT)), HEIGHT)
         done = cgutils.alloca_once(builder, _INDEX)
         builder.store(builder.mul(whole, _INDEX(HEIGHT)), done)
-        for height in (4, 4, 2, 1):
+        for height in (4, 4, 2, 1) if HEIGHT == 6 else (4, 2, 1):
             first = builder.load(done)
             left = builder.sub(rows, first)
             with builder.if_then(builder.icmp_signed(">=", left, _INDEX(height))):
                 tile(first, height)
                 builder.store(builder.add(first, _INDEX(height)), done)
 
-    def typing(_context, a, a_row, a_column, b, c, width, rows, columns, depth, accumulate):
-        return types.void(*[types.int64] * 10), generate
+    def typing(_context, a, a_row, a_column, b, c, width, rows, columns, depth, what, f, vector):
+        return types.void(*[types.int64] * 12), generate
 
     return intrinsic(typing)
 
@@ -140,16 +175,18 @@ _wide: Any = _stripe(VECTORS, masked=False)
 _edge: Any = _stripe(1, masked=True)
 
 
-def _product(a, a_row, a_column, b, c, rows, columns, depth, accumulate):
-    """C (+)= A B: B is [depth, columns] and C [rows, columns], both without gaps."""
+def _product(a, a_row, a_column, b, c, rows, columns, depth, what, f, vector):
+    """A B, and `what` becomes of it: B is [depth, columns] and C [rows, columns], both without gaps."""
     whole = columns // (LANES * VECTORS) * (LANES * VECTORS)
     for j in range(0, whole, LANES * VECTORS):
-        _wide(a, a_row, a_column, b + BYTES * j, c + BYTES * j, columns, rows, columns, depth, accumulate)
+        p = BYTES * j
+        _wide(a, a_row, a_column, b + p, c + p, columns, rows, columns, depth, what, f, vector + p)
     for j in range(whole, columns, LANES):
-        _edge(a, a_row, a_column, b + BYTES * j, c + BYTES * j, columns, rows, columns - j, depth, accumulate)
+        p = BYTES * j
+        _edge(a, a_row, a_column, b + p, c + p, columns, rows, columns - j, depth, what, f, vector + p)
 
 
-_PRODUCT = types.void(*[types.int64] * 9)
+_PRODUCT = types.void(*[types.int64] * 11)
 _product_at = function_at(_PRODUCT)
 
 
@@ -159,16 +196,18 @@ def product_address():
 
 
 @inlined
-def multiply(product, a, b, c, rows, columns, depth):
-    """C = A B: A [rows, depth] by B [depth, columns] into C [rows, columns], each a vector without gaps."""
-    _product_at(product)(address(a), depth, 1, address(b), address(c), rows, columns, depth, 0)
+def multiply(product, a, b, c, rows, columns, depth, what, f, vector):
+    """A [rows, depth] by B [depth, columns], and `what` becomes of it in C [rows, columns], each without gaps."""
+    _product_at(product)(
+        address(a), depth, 1, address(b), address(c), rows, columns, depth, what, f, address(vector)
+    )
 
 
 @inlined
 def multiply_transposed(product, a, b, c, rows, columns, depth, accumulate):
     """C = Aᵀ B, or C += Aᵀ B: A [depth, rows] by B [depth, columns] into C [rows, columns], likewise."""
-    keep = 1 if accumulate else 0
-    _product_at(product)(address(a), 1, rows, address(b), address(c), rows, columns, depth, keep)
+    what = ADD if accumulate else OVERWRITE
+    _product_at(product)(address(a), 1, rows, address(b), address(c), rows, columns, depth, what, IDENTITY, 0)
 
 
 @inlined
@@ -178,11 +217,11 @@ def address(vector):
 
 
 @inner
-def multiply_rows(a, b, c, rows, columns, depth):
-    """C = A Bᵀ: B is [columns, depth]. An inner product each: for fewer columns than a vector has lanes."""
+def multiply_rows(a, b, bias, c, rows, columns, depth):
+    """C = A Bᵀ + bias: B is [columns, depth]. An inner product each: for fewer columns than a vector has lanes."""
     for i in range(rows):
         for j in range(columns):
             total = f32(0)
             for k in range(depth):
                 total += a[i * depth + k] * b[j * depth + k]
-            c[i * columns + j] = total
+            c[i * columns + j] = total + bias[j]

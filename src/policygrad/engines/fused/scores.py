@@ -11,7 +11,8 @@ from numba import types
 from policygrad.compiled import compiled, inner
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
 from policygrad.engines.fused.loop import ROWS
-from policygrad.engines.fused.mlp import NET, flat, forward, last_hidden, pull_back, scratch_at, transpose
+from policygrad.engines.fused.mlp import flat, forward, last_hidden, outputs_end, pull_back, transpose
+from policygrad.engines.fused.net import NET, net_at, parameters_ahead
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
@@ -24,10 +25,10 @@ def add_squared_gradients(x, net, squared):
     A layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), the
     1 for the bias (Goodfellow 2015, https://arxiv.org/abs/1510.01799).
     """
+    net = net_at(net)
     rows = x.shape[0]
     p = net.parameters.size
-    spare = scratch_at(net.sizes, rows)
-    o = spare
+    o = outputs_end(net.sizes, rows)
     for layer in range(net.sizes.size - 2, -1, -1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         p -= fan_in * fan_out + fan_out
@@ -42,15 +43,15 @@ def add_squared_gradients(x, net, squared):
                 of_input += h[i * fan_in + j] * h[i * fan_in + j]
             squared[i] += of_delta * of_input
         if layer > 0:
-            pull_back(net, layer, p, spare, rows, delta, h)
+            pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR))
 def squared_scores(x, action, head, actor, squared):
     """‖∇ log π(a|s)‖² of each sample into `squared` [B], zeros on entry."""
-    log_std = actor.parameters[: actor.ahead]
+    log_std = parameters_ahead(actor)
     one, zero, unread = np.ones(1, np.float32), np.zeros(1, np.float32), np.empty(ROWS, np.float32)
-    slope = np.empty(actor.ahead, np.float32)
+    slope = np.empty(log_std.size, np.float32)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])

@@ -34,6 +34,12 @@ def exp(x):
 
 
 @inlined
+def tanh(x):
+    """1 − 2/(1 + e^2x): error below 1e-6, absolute."""
+    return f32(1) - f32(2) / (f32(1) + exp(f32(2) * x))
+
+
+@inlined
 def log1p_of_unit(x):
     """log(1 + x) for x in [0, 1] as 2 artanh(x/(2 + x)), by its series: error below 2e-7."""
     s = x / (f32(2) + x)

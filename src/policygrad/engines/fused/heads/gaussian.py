@@ -12,9 +12,8 @@ import math
 import numpy as np
 
 from policygrad.compiled import inlined, inner
-from policygrad.engines.fused.heads.functions import log_slope
+from policygrad.engines.fused.heads.functions import log_slope, tanh
 from policygrad.engines.fused.heads.head import SQUASHED
-from policygrad.engines.fused.mlp import tanh
 from policygrad.policies.distributions import gaussian
 
 f32 = np.float32
