@@ -118,6 +118,7 @@ def train_one(row: Row, seed: int) -> Record:
             row.algorithm,
             seed=seed,
             steps=row.steps,
+            cores=1,
             test_every=row.test_every,
             test_episodes=TEST_EPISODES,
             progress=False,
