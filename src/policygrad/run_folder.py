@@ -71,7 +71,8 @@ class RunFolder:
         if self._events is None:
             return
         for name, value in row.items():
-            if name != "steps":
+            # a point that is not there, rather than one at nothing and a warning
+            if name != "steps" and math.isfinite(value):
                 self._events.add_scalar(name, value, int(row["steps"]))
 
     def save_best(self, best: Callable[[], Policy]) -> None:

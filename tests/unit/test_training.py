@@ -448,3 +448,14 @@ def test_reports_of_several_updates_are_means():
     assert len(once.rows) == len(thrice.rows) == 1
     assert once.rows[0].keys() == thrice.rows[0].keys()
     assert thrice.rows[0]["entropy"] == pytest.approx(once.rows[0]["entropy"], abs=0.05)
+
+
+def test_an_update_in_which_no_episode_ended_leaves_no_point_and_no_warning(tmp_path: Path):
+    command = [sys.executable, "-m", "policygrad", "train", "Pendulum-v1", "--algo", "ppo", "--steps", "1200"]
+    options = ["--horizon", "50", "--num-envs", "4", "--episodes", "2", "--out", str(tmp_path / "run")]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    assert "NaN" not in done.stdout + done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["return"] is None
+    assert rows[0]["episodes"] == 0
+    assert rows[-1]["return"] < 0
