@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from policygrad.policies import Policy, StandardPolicy, ValueNetwork, is_standard
+from policygrad.policies import Policy, SharedValueNetwork, StandardPolicy, ValueNetwork, is_standard
 
 
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
@@ -12,6 +12,8 @@ def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     network = policy.network
     if not (is_standard(network) and isinstance(network, StandardPolicy)):
         return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
+    if isinstance(value, SharedValueNetwork):
+        return "V(s) shares the policy's hidden layers"
     if value is not None and not (is_standard(value) and isinstance(value, ValueNetwork)):
         return f"the value network, a {type(value).__name__}, is no plain ValueNetwork"
     modules = [m for m in (network, value) if m is not None]

@@ -15,6 +15,7 @@ from policygrad.policies.networks import (
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import Policy, Snapshot, evaluation_mode
+from policygrad.policies.shared import SharedValueNetwork
 
 __all__ = [
     "BetaPolicy",
@@ -25,6 +26,7 @@ __all__ = [
     "Network",
     "Normalization",
     "Policy",
+    "SharedValueNetwork",
     "Snapshot",
     "StandardPolicy",
     "ValueNetwork",

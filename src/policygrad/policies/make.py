@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from policygrad.policies.mlp import MLP
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
@@ -17,6 +18,7 @@ from policygrad.policies.networks import (
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
+from policygrad.policies.shared import SharedValueNetwork
 from policygrad.spaces import Space, action_size, is_choice, observation_size
 
 
@@ -108,6 +110,14 @@ def make_value(
             raise ValueError("a value network was given, but the algorithm's baseline is not 'value'")
         return None
     size = policy.observation_size
+    if network.shared and given is None:
+        perceptron = getattr(policy.network, "network", None)
+        if sees_action or not isinstance(perceptron, MLP):
+            raise ValueError(
+                "shared=True is for V(s) and this library's policy networks: leave it out for a critic Q(s, a) and "
+                "for networks of your own"
+            )
+        return SharedValueNetwork(perceptron, network.init, rng).to(policy.observation_shift.device)
     if sees_action:
         if policy.num_choices is None:
             raise ValueError("a critic Q(s, a) is for Discrete actions: with others take critic='v'")

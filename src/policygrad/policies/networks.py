@@ -21,7 +21,7 @@ DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
 @dataclass(frozen=True)
 class Network:
-    """The shape of a perceptron and how its weights begin; used for the policy and, separately, for V(s)."""
+    """The shape of a perceptron and how its weights begin; used for the policy and, unless shared, again for V(s)."""
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers; none makes the outputs linear in the observation."""
@@ -29,6 +29,8 @@ class Network:
     """Between the layers: tanh or relu."""
     init: Initialisation = "orthogonal"
     """Weights: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in with the biases, torch's own."""
+    shared: bool = False
+    """V(s) has one layer of its own on the policy's hidden ones; by the autograd engine."""
     scale_observations: bool = False
     """Map a Box's finite bounds to [−1, 1] on the way in."""
     policy_gain: float = 0.01
