@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -72,6 +73,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # read by libraries as they load, in the processes to come
+    # asked to end is interrupted: or the runs would go on without the one that started them
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         scoreboard(rows(), options.only, options.seeds, options.cores)
     except ValueError as error:
