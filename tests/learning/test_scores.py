@@ -46,3 +46,31 @@ def test_plain_reinforce_does_nothing_on_mountain_car_continuous(seed: int):
     algorithm = pg.Reinforce(gamma=0.99, baseline="none", learning_rate=0.001)
     run = pg.train("MountainCarContinuous-v0", algorithm, num_envs=1, seed=seed, steps=300_000)
     assert -5 < pg.evaluate(run.last_policy, "MountainCarContinuous-v0", 20, greedy=True).mean < 0
+
+
+GOALS = {
+    "CartPole-v1": 490,
+    "Acrobot-v1": -85,
+    "MountainCar-v0": -115,
+    "MountainCarContinuous-v0": 91,
+    "Pendulum-v1": -170,
+}
+"""Greedy, with PPO's preset; of ten seeds nine have to get there."""
+
+
+def greedy_after_ppo(env: str, seed: int) -> float:
+    run = pg.train(env, "ppo", seed=seed, progress=False)
+    # Pendulum's returns depend much on where it starts
+    return pg.evaluate(run.policy, env, 500 if env == "Pendulum-v1" else 100, greedy=True, seed=seed).mean
+
+
+@pytest.mark.parametrize("env", GOALS)
+def test_ppo_on_one_seed(env: str):
+    assert greedy_after_ppo(env, seed=0) >= GOALS[env]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env", GOALS)
+def test_ppo_on_nine_seeds_of_ten(env: str):
+    returns = [greedy_after_ppo(env, seed) for seed in range(10)]
+    assert sum(mean >= GOALS[env] for mean in returns) >= 9, returns
