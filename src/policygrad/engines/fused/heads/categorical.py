@@ -13,8 +13,10 @@ import numpy as np
 
 from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import exp
+from policygrad.engines.fused.subnormal import NOTHING
 
 f32 = np.float32
+LOG_NOTHING = f32(math.log(NOTHING))
 
 
 @inlined
@@ -27,6 +29,12 @@ def log_normalizer(logits):
     for k in range(logits.size):
         total += exp(logits[k] - highest)
     return highest + math.log(total)
+
+
+@inlined
+def probability(log):
+    """π from log π, and 0 where it is less than `NOTHING`; only that keeps a certain choice's updates quick."""
+    return f32(0) if log < LOG_NOTHING else exp(log)
 
 
 @inlined
@@ -101,7 +109,6 @@ def differentiate(sizes, outputs, action, entropy, w, e):
                 for j in range(logs.size):
                     h -= exp(logs[j]) * logs[j]
             for j in range(logs.size):
-                probability = exp(logs[j])
-                logs[j] = -probability * (w[i] + e[i] * (logs[j] + h))
+                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (logs[j] + h))
             logs[int(action[i, k])] += w[i]
             first += sizes[k]
