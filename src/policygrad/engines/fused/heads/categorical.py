@@ -112,3 +112,37 @@ def differentiate(sizes, outputs, action, entropy, w, e):
                 logs[j] = -probability(logs[j]) * (w[i] + e[i] * (logs[j] + h))
             logs[int(action[i, k])] += w[i]
             first += sizes[k]
+
+
+@inner
+def weigh(sizes, outputs, rate, scale):
+    """M ż in place of the logits, times `scale`: diag(π_k) − π_k π_kᵀ of each choice, none between choices."""
+    for i in range(outputs.shape[0]):
+        first = 0
+        for size in sizes:
+            normalizer = log_normalizer(outputs[i, first : first + size])
+            mean = f32(0)
+            for j in range(first, first + size):
+                outputs[i, j] = probability(outputs[i, j] - normalizer)
+                mean += outputs[i, j] * rate[i, j]
+            for j in range(first, first + size):
+                outputs[i, j] *= scale * (rate[i, j] - mean)
+            first += size
+
+
+@inner
+def describe(outputs, parameters):
+    """log π_k side by side, as `evaluate` left them."""
+    for i in range(outputs.shape[0]):
+        for j in range(outputs.shape[1]):
+            parameters[i, j] = outputs[i, j]
+
+
+@inner
+def divergence(old, new, kl):
+    """Σ_k Σ_j π_kj (log π_kj − log π'_kj)."""
+    for i in range(old.shape[0]):
+        total = f32(0)
+        for j in range(old.shape[1]):
+            total += exp(old[i, j]) * (old[i, j] - new[i, j])
+        kl[i] = total
