@@ -56,21 +56,21 @@ HEADS = (
 
 
 def networks(
-    head: str, activation: str = "tanh", depth: int = 2, seed: int = 0
+    head: str, activation: str = "tanh", depth: int = 2, seed: int = 0, width: int = WIDTH
 ) -> tuple[Policy, ValueNetwork]:
     shape: dict[str, Any] = {"depth": depth, "activation": activation, "rng": np.random.default_rng(seed)}
     if head == "categorical":
-        policy = Policy(DiscretePolicy(D, 3, WIDTH, **shape), BOX, spaces.Discrete(3))
+        policy = Policy(DiscretePolicy(D, 3, width, **shape), BOX, spaces.Discrete(3))
     elif head == "choices":
-        policy = Policy(DiscretePolicy(D, 9, WIDTH, **shape), BOX, spaces.MultiDiscrete([2, 4, 3]))
+        policy = Policy(DiscretePolicy(D, 9, width, **shape), BOX, spaces.MultiDiscrete([2, 4, 3]))
     elif head == "beta":
-        policy = Policy(BetaPolicy(D, 2, WIDTH, **shape), BOX, WIDE)
+        policy = Policy(BetaPolicy(D, 2, width, **shape), BOX, WIDE)
     elif head == "gsde":
-        policy = Policy(GSDEPolicy(D, 2, WIDTH, **shape), BOX, WIDE)
+        policy = Policy(GSDEPolicy(D, 2, width, **shape), BOX, WIDE)
     else:
-        network = GaussianPolicy(D, 2, WIDTH, state_dependent_std="per state" in head, **shape)
+        network = GaussianPolicy(D, 2, width, state_dependent_std="per state" in head, **shape)
         policy = Policy(network, BOX, WIDE, distribution="squashed" if "squashed" in head else "gaussian")
-    return policy, ValueNetwork(D, WIDTH, **shape)
+    return policy, ValueNetwork(D, width, **shape)
 
 
 def both(policy: Policy, value: nn.Module | None, optimizer: str = "adam") -> list[Engine]:

@@ -122,7 +122,7 @@ class FusedEngine:
         # compiled only where a trust region asks for it
         from policygrad.engines.fused import fisher
 
-        B, width = len(observation), int(self._actor.net.sizes[-1]) + self._actor.net.ahead
+        B, width = len(observation), int(self.head.sizes.sum()) or 2 * self._columns
         log_prob, entropy, kl = np.zeros((3, B), np.float32)
         distribution = np.empty((B, width), np.float32)
         action = common.as_column_matrix(action)

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
-from policygrad.engines.fused.heads import HEAD, evaluate
-from policygrad.engines.fused.heads.categorical import log_normalizer
-from policygrad.engines.fused.heads.functions import exp
-from policygrad.engines.fused.heads.head import CHOICES
+from policygrad.engines.fused.heads import HEAD, beta, categorical, evaluate, gaussian, gsde
+from policygrad.engines.fused.heads.head import BETA, CHOICES, STATE_NOISE
 from policygrad.engines.fused.loop import ROWS
 from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
@@ -28,9 +24,12 @@ from policygrad.engines.fused.mlp import (
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.signatures import MATRIX, VECTOR
 
-NOTHING = 1e-25
-"""Less than this is 0 on its way back through the network: a certain choice's probabilities of the others are as
-small as 1e-38, and what they are multiplied to is below normal numbers, with which processors take 20 times as long."""
+weigh_choices, weigh_beta = categorical.weigh, beta.weigh
+weigh_gsde, weigh_gaussian = gsde.weigh, gaussian.weigh
+describe_choices, describe_beta = categorical.describe, beta.describe
+describe_gsde, describe_gaussian = gsde.describe, gaussian.describe
+divergence_of_choices, divergence_of_beta = categorical.divergence, beta.divergence
+divergence_of_gaussian = gaussian.divergence
 f32 = np.float32
 
 
@@ -95,28 +94,32 @@ def push_forward(x, net, along):
 
 
 @inner
-def weigh(head, outputs, rate, log_std, scale):
+def weigh(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
     """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
 
-    Softmax: diag(π) − ππᵀ. Gaussian: 1/σ² for the means.
+    Where log σ are parameters, their share of it is added to `log_std_slope`.
     """
-    rows, width = outputs.shape
-    for i in range(rows):
-        if head.kind != CHOICES:
-            for k in range(width):
-                outputs[i, k] = scale * rate[i, k] * math.exp(f32(-2) * log_std[k])
-            continue
-        first = 0
-        for size in head.sizes:
-            normalizer = log_normalizer(outputs[i, first : first + size])
-            mean = f32(0)
-            for k in range(first, first + size):
-                outputs[i, k] = exp(outputs[i, k] - normalizer)
-                mean += outputs[i, k] * rate[i, k]
-            for k in range(first, first + size):
-                weighed = scale * outputs[i, k] * (rate[i, k] - mean)
-                outputs[i, k] = weighed if abs(weighed) > f32(NOTHING) else f32(0)
-            first += size
+    if head.kind == CHOICES:
+        weigh_choices(head.sizes, outputs, rate, scale)
+    elif head.kind == BETA:
+        weigh_beta(outputs, rate, scale)
+    elif head.kind == STATE_NOISE:
+        weigh_gsde(outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope)
+    else:
+        weigh_gaussian(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope)
+
+
+@inner
+def describe(head, outputs, hidden, log_std, parameters):
+    """The distribution's parameters [B, n], from what `evaluate` left: all that `divergence` needs."""
+    if head.kind == CHOICES:
+        describe_choices(outputs, parameters)
+    elif head.kind == BETA:
+        describe_beta(outputs, parameters)
+    elif head.kind == STATE_NOISE:
+        describe_gsde(outputs, hidden, log_std, parameters)
+    else:
+        describe_gaussian(head, outputs, log_std, parameters)
 
 
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
@@ -126,49 +129,34 @@ def fisher_vector_product(x, head, actor, along, scale):
     transpose(actor)
     transpose(along)
     clear_gradient(actor)
-    for k in range(log_std.size):
-        # a Gaussian's log σ: 2 in every state, and nothing between it and the means
-        slope[k] = f32(2 * scale * x.shape[0]) * log_std_rate[k]
     for start in range(0, x.shape[0], ROWS):
         part = x[start : min(start + ROWS, x.shape[0])]
-        outputs = forward(part, actor)
-        weigh(head, outputs, push_forward(part, actor, along), log_std, f32(scale))
+        outputs, hidden = forward(part, actor), last_hidden(part, actor)
+        rate = push_forward(part, actor, along)
+        weigh(head, outputs, hidden, rate, log_std, log_std_rate, f32(scale), slope)
         backward(part, actor)
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR, MATRIX))
 def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
-    """(log π, H) [B] each, and log π(·|s) [B, n], or means and log σ side by side [B, 2K]."""
+    """(log π, H) [B] each, and π(·|s) as its parameters [B, n], which each head's `describe` names."""
     log_std = parameters_ahead(actor)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
-        outputs = forward(x[start:stop], actor)
-        hidden = last_hidden(x[start:stop], actor)
+        outputs, hidden = forward(x[start:stop], actor), last_hidden(x[start:stop], actor)
         evaluate(
             head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
         )
-        width = outputs.shape[1]
-        for i in range(stop - start):
-            for k in range(width):
-                parameters[start + i, k] = outputs[i, k]
-            for k in range(log_std.size):
-                parameters[start + i, width + k] = log_std[k]
+        describe(head, outputs, hidden, log_std, parameters[start:stop])
 
 
 @compiled(types.void(HEAD, MATRIX, MATRIX, VECTOR))
 def divergence(head, old, new, kl):
-    """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them; the formulas of `policies.distributions`."""
-    rows, width = old.shape
-    for i in range(rows):
-        total = f32(0)
-        if head.kind != CHOICES:
-            K = width // 2
-            for k in range(K):
-                wider = f32(2) * (old[i, K + k] - new[i, K + k])
-                z = (old[i, k] - new[i, k]) * math.exp(-new[i, K + k])
-                total += f32(0.5) * (math.expm1(wider) - wider + z * z)
-        else:
-            for k in range(width):
-                total += exp(old[i, k]) * (old[i, k] - new[i, k])
-        kl[i] = total
+    """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them."""
+    if head.kind == CHOICES:
+        divergence_of_choices(old, new, kl)
+    elif head.kind == BETA:
+        divergence_of_beta(old, new, kl)
+    else:
+        divergence_of_gaussian(old, new, kl)

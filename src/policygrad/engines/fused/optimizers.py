@@ -12,6 +12,7 @@ from numba import types
 
 from policygrad.compiled import inner
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
+from policygrad.engines.fused.subnormal import flushed, flushed_square
 
 ADAM, RMSPROP, SGD = 0, 1, 2
 CODES = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
@@ -45,14 +46,14 @@ def step(code, net, rate, factor):
         correction = f32(1 / math.sqrt(1 - ADAM_BETA2 ** net.count[0]))
         for i in range(parameters.size):
             g = gradient[i] * scale
-            first[i] = a * first[i] + (f32(1) - a) * g
-            second[i] = b * second[i] + (f32(1) - b) * g * g
+            first[i] = flushed(a * first[i] + (f32(1) - a) * g)
+            second[i] = flushed(b * second[i] + (f32(1) - b) * flushed_square(g))
             parameters[i] -= pace * first[i] / (math.sqrt(second[i]) * correction + f32(ADAM_EPS))
     elif code == RMSPROP:
         a = f32(RMSPROP_ALPHA)
         for i in range(parameters.size):
             g = gradient[i] * scale
-            second[i] = a * second[i] + (f32(1) - a) * g * g
+            second[i] = flushed(a * second[i] + (f32(1) - a) * flushed_square(g))
             parameters[i] -= f32(rate) * g / (math.sqrt(second[i]) + f32(RMSPROP_EPS))
     else:
         for i in range(parameters.size):

@@ -81,3 +81,53 @@ def differentiate(outputs, action, w, e):
             by_beta = w[i] * (math.log1p(-x) - psi_b + psi_sum) + e[i] * (shared - (beta - 1) * prime_b)
             outputs[i, k] = by_alpha / (1 + math.exp(-f64(outputs[i, k])))
             outputs[i, K + k] = by_beta / (1 + math.exp(-f64(outputs[i, K + k])))
+
+
+@inner
+def weigh(outputs, rate, scale):
+    """M ż in place of the outputs, times `scale`: in (α, β), with s = ψ′(α + β),
+
+        [[ψ′(α) − s, −s], [−s, ψ′(β) − s]],
+
+    and ∂α/∂r = 1/(1 + e^(−r)) on both sides of it.
+    """
+    K = outputs.shape[1] // 2
+    for i in range(outputs.shape[0]):
+        for k in range(K):
+            alpha, beta = shape_at(outputs, i, k), shape_at(outputs, i, K + k)
+            _, _, prime_a = gammas(alpha)
+            _, _, prime_b = gammas(beta)
+            _, _, prime_sum = gammas(alpha + beta)
+            slope_a = 1 / (1 + math.exp(-f64(outputs[i, k])))
+            slope_b = 1 / (1 + math.exp(-f64(outputs[i, K + k])))
+            rate_a, rate_b = slope_a * rate[i, k], slope_b * rate[i, K + k]
+            shared = prime_sum * (rate_a + rate_b)
+            outputs[i, k] = scale * slope_a * (prime_a * rate_a - shared)
+            outputs[i, K + k] = scale * slope_b * (prime_b * rate_b - shared)
+
+
+@inner
+def describe(outputs, parameters):
+    """α and β side by side [B, 2K]."""
+    for i in range(outputs.shape[0]):
+        for k in range(outputs.shape[1]):
+            parameters[i, k] = shape_at(outputs, i, k)
+
+
+@inner
+def divergence(old, new, kl):
+    """Σ_k log B(α', β')/B(α, β) + (α − α')ψ(α) + (β − β')ψ(β) + (α' − α + β' − β)ψ(α + β), in float64."""
+    K = old.shape[1] // 2
+    for i in range(old.shape[0]):
+        total = 0.0
+        for k in range(K):
+            a, b, a2, b2 = f64(old[i, k]), f64(old[i, K + k]), f64(new[i, k]), f64(new[i, K + k])
+            log_a, psi_a, _ = gammas(a)
+            log_b, psi_b, _ = gammas(b)
+            log_sum, psi_sum, _ = gammas(a + b)
+            log_a2, _, _ = gammas(a2)
+            log_b2, _, _ = gammas(b2)
+            log_sum2, _, _ = gammas(a2 + b2)
+            total += (log_a2 - log_a) + (log_b2 - log_b) - (log_sum2 - log_sum)
+            total += (a - a2) * psi_a + (b - b2) * psi_b + (a2 - a + b2 - b) * psi_sum
+        kl[i] = total

@@ -13,8 +13,10 @@ import numpy as np
 
 from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import exp
+from policygrad.engines.fused.subnormal import NOTHING
 
 f32 = np.float32
+LOG_NOTHING = f32(math.log(NOTHING))
 
 
 @inlined
@@ -27,6 +29,12 @@ def log_normalizer(logits):
     for k in range(logits.size):
         total += exp(logits[k] - highest)
     return highest + math.log(total)
+
+
+@inlined
+def probability(log):
+    """π from log π, and 0 where it is less than `NOTHING`; only that keeps a certain choice's updates quick."""
+    return f32(0) if log < LOG_NOTHING else exp(log)
 
 
 @inlined
@@ -101,7 +109,40 @@ def differentiate(sizes, outputs, action, entropy, w, e):
                 for j in range(logs.size):
                     h -= exp(logs[j]) * logs[j]
             for j in range(logs.size):
-                probability = exp(logs[j])
-                logs[j] = -probability * (w[i] + e[i] * (logs[j] + h))
+                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (logs[j] + h))
             logs[int(action[i, k])] += w[i]
             first += sizes[k]
+
+
+@inner
+def weigh(sizes, outputs, rate, scale):
+    """M ż in place of the logits, times `scale`: diag(π_k) − π_k π_kᵀ of each choice, none between choices."""
+    for i in range(outputs.shape[0]):
+        first = 0
+        for size in sizes:
+            normalizer = log_normalizer(outputs[i, first : first + size])
+            mean = f32(0)
+            for j in range(first, first + size):
+                outputs[i, j] = probability(outputs[i, j] - normalizer)
+                mean += outputs[i, j] * rate[i, j]
+            for j in range(first, first + size):
+                outputs[i, j] *= scale * (rate[i, j] - mean)
+            first += size
+
+
+@inner
+def describe(outputs, parameters):
+    """log π_k side by side, as `evaluate` left them."""
+    for i in range(outputs.shape[0]):
+        for j in range(outputs.shape[1]):
+            parameters[i, j] = outputs[i, j]
+
+
+@inner
+def divergence(old, new, kl):
+    """Σ_k Σ_j π_kj (log π_kj − log π'_kj)."""
+    for i in range(old.shape[0]):
+        total = f32(0)
+        for j in range(old.shape[1]):
+            total += exp(old[i, j]) * (old[i, j] - new[i, j])
+        kl[i] = total

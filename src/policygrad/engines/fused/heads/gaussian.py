@@ -111,3 +111,47 @@ def differentiate(head, outputs, log_std, action, w, e, log_std_slope):
                 outputs[i, K + k] = by_log_std * (f32(1) - t * t)
             else:
                 log_std_slope[k] += by_log_std
+
+
+@inner
+def weigh(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope):
+    """M ż in place of the outputs, times `scale`: 1/σ² for μ, 2 for log σ, and nothing between them.
+
+    Of a state's log σ the output r has 2 (∂log σ/∂r)²; to a parameter's slope every state adds its 2. Squashing
+    changes nothing, as it changes no KL: log π of what is squashed differs by what no parameter is in.
+    """
+    rows, width = outputs.shape
+    K = width // 2 if head.per_state else width
+    for i in range(rows):
+        for k in range(K):
+            log_s = log_std_at(head, outputs, log_std, i, k)
+            outputs[i, k] = scale * rate[i, k] * math.exp(f32(-2) * log_s)
+            if head.per_state:
+                t = bent(head, outputs[i, K + k])
+                slope = f32(1) - t * t
+                outputs[i, K + k] = f32(2) * scale * slope * slope * rate[i, K + k]
+    for k in range(log_std.size):
+        log_std_slope[k] += f32(2 * rows) * scale * log_std_rate[k]
+
+
+@inner
+def describe(head, outputs, log_std, parameters):
+    """μ and log σ side by side [B, 2K]."""
+    rows, K = outputs.shape[0], parameters.shape[1] // 2
+    for i in range(rows):
+        for k in range(K):
+            parameters[i, k] = outputs[i, k]
+            parameters[i, K + k] = log_std_at(head, outputs, log_std, i, k)
+
+
+@inner
+def divergence(old, new, kl):
+    """Σ_k ½ (σ²/σ'² − 1) − log σ/σ' + ½ ((μ − μ')/σ')², the first two without cancellation."""
+    K = old.shape[1] // 2
+    for i in range(old.shape[0]):
+        total = f32(0)
+        for k in range(K):
+            wider = f32(2) * (old[i, K + k] - new[i, K + k])
+            z = (old[i, k] - new[i, k]) * math.exp(-new[i, K + k])
+            total += f32(0.5) * (math.expm1(wider) - wider + z * z)
+        kl[i] = total

@@ -87,3 +87,40 @@ def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
                 slope[j * K + k] += by_variance * features[i, j] * features[i, j]
     for j in range(slope.size):
         log_std_slope[j] += f32(2) * squares[j] * slope[j]
+
+
+@inner
+def weigh(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
+    """M ż in place of the outputs, times `scale`: 1/v for μ, nothing between it and log σ, of which the slope gets
+
+        Σ_k ½ (1/v_k²) (∂v_k/∂log σ) v̇_k,    ∂v_k/∂log σ_jk = 2σ_jk²φ_j²,    v̇_k = Σ_j (∂v_k/∂log σ_jk) l̇_jk
+
+    with l̇ the rate of log σ, and φ constant as in the gradient.
+    """
+    K = outputs.shape[1]
+    squares = variances(log_std)
+    slope = np.zeros(log_std.size, np.float32)
+    for i in range(outputs.shape[0]):
+        for k in range(K):
+            v = variance_at(squares, features, i, k, K)
+            v_rate = f32(0)
+            for j in range(features.shape[1]):
+                v_rate += features[i, j] * features[i, j] * squares[j * K + k] * log_std_rate[j * K + k]
+            outputs[i, k] = scale * rate[i, k] / v
+            # 2 of v̇ and ½ cancel
+            by_variance = scale * v_rate / (v * v)
+            for j in range(features.shape[1]):
+                slope[j * K + k] += by_variance * features[i, j] * features[i, j]
+    for j in range(slope.size):
+        log_std_slope[j] += f32(2) * squares[j] * slope[j]
+
+
+@inner
+def describe(outputs, features, log_std, parameters):
+    """μ and ½ log v side by side [B, 2K]: as of any other Gaussian, and so is the KL."""
+    K = outputs.shape[1]
+    squares = variances(log_std)
+    for i in range(outputs.shape[0]):
+        for k in range(K):
+            parameters[i, k] = outputs[i, k]
+            parameters[i, K + k] = f32(0.5) * math.log(variance_at(squares, features, i, k, K))

@@ -1,0 +1,99 @@
+"""Numbers below float32's normal ones, with which processors take long, do not come about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from policygrad.algorithms.reinforce import cotangents
+from policygrad.engines import make_engine
+from policygrad.errors import NonFiniteError
+from policygrad.types import Batch
+from tests.unit.test_engines import B, batch_for, networks, relative
+
+COEFFICIENTS = np.array([1 / B, 0.01 / B, 1 / B], np.float32)
+
+
+def subnormal(x: np.ndarray) -> int:
+    return int(((x != 0) & (np.abs(x) < np.finfo(np.float32).tiny)).sum())
+
+
+def certain(head: str, by: float) -> tuple[Any, Batch]:
+    """An engine whose policy takes the first alternative of each choice, and samples in which it did."""
+    policy, _ = networks(head)
+    network: Any = policy.network
+    with torch.no_grad():
+        network.network[-1].bias[[0] if head == "categorical" else [0, 2, 6]] += by
+    return make_engine(policy, None, "adam", "fused"), batch_for(policy)
+
+
+@pytest.mark.parametrize("by", [70.0, 80.0, 90.0, 300.0])
+@pytest.mark.parametrize("head", ["categorical", "choices"])
+def test_a_certain_policy_s_gradient_and_curvature_are_normal_numbers(head: str, by: float):
+    motor, batch = certain(head, by)
+    motor._actor.net.work[:] = 0
+    gradient, _ = motor.gradient(batch, cotangents, COEFFICIENTS)
+    along = np.random.default_rng(0).standard_normal(len(gradient)).astype(np.float32)
+    product = motor.fisher_vector_product(batch.observation)(along)
+    assert subnormal(gradient) == subnormal(product) == 0
+    # the last layer's inputs go on through the network: what is nothing there is nothing everywhere
+    assert subnormal(motor._actor.net.work) == 0
+
+
+def test_what_is_not_quite_nothing_is_as_torch_has_it():
+    """Of probabilities around 1e-22, far below float32's precision, the gradient has all its digits."""
+    motor, batch = certain("categorical", 50.0)
+    reference = make_engine(motor.policy, None, "adam", "autograd")
+    found, expected = (m.gradient(batch, cotangents, COEFFICIENTS)[0] for m in (motor, reference))
+    assert 0 < np.linalg.norm(expected) < 1e-15
+    assert relative(expected, found) < 1e-4
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_moments_decay_to_nothing(optimizer: str):
+    policy, value = networks("gaussian")
+    motor: Any = make_engine(policy, value, optimizer, "fused")
+    batch, before = batch_for(policy), motor.policy_parameters()
+    net = motor._actor.net
+    every = (net.first, net.second) if optimizer == "adam" else (net.second,)
+    for moments in every:
+        moments[:] = 1e-29
+        # 0.9 of the least of numbers is rounded to itself
+        moments[::2] = 1e-44
+    for _ in range(50):
+        motor.update(
+            batch, cotangents, 0 * COEFFICIENTS, policy_rate=0.01, value_rate=None, max_grad_norm=None
+        )
+        assert sum(subnormal(moments) for moments in every) == 0
+    np.testing.assert_allclose(motor.policy_parameters(), before, rtol=0, atol=1e-20)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
+    policy, value = networks("gaussian")
+    motor: Any = make_engine(policy, value, optimizer, "fused")
+    sizes = 10.0 ** -np.arange(45, dtype=np.float64)
+    gradient = np.resize(sizes, len(motor.policy_parameters())).astype(np.float32)
+    gradient[gradient < 1e-37] = 0
+    of_value = np.zeros(motor._critic.net.parameters.size, np.float32)
+    for _ in range(3):
+        motor.apply(gradient, of_value, policy_rate=0.01, value_rate=0.01, max_grad_norm=None)
+    net = motor._actor.net
+    assert subnormal(net.first) == subnormal(net.second) == 0
+    expected = (1 - (0.999 if optimizer == "adam" else 0.99) ** 3) * gradient.astype(np.float64) ** 2
+    np.testing.assert_allclose(net.second, expected, rtol=1e-4, atol=1e-27)
+
+
+def test_a_nan_is_not_nothing():
+    policy, value = networks("categorical")
+    motor = make_engine(policy, value, "adam", "fused")
+    before = motor.policy_parameters()
+    gradient = np.zeros_like(before)
+    gradient[5] = np.nan
+    of_value = np.zeros(sum(p.numel() for p in value.parameters()), np.float32)
+    with pytest.raises(NonFiniteError):
+        motor.apply(gradient, of_value, policy_rate=0.01, value_rate=0.01, max_grad_norm=None)
+    np.testing.assert_array_equal(motor.policy_parameters(), before)
