@@ -42,7 +42,7 @@ class Agent:
 
     Args:
         observation_space, action_space: what observations and actions look like.
-        algorithm: a name or a configuration. Monte Carlo algorithms learn from whole episodes.
+        algorithm: a name or a configuration. All learn from whole episodes here, whatever their `horizon`.
         seed: of the weights and the actions.
         network, policy, value, engine: as in `train`.
         steps: over how many steps schedules run; without it they stay at their start.
@@ -63,7 +63,17 @@ class Agent:
     ) -> None:
         self.algorithm = algorithm_class(algorithm)() if isinstance(algorithm, str) else algorithm
         network, rng = network or Network(), stream(seed, "init")
+        if getattr(self.algorithm, "learns_online", False):
+            raise ValueError(
+                f"{type(self.algorithm).__name__} learns from each step as it comes; an Agent learns from whole "
+                "episodes: take another algorithm here, or policygrad.train"
+            )
         self.policy = make_policy(observation_space, action_space, network, rng, given=policy)
+        if self.policy.reward_scale is not None or self.policy.observation_moments is not None:
+            raise ValueError(
+                "this policy keeps running statistics, which an Agent would leave as they are: go on with it in "
+                "policygrad.train(policy=...)"
+            )
         self.value = make_value(
             self.policy,
             network,

@@ -17,7 +17,7 @@ from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName
 from policygrad.envs import Backend, EnvLike, PotentialShaping, Shaping
 from policygrad.experiment import Experiment
-from policygrad.policies import Network, Normalization
+from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
 from policygrad.progress import make_progress
 from policygrad.run import Run
@@ -101,6 +101,9 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`, whose `run` is what was learned
             until then). Whatever is raised while training, what was learned is saved at `out`.
     """
+    if isinstance(policy, Policy) and normalization is None:
+        # what it keeps is part of it
+        normalization = policy.normalization
     settings = _resolve(
         env,
         algorithm,

@@ -135,8 +135,10 @@ class Recorder:
         run.episode_steps += [int(row["steps"])] * len(iteration.returns)
         if iteration.solved and run.solved_at is None:
             run.solved_at, run.solved_seconds = int(row["steps"]), row["seconds"]
-        # a mean over fewer than the window is luck: until it is full the latest counts, and then the best
-        if not self._window_full or row["return_100"] >= run.best_mean:
+        # a mean over fewer than the window is luck: until it is full the latest counts, and then the best of
+        # those that an episode has just spoken for
+        ended = len(iteration.returns) > 0
+        if not self._window_full or (ended and row["return_100"] >= run.best_mean):
             run.best_mean, self._best = row["return_100"], iteration.acted
         self._window_full = row["episodes"] >= WINDOW
         if self._folder is not None:

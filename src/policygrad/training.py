@@ -76,7 +76,7 @@ def iterations(
     )
     snapshot = policy.snapshots()
     scaled = RewardScaling(policy, algorithm.gamma)
-    ended = EpisodeReturns(environments.num_envs)
+    ended, ended_shaped = EpisodeReturns(environments.num_envs), EpisodeReturns(environments.num_envs)
     recent: deque[float] = deque(maxlen=WINDOW)
     used = episodes = 0
     learning = Learning(stream(seed, "shuffle"))
@@ -89,10 +89,18 @@ def iterations(
         while used < steps and samples < SMALLEST_ROW and not len(returns):
             collected = algorithm.collect(collector)
             learning.progress = used / steps
+            if not collected.num_samples:
+                # each environment only reset itself
+                continue
             learned = algorithm.learn(engine, scaled(collected), learning)
             policy.renew_normalizer()
-            updates.add(_rollout_metrics(collected, policy, shaped=shaping is not None) | learned)
-            more_returns, more_lengths = ended.of(collected)
+            more_returns, more_lengths = ended.of(collected, collected.original_reward)
+            found = _rollout_metrics(collected, policy) | learned
+            if shaping is not None:
+                shaped_returns, _ = ended_shaped.of(collected, collected.reward)
+                if len(shaped_returns):
+                    found["shaped_return"] = float(shaped_returns.mean())
+            updates.add(found)
             returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
             rows += collected.valid.size
             samples += collected.num_samples
@@ -158,19 +166,19 @@ class EpisodeReturns:
     def __init__(self, num_envs: int) -> None:
         self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs)
 
-    def of(self, rollout: Rollout) -> tuple[F64, F64]:
-        """(undiscounted original return, length in steps) of each episode that ended, in order of their ends."""
+    def of(self, rollout: Rollout, reward: F64) -> tuple[F64, F64]:
+        """(undiscounted return, length in steps) of each episode that ended, in order of their ends."""
         done = rollout.done
         whole = (
             done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any()
         )
         if whole and not self._lengths.any():
             # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
-            return rollout.original_reward.sum(0), rollout.valid.sum(0).astype(np.float64)
+            return reward.sum(0), rollout.valid.sum(0).astype(np.float64)
         returns: list[float] = []
         lengths: list[float] = []
         for t in range(len(done)):
-            self._returns += rollout.original_reward[t]
+            self._returns += reward[t]
             self._lengths += rollout.valid[t]
             if done[t].any():
                 returns += self._returns[done[t]].tolist()
@@ -179,10 +187,8 @@ class EpisodeReturns:
         return np.array(returns), np.array(lengths)
 
 
-def _rollout_metrics(rollout: Rollout, policy: Policy, *, shaped: bool) -> dict[str, float]:
+def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    if shaped:
-        metrics["shaped_return"] = float(rollout.reward.sum(0).mean())
     if policy.distribution.transform == "clip to the box":
         actions = rollout.action[rollout.valid]
         low, high = bounds_of(policy.action_space)

@@ -84,3 +84,24 @@ def test_observations_are_checked():
         agent.act(np.array([0, np.nan]))
     with pytest.raises(ValueError, match=r"observation has shape \(1, 3\); expected \(2,\)"):
         agent.act(np.zeros(3))
+
+
+def test_what_an_agent_cannot_do_is_said_at_once():
+    box = spaces.Box(-1, 1, (3,))
+    with pytest.raises(ValueError, match="ActorCritic learns from each step"):
+        pg.Agent(box, spaces.Discrete(2), "actor-critic")
+    network = pg.DiscretePolicy(3, 2, rng=np.random.default_rng(0))
+    both = pg.Normalization(normalize_observations=True)
+    policy = pg.Policy(network, box, spaces.Discrete(2), normalization=both)
+    with pytest.raises(ValueError, match="keeps running statistics"):
+        pg.Agent(box, spaces.Discrete(2), "ppo", policy=policy)
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo", "trpo", "npg"])
+def test_agents_of_other_algorithms_learn_from_the_episodes_that_ended(algorithm: str):
+    agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(2), algorithm, seed=0)
+    for _ in range(2):
+        for coin in (0, 1, 1, 0, 1):
+            action = agent.act(coin)
+            agent.observe(float(action == coin), next_observation=0, terminated=True)
+        assert np.isfinite(agent.update()["entropy"])

@@ -123,7 +123,7 @@ def test_ppo(settings: dict[str, float], compile_it: bool):
     [
         ({"clip": 0.0}, "clip must be positive"),
         ({"epochs": 0}, "epochs must be 1 or more"),
-        ({"minibatch_size": 2.5}, "minibatch_size must be 1 or more"),
+        ({"minibatch_size": 2.5}, "minibatch_size must be 1 or more, a whole number"),
         ({"gae_lambda": 2.0}, r"gae_lambda must be in \[0, 1\]"),
         ({"normalize_advantages": "all"}, "normalize_advantages must be one of"),
         ({"kl_penalty_target": 0.01}, "which is 0: set it to 1"),

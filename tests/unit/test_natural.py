@@ -21,7 +21,14 @@ from policygrad.engines import make_engine
 from policygrad.engines.signatures import call_cotangents
 from policygrad.errors import NonFiniteError
 from policygrad.metrics import METRICS
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, flat_parameters
+from policygrad.policies import (
+    DiscretePolicy,
+    GaussianPolicy,
+    Policy,
+    flat_parameters,
+    make_policy,
+    make_value,
+)
 from policygrad.threads import single_thread
 from policygrad.types import Batch, Engine, Learning, Rollout, Sample
 from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
@@ -114,7 +121,7 @@ def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
     exact = dense_fisher(policy, batch.observation)
     settings = pg.TRPO(cg_iterations=200, cg_tolerance=1e-6, damping=0.1, max_kl=0.02)
     step = natural_step(settings, motor, batch)
-    g = -motor.gradient(batch, cotangents, np.full(1, 1 / 200, np.float32))[0].astype(np.float64)
+    g = -motor.gradient(batch, cotangents, np.array([1 / 200, 0.0], np.float32))[0].astype(np.float64)
     damped = exact + 0.1 * np.eye(len(g))
     x = np.linalg.solve(damped, g)
     assert relative(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
@@ -170,7 +177,7 @@ def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine: 
         motor = make_engine(policy, None, "sgd", engine)
         its = with_start(motor, its)
         before = motor.policy_parameters()
-        g = -motor.gradient(its, cotangents, np.full(1, 1 / len(its), np.float32))[0]
+        g = -motor.gradient(its, cotangents, np.array([1 / len(its), 0.0], np.float32))[0]
         for step, policies in ((natural_step(settings, motor, its).whole, natural), (g, plain)):
             motor.set_policy_parameters((before + step).astype(np.float32))
             policies.append(motor.policy_outputs(its.observation, its.action).log_prob)
@@ -335,7 +342,7 @@ def test_the_three_numbers_are_the_derivatives_of_the_surrogate(compile_it: bool
     function = partial(call_cotangents, cotangents) if compile_it else cotangents
     unread = np.full(B, np.nan, np.float32)
     sample = Sample(log_prob, entropy, value, advantage, target, old_log_prob=old, old_value=unread)
-    function(sample, np.full(1, 1 / B, np.float32), w, e, c)
+    function(sample, np.array([1 / B, 1 / B], np.float32), w, e, c)
 
     lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
     A, G, lp_old = (torch.from_numpy(x).double() for x in (advantage, target, old))
@@ -511,3 +518,19 @@ def test_wrong_settings_are_named(algorithm: Any, field: str, value: object, mes
 def test_wrong_line_searches_are_named(field: str, value: object, message: str):
     with pytest.raises(ValueError, match=message):
         pg.TRPO(**{field: value})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_step_of_the_policy_does_not_follow_the_value_s_loss(algorithm: Any):
+    """Not even where both share their hidden layers: the targets of V(s) are nothing to it."""
+    network, rng = pg.Network((16,), shared=True), np.random.default_rng(0)
+    policy = make_policy(spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3), network, rng)
+    value = make_value(policy, network, rng, given=None, wanted=True)
+    engine, batch = make_engine(policy, value, "sgd"), batch_for(policy)
+    old, _ = engine.evaluate(batch.observation, batch.action)
+    batch = replace(batch, old_log_prob=old)
+    steps = [
+        natural_step(algorithm(), engine, replace(batch, target=batch.target + off)).whole
+        for off in (np.float32(0), np.float32(50))
+    ]
+    np.testing.assert_allclose(steps[0], steps[1], rtol=1e-5, atol=1e-7)

@@ -160,6 +160,13 @@ def test_a_snapshot_remembers_how_observations_were_seen():
     assert (policy.encode(x) != x).all()
     policy.restore(before)
     np.testing.assert_array_equal(policy.encode(x), x)
+    assert float(policy.observation_moments.count) == 0  # or it would jump after its next update
+
+
+def test_an_infinite_observation_is_not_clipped_away():
+    policy = policy_for()
+    with pytest.raises(pg.NonFiniteError, match="NaN or an infinity"):
+        policy.act(np.array([1.0, np.inf, 0.0]))
 
 
 def test_evaluation_leaves_the_statistics_alone():

@@ -459,3 +459,53 @@ def test_an_update_in_which_no_episode_ended_leaves_no_point_and_no_warning(tmp_
     assert rows[0]["return"] is None
     assert rows[0]["episodes"] == 0
     assert [row["return"] < 0 for row in rows if row["return"] is not None] == [True]
+
+
+def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pytest.MonkeyPatch):
+    """The best policy is the one whose episodes gave the mean, not one of those that came after it unproven."""
+    run = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), steps=64 * 400, num_envs=64, progress=False)
+    means = run.history["return_100"]
+    told = np.flatnonzero(np.isfinite(run.history["return"]) & (run.history["episodes"] >= 100))
+    best = told[np.flatnonzero(means[told] == means[told].max())[-1]]
+    acted: list[Any] = []
+    from policygrad.training import iterations
+
+    def listening(*args: Any, **options: Any):
+        for iteration in iterations(*args, **options):
+            acted.append(iteration.acted)
+            yield iteration
+
+    monkeypatch.setattr("policygrad.experiment.iterations", listening)
+    again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), steps=64 * 400, num_envs=64, progress=False)
+    np.testing.assert_array_equal(flat_parameters(again.policy).numpy(), acted[best].parameters)
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "ppo", "actor-critic", "npg"])
+def test_steps_in_which_all_only_reset_are_passed_over(algorithm: str):
+    kinds = {"a2c": pg.A2C(horizon=1), "ppo": pg.PPO(horizon=1), "actor-critic": pg.ActorCritic()}
+    chosen = kinds.get(algorithm, pg.NaturalGradient(horizon=1, value_minibatches=1))
+    run = pg.train("Pendulum-v1", chosen, steps=450, num_envs=1, backend="gymnasium", progress=False)
+    assert run.steps == 450
+    assert np.isfinite(run.history["clipped_actions"]).all()
+
+
+def test_shaped_returns_are_of_episodes():
+    twice = partial(np.multiply, 2.0)
+
+    def shaping(reward: Any, *_: Any) -> Any:
+        return twice(reward)
+
+    run = pg.train("CartPole-v1", pg.A2C(horizon=16), steps=2_000, shaping=shaping, progress=False)
+    told = np.isfinite(run.history["return"])
+    np.testing.assert_allclose(run.history["shaped_return"][told], 2 * run.history["return"][told])
+
+
+def test_a_policy_given_brings_its_statistics():
+    run = pg.train("CartPole-v1", pg.PPO(horizon=50, epochs=1), steps=800, normalization=BOTH, progress=False)
+    count = float(run.last_policy.observation_moments.count)
+    more = pg.train(
+        "CartPole-v1", pg.PPO(horizon=50, epochs=1), steps=400, policy=run.last_policy, progress=False
+    )
+    assert float(more.last_policy.observation_moments.count) == count + more.steps
+    plain = pg.train("MountainCarContinuous-v0", pg.PPO(horizon=50), steps=400, progress=False).policy
+    pg.train("MountainCarContinuous-v0", "ppo", steps=400, policy=plain, progress=False)

@@ -118,10 +118,10 @@ def vtrace(
 
         ρ_t = min(ρ̄, π(a_t|s_t) / μ(a_t|s_t)),    c_t = λ min(c̄, π(a_t|s_t) / μ(a_t|s_t))
         v_t = V(s_t) + ρ_t δ_t + γ c_t (v_{t+1} − V(s_{t+1}))
-        A_t = ρ_t (r_t + γ v_{t+1} − V(s_t))
+        A_t = ρ_t (r_t + γ (λ v_{t+1} + (1 − λ) V(s_{t+1})) − V(s_t))
 
-    Espeholt et al. 2018, remark 1 and section 4.2, with δ_t the TD error of `td_errors`. Where all ratios are 1
-    the targets are those of GAE(λ), and with λ = 1 so are the advantages. At an end, and at the last row, v_{t+1}
+    Espeholt et al. 2018, remark 1 and section 4.2, with δ_t the TD error of `td_errors`; theirs has λ = 1 in A_t,
+    with the λ here it is GAE(λ) where all ratios are 1, and so are the targets. At an end, and at the last row, v_{t+1}
     is V(s_{t+1}), 0 where the episode terminated. A_t has the ratio in it: it multiplies ∇log π as it is.
 
     >>> one, no = np.ones((1, 1)), np.zeros((1, 1), bool)
@@ -149,4 +149,4 @@ def vtrace(
         if t + 1 < len(error):
             later[t] = np.where(done[t], following[t], targets[t + 1])
         targets[t] = value[t] + rho[t] * error[t] + gamma * c[t] * (later[t] - following[t])
-    return targets, rho * (reward + gamma * later - value)
+    return targets, rho * (error + gamma * lam * (later - following))

@@ -77,6 +77,11 @@ class ActorCritic:
         """Q(s, a) does."""
         return self.critic == "q"
 
+    @property
+    def learns_online(self) -> bool:
+        """It carries traces from each step to the next."""
+        return True
+
     def collect(self, collector: Collector) -> Rollout:
         """One step of each environment."""
         return collector.steps(1)
@@ -89,9 +94,6 @@ class ActorCritic:
             "value_rate": self.value_learning_rate,
             "max_grad_norm": self.max_grad_norm,
         }
-        if not rollout.valid.any():
-            # a step in which each environment only reset itself
-            return {"learning_rate": rate}
         importance = self._importance(rollout, learning)
         if self.critic == "q":
             batch = self._judged_by_q(engine, rollout, importance)
@@ -103,7 +105,16 @@ class ActorCritic:
         coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
         if self.policy_trace or self.value_trace:
             norms = self._along_traces(engine, rollout, batch, importance, learning, options)
-            return {"learning_rate": rate, "policy_grad_norm": norms[0], "value_grad_norm": norms[1]}
+            _, entropy = engine.evaluate(batch.observation, batch.action)
+            off = engine.values(batch.observation) - batch.target
+            return {
+                "learning_rate": rate,
+                "entropy": float(entropy.mean(dtype=np.float64)),
+                "policy_grad_norm": norms[0],
+                "value_grad_norm": norms[1],
+                "value_loss": float(0.5 * np.mean(off**2, dtype=np.float64)),
+                "value_bias": float(np.mean(off, dtype=np.float64)),
+            }
         outputs = engine.update(batch, cotangents, coefficients, **options)
         return {
             "learning_rate": rate,
@@ -147,7 +158,11 @@ class ActorCritic:
                 batch.advantage[i : i + 1],
                 batch.target[i : i + 1],
             )
-            gradients = engine.gradient(one, both_gradients, np.array([weight[i], 1.0], np.float32))
+            # apart: where the two share layers neither is to be in the other's trace
+            gradients = (
+                engine.gradient(one, plain_gradients, np.array([weight[i], 0.0], np.float32))[0],
+                engine.gradient(one, plain_gradients, np.array([0.0, 1.0], np.float32))[1],
+            )
             for k, (name, decay) in enumerate((("policy", self.policy_trace), ("value", self.value_trace))):
                 trace = learning.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
                 trace[n] *= self.gamma * decay
@@ -173,8 +188,8 @@ class ActorCritic:
         return Batch(batch.observation, batch.action, batch.advantage, batch.target, critic_observation=seen)
 
 
-def both_gradients(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """Of I log π(a|s) and of V(s), as they are: `coefficients` is [I, 1]."""
+def plain_gradients(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
+    """Of I log π(a|s) + ν V(s), as they are: `coefficients` is [I, ν]."""
     for i in range(len(w)):
         w[i] = coefficients[0]
         e[i] = 0.0

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
+import numpy as np
+
 
 def check_fields(
     config: Any,
@@ -33,7 +35,7 @@ def check_fields(
     may_be_none = set(optional)
     groups = (
         (unit, "in [0, 1]", lambda x: 0 <= x <= 1),
-        (counts, "1 or more", lambda x: x >= 1 and x == int(x)),
+        (counts, "1 or more, a whole number", lambda x: isinstance(x, int | np.integer) and x >= 1),
         (positive, "positive and finite", lambda x: x > 0 and math.isfinite(x)),
         (not_negative, "0 or more and finite", lambda x: x >= 0 and math.isfinite(x)),
     )

@@ -180,7 +180,7 @@ def natural_step(settings: _Settings, engine: Engine, batch: Batch) -> NaturalSt
     Raises:
         NonFiniteError: the gradient, or a product with F, is NaN or infinite.
     """
-    loss_gradient, _ = engine.gradient(batch, cotangents, np.full(1, 1 / len(batch), np.float32))
+    loss_gradient, _ = engine.gradient(batch, cotangents, np.array([1 / len(batch), 0.0], np.float32))
     g = -loss_gradient.astype(np.float64)
     fisher = engine.fisher_vector_product(batch.observation)
 
@@ -211,14 +211,15 @@ def _check_finite(vector: F32) -> None:
 def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
     """The three numbers of the surrogate (Schulman et al. 2015, eq. 14) and of V(s): derivatives of
 
-        L = −1/B Σ_i π(a_i|s_i)/π_old(a_i|s_i) A_i + 1/2B Σ_i (V(s_i) − G_i)²
+        L = −k/B Σ_i π(a_i|s_i)/π_old(a_i|s_i) A_i + ν/2B Σ_i (V(s_i) − G_i)²
 
-    A_i and G_i are constants. `coefficients` is [1/B].
+    A_i and G_i are constants. `coefficients` is [k/B, ν/B]: of the two terms one is 0, for a step of the policy is
+    not to follow V(s)'s loss, which it would where they share layers.
     """
     for i in range(len(w)):
         w[i] = -coefficients[0] * np.exp(sample.log_prob[i] - sample.old_log_prob[i]) * sample.advantage[i]
         e[i] = 0.0
-        c[i] = coefficients[0] * (sample.value[i] - sample.target[i])
+        c[i] = coefficients[1] * (sample.value[i] - sample.target[i])
 
 
 def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> tuple[float, float]:
@@ -265,7 +266,7 @@ def _fit_value(
     engine.update(
         batch,
         cotangents,
-        np.full(1, 1 / size, np.float32),
+        np.array([0.0, 1 / size], np.float32),
         policy_rate=None,
         value_rate=settings.value_learning_rate,
         max_grad_norm=None,

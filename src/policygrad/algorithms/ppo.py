@@ -17,6 +17,7 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, samples, value_metrics, values_along
+from policygrad.policies import kl_estimate
 from policygrad.types import F32, F64, I64, Batch, Collector, Engine, Learning, Minibatches, Rollout, Sample
 
 Normalisation = Literal["minibatch", "batch", "none"]
@@ -86,6 +87,13 @@ class PPO:
             not_negative=(*ends, "entropy_coef", "kl_penalty"),
             optional=(*ends, *limits, "value_learning_rate"),
         )
+        if self.minibatch_size == 1 and self.normalize_advantages == "minibatch":
+            raise ValueError(
+                "an advantage normalised over a minibatch of one sample is 0, and nothing would be learned: raise "
+                "minibatch_size, or set normalize_advantages to 'batch'"
+            )
+        if self.clip is None and self.clip_end is not None:
+            raise ValueError("clip_end is where clip ends, which is None: give both, or neither")
         if self.kl_penalty_target is not None and self.kl_penalty == 0:
             raise ValueError("kl_penalty_target adapts a kl_penalty, which is 0: set it to 1, say")
 
@@ -178,7 +186,8 @@ class PPO:
         log_prob, _ = engine.evaluate(batch.observation, batch.action)
         log_ratio = log_prob.astype(np.float64) - _old(batch.old_log_prob)
         ratio = np.exp(log_ratio)
-        metrics = {"kl": float(np.mean(ratio - 1 - log_ratio)), "largest_ratio": float(ratio.max())}
+        metrics = {"kl": float(kl_estimate(log_prob, _old(batch.old_log_prob)).mean())}
+        metrics["largest_ratio"] = float(ratio.max())
         if self.clip is not None:
             beyond = np.abs(ratio - 1) > linear(self.clip, self.clip_end, progress)
             metrics["clip_share"] = float(beyond.mean())

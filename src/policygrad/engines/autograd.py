@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
-from policygrad.policies import Policy
+from policygrad.policies import Policy, kl_estimate
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs
 
 
@@ -164,7 +164,7 @@ class AutogradEngine:
                 if used:
                     column[rows] = output
             if use_policy and max_kl is not None and part.old_log_prob is not None:
-                kl = common.kl_estimate(outputs[0], part.old_log_prob).mean()
+                kl = kl_estimate(outputs[0], part.old_log_prob).mean()
                 policy_rate = policy_rate if kl <= max_kl else None
             self._step(policy_rate, value_rate, max_grad_norm, norms)
             policy_steps += policy_rate is not None

@@ -9,7 +9,7 @@ import torch
 
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, flat_parameters
-from policygrad.types import F32, F64, I64, Array, Batch, Minibatches, Sample
+from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
@@ -52,16 +52,6 @@ def samples_of(batch: Batch) -> Sample:
         old_log_prob=outputs[3] if batch.old_log_prob is None else batch.old_log_prob,
         old_value=outputs[4] if batch.old_value is None else batch.old_value,
     )
-
-
-def kl_estimate(log_prob: F32, old_log_prob: F32) -> F64:
-    """r − 1 − log r of each sample [B], r = π(a|s) / π_old(a|s): never negative.
-
-    For actions of π_old its mean estimates KL(π_old ‖ π), without bias and with less variance than that of −log r
-    (http://joschu.net/blog/kl-approx.html, k3).
-    """
-    log_ratio = log_prob.astype(np.float64) - old_log_prob
-    return np.expm1(log_ratio) - log_ratio
 
 
 def check_max_kl(max_kl: float | None, batch: Batch) -> None:

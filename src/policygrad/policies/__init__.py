@@ -1,5 +1,6 @@
 """Torch modules that are policies and values, the distributions they describe, and the policy that acts."""
 
+from policygrad.policies.distributions.kl import kl_estimate
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.make import make_policy, make_value
 from policygrad.policies.mlp import MLP
@@ -33,6 +34,7 @@ __all__ = [
     "evaluation_mode",
     "flat_parameters",
     "is_standard",
+    "kl_estimate",
     "make_policy",
     "make_value",
 ]

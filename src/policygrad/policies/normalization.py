@@ -61,8 +61,9 @@ class Moments(nn.Module):
         before = float(self.count)
         total = before + len(x)
         apart = mean - self.mean.numpy(force=True)
-        self.squares += torch.from_numpy(squares + apart**2 * (before * len(x) / total))
-        self.mean += torch.from_numpy(apart * (len(x) / total))
+        more = torch.from_numpy(squares + apart**2 * (before * len(x) / total))
+        self.squares += more.to(self.squares.device)
+        self.mean += torch.from_numpy(apart * (len(x) / total)).to(self.mean.device)
         self.count.fill_(total)
 
     def variance(self) -> F64:

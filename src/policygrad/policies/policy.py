@@ -37,10 +37,7 @@ class Snapshot(NamedTuple):
     parameters: F32
     """[P] float32, in `parameters()` order."""
     buffers: dict[str, Tensor]
-    """Of a network of one's own, running means say."""
-    shift: F32
-    """[D]: how observations were seen."""
-    scale: F32
+    """How observations are seen, running statistics, and those of a network of one's own."""
 
 
 class Policy(nn.Module):
@@ -92,9 +89,13 @@ class Policy(nn.Module):
         self.observation_moments = self.reward_scale = None
         if normalization.normalize_observations:
             if scale_observations or not isinstance(observation_space, spaces.Box):
+                remedy = (
+                    "scale_observations (--no-scale-observations)"
+                    if scale_observations
+                    else "normalize_observations"
+                )
                 raise ValueError(
-                    "normalize_observations is for a Box whose bounds are not scaled already: "
-                    f"leave out {'scale_observations' if scale_observations else 'it'}"
+                    f"normalize_observations is for a Box whose bounds are not scaled already: leave out {remedy}"
                 )
             self.observation_moments = Moments(self.observation_size)
             self._limit = normalization.clip_observations
@@ -140,20 +141,21 @@ class Policy(nn.Module):
 
     def snapshots(self) -> Callable[[], Snapshot]:
         """`snapshot` for many times, while no parameter is replaced by another tensor."""
-        parameters, buffers = flat_parameters(self.network), dict(self.network.named_buffers())
+        parameters, buffers = flat_parameters(self.network), dict(self.named_buffers())
 
         def take() -> Snapshot:
             copies = {name: buffer.clone() for name, buffer in buffers.items()}
-            return Snapshot(parameters.numpy(force=True).copy(), copies, self._shift, self._scale)
+            return Snapshot(parameters.numpy(force=True).copy(), copies)
 
         return take
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be as the policy was at a snapshot."""
         flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
-        for name, buffer in self.network.named_buffers():
+        for name, buffer in self.named_buffers():
             buffer.copy_(snapshot.buffers[name])
-        self.set_normalizer(snapshot.shift, snapshot.scale)
+        shift, scale = self.observation_shift, self.observation_scale
+        self.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
 
     def encode(self, observations: Array) -> F32:
         """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped."""
@@ -161,8 +163,9 @@ class Policy(nn.Module):
         if not self._as_they_are:
             encoded -= self._shift
             encoded *= self._scale
-            # written so that a NaN stays one
-            np.clip(encoded, -self._limit, self._limit, out=encoded)
+            # what is infinite stays so, for those who look for it
+            if np.isfinite(encoded.sum(dtype=np.float64)):
+                np.clip(encoded, -self._limit, self._limit, out=encoded)
         return encoded
 
     def encode_checked(self, observations: Array) -> F32:

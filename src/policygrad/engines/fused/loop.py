@@ -161,7 +161,7 @@ def scatter(rows, some, samples, use_policy, use_value):
 
 @inner
 def kl_estimate(sample):
-    """The mean of r − 1 − log r, r = π(a|s) / π_old(a|s), of samples from π_old: see `common.kl_estimate`."""
+    """The mean of r − 1 − log r, r = π(a|s) / π_old(a|s), of samples from π_old: see `policies.kl_estimate`."""
     total = 0.0
     for i in range(sample.log_prob.size):
         log_ratio = types.float64(sample.log_prob[i]) - types.float64(sample.old_log_prob[i])
