@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,15 +157,6 @@ def test_gradients_that_are_not_finite_are_named_and_not_taken():
                 policy_rate=0.1, value_rate=0.1, max_grad_norm=None,
             )  # fmt: skip
         np.testing.assert_array_equal(parameters(engine), before)
-
-
-def test_a_step_in_which_all_only_reset_changes_nothing():
-    policy, value = networks("categorical")
-    engine = make_engine(policy, value, "adam", "fused")
-    before = parameters(engine).copy()
-    rollout = step_for(policy, 0)
-    ActorCritic().learn(engine, replace(rollout, valid=np.zeros((1, N), bool)), learning())
-    np.testing.assert_array_equal(parameters(engine), before)
 
 
 def test_wrong_combinations_say_what_to_do():
