@@ -187,7 +187,9 @@ def _goal(environment: str, algorithm: str, published: tuple[Published, ...]) ->
             return Goal("tianshou", theirs.mean, within=theirs.steps)
     if environment in GOALS and (algorithm in ACTOR_CRITICS or environment in REINFORCE_GOALS):
         _, within = ZOO[environment].get(algorithm, (None, None))
-        return Goal("zoo", GOALS[environment], share=0.9, within=WITHIN.get(environment, within))
+        if algorithm in ACTOR_CRITICS:
+            within = WITHIN.get(environment, within)
+        return Goal("zoo", GOALS[environment], share=0.9, within=within)
     return None
 
 
