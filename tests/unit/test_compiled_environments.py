@@ -264,7 +264,8 @@ def test_episodes_may_be_longer_than_the_first_room():
 def test_returns_span_rollouts(horizon: int):
     """Episodes of `Count` return 1 + 2 + ... + 5 over 5 steps, wherever a rollout was cut."""
     collector, returns = collector_for(COUNT, 3, host=False), EpisodeReturns(3)
-    found = [returns.of(collector.steps(horizon)) for _ in range(8)]
+    rollouts = [collector.steps(horizon) for _ in range(8)]
+    found = [returns.of(rollout, rollout.original_reward) for rollout in rollouts]
     assert sum(len(r) for r, _ in found) == 3 * (8 * horizon // 5)
     for r, lengths in found:
         np.testing.assert_array_equal(r, [15.0] * len(r))
