@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from policygrad.advantages import generalized_advantages, n_step_returns, normalize, vtrace
+from policygrad.advantages import n_step_returns, vtrace
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_learned, samples, value_metrics, values_along
+from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
 from policygrad.types import F32, F64, Batch, Collector, Engine, Learning, Outputs, Rollout
 
 Estimator = Literal["gae", "n-step", "v-trace"]
@@ -111,20 +111,11 @@ class A2C:
         log_ratio = np.zeros(rollout.valid.shape)
         log_prob, _ = engine.evaluate(batch.observation, batch.action)
         log_ratio[rollout.valid] = log_prob.astype(np.float64) - old_log_prob
-        return self._batch(rollout, *values_along(engine, rollout), log_ratio, batch)
+        return self._batch(rollout, *values_along(engine, rollout), log_ratio)
 
-    def _batch(
-        self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64, earlier: Batch | None = None
-    ) -> Batch:
-        advantage, target = self._estimate(rollout, value, next_value, log_ratio)
-        column = as_learned(rollout, "advantage", advantage)
-        if self.normalize_advantages:
-            column = normalize(column.astype(np.float64)).astype(np.float32)
-        target = as_learned(rollout, "target of V(s)", target)
-        if earlier is not None:
-            return replace(earlier, advantage=column, target=target)
-        observation, action = (samples(rollout, x) for x in (rollout.observation, rollout.action))
-        return Batch(observation, action, column, target)
+    def _batch(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> Batch:
+        batch = batch_of(rollout, *self._estimate(rollout, value, next_value, log_ratio))
+        return replace(batch, advantage=normalized(batch.advantage)) if self.normalize_advantages else batch
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> tuple[F64, F64]:
         """(advantages, targets of V(s)), each [T, N] float64."""
@@ -137,10 +128,7 @@ class A2C:
         if self.estimator == "n-step":
             target = n_step_returns(reward, next_value, terminated, done, self.gamma, self.n)
             return target - value, target
-        advantage = generalized_advantages(
-            reward, value, next_value, terminated, done, self.gamma, self.gae_lambda
-        )
-        return advantage, advantage + value
+        return gae(rollout, value, next_value, self.gamma, self.gae_lambda)
 
 
 def _metrics(first: Outputs, last: Outputs, batch: Batch) -> dict[str, float]:

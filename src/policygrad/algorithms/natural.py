@@ -11,16 +11,15 @@ until the true KL is at most δ and the true surrogate is better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from policygrad.advantages import generalized_advantages, normalize
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
-from policygrad.algorithms.steps import as_learned, samples, value_metrics, values_along
+from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
 from policygrad.errors import NonFiniteError
 from policygrad.types import (
     F32,
@@ -124,8 +123,7 @@ class TRPO(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.line_search_steps < 1:
-            raise ValueError(f"line_search_steps must be 1 or more; got {self.line_search_steps}")
+        check_fields(self, counts=("line_search_steps",))
         if not 0 < self.backtrack < 1:
             raise ValueError(f"backtrack must be between 0 and 1; got {self.backtrack}")
 
@@ -233,24 +231,12 @@ def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> tuple[float,
 def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Batch, F32, PolicyOutputs]:
     """The batch, V(s) [B] before the update, and the policy on it."""
     value, next_value = values_along(engine, rollout)
-    advantage = generalized_advantages(
-        rollout.reward,
-        value,
-        next_value,
-        rollout.terminated,
-        rollout.done,
-        settings.gamma,
-        settings.gae_lambda,
-    )
-    target = as_learned(rollout, "target of V(s)", advantage + value)
-    column = as_learned(rollout, "advantage", advantage)
-    if settings.normalize_advantages:
-        column = normalize(column.astype(np.float64)).astype(np.float32)
-    observation, action = (samples(rollout, x) for x in (rollout.observation, rollout.action))
-    start = engine.policy_outputs(observation, action)
+    batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
+    start = engine.policy_outputs(batch.observation, batch.action)
     if not np.isfinite(start.log_prob.sum(dtype=np.float64)):
         raise NonFiniteError("log π(a|s) is not finite. No step was taken: lower max_kl or raise damping")
-    batch = Batch(observation, action, column, target, old_log_prob=start.log_prob)
+    advantage = normalized(batch.advantage) if settings.normalize_advantages else batch.advantage
+    batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
     return batch, samples(rollout, value).astype(np.float32), start
 
 

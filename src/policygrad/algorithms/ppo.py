@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from policygrad.advantages import generalized_advantages, normalize, normalize_parts
+from policygrad.advantages import normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_learned, samples, value_metrics, values_along
+from policygrad.algorithms.steps import as_learned, gae, normalized, samples, value_metrics, values_along
 from policygrad.policies import kl_estimate
 from policygrad.types import F32, F64, I64, Batch, Collector, Engine, Learning, Minibatches, Rollout, Sample
 
@@ -163,11 +163,9 @@ class PPO:
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
         """(advantages, targets of V(s)), each [B]."""
-        advantage = generalized_advantages(
-            rollout.reward, value, next_value, rollout.terminated, rollout.done, self.gamma, self.gae_lambda
-        )
-        target = as_learned(rollout, "target of V(s)", advantage + value)
-        return as_learned(rollout, "advantage", advantage), target
+        advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
+        learned = as_learned(rollout, "target of V(s)", target)
+        return as_learned(rollout, "advantage", advantage), learned
 
     def _estimated_anew(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
         advantage, target = self._estimate(rollout, *values_along(engine, rollout))
@@ -176,10 +174,9 @@ class PPO:
     def _normalized(self, advantage: F32, order: I64, bounds: I64, count: int) -> F32:
         if self.normalize_advantages == "none":
             return advantage
-        exact = advantage.astype(np.float64)
         if self.normalize_advantages == "batch" or count == 1:
-            return normalize(exact).astype(np.float32)
-        return normalize_parts(exact, order, bounds).astype(np.float32)
+            return normalized(advantage)
+        return normalize_parts(advantage.astype(np.float64), order, bounds).astype(np.float32)
 
     def _distance(self, engine: Engine, batch: Batch, progress: float) -> dict[str, float]:
         """How far the policy has come from the one that acted."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad.advantages import explained_variance
+from policygrad.advantages import explained_variance, generalized_advantages, normalize
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, F64, Array, Engine, Rollout
+from policygrad.types import F32, F64, Array, Batch, Engine, Rollout
 
 
 def values_along(engine: Engine, rollout: Rollout) -> tuple[F64, F64]:
@@ -37,6 +37,30 @@ def as_learned(rollout: Rollout, name: str, array: F64) -> F32:
             f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size"
         )
     return column.astype(np.float32)
+
+
+def gae(rollout: Rollout, value: F64, next_value: F64, gamma: float, lam: float) -> tuple[F64, F64]:
+    """(GAE(λ) advantages, the targets of V(s) that go with them), each [T, N] float64."""
+    advantage = generalized_advantages(
+        rollout.reward, value, next_value, rollout.terminated, rollout.done, gamma, lam
+    )
+    return advantage, advantage + value
+
+
+def batch_of(rollout: Rollout, advantage: F64, target: F64) -> Batch:
+    """The rollout's samples with advantages and targets [T, N]; NonFiniteError where one is not finite."""
+    learned = as_learned(rollout, "target of V(s)", target)
+    return Batch(
+        samples(rollout, rollout.observation),
+        samples(rollout, rollout.action),
+        as_learned(rollout, "advantage", advantage),
+        learned,
+    )
+
+
+def normalized(advantage: F32) -> F32:
+    """Advantages [B] centred and scaled over all of them, in float64 on the way."""
+    return normalize(advantage.astype(np.float64)).astype(np.float32)
 
 
 def value_metrics(value: Array, target: Array) -> dict[str, float]:

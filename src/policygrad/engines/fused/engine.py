@@ -57,9 +57,10 @@ class FusedEngine:
         self.num_choices = policy.num_choices
         self._optimizer = optimizers.CODES[optimizer]
         self._workers = workers or Workers()
-        self._others = [
-            (own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)
-        ]
+        others = [(own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)]
+        # of each core, the first one's with the optimiser's step
+        self._nets = [(self._actor, self._critic), *others]
+        self._actors, self._critics = ([nets[i] for nets in self._nets] for i in (0, 1))
 
     def actor_for_reading(self) -> Placed:
         """The policy network with a workspace of its own: for another thread, which may not step."""
@@ -75,11 +76,10 @@ class FusedEngine:
         """See `Engine.values`."""
         value = np.empty(len(observation), np.float32)
         parts = self._workers.parts(len(observation), SPLIT_AT)
-        critics = [self._critic, *(critic for _, critic in self._others)]
 
         def run(part: int) -> None:
             first, last = parts[part]
-            loop.values(observation[first:last], critics[part].address, value[first:last])
+            loop.values(observation[first:last], self._critics[part].address, value[first:last])
 
         self._workers.map(run, len(parts))
         return value
@@ -89,7 +89,6 @@ class FusedEngine:
         action = common.as_column_matrix(action)
         log_prob, entropy = np.empty((2, len(observation)), np.float32)
         parts = self._workers.parts(len(observation), SPLIT_AT)
-        actors = [self._actor, *(actor for actor, _ in self._others)]
 
         def run(part: int) -> None:
             mine = slice(*parts[part])
@@ -97,7 +96,7 @@ class FusedEngine:
                 observation[mine],
                 action[mine],
                 self.head,
-                actors[part].address,
+                self._actors[part].address,
                 log_prob[mine],
                 entropy[mine],
             )
@@ -127,12 +126,11 @@ class FusedEngine:
         distribution = np.empty((B, width), np.float32)
         action = common.as_column_matrix(action)
         parts = self._workers.parts(B, SPLIT_AT)
-        actors = [self._actor, *(actor for actor, _ in self._others)]
 
         def run(part: int) -> None:
             rows = slice(*parts[part])
             fisher.policy_outputs(
-                observation[rows], action[rows], self.head, actors[part].address,
+                observation[rows], action[rows], self.head, self._actors[part].address,
                 log_prob[rows], entropy[rows], distribution[rows],
             )  # fmt: skip
             if before is not None:
@@ -154,7 +152,7 @@ class FusedEngine:
         from policygrad.engines.fused import fisher
 
         parts = self._workers.parts(len(observation), SPLIT_AT)
-        actors = [self._actor, *(actor for actor, _ in self._others)][: len(parts)]
+        actors = self._actors[: len(parts)]
         rooms = [with_other_parameters(actor) for actor in actors]
 
         def product(vector: F32) -> F32:
@@ -263,7 +261,7 @@ class FusedEngine:
         address = cotangents_address(cotangents)
         report = np.zeros(3) if report is None else report
         parts = self._workers.parts(len(batch), SPLIT_AT)
-        nets = [(self._actor, self._critic), *self._others]
+        nets = self._nets
         seen = batch.observation if batch.critic_observation is None else batch.critic_observation
 
         def run(what: int, part: int = 0, rows: slice | None = None) -> int:
