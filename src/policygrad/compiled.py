@@ -16,14 +16,23 @@ FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """Everything that lets loops vectorise, without `nnan` and `ninf`: those would compile NaN checks away."""
 
 
-def compiled(*signatures: object) -> Callable[[F], F]:
+COUNTED, UNCOUNTED = {"_nrt": True}, {"_nrt": False}
+"""Whether references to arrays are counted. Numba does so at each view of one, and a loop of small steps spent a
+third of its time on that; a function that makes no arrays has no need of it, for whoever calls it holds them all.
+Said of each function, or it would be as its caller has it."""
+
+
+def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F]:
     """Compile a function for exactly these Numba signatures, at once, or take it from the cache on disk.
 
     Explicit signatures are what makes the cache hit also for functions that take other compiled functions
-    as arguments (as `numba.types.FunctionType`).
+    as arguments (as `numba.types.FunctionType`). A function that allocates has to say so by `makes_arrays`.
     """
+    options = COUNTED if makes_arrays else UNCOUNTED
     njit: Any = numba.njit
-    decorate: Any = njit(list(signatures), cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")
+    decorate: Any = njit(
+        list(signatures), cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy", **options
+    )
     return cast(Callable[[F], F], decorate)
 
 
@@ -36,9 +45,15 @@ def compiled_when_called(function: F) -> F:
 def inner(function: F) -> F:
     """A function that only compiled code calls: compiled with its callers, and in the cache as part of them.
 
-    It has no entry of its own there, so a warm start has less to load.
+    It has no entry of its own there, so a warm start has less to load. It makes no arrays.
     """
-    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")
+    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **UNCOUNTED)
+    return cast(F, decorate(function))
+
+
+def inner_making_arrays(function: F) -> F:
+    """As `inner`, for a function that allocates."""
+    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **COUNTED)
     return cast(F, decorate(function))
 
 

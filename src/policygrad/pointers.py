@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import get_cython_function_address, intrinsic
 
-from policygrad.compiled import FASTMATH
+from policygrad.compiled import FASTMATH, UNCOUNTED
 
 ADDRESS: Any = types.intp
 """The Numba type of a function's address."""
@@ -33,7 +33,7 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
         function: written for Numba's nopython mode.
         signature: return and argument types.
         exact: every operation as written, in IEEE arithmetic, and every index checked; not so in functions
-            that it calls, which say for themselves how they are compiled.
+            that it calls, which say for themselves how they are compiled. Only such a one may make arrays.
 
     Raises:
         TypeError: Numba cannot compile it for this signature; the message says what it stumbled over.
@@ -47,7 +47,7 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
 
 def _compile(function: Callable[..., Any], signature: Any, exact: bool) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact}
-    options["fastmath"] = False if exact else FASTMATH
+    options |= {"fastmath": False} if exact else {"fastmath": FASTMATH, **UNCOUNTED}
     python = getattr(function, "py_func", function)
     njit: Any = numba.njit
     name = getattr(python, "__qualname__", repr(python))

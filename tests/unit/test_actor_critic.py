@@ -235,7 +235,7 @@ def test_on_whole_episodes_gae_1_is_reinforce_with_v():
     policy, value = networks("categorical")
     engine = make_engine(policy, value, "adam", "fused")
     rollout = rollout_of([[1.0, 2.0, 3.0], [5.0], [1.0, -1.0]], D=D)
-    reinforce, _ = pg.Reinforce(gamma=0.9, normalize_advantages=False).batch(rollout, engine)
+    reinforce = pg.Reinforce(gamma=0.9, normalize_advantages=False).batch(rollout, engine)
     ppo, _ = pg.PPO(gamma=0.9, gae_lambda=1.0).batch(engine, rollout)
     np.testing.assert_allclose(ppo.advantage, reinforce.advantage, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ppo.target, reinforce.target, rtol=1e-5, atol=1e-6)

@@ -385,9 +385,9 @@ def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation()
         engine = Fixed(policy, pg.ValueNetwork(2, 4, rng=rng), "adam")
         seeds = EpisodeSeeds(rng)
         rollout = HostCollector(environments, policy, policy.choose, seeds=seeds, action_rng=rng).episodes()
-        batch, _ = pg.Reinforce(gamma=0.5).batch(rollout, engine)
+        batch = pg.Reinforce(gamma=0.5).batch(rollout, engine)
         np.testing.assert_allclose(batch.target.reshape(2, 3)[:, 0], expected)
-        without, _ = pg.Reinforce(gamma=0.5, bootstrap_truncated=False).batch(rollout, engine)
+        without = pg.Reinforce(gamma=0.5, bootstrap_truncated=False).batch(rollout, engine)
         np.testing.assert_allclose(without.target.reshape(2, 3)[:, 0], [2.0, 2.0])
 
 

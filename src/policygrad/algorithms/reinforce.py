@@ -8,7 +8,8 @@ Everything on this page is about which G, which b, and what one divides by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from policygrad.advantages import (
     check_whole_episodes,
     discount_weights,
-    explained_variance,
     leave_one_out_baseline,
     mean_baseline,
     normalize,
@@ -27,7 +27,7 @@ from policygrad.advantages import (
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
-from policygrad.errors import NonFiniteError
+from policygrad.algorithms.steps import as_finite, as_learned, samples, value_metrics
 from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
@@ -75,7 +75,7 @@ class Reinforce:
     value_learning_rate_end: float | None = None
     """Where V(s)'s rate ends, linearly over the run; None keeps it constant."""
     value_steps: int = 4
-    """Full-batch gradient steps on V(s) an update."""
+    """Full-batch gradient steps on V(s) an update; advantages come from V(s) as it was before the first."""
     entropy_coef: float = 0.0
     """Weight β of the entropy bonus."""
     entropy_coef_end: float | None = None
@@ -110,7 +110,10 @@ class Reinforce:
 
     @property
     def cotangents(self) -> Cotangents:
-        """The three numbers a sample. A subclass may have its own, with more `coefficients`."""
+        """The three numbers a sample. A subclass may have its own, with more `coefficients`.
+
+        The third may not depend on the advantage: V(s) comes first, and the advantage from it.
+        """
         return cotangents
 
     @property
@@ -125,70 +128,74 @@ class Reinforce:
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """One update from whole episodes; returns its metrics."""
         progress = learning.progress
-        batch, value = self.batch(rollout, engine)
+        batch, returns = self.targets(rollout, engine)
         coefficients = self.coefficients(len(batch), rollout.valid.shape[1], progress)
-        rate = linear(self.learning_rate, self.learning_rate_end, progress)
-        outputs = engine.update(
-            batch,
-            self.cotangents,
-            coefficients,
-            policy_rate=rate,
-            value_rate=None,
+        update = partial(
+            engine.update,
+            cotangents=self.cotangents,
+            coefficients=coefficients,
             max_grad_norm=self.max_grad_norm,
         )
-        metrics = {
+        metrics: dict[str, float] = {}
+        value = None
+        value_rate = linear(self.value_learning_rate, self.value_learning_rate_end, progress)
+        if self.uses_value:
+            # a step on V(s) says what V(s) was before it: there is no need to ask for that first
+            fitted = update(batch, policy_rate=None, value_rate=value_rate)
+            value = fitted.value
+            metrics = {"value_grad_norm": fitted.value_grad_norm, **value_metrics(value, batch.target)}
+        batch = replace(batch, advantage=self.advantages(rollout, engine, returns, value))
+        rate = linear(self.learning_rate, self.learning_rate_end, progress)
+        outputs = update(batch, policy_rate=rate, value_rate=None)
+        for _ in range(self.value_steps - 1 if self.uses_value else 0):
+            update(batch, policy_rate=None, value_rate=value_rate)
+        return metrics | {
             "policy_loss": -float(np.mean(outputs.log_prob * batch.advantage, dtype=np.float64)),
             "entropy": float(outputs.entropy.mean(dtype=np.float64)),
             "policy_grad_norm": outputs.policy_grad_norm,
             "learning_rate": rate,
         }
-        if value is None:
-            return metrics
-        value_rate = linear(self.value_learning_rate, self.value_learning_rate_end, progress)
-        norms = [
-            engine.update(
-                batch,
-                self.cotangents,
-                coefficients,
-                policy_rate=None,
-                value_rate=value_rate,
-                max_grad_norm=self.max_grad_norm,
-            ).value_grad_norm
-            for _ in range(self.value_steps)
-        ]
-        return metrics | {
-            "value_loss": float(0.5 * np.mean((value - batch.target) ** 2, dtype=np.float64)),
-            "value_grad_norm": norms[0],
-            "explained_variance": explained_variance(value, batch.target),
-        }
 
-    def batch(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F32 | None]:
-        """The rollout's samples with advantages and value targets, and V(s) [B] before the update.
+    def batch(self, rollout: Rollout, engine: Engine) -> Batch:
+        """The rollout's samples with advantages and value targets, nothing being learned on the way.
 
         Raises:
             ValueError: the columns are not whole episodes.
             NonFiniteError: an advantage or a return is NaN or infinite.
         """
+        batch, returns = self.targets(rollout, engine)
+        value = engine.values(batch.observation) if self.uses_value else None
+        return replace(batch, advantage=self.advantages(rollout, engine, returns, value))
+
+    def targets(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F64]:
+        """The samples with value targets, their advantages still NaN; and the returns [T, N] from each step on.
+
+        Raises:
+            ValueError: the columns are not whole episodes.
+            NonFiniteError: a return is NaN or infinite.
+        """
         check_whole_episodes(rollout)
-        valid = rollout.valid
-        observation, action = rollout.observation[valid], rollout.action[valid]
-        value = engine.values(observation) if self.uses_value else None
         returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
-        target = returns[valid]
+        target = as_learned(rollout, "return", returns)
+        observation, action = samples(rollout, rollout.observation), samples(rollout, rollout.action)
+        return Batch(observation, action, np.full_like(target, np.nan), target), returns
+
+    def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
+        """The samples' advantages [B], from returns [T, N] and V(s) [B], where that is the baseline.
+
+        Raises:
+            NonFiniteError: one of them is NaN or infinite.
+        """
         if self.returns == "episode":
             # one number an episode: baselines are then over episodes, whatever their lengths
             returns = np.broadcast_to(returns[:1], returns.shape)
-        advantage = (returns - self._baseline(returns, rollout, engine, value))[valid]
+        earned = samples(rollout, returns)
+        advantage = earned - value if value is not None else earned - self._baseline(returns, rollout, engine)
         if self.normalize_advantages:
             advantage = normalize(advantage)
         if self.discount_weighting:
-            advantage = advantage * discount_weights(valid.shape, self.gamma)[valid]
-        for name, array in (("advantage", advantage), ("return", target)):
-            if not np.isfinite(array).all():
-                raise NonFiniteError(
-                    f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g}"
-                )
-        return Batch(observation, action, advantage.astype(np.float32), target.astype(np.float32)), value
+            advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
+        return as_finite(rollout, "advantage", advantage)
 
     def coefficients(self, samples: int, episodes: int, progress: float) -> F32:
         """What `cotangents` needs beside the samples: [1/M, β/M, 1/B], M = B or E as `average` says."""
@@ -204,20 +211,18 @@ class Reinforce:
         tail[rollout.truncated] = engine.values(rollout.next_observation[rollout.truncated])
         return tail
 
-    def _baseline(self, returns: F64, rollout: Rollout, engine: Engine, value: F32 | None) -> F64:
-        valid = rollout.valid
+    def _baseline(self, returns: F64, rollout: Rollout, engine: Engine) -> F64 | float:
+        """What is known without a V(s), for each sample [B]."""
         if self.baseline == "none":
-            return np.zeros_like(returns)
-        if self.baseline in ("value", "optimal"):
-            per_sample = np.zeros_like(returns)
-            if value is not None:
-                per_sample[valid] = value
-                return per_sample
-            per_sample[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
-            return optimal_baseline(returns, valid, per_sample)
+            return 0.0
+        valid = rollout.valid
+        if self.baseline == "optimal":
+            squared = np.zeros_like(returns)
+            squared[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
+            return optimal_baseline(returns, valid, squared)[valid]
         rows = valid[:1] if self.returns == "episode" else valid
         simple = {"mean": mean_baseline, "leave-one-out": leave_one_out_baseline, "time": time_baseline}
-        return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)
+        return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)[valid]
 
 
 def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:

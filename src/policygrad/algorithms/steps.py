@@ -31,7 +31,11 @@ def samples(rollout: Rollout, array: Array) -> Array:
 
 def as_learned(rollout: Rollout, name: str, array: F64) -> F32:
     """The samples of [T, N] float64 as [B] float32; NonFiniteError with the name where one is not finite."""
-    column = samples(rollout, array)
+    return as_finite(rollout, name, samples(rollout, array))
+
+
+def as_finite(rollout: Rollout, name: str, column: F64) -> F32:
+    """A number of each sample, [B] float64, as float32; NonFiniteError with the name where one is not finite."""
     if not np.isfinite(column).all():
         raise NonFiniteError(
             f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size"

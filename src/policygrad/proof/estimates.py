@@ -114,7 +114,7 @@ def estimate(
     samples: list[F64] = []
     with single_thread():
         for _ in range(repeats):
-            batch, _ = algorithm.batch(collector.episodes(), motor)
+            batch = algorithm.batch(collector.episodes(), motor)
             coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
             samples.append(-motor.gradient(batch, cotangents, coefficients)[0].astype(np.float64))
     environments.close()

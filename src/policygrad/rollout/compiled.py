@@ -1,221 +1,30 @@
 """Collecting from compiled environments with the fused engine: no Python between one step and the next."""
 
-# pyright: basic
-# compiled functions: the types of arguments are the Numba signatures above them
-
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
-from numba import types
 
-from policygrad.compiled import compiled, inlined
 from policygrad.engines.fused import FusedEngine
-from policygrad.engines.fused.heads import HEAD, sample
-from policygrad.engines.fused.loop import ROWS
-from policygrad.engines.fused.mlp import forward, last_hidden, transpose
-from policygrad.engines.fused.net import NET, parameters_ahead
 from policygrad.envs import Environments, Shaping
-from policygrad.envs.compiled import FINE, KERNEL, WHERE, KernelVectorEnv, advance, begin, named_faults
+from policygrad.envs.compiled import KernelVectorEnv, named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
-from policygrad.policies.distributions import Transform
 from policygrad.rollout.host import actions_not_finite, shaped_reward
+from policygrad.rollout.loop import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
 from policygrad.rollout.noise import ActionNoise
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import choices_of, is_choice
 from policygrad.threads import Workers
-from policygrad.types import F32, F64, I64, Array, Bool, Rollout
+from policygrad.types import F64, I64, Array, Bool, Rollout
 
-BAD_ACTION, BAD_INDEX = 3, 4
-"""Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
-
-
-ADD_START, CLIP, SQUASH, SCALE = 0, 1, 2, 3
-TRANSFORMS: dict[Transform, int] = {
-    "add start": ADD_START,
-    "clip to the box": CLIP,
-    "tanh into the box": SQUASH,
-    "scale to the box": SCALE,
-}
-
+CACHE_LINE = 8
+"""Numbers of 8 bytes that no two cores should write at the same time."""
 FIRST_ROOM = 1024
 """Rows for which there is room at first: few time limits are longer, and many episodes are shorter than theirs."""
-
-
-class Spaces(NamedTuple):
-    """From what an environment shows to what the networks see, and from stored actions to its own."""
-
-    one_hot: bool
-    """The observation is an index, counted from `observation_start`."""
-    observation_start: int
-    shift: F32
-    """[D]: a Box is seen as (x − shift) · scale, clipped to plus and minus the limit."""
-    scale: F32
-    limit: float
-    transform: int
-    """How a stored action becomes the environment's: see `TRANSFORMS`."""
-    starts: I64
-    """[K]: where the environment counts each choice from."""
-    low: F32
-    """[K]: the Box of actions."""
-    high: F32
-
-
-class Steps(NamedTuple):
-    """T steps of N environments as they are written; padding stays 0."""
-
-    observation: F32
-    """[T + 1, N, D]: as the networks see it."""
-    next_observation: F32
-    """[T, N, D], or [0, ...] where the next row of `observation` is it."""
-    raw: F32
-    """[T, N, numbers]: as `observe` wrote it; [0, ...] where nobody asks."""
-    raw_next: F32
-    action: F32
-    """[T, N, K]."""
-    reward: F64
-    """[T, N], like the rest."""
-    terminated: Bool
-    truncated: Bool
-    valid: Bool
-
-
-_F1: Any = types.float32[::1]
-_F3: Any = types.float32[:, :, ::1]
-_B2: Any = types.boolean[:, ::1]
-SPACES: Any = types.NamedTuple(
-    [types.boolean, types.int64, _F1, _F1, types.float64, types.int64, types.int64[::1], _F1, _F1], Spaces
-)
-STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2, _B2], Steps)
-
-
-@inlined
-def copy(source, target):
-    """One row into another: Numba's own way of it takes longer, and a second more to compile."""
-    for k in range(target.size):
-        target[k] = source[k]
-
-
-@inlined
-def encode(spaces, shown, x):
-    """What the networks see of what an environment shows; False where that is an index of nothing."""
-    if spaces.one_hot:
-        index = int(shown[0]) - spaces.observation_start
-        if index < 0 or index >= x.size:
-            return False
-        for d in range(x.size):
-            x[d] = np.float32(0)
-        x[index] = np.float32(1)
-    else:
-        for d in range(x.size):
-            x[d] = (shown[d] - spaces.shift[d]) * spaces.scale[d]
-            if spaces.limit < np.inf:
-                x[d] = min(max(x[d], -spaces.limit), spaces.limit)
-    return True
-
-
-@inlined
-def own_action(spaces, stored, own):
-    """What the environment gets of a stored action; False where that is NaN or infinite."""
-    total = np.float32(0)
-    for k in range(stored.size):
-        total += stored[k] * np.float32(0)
-        if spaces.transform == ADD_START:
-            own[k] = stored[k] + spaces.starts[k]
-        else:
-            x = stored[k]
-            if spaces.transform != CLIP:
-                # in float64 and then rounded to what the environment's Box holds, as `Policy` does it
-                low, high = np.float64(spaces.low[k]), np.float64(spaces.high[k])
-                share = np.float64(x)
-                if spaces.transform == SQUASH:
-                    share = (math.tanh(share) + 1) / 2
-                x = np.float32(low + (high - low) * share)
-            own[k] = min(max(x, spaces.low[k]), spaces.high[k])
-    return total == np.float32(0)
-
-
-@compiled(
-    types.Tuple((types.int64, types.int64))(
-        KERNEL, types.float64[:, ::1], types.uint64[:, ::1], types.int64[::1], types.float32[:, ::1],
-        types.int64, types.boolean[::1], types.int64, types.int64, types.boolean,
-        HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE,
-    )
-)  # fmt: skip
-def _run(
-    kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
-    head, actor, spaces, noise, begun, steps, where,
-):  # fmt: skip
-    """Steps from row `begun` on, of the environments from `first` to before `last`, for as long as there is noise.
-
-    With `restart` an environment whose episode ends begins the next; without, it is no longer `alive`, and
-    when none is the loop ends. Returns (what became of it, the row after the last).
-    """
-    transpose(actor)
-    numbers = steps.observation.shape[2]
-    width = steps.action.shape[2]
-    x = np.empty((ROWS, numbers), np.float32)
-    drawn = np.empty((ROWS, noise.shape[2]), np.float64)
-    chosen = np.empty((ROWS, width), np.float32)
-    own = np.empty(width, np.float64)
-    who = np.empty(last - first, np.int64)
-    for t in range(begun, begun + len(noise)):
-        running = 0
-        for n in range(first, last):
-            if alive[n]:
-                who[running] = n
-                running += 1
-        if running == 0:
-            return FINE, t
-        for start in range(0, running, ROWS):
-            rows = min(ROWS, running - start)
-            for i in range(rows):
-                n = who[start + i]
-                copy(steps.observation[t, n], x[i])
-                copy(noise[t - begun, n], drawn[i])
-            outputs = forward(x[:rows], actor)
-            hidden = last_hidden(x[:rows], actor)
-            sample(head, outputs, hidden, parameters_ahead(actor), drawn[:rows], chosen[:rows])
-            for i in range(rows):
-                n = who[start + i]
-                steps.valid[t, n] = True
-                copy(chosen[i], steps.action[t, n])
-                if steps.raw.size:
-                    copy(shown[n], steps.raw[t, n])
-                if not own_action(spaces, chosen[i], own):
-                    where[1], where[2] = n, elapsed[n]
-                    return BAD_ACTION, t
-                elapsed[n] += 1
-                ending, reward, terminated = advance(
-                    kernel, states[n], own, rngs[n], shown[n], where, n, elapsed[n]
-                )
-                if ending != FINE:
-                    return ending, t
-                steps.reward[t, n] = reward
-                steps.terminated[t, n] = terminated
-                steps.truncated[t, n] = elapsed[n] >= max_steps and not terminated
-                if not encode(spaces, shown[n], steps.observation[t + 1, n]):
-                    return BAD_INDEX, t
-                if steps.raw.size:
-                    copy(shown[n], steps.raw_next[t, n])
-                if restart:
-                    copy(steps.observation[t + 1, n], steps.next_observation[t, n])
-                if terminated or elapsed[n] >= max_steps:
-                    if restart:
-                        ending = begin(kernel, states[n], rngs[n], shown[n], where, n)
-                        elapsed[n] = 0
-                        if ending != FINE:
-                            return ending, t
-                        if not encode(spaces, shown[n], steps.observation[t + 1, n]):
-                            return BAD_INDEX, t
-                    else:
-                        alive[n] = False
-    return FINE, begun + len(noise)
 
 
 class CompiledCollector:
@@ -293,7 +102,6 @@ class CompiledCollector:
             reward=np.zeros((T, N)),
             terminated=np.zeros((T, N), np.bool_),
             truncated=np.zeros((T, N), np.bool_),
-            valid=np.zeros((T, N), np.bool_),
         )
 
     def _larger(self, steps: Steps, horizon: int) -> Steps:
@@ -312,6 +120,8 @@ class CompiledCollector:
         steps = self._room(room, restart=restart)
         # each row's observations are written by the step before it; the first ones stand already
         steps.observation[0] = self._policy.encode(vector.shown())
+        # a cache line or more each: they are written at every step
+        places: I64 = np.full((len(self._parts), 2 * CACHE_LINE), -1, np.int64)
         t = 0
         while t < horizon and alive.any():
             if t == len(steps.reward):
@@ -321,9 +131,9 @@ class CompiledCollector:
 
             def run(part: int, t: int = t, noise: F64 = noise, steps: Steps = steps) -> int:
                 first, last = self._parts[part]
-                where: I64 = np.full(3, -1, np.int64)
+                where = places[part, :3]
                 with named_faults(vector.kernel.name, where):
-                    ending, stop = _run(
+                    ending, stop = run_steps(
                         vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
                         vector.kernel.max_steps, alive, first, last, restart,
                         self._head, self._nets[part].address, spaces, noise, t, steps, where,
@@ -341,10 +151,14 @@ class CompiledCollector:
             stop = max(self._workers.map(run, len(self._parts)))
             self._noise.advance(stop - t)
             t = stop
-        return self._rollout(steps, t)
+        return self._rollout(steps, t, whole=not restart)
 
-    def _rollout(self, steps: Steps, T: int) -> Rollout:
-        terminated, truncated, valid = steps.terminated[:T], steps.truncated[:T], steps.valid[:T]
+    def _rollout(self, steps: Steps, T: int, *, whole: bool) -> Rollout:
+        terminated, truncated = steps.terminated[:T], steps.truncated[:T]
+        valid = np.ones(terminated.shape, np.bool_)
+        if whole:
+            # an episode a column: from its start to its end
+            valid = np.arange(T)[:, None] < self._vector.elapsed
         following = steps.next_observation if len(steps.next_observation) else steps.observation[1:]
         original = reward = steps.reward[:T]
         if self._watch:

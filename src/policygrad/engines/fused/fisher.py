@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from policygrad.compiled import compiled, inlined, inner
+from policygrad.compiled import compiled, inlined, inner, inner_making_arrays
 from policygrad.engines.fused.heads import HEAD, beta, categorical, evaluate, gaussian, gsde
 from policygrad.engines.fused.heads.head import BETA, CHOICES, STATE_NOISE
 from policygrad.engines.fused.loop import ROWS
@@ -55,7 +55,7 @@ def add_and_push(rate, through_weights, output, activation):
             rate[i] = rate[i] if output[i] > f32(0) else f32(0)
 
 
-@inner
+@inner_making_arrays
 def push_forward(x, net, along):
     """How fast the outputs change, [B, sizes[-1]], as the parameters go along a vector: J v.
 

@@ -69,12 +69,12 @@ def values(x, critic, value):
 
 @inner
 def add_part(
-    x, y, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic
+    x, y, action, sample, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, room
 ):
     """(log π, H, V) of up to ROWS samples into `sample`; adds to both networks' gradients."""
     n = x.shape[0]
     log_std = parameters_ahead(actor)
-    w, e, c = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    w, e, c = room[0, :n], room[1, :n], room[2, :n]
     outputs = hidden = guess = x[:0]
     if use_policy:
         outputs = forward(x, actor)
@@ -97,11 +97,12 @@ def add_part(
 
 @inner
 def add_gradients(
-    x, y, action, samples, write_cotangents, coefficients, use_policy, head, actor, use_value, critic
+    x, y, action, samples, write_cotangents, coefficients, use_policy, head, actor, use_value, critic, room
 ):
     """(log π, H, V) of B samples into `samples`, and both networks' gradients.
 
-    A network that is not used is not computed: its outputs and its gradient stay as they are.
+    A network that is not used is not computed: its outputs and its gradient stay as they are. `room` [3, ROWS]
+    is for the three numbers.
     """
     if use_policy:
         transpose(actor)
@@ -113,7 +114,7 @@ def add_gradients(
         stop = min(start + ROWS, x.shape[0])
         add_part(
             x[start:stop], y[start:stop], action[start:stop], rows_of(samples, start, stop),
-            write_cotangents, coefficients, use_policy, head, actor, use_value, critic,
+            write_cotangents, coefficients, use_policy, head, actor, use_value, critic, room,
         )  # fmt: skip
 
 
@@ -207,7 +208,8 @@ def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, no
         MATRIX, MATRIX, MATRIX, SAMPLE, ADDRESS, VECTOR, SIZES, SIZES, types.int64,
         HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64,
         types.float64[::1],
-    )
+    ),
+    makes_arrays=True,
 )  # fmt: skip
 def update(
     x, y, action, samples, cotangents, coefficients, order, bounds, what,
@@ -227,8 +229,9 @@ def update(
     largest = 0
     for i in range(bounds.size - 1):
         largest = max(largest, bounds[i + 1] - bounds[i])
-    room = np.zeros((7, largest), np.float32)
-    some = Sample(room[0], room[1], room[2], room[3], room[4], room[5], room[6])
+    columns = np.zeros((7, largest), np.float32)
+    some = Sample(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
+    room = np.empty((3, min(ROWS, x.shape[0])), np.float32)
     some_x = np.empty((largest, x.shape[1]), np.float32)
     both_see_x = x.ctypes.data == y.ctypes.data
     some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)
@@ -248,7 +251,7 @@ def update(
         if what & GRADIENT:
             add_gradients(
                 part_x, part_y, part_action, part, write_cotangents, coefficients,
-                use_policy, head, actor, use_value, critic,
+                use_policy, head, actor, use_value, critic, room,
             )  # fmt: skip
         if order.size:
             scatter(order[bounds[i] : bounds[i + 1]], part, samples, use_policy, use_value)

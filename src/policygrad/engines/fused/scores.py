@@ -46,7 +46,7 @@ def add_squared_gradients(x, net, squared):
             pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
 
 
-@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR))
+@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR), makes_arrays=True)
 def squared_scores(x, action, head, actor, squared):
     """‖∇ log π(a|s)‖² of each sample into `squared` [B], zeros on entry."""
     log_std = parameters_ahead(actor)

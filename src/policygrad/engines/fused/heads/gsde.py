@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner
+from policygrad.compiled import inlined, inner_making_arrays
 from policygrad.policies.distributions import gsde
 
 f32 = np.float32
@@ -37,7 +37,7 @@ def variance_at(squares, features, i, k, K):
     return total
 
 
-@inner
+@inner_making_arrays
 def sample(head, outputs, features, log_std, noise, action):
     """μ + Σ_j φ_j σ_jk ε_jk from standard normals ε [B, L · K], or μ."""
     K = action.shape[1]
@@ -53,7 +53,7 @@ def sample(head, outputs, features, log_std, noise, action):
             action[i, k] = outputs[i, k] + total
 
 
-@inner
+@inner_making_arrays
 def evaluate(outputs, features, log_std, action, log_prob, entropy):
     """log π = Σ −½(a − μ)²/v − ½ log 2πv and H = Σ ½ log 2πe v."""
     K = action.shape[1]
@@ -71,7 +71,7 @@ def evaluate(outputs, features, log_std, action, log_prob, entropy):
         entropy[i] = h
 
 
-@inner
+@inner_making_arrays
 def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
     """∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²."""
     K = action.shape[1]
@@ -89,7 +89,7 @@ def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
         log_std_slope[j] += f32(2) * squares[j] * slope[j]
 
 
-@inner
+@inner_making_arrays
 def weigh(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
     """M ż in place of the outputs, times `scale`: 1/v for μ, nothing between it and log σ, of which the slope gets
 
@@ -115,7 +115,7 @@ def weigh(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
         log_std_slope[j] += f32(2) * squares[j] * slope[j]
 
 
-@inner
+@inner_making_arrays
 def describe(outputs, features, log_std, parameters):
     """μ and ½ log v side by side [B, 2K]: as of any other Gaussian, and so is the KL."""
     K = outputs.shape[1]
