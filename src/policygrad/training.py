@@ -11,13 +11,14 @@ from statistics import fmean
 import numpy as np
 
 from policygrad.algorithms import Algorithm
+from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.policies import GaussianPolicy, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.spaces import bounds_of
 from policygrad.threads import Workers
-from policygrad.types import F64, Engine, Learning, Rollout
+from policygrad.types import F64, Bool, Engine, Learning, Rollout
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
@@ -175,16 +176,23 @@ class EpisodeReturns:
         if whole and not self._lengths.any():
             # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
             return reward.sum(0), rollout.valid.sum(0).astype(np.float64)
-        returns: list[float] = []
-        lengths: list[float] = []
-        for t in range(len(done)):
-            self._returns += reward[t]
-            self._lengths += rollout.valid[t]
-            if done[t].any():
-                returns += self._returns[done[t]].tolist()
-                lengths += self._lengths[done[t]].tolist()
-                self._returns[done[t]] = self._lengths[done[t]] = 0
-        return np.array(returns), np.array(lengths)
+        ended: F64 = np.empty((2, np.count_nonzero(done)))
+        _add_up(np.ascontiguousarray(reward), rollout.valid, done, self._returns, self._lengths, ended)
+        return ended[0], ended[1]
+
+
+@compiled_when_called
+def _add_up(reward: F64, valid: Bool, done: Bool, returns: F64, lengths: F64, ended: F64) -> None:
+    """Sums [N] of what came so far go on; those of the episodes that end are written to `ended` [2, E]."""
+    e = 0
+    for t in range(reward.shape[0]):
+        for n in range(reward.shape[1]):
+            returns[n] += reward[t, n]
+            lengths[n] += valid[t, n]
+            if done[t, n]:
+                ended[0, e], ended[1, e] = returns[n], lengths[n]
+                returns[n], lengths[n] = 0.0, 0.0
+                e += 1
 
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:

@@ -150,8 +150,7 @@ may depend on that sample alone.
 """
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """The networks' outputs on a batch, and the size of the gradient that followed from them."""
 
     log_prob: F32

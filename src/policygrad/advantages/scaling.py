@@ -17,7 +17,7 @@ def normalize(advantage: F64) -> F64:
     array([-1.,  1.])
     """
     centred = advantage - advantage.mean()
-    deviation = np.sqrt((centred**2).mean())
+    deviation = np.sqrt(centred @ centred / len(centred))
     return centred / deviation if deviation > SMALLEST_DEVIATION else np.zeros_like(centred)
 
 
@@ -45,7 +45,10 @@ def normalize_parts(advantage: F64, order: I64, bounds: I64) -> F64:
 
 def explained_variance(value: Array, target: Array) -> float:
     """1 − Var(G − V) / Var(G): 1 is a perfect V, 0 no better than a constant, below 0 worse; NaN if G is constant."""
-    variance = float(np.var(target, dtype=np.float64))
-    if variance == 0:
-        return float("nan")
-    return 1 - float(np.var(target.astype(np.float64) - value)) / variance
+    variance = _variance(target.astype(np.float64))
+    return 1 - _variance(target.astype(np.float64) - value) / variance if variance else float("nan")
+
+
+def _variance(x: F64) -> float:
+    centred = x - x.mean()
+    return float(centred @ centred) / len(x)

@@ -69,9 +69,9 @@ def normalized(advantage: F32) -> F32:
 
 def value_metrics(value: Array, target: Array) -> dict[str, float]:
     """How good V(s) [B] was for the targets [B] that it is regressed on."""
-    error = value.astype(np.float64) - target
+    error: F64 = value.astype(np.float64) - target
     return {
-        "value_loss": float(0.5 * np.mean(error**2)),
-        "value_bias": float(np.mean(error)),
+        "value_loss": 0.5 * float(error @ error) / len(error),
+        "value_bias": float(error.mean()),
         "explained_variance": explained_variance(value, target),
     }

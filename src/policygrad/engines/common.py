@@ -41,17 +41,10 @@ def check_outputs(sample: Sample) -> None:
 
 def samples_of(batch: Batch) -> Sample:
     """The batch as a cotangent function sees it, with zeros where the networks' outputs will stand."""
-    B = len(batch)
-    outputs = np.zeros((5, B), np.float32)
-    return Sample(
-        log_prob=outputs[0],
-        entropy=outputs[1],
-        value=outputs[2],
-        advantage=batch.advantage,
-        target=batch.target,
-        old_log_prob=outputs[3] if batch.old_log_prob is None else batch.old_log_prob,
-        old_value=outputs[4] if batch.old_value is None else batch.old_value,
-    )
+    log_prob, entropy, value, no_log_prob, no_value = np.zeros((5, len(batch)), np.float32)
+    old_log_prob = no_log_prob if batch.old_log_prob is None else batch.old_log_prob
+    old_value = no_value if batch.old_value is None else batch.old_value
+    return Sample(log_prob, entropy, value, batch.advantage, batch.target, old_log_prob, old_value)
 
 
 def check_max_kl(max_kl: float | None, batch: Batch) -> None:

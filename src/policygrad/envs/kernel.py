@@ -113,7 +113,7 @@ class Kernel:
 
 
 def _numbers(space: Space) -> int:
-    return 1 if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
+    return 1 if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -229,8 +229,7 @@ class FusedEngine:
                 max_grad_norm, minibatches or WHOLE_BATCH, max_kl, reports[i],
             )  # fmt: skip
 
-        endings = self._workers.map(run, len(rates))
-        if any(ending != loop.DONE for ending in endings):
+        if set(self._workers.map(run, len(rates))) != {loop.DONE}:
             common.check_outputs(samples)
             for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
@@ -238,7 +237,7 @@ class FusedEngine:
             ):
                 if module is not None and rate is not None:
                     _check_gradient(name, module, placed.net.gradient)
-        policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
+        policy_norm, value_norm, policy_steps = (reports[0] if len(rates) == 1 else reports.sum(0)).tolist()
         return Outputs(
             samples.log_prob, samples.entropy, samples.value, policy_norm, value_norm, int(policy_steps)
         )

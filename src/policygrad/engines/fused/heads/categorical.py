@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from policygrad.compiled import inlined, inner
-from policygrad.engines.fused.heads.functions import exp
+from policygrad.engines.fused.heads.functions import exp, log
 from policygrad.engines.fused.subnormal import NOTHING
 
 f32 = np.float32
@@ -28,7 +28,7 @@ def log_normalizer(logits):
     total = f32(0)
     for k in range(logits.size):
         total += exp(logits[k] - highest)
-    return highest + math.log(total)
+    return highest + log(total)
 
 
 @inlined
@@ -86,10 +86,20 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
         first = 0
         for k in range(sizes.size):
             logits = outputs[i, first : first + sizes[k]]
-            normalizer = log_normalizer(logits)
+            highest = logits[0]
+            for j in range(1, logits.size):
+                highest = max(highest, logits[j])
+            total, weighted = f32(0), f32(0)
             for j in range(logits.size):
-                logits[j] -= normalizer
-                h -= exp(logits[j]) * logits[j]
+                logits[j] -= highest
+                part = exp(logits[j])
+                total += part
+                weighted += part * logits[j]
+            log_total = log(total)
+            # −Σ π log π, with log π = z − log Σ exp z: no second exponential
+            h += log_total - weighted / total
+            for j in range(logits.size):
+                logits[j] -= log_total
             lp += logits[int(action[i, k])]
             first += sizes[k]
         log_prob[i] = lp
