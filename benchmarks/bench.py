@@ -194,7 +194,7 @@ sys.path.insert(0, sys.argv[1])
 import policygrad as pg
 from ours import QUICK
 what, first, seeds, cores = sys.argv[2], *map(int, sys.argv[3:])
-algorithm, num_envs = (QUICK, 12) if what == "plain" else ("reinforce", None)
+algorithm, num_envs = QUICK.get(what, ("reinforce", None))
 options = dict(stop_at=475, steps=400_000, progress=False, num_envs=num_envs)
 pg.train("CartPole-v1", algorithm, **options | {"steps": 100})
 with tempfile.TemporaryDirectory() as folder:
@@ -213,8 +213,9 @@ def solving() -> dict[str, dict[str, Any]]:
     """Until the mean of the last 100 training returns is 475: 100 seeds that nothing was chosen on."""
     found: dict[str, dict[str, Any]] = {}
     for name, what, cores in (
-        ("without V(s), one core", "plain", 1),
-        ("without V(s), two cores, files and all", "plain", 2),
+        ("without V(s), one core", "without V(s)", 1),
+        ("with V(s), one core", "with V(s)", 1),
+        ("without V(s), two cores, files and all", "without V(s)", 2),
         ("the preset, with V(s), two cores, files and all", "preset", 2),
     ):
         arguments = [str(HERE), what, "1000", "100", str(cores)]

@@ -8,24 +8,27 @@ True
 
 __version__ = "0.1.0"
 
-from policygrad.agent import Agent
-from policygrad.algorithms import A2C, PPO, TRPO, ActorCritic, NaturalGradient, Reinforce, register
-from policygrad.envs import Kernel, PotentialShaping, elementwise, make
-from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
-from policygrad.evaluation import Evaluation, evaluate
-from policygrad.launch import train
-from policygrad.policies import (
-    BetaPolicy,
-    DiscretePolicy,
-    GaussianPolicy,
-    GSDEPolicy,
-    Network,
-    Normalization,
-    Policy,
-    ValueNetwork,
-)
-from policygrad.policy_file import load, save
-from policygrad.run import Run
+from policygrad.garbage import collection_paused
+
+with collection_paused():
+    from policygrad.agent import Agent
+    from policygrad.algorithms import A2C, PPO, TRPO, ActorCritic, NaturalGradient, Reinforce, register
+    from policygrad.envs import Kernel, PotentialShaping, elementwise, make
+    from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
+    from policygrad.evaluation import Evaluation, evaluate
+    from policygrad.launch import train
+    from policygrad.policies import (
+        BetaPolicy,
+        DiscretePolicy,
+        GaussianPolicy,
+        GSDEPolicy,
+        Network,
+        Normalization,
+        Policy,
+        ValueNetwork,
+    )
+    from policygrad.policy_file import load, save
+    from policygrad.run import Run
 
 __all__ = [
     "train",

@@ -16,7 +16,8 @@ FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """Everything that lets loops vectorise, without `nnan` and `ninf`: those would compile NaN checks away."""
 
 
-COUNTED, UNCOUNTED = {"_nrt": True}, {"_nrt": False}
+COUNTED: dict[str, Any] = {"_nrt": True}
+UNCOUNTED: dict[str, Any] = {"_nrt": False}
 """Whether references to arrays are counted. Numba does so at each view of one, and a loop of small steps spent a
 third of its time on that; a function that makes no arrays has no need of it, for whoever calls it holds them all.
 Said of each function, or it would be as its caller has it."""
@@ -28,8 +29,8 @@ def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F
     Explicit signatures are what makes the cache hit also for functions that take other compiled functions
     as arguments (as `numba.types.FunctionType`). A function that allocates has to say so by `makes_arrays`.
     """
-    options = COUNTED if makes_arrays else UNCOUNTED
     njit: Any = numba.njit
+    options = COUNTED if makes_arrays else UNCOUNTED
     decorate: Any = njit(
         list(signatures), cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy", **options
     )

@@ -28,7 +28,7 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_finite, as_learned, samples, value_metrics
-from policygrad.types import F32, F64, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
+from policygrad.types import F32, F64, Array, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
@@ -189,8 +189,8 @@ class Reinforce:
         if self.returns == "episode":
             # one number an episode: baselines are then over episodes, whatever their lengths
             returns = np.broadcast_to(returns[:1], returns.shape)
-        earned = samples(rollout, returns)
-        advantage = earned - value if value is not None else earned - self._baseline(returns, rollout, engine)
+        baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
+        advantage = samples(rollout, returns) - baseline
         if self.normalize_advantages:
             advantage = normalize(advantage)
         if self.discount_weighting:

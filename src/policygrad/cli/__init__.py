@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from policygrad import __version__
-from policygrad.cli.evaluate import evaluate_command
-from policygrad.cli.show import metrics_command, proof_command
-from policygrad.cli.tables import INTERRUPTED
-from policygrad.cli.train import train_command
-from policygrad.errors import NonFiniteError
+from policygrad.garbage import collection_paused
+
+with collection_paused():
+    from policygrad.cli.evaluate import evaluate_command
+    from policygrad.cli.show import metrics_command, proof_command
+    from policygrad.cli.tables import INTERRUPTED
+    from policygrad.cli.train import train_command
+    from policygrad.errors import NonFiniteError
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
@@ -28,6 +32,9 @@ Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all option
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, 2 for a wrong setting."""
+    if argv is None:
+        # all that has been imported stays until the end: nobody need look through it for garbage again
+        gc.freeze()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)

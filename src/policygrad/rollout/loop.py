@@ -32,6 +32,7 @@ TRANSFORMS: dict[Transform, int] = {
     "scale to the box": SCALE,
 }
 
+
 class Spaces(NamedTuple):
     """From what an environment shows to what the networks see, and from stored actions to its own."""
 
@@ -178,9 +179,7 @@ def walk(
             return FINE, t
         for start in range(0, running, ROWS):
             rows = min(ROWS, running - start)
-            act(
-                t, t - begun, start, rows, head, actor, noise, steps, room, running == last - first, first
-            )
+            act(t, t - begun, start, rows, head, actor, noise, steps, room, running == last - first, first)
             for i in range(rows):
                 n = room.running[start + i]
                 if steps.raw.size:
