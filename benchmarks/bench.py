@@ -3,7 +3,7 @@
 Every figure comes from a process of its own, pinned to one core where two are not said; the processes of one
 repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
 them. Medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed is left out,
-and said. Writes `benchmarks/results/bench.md`, `bench.json` and two pictures.
+and said. `--only` measures some parts anew and leaves the others as they were. Writes `benchmarks/results/bench.md`, `bench.json` and two pictures.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from policygrad.files import write_atomically
+from policygrad.run_folder import processor
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -227,42 +231,65 @@ def solving() -> dict[str, dict[str, Any]]:
     return found
 
 
-if __name__ == "__main__":
+BUDGETS = {"sb3_ppo": 100_000, "sb3_a2c": 300_000, "cleanrl_ppo": 500_000, "tianshou_reinforce": 100_000}
+SEEDS = 10
+
+
+def peers_solving() -> dict[str, list[dict[str, Any]]]:
+    """The same of the peers, a process a seed."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, steps in BUDGETS.items():
+        for seed in range(SEEDS):
+            figures = run("peers", [name, "--steps", str(steps), "--seed", str(seed)])
+            if figures is None:
+                break
+            found.setdefault(name, []).append(figures)
+        say(name, [f["solved_seconds"] for f in found.get(name, [])])
+    return found
+
+
+PARTS: dict[str, Callable[[int], Any]] = {
+    "training": lambda repeats: repeated(TRAINING, repeats),
+    "half cheetah": lambda repeats: repeated(CHEETAH, repeats),
+    "updates": lambda repeats: updates(max(1, repeats // 2)),  # each is a median of 300 by itself
+    "start": start_up,
+    "solving": lambda _: solving(),
+    "curves": lambda _: curves(),
+    "peers solving": lambda _: peers_solving(),
+}
+
+
+def measure(parts: Sequence[str], repeats: int) -> None:
+    """Measure these parts; what is written is these and, as they were measured before, the others."""
     from bench_report import draw, report
 
+    file = RESULTS / "bench.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for name in parts:
+        began = time.time()
+        figures = PARTS[name](repeats)
+        found[name] = {
+            "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+            "on": time.strftime("%Y-%m-%d"),
+            "minutes": round((time.time() - began) / 60, 1),
+            "repeats": repeats,
+            "figures": figures,
+        }
+        write_atomically(file, (json.dumps(found, indent=1) + "\n").encode())
+    if set(PARTS) <= set(found):
+        write_atomically(RESULTS / "bench.md", report(found).encode())
+        draw(found, RESULTS)
+        print(report(found))
+    else:
+        say(f"no report yet: {', '.join(set(PARTS) - set(found))} were never measured")
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--seconds-until-solved", action="store_true", help="also of the peers: some minutes a seed"
-    )
+        "--only", nargs="+", choices=PARTS, default=[name for name in PARTS if name != "peers solving"],
+        help="parts to measure anew; left out: all but 'peers solving', which takes half an hour by itself",
+    )  # fmt: skip
     options = parser.parse_args()
-    began = time.time()
-    found: dict[str, Any] = {
-        "machine": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "repeats": options.repeats,
-        "training": repeated(TRAINING, options.repeats),
-        "half cheetah": repeated(CHEETAH, options.repeats),
-        "updates": updates(max(1, options.repeats // 2)),  # each is a median of 300 by itself
-        "start": start_up(options.repeats),
-        "solving": solving(),
-        "curves": curves(),
-    }
-    if options.seconds_until_solved:
-        budgets = {
-            "sb3_ppo": 100_000,
-            "sb3_a2c": 300_000,
-            "cleanrl_ppo": 500_000,
-            "tianshou_reinforce": 100_000,
-        }
-        rows = {
-            f"{name}, seed {seed}": ("peers", [name, "--steps", str(steps), "--seed", str(seed)])
-            for seed in range(3)
-            for name, steps in budgets.items()
-        }
-        found["peers until solved"] = repeated(rows, 1)
-    found["minutes"] = (time.time() - began) / 60
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "bench.md").write_text(report(found))
-    draw(found, RESULTS)
-    print(report(found))
+    measure(options.only, options.repeats)

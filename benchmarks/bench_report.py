@@ -26,6 +26,14 @@ One run a point; the knees are these:
 """
 
 
+PEERS = {
+    "sb3_ppo": "stable-baselines3 PPO",
+    "sb3_a2c": "stable-baselines3 A2C",
+    "cleanrl_ppo": "CleanRL-style PPO",
+    "tianshou_reinforce": "tianshou REINFORCE",
+}
+
+
 def rate(figures: list[dict[str, Any]]) -> float:
     return median(f["steps"] / f["seconds"] for f in figures)
 
@@ -106,11 +114,14 @@ def solving(found: dict[str, Any]) -> list[str]:
         )
         for name, f in found["solving"].items()
     ]  # fmt: skip
-    lines += [
-        (name, "no" if f[0]["solved_at"] is None else "yes", f"{f[0]['solved_at'] or f[0]['steps']:,}",
-         f"{f[0]['solved_seconds'] or f[0]['seconds']:.1f}", "")
-        for name, f in found.get("peers until solved", {}).items()
-    ]  # fmt: skip
+    for name, runs in found["peers solving"].items():
+        done = [f for f in runs if f["solved_at"] is not None]
+        steps, seconds = [f["solved_at"] for f in done], [f["solved_seconds"] for f in done]
+        lines.append((
+            f"{PEERS[name]}, one core", f"{len(done)} of {len(runs)} in {runs[0]['steps']:,}",
+            f"{median(steps):,.0f} ({max(steps):,})" if done else "—",
+            f"{median(seconds):.1f} ({max(seconds):.1f})" if done else "—", "",
+        ))  # fmt: skip
     return [
         "## CartPole-v1 until solved: the mean of the last 100 training returns is 475",
         "",
@@ -123,24 +134,30 @@ def start_up(found: dict[str, Any]) -> list[str]:
     return ["## Start", "", *table(("", "s"), lines)]
 
 
-def report(found: dict[str, Any]) -> str:
+def report(parts: dict[str, Any]) -> str:
+    found = {name: part["figures"] for name, part in parts.items()}
+    when = [
+        (name, part["machine"], part["on"], part["repeats"], f"{part['minutes']:.0f}")
+        for name, part in parts.items()
+    ]
     return "\n".join([
-        f"Measured on {found['machine']}, one core of it where two are not said. Medians of {found['repeats']} "
-        f"interleaved repeats; all of it took {found['minutes']:.0f} minutes. Machines drift: compare ratios.",
+        "Each figure is of one core where two are not said, and a median of repeats that were interleaved with those of "
+        "the others in its table. Machines drift: compare ratios, within a table.",
         "",
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
-        KNEES, "![What it costs as things grow](bench_curves.png)",
-        "",
+        KNEES, "![What it costs as things grow](bench_curves.png)", "",
+        "## When, and on what", "", *table(("part", "machine", "on", "repeats", "minutes"), when),
     ])  # fmt: skip
 
 
-def draw(found: dict[str, Any], folder: Path) -> None:
+def draw(parts: dict[str, Any], folder: Path) -> None:
     """`bench.png`: steps/s side by side; `bench_curves.png`: cost against size."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatterSciNotation, NullLocator
 
     from policygrad.files import save_png
 
+    found = {name: part["figures"] for name, part in parts.items()}
     rows = sorted((rate(figures), name) for name, figures in found["training"].items())
     figure = Figure(figsize=(9, 4.8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
