@@ -3,7 +3,8 @@
 Every figure comes from a process of its own, pinned to one core where two are not said; the processes of one
 repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
 them. Medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed is left out,
-and said. `--only` measures some parts anew and leaves the others as they were. Writes `benchmarks/results/bench.md`, `bench.json` and two pictures.
+and said. `--only` measures some parts anew and leaves the others as they were. Writes
+`benchmarks/results/bench.md`, `bench.json` and two pictures.
 """
 
 from __future__ import annotations

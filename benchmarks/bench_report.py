@@ -141,8 +141,8 @@ def report(parts: dict[str, Any]) -> str:
         for name, part in parts.items()
     ]
     return "\n".join([
-        "Each figure is of one core where two are not said, and a median of repeats that were interleaved with those of "
-        "the others in its table. Machines drift: compare ratios, within a table.",
+        "Each figure is of one core where two are not said, and a median of repeats that were interleaved with "
+        "those of the others in its table. Machines drift: compare ratios, within a table.",
         "",
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
         KNEES, "![What it costs as things grow](bench_curves.png)", "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.compiled import compiled
 from policygrad.engines import make_engine
-from policygrad.engines.fused.heads.functions import exp, gammas, log_slope
+from policygrad.engines.fused.heads.functions import exp, gammas, log, log_slope
 from policygrad.engines.fused.matmul import (
     ACTIVATE,
     ADD,
@@ -130,6 +131,33 @@ def test_parameters_agree_after_20_updates(head: str, baseline: str, activation:
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     untrained = [flat_parameters(m).numpy() for m in (policy, value)][: 1 + algorithm.uses_value]
     assert relative(parameters(engines[0]), np.concatenate(untrained)) > 3e-3
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_advantages_come_from_v_as_it_was_before_its_steps(engine: Any):
+    """The first of them says what V(s) was, bit for bit what asking for it first gives; a cut episode among them."""
+    algorithm = Reinforce(gamma=0.9, value_steps=3, learning_rate=0.01, value_learning_rate=0.02)
+    motors = []
+    for _ in range(2):
+        policy, value = networks("categorical")
+        motors.append(make_engine(policy, value, "adam", engine))
+    whole = rollout_for(motors[0].policy, seed=0)
+    truncated = whole.terminated.copy()
+    truncated[:, 3:] = False
+    rollout = replace(whole, terminated=whole.terminated & ~truncated, truncated=truncated)
+    algorithm.learn(motors[0], rollout, Learning(np.random.default_rng(0)))
+    batch = algorithm.batch(rollout, motors[1])
+    coefficients = algorithm.coefficients(len(batch), rollout.valid.shape[1], 0.0)
+    for rates in (0.01, None), (None, 0.02), (None, 0.02), (None, 0.02):
+        motors[1].update(
+            batch,
+            cotangents,
+            coefficients,
+            policy_rate=rates[0],
+            value_rate=rates[1],
+            max_grad_norm=algorithm.max_grad_norm,
+        )
+    np.testing.assert_array_equal(parameters(motors[0]), parameters(motors[1]))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
@@ -566,7 +594,12 @@ def test_the_hyperbolic_tangent_is_accurate_and_passes_nan_on():
     x = np.concatenate([np.linspace(-12, 12, 200_001), [np.nan, -np.inf, np.inf, 1e30]]).astype(np.float32)
     y, ones, none = np.empty((1, x.size), np.float32), np.zeros((1, 1), np.float32), np.zeros(x.size, "f4")
     product(ones, x[None], y, ACTIVATE, TANH, x, product_address())
-    assert np.abs(y[0, :-4] - np.tanh(x[:-4].astype(np.float64))).max() < 1e-6
+    exact = np.tanh(x[:-4].astype(np.float64))
+    assert np.abs(y[0, :-4] - exact).max() < 1e-6
+    off_zero = exact != 0
+    assert np.abs(y[0, :-4][off_zero] / exact[off_zero] - 1).max() < 1e-6
+    # a derivative 1 − h² is never negative
+    assert np.abs(y[0, :-4]).max() <= 1
     assert np.isnan(y[0, -4])
     product(ones, none[None], y, ACTIVATE, TANH, x, product_address())
     np.testing.assert_allclose(y[0, -3:], [-1, 1, 1], atol=1e-6)
@@ -615,6 +648,21 @@ def test_the_heads_functions_are_accurate():
     exact = np.log1p(-np.square(np.tanh(u[near].astype(np.float64))))
     np.testing.assert_allclose(slope[near], exact, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(slope[~near], 2 * (np.log(2) - np.abs(u[~near])), rtol=1e-6)
+
+
+@compiled(types.void(VECTOR, VECTOR))
+def logarithms(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = log(x[i])
+
+
+def test_the_logarithm_is_accurate():
+    decades = 10 ** np.linspace(-37, 38, 100_001)
+    x = np.concatenate([np.linspace(0.5, 20, 100_001), decades, 1 + 2.0 ** -np.arange(24)]).astype(np.float32)
+    y = np.empty_like(x)
+    logarithms(x, y)
+    exact = np.log(x.astype(np.float64))
+    assert (np.abs(y - exact) <= 2e-7 * np.maximum(1, np.abs(exact))).all()
 
 
 @compiled(types.void(VECTOR, VECTOR))

@@ -35,7 +35,7 @@ def exp(x):
 
 @inlined
 def log(x):
-    """log x of a normal positive number: error below 1e-7 of the larger of 1 and the result.
+    """log x of a normal positive number: error below 2e-7 of the larger of 1 and the result.
 
     log 2^n from the exponent's bits, log m for m in √½ to √2 as 2 artanh((m − 1)/(m + 1)), by its series.
     """
