@@ -16,6 +16,7 @@ from policygrad.algorithms import critic_sees_action, name_of
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Backend, Environments, EnvLike, PotentialShaping, make
 from policygrad.evaluation import PeriodicEvaluation
+from policygrad.interfaces import Engine
 from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
@@ -24,7 +25,6 @@ from policygrad.run_folder import RunFolder, check_free
 from policygrad.seeding import stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import iterations
-from policygrad.types import Engine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,13 @@ import numpy as np
 from policygrad.algorithms import Algorithm
 from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
+from policygrad.interfaces import Engine
 from policygrad.policies import GaussianPolicy, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.spaces import bounds_of
 from policygrad.threads import Workers
-from policygrad.types import F64, Bool, Engine, Learning, Rollout
+from policygrad.types import F64, Bool, Learning, Rollout
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""

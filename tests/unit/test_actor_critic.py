@@ -12,9 +12,10 @@ import policygrad as pg
 from policygrad.algorithms.ppo import shuffled
 from policygrad.algorithms.steps import values_along
 from policygrad.engines import make_engine
+from policygrad.interfaces import Engine
 from policygrad.policies import flat_parameters, kl_estimate
 from policygrad.threads import Workers
-from policygrad.types import Batch, Engine, Learning, Minibatches, Rollout
+from policygrad.types import Batch, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 from tests.unit.test_engines import HEADS, B, D, batch_for, both, networks, parameters, relative
 

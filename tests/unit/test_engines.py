@@ -35,6 +35,7 @@ from policygrad.engines.fused.matmul import (
 from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Engine
 from policygrad.policies import (
     BetaPolicy,
     DiscretePolicy,
@@ -45,7 +46,7 @@ from policygrad.policies import (
     flat_parameters,
 )
 from policygrad.threads import Workers
-from policygrad.types import Batch, Engine, Learning, Minibatches, Rollout
+from policygrad.types import Batch, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once

@@ -20,6 +20,7 @@ from policygrad.algorithms.steps import samples, values_along
 from policygrad.engines import make_engine
 from policygrad.engines.signatures import call_cotangents
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Engine
 from policygrad.metrics import METRICS
 from policygrad.policies import (
     DiscretePolicy,
@@ -30,7 +31,7 @@ from policygrad.policies import (
     make_value,
 )
 from policygrad.threads import single_thread
-from policygrad.types import Batch, Engine, Learning, Rollout, Sample
+from policygrad.types import Batch, Learning, Rollout, Sample
 from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
 from tests.unit.test_fisher import SHAPES, dense_fisher, distribution_of, shaken_policy, states
 

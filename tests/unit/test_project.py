@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "types", "seeding", "compiled", "pointers", "threads", "files", "metrics", "spaces",
-    "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent", "training", "evaluation",
+    "garbage", "errors", "types", "interfaces", "seeding", "compiled", "pointers", "threads", "files", "metrics",
+    "spaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent", "training", "evaluation",
     "policy_file", "presets", "curve", "progress", "run_folder", "run", "experiment", "seeds", "launch",
     "proof", "lesson", "cli",
 ]  # fmt: skip

@@ -19,7 +19,8 @@ from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
-from policygrad.types import F32, F64, Batch, Collector, Engine, Learning, Outputs, Rollout
+from policygrad.interfaces import Collector, Engine
+from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
 
 Estimator = Literal["gae", "n-step", "v-trace"]
 

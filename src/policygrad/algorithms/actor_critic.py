@@ -21,7 +21,8 @@ from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, samples, values_along
-from policygrad.types import F32, F64, Array, Batch, Collector, Engine, Learning, Rollout, Sample
+from policygrad.interfaces import Collector, Engine
+from policygrad.types import F32, F64, Array, Batch, Learning, Rollout, Sample
 
 Critic = Literal["v", "q"]
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from policygrad.types import Collector, Engine, Learning, Rollout
+from policygrad.interfaces import Collector, Engine
+from policygrad.types import Learning, Rollout
 
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 

@@ -21,18 +21,8 @@ from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
 from policygrad.errors import NonFiniteError
-from policygrad.types import (
-    F32,
-    F64,
-    Batch,
-    Collector,
-    Engine,
-    Learning,
-    Minibatches,
-    PolicyOutputs,
-    Rollout,
-    Sample,
-)
+from policygrad.interfaces import Collector, Engine
+from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
 
 
 @dataclass(frozen=True, kw_only=True)

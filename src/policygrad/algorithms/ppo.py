@@ -17,8 +17,9 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, gae, normalized, samples, value_metrics, values_along
+from policygrad.interfaces import Collector, Engine
 from policygrad.policies import kl_estimate
-from policygrad.types import F32, F64, I64, Batch, Collector, Engine, Learning, Minibatches, Rollout, Sample
+from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
 
 Normalisation = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"

@@ -28,7 +28,8 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_finite, as_learned, samples, value_metrics
-from policygrad.types import F32, F64, Array, Batch, Collector, Cotangents, Engine, Learning, Rollout, Sample
+from policygrad.interfaces import Collector, Engine
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]

@@ -6,7 +6,8 @@ import numpy as np
 
 from policygrad.advantages import explained_variance, generalized_advantages, normalize
 from policygrad.errors import NonFiniteError
-from policygrad.types import F32, F64, Array, Batch, Engine, Rollout
+from policygrad.interfaces import Engine
+from policygrad.types import F32, F64, Array, Batch, Rollout
 
 
 def values_along(engine: Engine, rollout: Rollout) -> tuple[F64, F64]:

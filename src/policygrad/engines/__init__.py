@@ -9,9 +9,9 @@ from torch import nn
 
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
+from policygrad.interfaces import Engine
 from policygrad.policies import Policy
 from policygrad.threads import Workers
-from policygrad.types import Engine
 
 EngineName = Literal["auto", "fused", "autograd"]
 

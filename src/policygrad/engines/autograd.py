@@ -18,7 +18,7 @@ from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Ou
 
 
 class AutogradEngine:
-    """See `types.Engine`.
+    """See `interfaces.Engine`.
 
     Args:
         policy: acts; its network is any module.

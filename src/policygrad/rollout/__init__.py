@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from policygrad.envs import Environments, KernelVectorEnv, Shaping
+from policygrad.interfaces import Collector, Engine
 from policygrad.policies import Policy
 from policygrad.rollout.host import HostCollector
 from policygrad.seeding import EpisodeSeeds
 from policygrad.threads import Workers
-from policygrad.types import Collector, Engine
 
 
 def make_collector(

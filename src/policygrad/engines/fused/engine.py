@@ -28,7 +28,7 @@ WHOLE_BATCH = Minibatches(np.zeros(0, np.int64), np.zeros(1, np.int64))
 
 
 class FusedEngine:
-    """See `types.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take.
+    """See `interfaces.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take.
 
     Batches of `SPLIT_AT` samples a core or more are split between `workers` in fixed shares, whose gradients
     are added in their order: the same number of cores gives the same bits.
