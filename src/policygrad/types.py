@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,12 +61,12 @@ class Rollout:
         for name in ("reward", "original_reward", "terminated", "truncated"):
             check_shape(name, getattr(self, name), (T, N))
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
         """How many rows are samples."""
         return int(self.valid.sum())
 
-    @property
+    @cached_property
     def done(self) -> Bool:
         """[T, N]: the episode ended here, for either reason."""
         return self.terminated | self.truncated

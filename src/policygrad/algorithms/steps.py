@@ -25,7 +25,7 @@ def values_along(engine: Engine, rollout: Rollout) -> tuple[F64, F64]:
 
 def samples(rollout: Rollout, array: Array) -> Array:
     """The rows of [T, N, ...] that are samples, as [B, ...]: without a copy where all are."""
-    if rollout.valid.all():
+    if rollout.num_samples == rollout.valid.size:
         return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
     return array[rollout.valid]
 
