@@ -1,9 +1,9 @@
 """The library beside those that people use, in one run: `make bench`.
 
-Every figure comes from a process of its own, pinned to one core where two are not said; the processes of one
-repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
-them. Medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed is left out,
-and said. `--only` measures some parts anew and leaves the others as they were. Writes
+Every figure comes from a process of its own, pinned to one core where two are not said. Of training the processes of
+one repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
+them, and figures are medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed
+is left out, and said. `--only` measures some parts anew and leaves the others as they were. Writes
 `benchmarks/results/bench.md`, `bench.json` and two pictures.
 """
 
@@ -168,7 +168,7 @@ def start_up(repeats: int) -> dict[str, list[float]]:
         )
         return [float(word) for word in done.stdout.split()]
 
-    for _ in range(max(repeats, 3)):
+    for _ in range(repeats):
         found["import torch"] += seconds(torch_only)
         imported, first = seconds(START)
         found["import policygrad"].append(imported)
@@ -252,12 +252,15 @@ def peers_solving() -> dict[str, list[dict[str, Any]]]:
 PARTS: dict[str, Callable[[int], Any]] = {
     "training": lambda repeats: repeated(TRAINING, repeats),
     "half cheetah": lambda repeats: repeated(CHEETAH, repeats),
-    "updates": lambda repeats: updates(max(1, repeats // 2)),  # each is a median of 300 by itself
-    "start": start_up,
+    "updates": lambda _: updates(1),  # each is a median of 300 by itself
+    "start": lambda _: start_up(3),
     "solving": lambda _: solving(),
     "curves": lambda _: curves(),
     "peers solving": lambda _: peers_solving(),
 }
+
+
+USUAL = [name for name in PARTS if name != "peers solving"]
 
 
 def measure(parts: Sequence[str], repeats: int) -> None:
@@ -273,23 +276,23 @@ def measure(parts: Sequence[str], repeats: int) -> None:
             "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
             "on": time.strftime("%Y-%m-%d"),
             "minutes": round((time.time() - began) / 60, 1),
-            "repeats": repeats,
+            "repeats": repeats if name in ("training", "half cheetah") else None,
             "figures": figures,
         }
         write_atomically(file, (json.dumps(found, indent=1) + "\n").encode())
-    if set(PARTS) <= set(found):
+    if set(USUAL) <= set(found):
         write_atomically(RESULTS / "bench.md", report(found).encode())
         draw(found, RESULTS)
         print(report(found))
     else:
-        say(f"no report yet: {', '.join(set(PARTS) - set(found))} were never measured")
+        say(f"no report yet: {', '.join(set(USUAL) - set(found))} were never measured")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=[name for name in PARTS if name != "peers solving"],
+        "--only", nargs="+", choices=PARTS, default=USUAL,
         help="parts to measure anew; left out: all but 'peers solving', which takes half an hour by itself",
     )  # fmt: skip
     options = parser.parse_args()

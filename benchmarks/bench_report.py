@@ -114,7 +114,7 @@ def solving(found: dict[str, Any]) -> list[str]:
         )
         for name, f in found["solving"].items()
     ]  # fmt: skip
-    for name, runs in found["peers solving"].items():
+    for name, runs in found.get("peers solving", {}).items():
         done = [f for f in runs if f["solved_at"] is not None]
         steps, seconds = [f["solved_at"] for f in done], [f["solved_seconds"] for f in done]
         lines.append((
@@ -137,12 +137,12 @@ def start_up(found: dict[str, Any]) -> list[str]:
 def report(parts: dict[str, Any]) -> str:
     found = {name: part["figures"] for name, part in parts.items()}
     when = [
-        (name, part["machine"], part["on"], part["repeats"], f"{part['minutes']:.0f}")
+        (name, part["machine"], part["on"], part["repeats"] or "—", f"{part['minutes']:.0f}")
         for name, part in parts.items()
     ]
     return "\n".join([
-        "Each figure is of one core where two are not said, and a median of repeats that were interleaved with "
-        "those of the others in its table. Machines drift: compare ratios, within a table.",
+        "Each figure is of one core where two are not said. Steps a second are medians of repeats that were "
+        "interleaved with those of the others in their table. Machines drift: compare ratios, within a table.",
         "",
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
         KNEES, "![What it costs as things grow](bench_curves.png)", "",

@@ -14,7 +14,7 @@ with collection_paused():
     from policygrad.agent import Agent
     from policygrad.algorithms import A2C, PPO, TRPO, ActorCritic, NaturalGradient, Reinforce, register
     from policygrad.envs import Kernel, PotentialShaping, elementwise, make
-    from policygrad.errors import EnvironmentFault, NonFiniteError, PolicyFileError
+    from policygrad.errors import CheckpointError, EnvironmentFault, NonFiniteError, PolicyFileError
     from policygrad.evaluation import Evaluation, evaluate
     from policygrad.launch import train
     from policygrad.policies import (
@@ -60,4 +60,5 @@ __all__ = [
     "EnvironmentFault",
     "NonFiniteError",
     "PolicyFileError",
+    "CheckpointError",
 ]

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
+from numba import types
+from numba.core.typing.templates import Signature
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,7 +21,8 @@ FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 COUNTED: dict[str, Any] = {"_nrt": True}
 UNCOUNTED: dict[str, Any] = {"_nrt": False}
 """Whether references to arrays are counted. Numba does so at each view of one, and a loop of small steps spent a
-third of its time on that; a function that makes no arrays has no need of it, for whoever calls it holds them all.
+third of its time on that; a function that makes and returns no arrays has no need of it, for whoever calls it holds
+them all. (An array that it returned, a view even, its caller would give back without anybody having taken it.)
 Said of each function, or it would be as its caller has it."""
 
 
@@ -27,8 +30,15 @@ def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F
     """Compile a function for exactly these Numba signatures, at once, or take it from the cache on disk.
 
     Explicit signatures are what makes the cache hit also for functions that take other compiled functions
-    as arguments (as `numba.types.FunctionType`). A function that allocates has to say so by `makes_arrays`.
+    as arguments (as `numba.types.FunctionType`). A function that makes arrays, or returns one, has to say so by
+    `makes_arrays`.
+
+    Raises:
+        TypeError: it returns an array and does not say so.
     """
+    for signature in () if makes_arrays else signatures:
+        if isinstance(signature, Signature) and isinstance(signature.return_type, types.Array):
+            raise TypeError(f"{signature} returns an array: say makes_arrays=True")
     njit: Any = numba.njit
     options = COUNTED if makes_arrays else UNCOUNTED
     decorate: Any = njit(
@@ -46,14 +56,14 @@ def compiled_when_called(function: F) -> F:
 def inner(function: F) -> F:
     """A function that only compiled code calls: compiled with its callers, and in the cache as part of them.
 
-    It has no entry of its own there, so a warm start has less to load. It makes no arrays.
+    It has no entry of its own there, so a warm start has less to load. It makes and returns no arrays.
     """
     decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **UNCOUNTED)
     return cast(F, decorate(function))
 
 
 def inner_making_arrays(function: F) -> F:
-    """As `inner`, for a function that allocates."""
+    """As `inner`, for a function that makes or returns arrays."""
     decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **COUNTED)
     return cast(F, decorate(function))
 

@@ -9,5 +9,9 @@ class PolicyFileError(ValueError):
     """A policy file is truncated, corrupted, of another format, or does not act as it did when saved."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint is truncated, damaged, or of other settings than those that are to go on from it."""
+
+
 class EnvironmentFault(RuntimeError):  # noqa: N818  # it is the environment that is at fault
     """A function of a compiled environment raised; the message says which, where and when."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from policygrad.checkpoint import fields, restore_rng, rng_state
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
 from policygrad.envs import Backend, Environments, EnvLike, Kernel, KernelVectorEnv, make
@@ -18,7 +19,7 @@ from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import LONGEST_EPISODE, Iteration
-from policygrad.types import F32, F64, Array
+from policygrad.types import F32, F64, Array, State
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,15 @@ class PeriodicEvaluation:
         self._every = self._due = every
         self._episodes = episodes
         self._seeds = stream(seed, "evaluation")
+
+    def state(self) -> State:
+        """When the next test is due, and which episodes it takes."""
+        return {"due": self._due, "seeds": rng_state(self._seeds)}
+
+    def restore(self, state: State) -> None:
+        """Go on from there."""
+        self._due, seeds = fields(state, "due", "seeds")
+        restore_rng(self._seeds, seeds)
 
     def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
         """The iterations as they come, those after which a test was due with its `test_return`."""

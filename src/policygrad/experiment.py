@@ -12,7 +12,9 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from torch import nn
 
+from policygrad import checkpoint
 from policygrad.algorithms import critic_sees_action, name_of
+from policygrad.checkpoint import fields
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Backend, Environments, EnvLike, PotentialShaping, make
 from policygrad.evaluation import PeriodicEvaluation
@@ -21,10 +23,11 @@ from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import RunFolder, check_free
+from policygrad.run_folder import RunFolder, check_free, check_same, rows_until
 from policygrad.seeding import stream
 from policygrad.threads import Workers, single_thread
-from policygrad.training import iterations
+from policygrad.training import Training
+from policygrad.types import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,15 @@ class Experiment:
         *,
         out: str | Path | None = None,
         overwrite: bool = False,
+        resume: bool = False,
         with_pictures: bool = True,
         asked_to_end: Callable[[], bool] = lambda: False,
     ) -> Run:
         """Train with one seed; raises as `train`."""
-        if out is not None:
+        saved = None
+        if resume and out is not None and Path(out).exists() and any(Path(out).iterdir()):
+            saved = checkpoint.load(Path(out) / checkpoint.FILE_NAME)
+        elif out is not None:
             check_free(Path(out), overwrite)
         settings, rng = self.settings, stream(seed, "init")
         with ExitStack() as open_until_the_end:
@@ -94,17 +101,7 @@ class Experiment:
             )
             threshold = self.stop_at if self.stop_at is not None else environments.reward_threshold
             run = Run(acting, acting, threshold, motor.name, environments.name, seed=seed)
-            folder = None
-            if out is not None:
-                run.out = Path(out)
-                folder = RunFolder(
-                    out,
-                    self.config(seed, environments),
-                    _facts(motor, environments) | {"seed": seed},
-                    overwrite=overwrite,
-                    with_pictures=with_pictures,
-                )
-            loop = iterations(
+            training = Training(
                 environments,
                 acting,
                 motor,
@@ -115,15 +112,43 @@ class Experiment:
                 threshold=threshold,
                 workers=workers,
             )
+            tests = None
             if self.test_every is not None:
                 tests = PeriodicEvaluation(
                     self.env, self.backend, self.test_every, self.test_episodes, seed, self.env_threads
                 )
                 open_until_the_end.callback(tests.close)
-                loop = tests.watch(loop, acting)
+
+            def state() -> State:
+                return {"training": training.state(), "tests": None if tests is None else tests.state()}
+
+            config = self.config(seed, environments)
+            recorder = Recorder(
+                run, display, stop=self.stop_at is not None, asked_to_end=asked_to_end, state=state
+            )
+            if saved is not None:
+                assert out is not None
+                check_same(Path(out), config)
+                of_training, of_tests = fields(recorder.restore(saved), "training", "tests")
+                if not training.restore(of_training):
+                    display.say("the episodes that were under way cannot be gone on with: new ones begin")
+                if tests is not None and of_tests is not None:
+                    tests.restore(of_tests)
+                run.rows = rows_until(Path(out), training.used)
+                display.say(f"going on at {out} after {training.used:,} steps")
+            if out is not None:
+                run.out = Path(out)
+                recorder.folder = RunFolder(
+                    out,
+                    config,
+                    _facts(motor, environments) | {"seed": seed},
+                    overwrite=overwrite,
+                    go_on=saved is not None,
+                    with_pictures=with_pictures,
+                )
+            loop = iter(training) if tests is None else tests.watch(training, acting)
             with single_thread():
-                stop = self.stop_at is not None
-                return Recorder(run, folder, display, stop=stop, asked_to_end=asked_to_end).record(loop)
+                return recorder.record(loop)
 
     def config(self, seed: int, environments: Environments) -> dict[str, Any]:
         """What was asked, presets and defaults filled in."""

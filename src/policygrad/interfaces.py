@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, Rollout
+from policygrad.types import (
+    F32,
+    F64,
+    Array,
+    Batch,
+    Cotangents,
+    Minibatches,
+    Outputs,
+    PolicyOutputs,
+    Rollout,
+    State,
+)
 
 
 class Engine(Protocol):
@@ -16,6 +27,8 @@ class Engine(Protocol):
     """
 
     name: str
+    networks_are_apart: bool
+    """Whether nothing that is learned by V(s) can change what the policy puts out, nor the other way round."""
     num_choices: int | None
     """How many actions there are, of a Discrete; None of others."""
 
@@ -116,6 +129,14 @@ class Engine(Protocol):
         """
         ...
 
+    def state(self) -> State:
+        """The value network and both optimisers: all that learning changes, but for the policy."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Be as the engine of that `state` was; CheckpointError where it was of another form."""
+        ...
+
 
 class Collector(Protocol):
     """What an algorithm asks for its data."""
@@ -126,4 +147,12 @@ class Collector(Protocol):
 
     def steps(self, horizon: int) -> Rollout:
         """The next `horizon` steps of each environment: [horizon, N]."""
+        ...
+
+    def state(self) -> State:
+        """Where its seeds, its noise and, if they can be saved, its environments stand."""
+        ...
+
+    def restore(self, state: State) -> bool:
+        """Go on from that `state`; returns whether it goes on within the episodes that were under way."""
         ...

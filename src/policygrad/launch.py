@@ -54,6 +54,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
     shaping: Shaping | Literal["preset"] | None = "preset",
     device: str = "cpu",
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> Run | list[Run]:
     """Train a policy, or several with different seeds.
@@ -89,6 +90,10 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
             always of the environment's own reward.
         device: where torch computes, in the autograd engine.
         overwrite: replace an earlier run at `out`.
+        resume: go on with the run at `out` from its last checkpoint, or begin it where there is none yet. Every
+            other argument is as it was, but for `steps`, `stop_at` and the tests. On compiled environments, and
+            where an update takes whole episodes, the run becomes what it would have been uninterrupted, to the
+            bit; elsewhere the episodes that were under way are lost.
         progress: show how far it is; None does so on a terminal.
 
     Returns:
@@ -98,6 +103,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
     Raises:
         ValueError, TypeError: a setting is wrong; the message says which and what to do.
         FileExistsError: there is something at `out` already.
+        FileNotFoundError: there is a run to resume at `out`, but no checkpoint.
+        CheckpointError: it is damaged, or not of this training.
         NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`, whose `run` is what was learned
             until then). Whatever is raised while training, what was learned is saved at `out`.
     """
@@ -133,6 +140,10 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         value=value,
         device=device,
     )
+    if resume and (out is None or seeds is not None or overwrite):
+        raise ValueError(
+            "resume=True goes on with one run: it needs its folder as out=, and neither seeds= nor overwrite="
+        )
     if seeds is not None:
         count = _whole("seeds", seeds, at_least=1)
         at_a_time = (os.cpu_count() or 1) if cores is None else _whole("cores", cores, at_least=1)
@@ -140,7 +151,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         return run_seeds(one, range(seed, seed + count), display, at_a_time, out=out, overwrite=overwrite)
     display = make_progress(settings.steps, progress)
     with display:
-        return one.run(seed, display, out=out, overwrite=overwrite)
+        return one.run(seed, display, out=out, overwrite=overwrite, resume=resume)
 
 
 def _resolve(

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
+from policygrad.checkpoint import fields
 from policygrad.curve import save_curve
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy
+from policygrad.policies import Policy, Snapshot
 from policygrad.progress import Progress
 from policygrad.run_folder import RunFolder
 from policygrad.training import WINDOW, Iteration
-from policygrad.types import F64
+from policygrad.types import F64, State
 
 Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
 
@@ -80,32 +82,68 @@ class Recorder:
 
     Args:
         run: to be filled.
-        folder: where it is saved.
         display: what shows how far it is.
         stop: end when it is solved.
         asked_to_end: whether somebody wants it to end now; asked after each iteration.
+        state: where the training stands, for checkpoints; asked between iterations.
     """
 
     def __init__(
         self,
         run: Run,
-        folder: RunFolder | None,
         display: Progress,
         *,
         stop: bool,
         asked_to_end: Callable[[], bool] = lambda: False,
+        state: Callable[[], State] | None = None,
     ) -> None:
         self._run = run
-        self._folder = folder
+        self.folder: RunFolder | None = None
+        """Where the run is saved."""
         self._display = display
         self._stop = stop
         self._asked_to_end = asked_to_end
+        self._state = state
         self._best = self._acted = run.last_policy.snapshot()
         self._window_full = False
 
+    def state(self) -> State:
+        """All that has been recorded, but for the rows, and where the training stands."""
+        run, best = self._run, self._best
+        assert self._state is not None, "nothing was given that knows where the training stands"
+        return {
+            "training": self._state(),
+            "best": {
+                "parameters": best.parameters,
+                "buffers": {name: buffer.numpy(force=True) for name, buffer in best.buffers.items()},
+                "mean": run.best_mean,
+            },
+            "window full": self._window_full,
+            "solved": {"at": run.solved_at, "seconds": run.solved_seconds},
+            "episodes": {
+                "returns": np.array(run.episode_returns, np.float64),
+                "steps": np.array(run.episode_steps, np.int64),
+            },
+        }
+
+    def restore(self, state: State) -> State:
+        """Go on recording from that state, the rows aside; returns where the training stood."""
+        training, best, self._window_full, solved, episodes = fields(
+            state, "training", "best", "window full", "solved", "episodes"
+        )
+        run = self._run
+        parameters, buffers, run.best_mean = fields(best, "parameters", "buffers", "mean")
+        self._best = self._acted = Snapshot(
+            parameters, {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
+        )
+        run.solved_at, run.solved_seconds = fields(solved, "at", "seconds")
+        returns, steps = fields(episodes, "returns", "steps")
+        run.episode_returns, run.episode_steps = returns.tolist(), steps.tolist()
+        return training
+
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
-        run = self._run
+        run, folder = self._run, self.folder
         try:
             for iteration in loop:
                 self._take(iteration)
@@ -125,6 +163,9 @@ class Recorder:
             # an environment that crashes must not take what was learned with it
             self._finish("error")
             raise
+        if folder is not None and self._state is not None and run.ended != "interrupted":
+            # that may have come in the middle of an update; the last checkpoint was between two
+            folder.save_checkpoint(self.state, now=True)
         return self._finish(run.ended)
 
     def _take(self, iteration: Iteration) -> None:
@@ -141,10 +182,12 @@ class Recorder:
         if not self._window_full or (ended and row["return_100"] >= run.best_mean):
             run.best_mean, self._best = row["return_100"], iteration.acted
         self._window_full = row["episodes"] >= WINDOW
-        if self._folder is not None:
-            self._folder.log(row)
+        if self.folder is not None:
+            self.folder.log(row)
             if self._best is iteration.acted:
-                self._folder.save_best(self._best_policy)
+                self.folder.save_best(self._best_policy)
+            if self._state is not None:
+                self.folder.save_checkpoint(self.state)
         self._display.update(row)
 
     def _best_policy(self) -> Policy:
@@ -153,7 +196,7 @@ class Recorder:
         return best
 
     def _finish(self, ended: Ending) -> Run:
-        run, folder = self._run, self._folder
+        run, folder = self._run, self.folder
         if ended == "non-finite":
             # the parameters at the end may be what made the NaN; those that last acted did not
             run.last_policy.restore(self._acted)

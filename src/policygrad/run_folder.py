@@ -17,13 +17,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from policygrad import checkpoint
 from policygrad.files import write_atomically
 from policygrad.metrics import check_registered
 from policygrad.policies import Policy
 from policygrad.policy_file import FILE_NAME, save
+from policygrad.types import State
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
+METRICS_FILE = "metrics.jsonl"
 LAST_POLICY = "last_policy.safetensors"
 PACKAGES = ("policygrad", "numpy", "scipy", "numba", "torch", "gymnasium", "safetensors")
 
@@ -36,14 +39,16 @@ class RunFolder:
         config: what was asked: `config.json`.
         facts: what more there is to say of the circumstances: into `manifest.json`.
         overwrite: replace an earlier run. It stands aside until the new one has been closed.
-        with_pictures: also write TensorBoard's events, and the learning curve; one run of many does without.
+        go_on: the run at `path` goes on; see `rows_until`.
+        with_pictures: also write checkpoints, TensorBoard's events and the learning curve; one run of many does
+            without.
 
     Raises:
         FileExistsError: something is there that may not be, or is no run, replaced.
     """
 
     save_interval = 5.0
-    """Seconds between two writes of the best policy while the run goes on."""
+    """Seconds between two writes of the best policy, and of a checkpoint, while the run goes on."""
 
     def __init__(
         self,
@@ -52,14 +57,15 @@ class RunFolder:
         facts: dict[str, Any],
         *,
         overwrite: bool = False,
+        go_on: bool = False,
         with_pictures: bool = True,
     ) -> None:
-        self._place = Place(path, config, facts, overwrite=overwrite, with_git=with_pictures)
+        self._place = Place(path, config, facts, overwrite=overwrite, go_on=go_on, with_git=with_pictures)
         self.path = self._place.path
-        self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
+        self._metrics = (self.path / METRICS_FILE).open("a" if go_on else "w", encoding="utf-8")
         self.with_pictures = with_pictures
         self._events = _event_writer(self.path) if with_pictures else None
-        self._saved = time.monotonic()
+        self._saved = self._checkpointed = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
         """Append a row of metrics, all of them in the registry."""
@@ -80,6 +86,12 @@ class RunFolder:
         if time.monotonic() - self._saved >= self.save_interval:
             save(best(), self.path / FILE_NAME)
             self._saved = time.monotonic()
+
+    def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
+        """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
+        if self.with_pictures and (now or time.monotonic() - self._checkpointed >= self.save_interval):
+            checkpoint.save(state(), self.path / checkpoint.FILE_NAME)
+            self._checkpointed = time.monotonic()
 
     def save_policies(self, best: Policy, last: Policy) -> None:
         """Write both policies now."""
@@ -110,7 +122,8 @@ class Place:
     """A folder that is new, or stands where an earlier run's was; that one waits aside until this is settled.
 
     Args:
-        path, config, facts, overwrite: as of `RunFolder`.
+        path, config, facts, overwrite, go_on: as of `RunFolder`. Of a run that goes on the manifest also has
+            what it was `before`, a list with an entry each time.
         with_git: note the state of source control; of many runs, once is enough.
 
     Raises:
@@ -124,14 +137,20 @@ class Place:
         facts: dict[str, Any],
         *,
         overwrite: bool,
+        go_on: bool = False,
         with_git: bool = True,
     ) -> None:
         self.path = Path(path)
-        check_free(self.path, overwrite)
-        # before anything is moved: what cannot be written must not cost an earlier run
-        files = {CONFIG: _as_json(config), MANIFEST: _as_json(manifest(with_git=with_git) | facts)}
         self._replaced: Path | None = None
-        if self.path.exists() and any(self.path.iterdir()):
+        circumstances = manifest(with_git=with_git) | facts
+        if go_on:
+            earlier = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            circumstances["before"] = [*earlier.pop("before", []), earlier]
+        else:
+            check_free(self.path, overwrite)
+        # before anything is moved: what cannot be written must not cost an earlier run
+        files = {CONFIG: _as_json(config), MANIFEST: _as_json(circumstances)}
+        if not go_on and self.path.exists() and any(self.path.iterdir()):
             self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -167,6 +186,36 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{path} holds a run already: choose another place, or ask for overwrite (--overwrite)"
         )
+
+
+FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes")
+"""Settings that a run may go on with others of."""
+
+
+def check_same(path: Path, config: dict[str, Any]) -> None:
+    """Raise ValueError unless these settings are those that the run at `path` was begun with."""
+    saved = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    asked = json.loads(_as_json(config))
+    others = [
+        f"{name} was {saved.get(name)!r} and is now {asked.get(name)!r}"
+        for name in dict.fromkeys([*saved, *asked])
+        if name not in FREE_TO_CHANGE and saved.get(name) != asked.get(name)
+    ]
+    if others:
+        raise ValueError(
+            f"the run at {path} was begun with other settings: {'; '.join(others)}. "
+            "Give those of then, or choose another place"
+        )
+
+
+def rows_until(path: Path, steps: int) -> list[dict[str, float]]:
+    """The metrics of the run at `path` up to a checkpoint's `steps`; what came after is dropped from its file."""
+    file = path / METRICS_FILE
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    rows = [json.loads(line) for line in lines]
+    kept = [i for i, row in enumerate(rows) if row["steps"] <= steps]
+    write_atomically(file, "".join(lines[i] + "\n" for i in kept).encode())
+    return [{name: math.nan if x is None else x for name, x in rows[i].items()} for i in kept]
 
 
 def _is_run(path: Path) -> bool:

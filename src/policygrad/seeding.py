@@ -44,3 +44,11 @@ class EpisodeSeeds:
         seeds = [(self._next + i * self._stride) % 2**31 for i in range(n)]
         self._next = (self._next + n * self._stride) % 2**31
         return seeds
+
+    def state(self) -> dict[str, int]:
+        """Where they stand."""
+        return {"next": self._next, "stride": self._stride}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Stand there again."""
+        self._next, self._stride = state["next"], state["stride"]

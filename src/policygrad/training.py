@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from policygrad.algorithms import Algorithm
+from policygrad.checkpoint import fields, module_state, restore_module, restore_rng, rng_state
 from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
@@ -19,7 +20,7 @@ from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.spaces import bounds_of
 from policygrad.threads import Workers
-from policygrad.types import F64, Bool, Learning, Rollout
+from policygrad.types import F64, Bool, Learning, Rollout, State, check_shape
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
@@ -44,19 +45,10 @@ class Iteration:
     """Whether the last `WINDOW` returns reached the threshold; False until there are so many."""
 
 
-def iterations(
-    environments: Environments,
-    policy: Policy,
-    engine: Engine,
-    algorithm: Algorithm,
-    *,
-    steps: int,
-    seed: int,
-    shaping: Shaping | None = None,
-    threshold: float | None = None,
-    workers: Workers | None = None,
-) -> Iterator[Iteration]:
-    """Collect and learn until `steps` samples have been used; the last episodes are finished, never cut.
+class Training:
+    """Collects and learns until `steps` samples have been used; the last episodes are finished, never cut.
+
+    Iterating over it is what runs it. Between two iterations its `state` is all that the next ones depend on.
 
     Args:
         environments, policy, engine, algorithm: what learns where, and how.
@@ -66,63 +58,137 @@ def iterations(
         threshold: mean return from which `Iteration.solved` is True; None is never.
         workers: the cores that collect.
     """
-    collector = make_collector(
-        environments,
-        policy,
-        engine,
-        seeds=EpisodeSeeds(stream(seed, "env")),
-        action_rng=stream(seed, "action"),
-        shaping=shaping,
-        max_steps=max(steps, LONGEST_EPISODE),
-        workers=workers,
-    )
-    snapshot = policy.snapshots()
-    scaled = RewardScaling(policy, algorithm.gamma)
-    ended, ended_shaped = EpisodeReturns(environments.num_envs), EpisodeReturns(environments.num_envs)
-    recent: deque[float] = deque(maxlen=WINDOW)
-    used = episodes = 0
-    learning = Learning(stream(seed, "shuffle"))
-    seconds = 0.0
-    while used < steps:
+
+    def __init__(
+        self,
+        environments: Environments,
+        policy: Policy,
+        engine: Engine,
+        algorithm: Algorithm,
+        *,
+        steps: int,
+        seed: int,
+        shaping: Shaping | None = None,
+        threshold: float | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self._policy, self._engine, self._algorithm = policy, engine, algorithm
+        self._steps, self._shaping, self._threshold = steps, shaping, threshold
+        self._collector = make_collector(
+            environments,
+            policy,
+            engine,
+            seeds=EpisodeSeeds(stream(seed, "env")),
+            action_rng=stream(seed, "action"),
+            shaping=shaping,
+            max_steps=max(steps, LONGEST_EPISODE),
+            workers=workers,
+        )
+        self._learning = Learning(stream(seed, "shuffle"))
+        self._scaled = RewardScaling(policy, algorithm.gamma, environments.num_envs)
+        self._ended = EpisodeReturns(environments.num_envs)
+        self._ended_shaped = EpisodeReturns(environments.num_envs)
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self.used = 0
+        """Samples learned from."""
+        self._episodes = 0
+        self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[Iteration]:
+        """The iterations that are left."""
+        snapshot = self._policy.snapshots()
+        while self.used < self._steps:
+            yield self._iteration(snapshot())
+
+    def _iteration(self, acted: Snapshot) -> Iteration:
         began = time.perf_counter()
-        acted = snapshot()
         updates, rows, samples = _Means(), 0, 0
         returns, lengths = _NO_EPISODES, _NO_EPISODES
-        while used < steps and samples < SMALLEST_ROW and not len(returns):
-            collected = algorithm.collect(collector)
-            learning.progress = used / steps
+        while self.used < self._steps and samples < SMALLEST_ROW and not len(returns):
+            collected = self._algorithm.collect(self._collector)
+            self._learning.progress = self.used / self._steps
             if not collected.num_samples:
                 # each environment only reset itself
                 continue
-            learned = algorithm.learn(engine, scaled(collected), learning)
-            policy.renew_normalizer()
-            more_returns, more_lengths = ended.of(collected, collected.original_reward)
-            found = _rollout_metrics(collected, policy) | learned
-            if shaping is not None:
-                shaped_returns, _ = ended_shaped.of(collected, collected.reward)
+            learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learning)
+            self._policy.renew_normalizer()
+            more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
+            found = _rollout_metrics(collected, self._policy) | learned
+            if self._shaping is not None:
+                shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
                 if len(shaped_returns):
                     found["shaped_return"] = float(shaped_returns.mean())
             updates.add(found)
             returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
             rows += collected.valid.size
             samples += collected.num_samples
-            used += collected.num_samples
-        recent.extend(returns.tolist())
-        episodes += len(returns)
-        mean = sum(recent) / len(recent) if recent else float("nan")
-        seconds += time.perf_counter() - began
+            self.used += collected.num_samples
+        self._recent.extend(returns.tolist())
+        self._episodes += len(returns)
+        mean = sum(self._recent) / len(self._recent) if self._recent else float("nan")
+        self._seconds += time.perf_counter() - began
         metrics = {
-            "steps": used,
-            "episodes": episodes,
-            "seconds": seconds,
+            "steps": self.used,
+            "episodes": self._episodes,
+            "seconds": self._seconds,
             "return": float(returns.mean()) if len(returns) else float("nan"),
             "return_100": mean,
             "episode_length": float(lengths.mean()) if len(returns) else float("nan"),
             "idle_share": 1 - samples / rows,
             **updates.means(),
         }
-        solved = threshold is not None and len(recent) == WINDOW and mean >= threshold
-        yield Iteration(metrics, returns, acted, solved)
+        full = len(self._recent) == WINDOW
+        solved = self._threshold is not None and full and mean >= self._threshold
+        return Iteration(metrics, returns, acted, solved)
+
+    def state(self) -> State:
+        """All that the next iterations depend on beside the settings."""
+        learning = self._learning
+        return {
+            "policy": module_state(self._policy),
+            "engine": self._engine.state(),
+            "collector": self._collector.state(),
+            "learning": {
+                "rng": rng_state(learning.rng),
+                "adapted": dict(learning.adapted),
+                "traces": dict(learning.traces),
+            },
+            "under way": {
+                "scaled": self._scaled.so_far.copy(),
+                "ended": self._ended.so_far.copy(),
+                "ended shaped": self._ended_shaped.so_far.copy(),
+            },
+            "recent": list(self._recent),
+            "counts": {"used": self.used, "episodes": self._episodes, "seconds": self._seconds},
+        }
+
+    def restore(self, state: State) -> bool:
+        """Go on from that state.
+
+        Returns:
+            Whether as if nothing had happened. Episodes that were under way in environments whose state cannot
+            be saved are lost, and new ones begin.
+
+        Raises:
+            CheckpointError: it is of other settings, or of another version.
+        """
+        policy, engine, collector, learning, under_way, recent, counts = fields(
+            state, "policy", "engine", "collector", "learning", "under way", "recent", "counts"
+        )
+        restore_module(self._policy, policy, "policy")
+        self._engine.restore(engine)
+        rng, adapted, traces = fields(learning, "rng", "adapted", "traces")
+        restore_rng(self._learning.rng, rng)
+        self._learning.adapted = adapted
+        self._recent = deque(recent, maxlen=WINDOW)
+        self.used, self._episodes, self._seconds = fields(counts, "used", "episodes", "seconds")
+        sums = fields(under_way, "scaled", "ended", "ended shaped")
+        goes_on = self._collector.restore(collector)
+        if goes_on:
+            self._learning.traces = traces
+            self._scaled.so_far, self._ended.so_far, self._ended_shaped.so_far = sums
+        # where nothing was earned yet, all were at their beginnings
+        return goes_on or not any(saved.any() for saved in sums)
 
 
 class _Means:
@@ -144,20 +210,22 @@ class _Means:
 class RewardScaling:
     """Divides the rewards of one rollout after another as the policy's `RewardScale` says, if it has one."""
 
-    def __init__(self, policy: Policy, gamma: float) -> None:
+    def __init__(self, policy: Policy, gamma: float, num_envs: int) -> None:
         self._scale = policy.reward_scale
         self._limit = policy.normalization.clip_rewards
         self._gamma = gamma
-        self._so_far = np.zeros(0)
+        self.so_far: F64 = np.zeros(num_envs)
+        """[N]: the running returns of the episodes under way."""
 
     def __call__(self, rollout: Rollout) -> Rollout:
         """The rollout with scaled rewards, its own among the statistics."""
         if self._scale is None:
             return rollout
         N = rollout.valid.shape[1]
-        if len(self._so_far) != N:
-            self._so_far = np.zeros(N)
-        self._scale.add(rollout.reward, rollout.done, rollout.valid, self._gamma, self._so_far)
+        if len(self.so_far) != N:
+            # several whole episodes an environment
+            self.so_far = np.zeros(N)
+        self._scale.add(rollout.reward, rollout.done, rollout.valid, self._gamma, self.so_far)
         reward = np.clip(rollout.reward / self._scale.deviation(), -self._limit, self._limit)
         return replace(rollout, reward=reward)
 
@@ -166,7 +234,8 @@ class EpisodeReturns:
     """Returns and lengths of episodes that may go on from one rollout to the next."""
 
     def __init__(self, num_envs: int) -> None:
-        self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs)
+        self.so_far: F64 = np.zeros((2, num_envs))
+        """[2, N]: returns and lengths of the episodes under way."""
 
     def of(self, rollout: Rollout, reward: F64) -> tuple[F64, F64]:
         """(undiscounted return, length in steps) of each episode that ended, in order of their ends."""
@@ -174,11 +243,13 @@ class EpisodeReturns:
         whole = (
             done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any()
         )
-        if whole and not self._lengths.any():
+        if whole and not self.so_far.any():
             # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
             return reward.sum(0), rollout.valid.sum(0).astype(np.float64)
         ended: F64 = np.empty((2, np.count_nonzero(done)))
-        _add_up(np.ascontiguousarray(reward), rollout.valid, done, self._returns, self._lengths, ended)
+        returns, lengths = self.so_far
+        check_shape("the rollout's reward", reward, (len(reward), len(returns)))
+        _add_up(np.ascontiguousarray(reward), rollout.valid, done, returns, lengths, ended)
         return ended[0], ended[1]
 
 

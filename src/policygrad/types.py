@@ -19,6 +19,8 @@ F64: TypeAlias = NDArray[np.float64]
 I64: TypeAlias = NDArray[np.int64]
 Bool: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = NDArray[Any]
+State: TypeAlias = dict[str, Any]
+"""Where something stands, for a checkpoint: nested, with arrays and what JSON knows as its leaves."""
 
 
 def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:

@@ -129,6 +129,9 @@ def test_explained_variance_of_perfect_constant_and_absurd_values():
     assert explained_variance(target, target) == 1
     assert explained_variance(np.zeros(50), target) == pytest.approx(0)
     assert explained_variance(-target, target) < 0
+    square = target.reshape(5, 10)
+    assert explained_variance(square, square) == 1
+    assert explained_variance(0.5 * square, square) == pytest.approx(explained_variance(0.5 * target, target))
     assert np.isnan(explained_variance(target, np.ones(50)))
 
 

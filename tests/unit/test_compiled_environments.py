@@ -125,7 +125,7 @@ def collector_for(
     rngs: Any = {"seeds": EpisodeSeeds(stream(0, "env")), "action_rng": stream(0, "action")}
     if host:
         return HostCollector(environments, policy, engine.act, **rngs, **options)
-    if "greedy" in options:
+    if {"greedy", "watch"} & set(options):
         assert isinstance(engine, FusedEngine)
         return CompiledCollector(environments, policy, engine, **rngs, **options)
     return make_collector(environments, policy, engine, **rngs, **options)
@@ -254,10 +254,16 @@ def drift(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
 def test_episodes_may_be_longer_than_the_first_room():
     """Room is made as they go on; the environments end at different times, some by the limit."""
     kernel = replace(COUNT, step=drift, max_steps=2500)
-    host, fast = (collector_for(kernel, 3, host=host) for host in (True, False))
-    a, b = host.episodes(), fast.episodes()
-    assert len(a.valid) > 1024
-    assert_same(a, b)
+    watched: list[Any] = []
+
+    def collected(**options: Any) -> Rollout:
+        return collector_for(kernel, 3, watch=watched.append, **options).episodes()
+
+    expected = collected(host=True)
+    assert len(expected.valid) > 1024
+    for cores in (1, 2):
+        assert_same(expected, collected(host=False, workers=Workers(cores)))
+        np.testing.assert_array_equal(watched[0].ravel(), watched[-1].ravel())
 
 
 @pytest.mark.parametrize("horizon", [2, 3, 5, 40])

@@ -161,6 +161,38 @@ def test_advantages_come_from_v_as_it_was_before_its_steps(engine: Any):
     np.testing.assert_array_equal(parameters(motors[0]), parameters(motors[1]))
 
 
+def hearing_good_news_only(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
+    for i in range(len(w)):
+        w[i] = -coefficients[0] * sample.advantage[i]
+        e[i] = 0.0
+        c[i] = 0.0
+        if sample.advantage[i] > 0:
+            c[i] = coefficients[2] * (sample.value[i] - sample.target[i])
+
+
+def test_a_loss_of_ones_own_sees_the_advantages_in_every_step_of_v():
+    """Also where V(s) is what the advantages come from: then that has to be asked for first."""
+
+    class Hopeful(Reinforce):
+        @property
+        def cotangents(self):
+            return hearing_good_news_only
+
+    algorithm = Hopeful(gamma=0.9, value_steps=1, learning_rate=0.01, value_learning_rate=0.02)
+    ends = []
+    for engine in ("fused", "autograd"):
+        policy, value = networks("categorical")
+        motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
+        rollout = rollout_for(policy, seed=0)
+        batch = algorithm.batch(rollout, motor)
+        coefficients = algorithm.coefficients(len(batch), rollout.valid.shape[1], 0.0)
+        _, slope = motor.gradient(batch, hearing_good_news_only, coefficients)
+        metrics = algorithm.learn(motor, rollout, Learning(np.random.default_rng(0)))
+        assert metrics["value_grad_norm"] == pytest.approx(np.linalg.norm(slope), rel=1e-4)
+        ends.append(parameters(motor))
+    assert relative(*ends) < 1e-4
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 @pytest.mark.parametrize("head", HEADS)
 def test_optimizers_agree(head: str, optimizer: str):
@@ -460,6 +492,26 @@ def test_an_unknown_engine_is_refused():
     policy, _ = networks("categorical")
     with pytest.raises(ValueError, match="engine must be"):
         make_engine(policy, None, "adam", "warp")  # type: ignore[arg-type]
+
+
+def test_a_minibatch_may_have_more_rows_than_the_batch():
+    """Drawn with replacement, as a bootstrap does."""
+    order = np.random.default_rng(0).integers(0, 10, 300)
+    ends = []
+    for engine in ("fused", "autograd"):
+        policy, value = networks("categorical")
+        motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
+        motor.update(
+            batch_for(policy, 10),
+            cotangents,
+            np.array([1 / 300, 0.01 / 300, 1 / 300], np.float32),
+            policy_rate=0.01,
+            value_rate=0.02,
+            max_grad_norm=0.5,
+            minibatches=Minibatches(order, np.array([0, 300])),
+        )
+        ends.append(parameters(motor))
+    assert relative(*ends) < 1e-5
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])

@@ -23,6 +23,8 @@ from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
 from policygrad.run_folder import PACKAGES
 from policygrad.seeding import EpisodeSeeds
+from policygrad.training import EpisodeReturns
+from policygrad.types import Rollout
 from tests.conftest import Countdown
 
 SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
@@ -207,7 +209,7 @@ def test_run_folder(tmp_path: Path):
     events = [f for f in files if f.startswith("events.out.tfevents")]
     assert files - set(events) == {
         "config.json", "manifest.json", "metrics.jsonl", "curve.png", "policy.safetensors",
-        "last_policy.safetensors", "summary.json",
+        "last_policy.safetensors", "summary.json", "checkpoint.safetensors",
     }  # fmt: skip
     config = json.loads((out / "config.json").read_text())
     assert (config["environment"], config["seed"], config["num_envs"]) == ("CartPole-v1", 5, 4)
@@ -468,16 +470,37 @@ def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pyte
     told = np.flatnonzero(np.isfinite(run.history["return"]) & (run.history["episodes"] >= 100))
     best = told[np.flatnonzero(means[told] == means[told].max())[-1]]
     acted: list[Any] = []
-    from policygrad.training import iterations
+    from policygrad.training import Training
 
-    def listening(*args: Any, **options: Any):
-        for iteration in iterations(*args, **options):
-            acted.append(iteration.acted)
-            yield iteration
+    class Listening(Training):
+        def __iter__(self):
+            for iteration in super().__iter__():
+                acted.append(iteration.acted)
+                yield iteration
 
-    monkeypatch.setattr("policygrad.experiment.iterations", listening)
+    monkeypatch.setattr("policygrad.experiment.Training", Listening)
     again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), steps=64 * 400, num_envs=64, progress=False)
     np.testing.assert_array_equal(flat_parameters(again.policy).numpy(), acted[best].parameters)
+
+
+def test_returns_of_episodes_that_end_at_different_times_and_go_on():
+    """Several ends in a row, in the order of the environments; sums go on over rollouts; no columns but theirs."""
+    done = np.array([[False, True, True], [False, False, True], [True, False, False]])
+    reward = np.arange(9.0).reshape(3, 3)
+    empty = np.zeros((3, 3, 1), np.float32)
+    parts = {"original_reward": reward, "truncated": np.zeros_like(done), "valid": np.ones_like(done)}
+    rollout = Rollout(
+        observation=empty, action=done.astype(int), reward=reward, next_observation=empty, terminated=done, **parts
+    )  # fmt: skip
+    sums = EpisodeReturns(3)
+    returns, lengths = sums.of(rollout, reward)
+    np.testing.assert_array_equal(returns, [1, 2, 5, 0 + 3 + 6])
+    np.testing.assert_array_equal(lengths, [1, 1, 1, 3])
+    returns, lengths = sums.of(rollout, reward)
+    np.testing.assert_array_equal(returns, [4 + 7 + 1, 8 + 2, 5, 9])
+    np.testing.assert_array_equal(lengths, [3, 2, 1, 3])
+    with pytest.raises(ValueError, match="expected"):
+        EpisodeReturns(2).of(rollout, reward)
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "actor-critic", "npg"])

@@ -50,5 +50,5 @@ def explained_variance(value: Array, target: Array) -> float:
 
 
 def _variance(x: F64) -> float:
-    centred = x - x.mean()
-    return float(centred @ centred) / len(x)
+    centred = (x - x.mean()).ravel()
+    return float(centred @ centred) / x.size

@@ -29,7 +29,7 @@ from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_finite, as_learned, samples, value_metrics
 from policygrad.interfaces import Collector, Engine
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Rollout, Sample
+from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Outputs, Rollout, Sample
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
@@ -111,10 +111,7 @@ class Reinforce:
 
     @property
     def cotangents(self) -> Cotangents:
-        """The three numbers a sample. A subclass may have its own, with more `coefficients`.
-
-        The third may not depend on the advantage: V(s) comes first, and the advantage from it.
-        """
+        """The three numbers a sample. A subclass may have its own, with more `coefficients`."""
         return cotangents
 
     @property
@@ -137,28 +134,33 @@ class Reinforce:
             coefficients=coefficients,
             max_grad_norm=self.max_grad_norm,
         )
-        metrics: dict[str, float] = {}
-        value = None
         value_rate = linear(self.value_learning_rate, self.value_learning_rate_end, progress)
-        if self.uses_value:
+        value, fits = None, list[Outputs]()
+        if self.uses_value and self.cotangents is cotangents and engine.networks_are_apart:
             # a step on V(s) says what V(s) was before it: there is no need to ask for that first
-            fitted = update(batch, policy_rate=None, value_rate=value_rate)
-            value = fitted.value
-            metrics = {"value_grad_norm": fitted.value_grad_norm, **value_metrics(value, batch.target)}
+            fits.append(update(batch, policy_rate=None, value_rate=value_rate))
+            value = fits[0].value
+        elif self.uses_value:
+            value = engine.values(batch.observation)
         batch = replace(batch, advantage=self.advantages(rollout, engine, returns, value))
         rate = linear(self.learning_rate, self.learning_rate_end, progress)
         outputs = update(batch, policy_rate=rate, value_rate=None)
-        for _ in range(self.value_steps - 1 if self.uses_value else 0):
-            update(batch, policy_rate=None, value_rate=value_rate)
-        return metrics | {
+        metrics = {
             "policy_loss": -float(np.mean(outputs.log_prob * batch.advantage, dtype=np.float64)),
             "entropy": float(outputs.entropy.mean(dtype=np.float64)),
             "policy_grad_norm": outputs.policy_grad_norm,
             "learning_rate": rate,
         }
+        if value is None:
+            return metrics
+        while len(fits) < self.value_steps:
+            fits.append(update(batch, policy_rate=None, value_rate=value_rate))
+        return metrics | value_metrics(value, batch.target) | {"value_grad_norm": fits[0].value_grad_norm}
 
     def batch(self, rollout: Rollout, engine: Engine) -> Batch:
         """The rollout's samples with advantages and value targets, nothing being learned on the way.
+
+        `learn` goes by `targets` and `advantages`: a subclass that wants others has to change those.
 
         Raises:
             ValueError: the columns are not whole episodes.

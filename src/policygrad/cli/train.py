@@ -41,6 +41,8 @@ class Train:
     """The run folder: settings, metrics, curve, policy. Nothing is saved without it."""
     overwrite: bool = False
     """Replace an earlier run at --out."""
+    resume: bool = False
+    """Go on with the run at --out from its last checkpoint, or begin it where there is none yet."""
     num_envs: int | None = None
     """Environments side by side. Preset, else 8."""
     backend: Backend = "auto"
@@ -117,6 +119,7 @@ def train_command(arguments: list[str]) -> int:
         "normalization": asked.normalization,
         "shaping": preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
         "overwrite": asked.overwrite,
+        "resume": asked.resume,
         "progress": True,
     }
     if asked.seeds is not None:

@@ -15,12 +15,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numba import types
 
+from policygrad.checkpoint import fields, write_over
 from policygrad.compiled import announce_compilation, compiled_when_called, inner
 from policygrad.envs.kernel import Kernel, observe_at, reset_at, seed_episode, step_at
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.pointers import ADDRESS
 from policygrad.spaces import choices_of, is_choice
-from policygrad.types import F32, F64, Array, Bool
+from policygrad.types import F32, F64, Array, Bool, State
 
 KERNEL: Any = types.UniTuple(ADDRESS, 3)
 """The addresses of reset, step and observe."""
@@ -114,6 +115,9 @@ def _step_all(
     return FINE
 
 
+_STATE = ("states", "rngs", "elapsed", "observations", "over")
+
+
 class KernelVectorEnv(VectorEnv[Any, Any, Any]):
     """N environments of one `Kernel`, stepped in one compiled call. Autoreset is Gymnasium's next-step mode.
 
@@ -192,6 +196,16 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
             columns, self.observations, rewards, terminated, truncated,
         )  # fmt: skip
         return self.shown(), rewards, terminated, truncated, {}
+
+    def state(self) -> State:
+        """Where all environments stand."""
+        return {name: getattr(self, name).copy() for name in _STATE}
+
+    def restore(self, state: State) -> None:
+        """Stand there again."""
+        for name, saved in zip(_STATE, fields(state, *_STATE), strict=True):
+            write_over(getattr(self, name), saved, f"{self.kernel.name} {name}")
+        self._began = True
 
     def call(self, function: Any, *arguments: Any) -> None:
         """Call a compiled function that ends in `where` and returns FINE or what went wrong.

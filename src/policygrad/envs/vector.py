@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from policygrad.checkpoint import fields
 from policygrad.envs.compiled import KernelVectorEnv
 from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import Space, action_size, observation_size
-from policygrad.types import F64, Array, Bool
+from policygrad.types import F64, Array, Bool, State
 
 
 class Environments:
@@ -96,6 +97,22 @@ class Environments:
                 observation = np.array(observation)
                 self.current = self.vector.reset(options={"reset_mask": done})[0]
         return observation, reward, terminated, truncated
+
+    def state(self) -> State | None:
+        """Where the episodes under way stand; None where that cannot be saved, or none has begun."""
+        if not isinstance(self.vector, KernelVectorEnv) or self.current is None:
+            return None
+        return {"vector": self.vector.state(), "resetting": self.resetting.copy()}
+
+    def restore(self, state: State | None) -> None:
+        """Go on with those episodes; without a state with new ones."""
+        if state is None:
+            self.current = None
+            return
+        assert isinstance(self.vector, KernelVectorEnv), "only these have a state"
+        vector, self.resetting = fields(state, "vector", "resetting")
+        self.vector.restore(vector)
+        self.current = self.vector.shown()
 
     @property
     def reward_threshold(self) -> float | None:

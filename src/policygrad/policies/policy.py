@@ -40,6 +40,12 @@ class Snapshot(NamedTuple):
     """How observations are seen, running statistics, and those of a network of one's own."""
 
 
+def _take_up_normalizer(policy: Policy, _: Any = None) -> None:
+    """See observations as the buffers say, once others have been written there."""
+    shift, scale = policy.observation_shift, policy.observation_scale
+    policy.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
+
+
 class Policy(nn.Module):
     """What acts in an environment. Everything between an observation and an action is in here.
 
@@ -102,6 +108,7 @@ class Policy(nn.Module):
         if normalization.normalize_rewards:
             self.reward_scale = RewardScale()
         self.set_normalizer(shift, scale)
+        self.register_load_state_dict_post_hook(_take_up_normalizer)
         self._rng = np.random.default_rng()
         _check_sizes(network, self.observation_size, action_size(action_space), environment_name)
         flat_parameters(network)
@@ -154,8 +161,7 @@ class Policy(nn.Module):
         flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
         for name, buffer in self.named_buffers():
             buffer.copy_(snapshot.buffers[name])
-        shift, scale = self.observation_shift, self.observation_scale
-        self.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
+        _take_up_normalizer(self)
 
     def encode(self, observations: Array) -> F32:
         """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped."""

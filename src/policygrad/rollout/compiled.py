@@ -16,10 +16,11 @@ from policygrad.policies import Policy
 from policygrad.rollout.host import actions_not_finite, shaped_reward
 from policygrad.rollout.loop import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
 from policygrad.rollout.noise import ActionNoise
+from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import choices_of, is_choice
 from policygrad.threads import Workers
-from policygrad.types import F64, I64, Array, Bool, Rollout
+from policygrad.types import F64, I64, Array, Bool, Rollout, State
 
 CACHE_LINE = 8
 """Numbers of 8 bytes that no two cores should write at the same time."""
@@ -80,6 +81,14 @@ class CompiledCollector:
         rollout = self._run(horizon, alive, horizon, restart=True)
         self._vector.over[:] = False
         return rollout
+
+    def state(self) -> State:
+        """See `Collector.state`."""
+        return state_of(self._environments, self._seeds, self._noise)
+
+    def restore(self, state: State) -> bool:
+        """See `Collector.restore`."""
+        return restore(state, self._environments, self._seeds, self._noise)
 
     def _round(self) -> Rollout:
         self._environments.reset(self._seeds)

@@ -10,8 +10,9 @@ from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
 from policygrad.rollout.noise import ActionNoise
+from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
-from policygrad.types import F32, F64, Array, Bool, Rollout
+from policygrad.types import F32, F64, Array, Bool, Rollout, State
 
 
 class HostCollector:
@@ -79,6 +80,14 @@ class HostCollector:
         for _ in range(horizon):
             self._step(record, ~self._environments.resetting)
         return self._rollout(record)
+
+    def state(self) -> State:
+        """See `Collector.state`."""
+        return state_of(self._environments, self._seeds, self._noise)
+
+    def restore(self, state: State) -> bool:
+        """See `Collector.restore`."""
+        return restore(state, self._environments, self._seeds, self._noise)
 
     def _round(self) -> Rollout:
         environments = self._environments

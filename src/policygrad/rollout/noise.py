@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from policygrad.checkpoint import fields, restore_rng, rng_state
 from policygrad.policies import Policy
-from policygrad.types import F64
+from policygrad.types import F64, State
 
 BLOCK = 16384
 """Numbers of noise that are drawn at once, roughly."""
@@ -41,6 +42,15 @@ class ActionNoise:
     def advance(self, steps: int) -> None:
         """The first `steps` rows have been used."""
         self._rows = self._rows[steps:]
+
+    def state(self) -> State:
+        """What has been drawn and not used, and where the generator stands."""
+        return {"rows": self._rows.copy(), "rng": rng_state(self._rng)}
+
+    def restore(self, state: State) -> None:
+        """Give the rows that would have followed."""
+        self._rows, rng = fields(state, "rows", "rng")
+        restore_rng(self._rng, rng)
 
     def _draw(self, steps: int) -> F64:
         drawn = self._policy.draw_noise(self._rng, steps * self._num_envs)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, matmul, mlp, optimizers
 from policygrad.engines.fused.net import Net, Placed
@@ -16,7 +17,18 @@ from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
 from policygrad.policies import MLP, GaussianPolicy, GSDEPolicy, Policy, ValueNetwork, flat_parameters
 from policygrad.threads import Workers
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, Sample
+from policygrad.types import (
+    F32,
+    F64,
+    Array,
+    Batch,
+    Cotangents,
+    Minibatches,
+    Outputs,
+    PolicyOutputs,
+    Sample,
+    State,
+)
 
 ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
 
@@ -35,6 +47,7 @@ class FusedEngine:
     """
 
     name = "fused"
+    networks_are_apart = True
 
     def __init__(
         self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
@@ -241,6 +254,20 @@ class FusedEngine:
         return Outputs(
             samples.log_prob, samples.entropy, samples.value, policy_norm, value_norm, int(policy_steps)
         )
+
+    def state(self) -> State:
+        """See `Engine.state`."""
+        value = {} if self.value is None else module_state(self.value)
+        policy_steps, value_steps = (optimizers.state(placed.net) for placed in self._nets[0])
+        return {"value": value, "policy_optimizer": policy_steps, "value_optimizer": value_steps}
+
+    def restore(self, state: State) -> None:
+        """See `Engine.restore`."""
+        value, *steps = fields(state, "value", "policy_optimizer", "value_optimizer")
+        if self.value is not None:
+            restore_module(self.value, value, "value network")
+        for placed, of_one in zip(self._nets[0], steps, strict=True):
+            optimizers.restore(placed.net, of_one)
 
     def _run(
         self,

@@ -231,7 +231,7 @@ def update(
         largest = max(largest, bounds[i + 1] - bounds[i])
     columns = np.zeros((7, largest), np.float32)
     some = Sample(columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
-    room = np.empty((3, min(ROWS, x.shape[0])), np.float32)
+    room = np.empty((3, ROWS), np.float32)
     some_x = np.empty((largest, x.shape[1]), np.float32)
     both_see_x = x.ctypes.data == y.ctypes.data
     some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)

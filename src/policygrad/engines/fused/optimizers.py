@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numba import types
 
+from policygrad.checkpoint import fields, write_over
 from policygrad.compiled import inner
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
 from policygrad.engines.fused.subnormal import flushed, flushed_square
@@ -17,6 +18,19 @@ from policygrad.engines.fused.subnormal import flushed, flushed_square
 ADAM, RMSPROP, SGD = 0, 1, 2
 CODES = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
 f32 = np.float32
+
+
+def state(net):
+    """Where a network's optimiser stands."""
+    return {"first": net.first.copy(), "second": net.second.copy(), "count": net.count.copy()}
+
+
+def restore(net, state):
+    """Stand there again; CheckpointError where it was another network's."""
+    for name, saved in zip(
+        ("first", "second", "count"), fields(state, "first", "second", "count"), strict=True
+    ):
+        write_over(getattr(net, name), saved, f"optimiser's {name}")
 
 
 @inner

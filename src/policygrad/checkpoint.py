@@ -1,0 +1,140 @@
+"""A training's whole state in one file: from it a run goes on as if nothing had interrupted it.
+
+State is nested dicts, whose leaves are NumPy arrays or what JSON knows. The file is of safetensors, so loading
+it runs no code: the arrays are its tensors, all else is JSON in its metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from policygrad.errors import CheckpointError
+from policygrad.files import write_atomically
+from policygrad.types import Array, State
+
+FILE_NAME = "checkpoint.safetensors"
+FORMAT = 1
+_ARRAY = "array:"
+
+
+def save(state: State, path: Path) -> None:
+    """Write a state to `path`, whole or not at all."""
+    arrays: dict[str, Array] = {}
+    rest = _without_arrays(state, "", arrays)
+    description = {"format": FORMAT, "state": rest, "sha256": _digest(arrays, rest)}
+    write_atomically(path, safetensors.numpy.save(arrays, {"policygrad": json.dumps(description)}))
+
+
+def load(path: Path) -> State:
+    """The state at `path`.
+
+    Raises:
+        FileNotFoundError: there is nothing there.
+        CheckpointError: the file is truncated, damaged, or no checkpoint that this version reads.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no checkpoint at {path}: the run ended before its first, or is of an earlier version; "
+            "begin it anew with overwrite (--overwrite)"
+        )
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays: dict[str, Array] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        description = json.loads(metadata["policygrad"])
+        found, rest, digest = description["format"], description["state"], description["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint, or a damaged one: {error}") from error
+    if found != FORMAT:
+        raise CheckpointError(f"{path} is of format {found}; this version reads {FORMAT}")
+    if digest != _digest(arrays, rest):
+        raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
+    return _with_arrays(rest, arrays)
+
+
+def fields(state: State, *names: str) -> list[Any]:
+    """The values of these names, in this order.
+
+    Raises:
+        CheckpointError: one is missing, or there are others: nothing is left out in silence.
+    """
+    if set(state) != set(names):
+        raise CheckpointError(
+            f"the checkpoint has {sorted(state)}; expected {sorted(names)}: it is of another version or setting"
+        )
+    return [state[name] for name in names]
+
+
+def write_over(array: Array, saved: Array, what: str) -> None:
+    """Put saved numbers in an array's place; CheckpointError unless shape and dtype are its own."""
+    if saved.shape != array.shape or saved.dtype != array.dtype:
+        raise CheckpointError(
+            f"the checkpoint's {what} is {saved.dtype} {saved.shape}; expected {array.dtype} {array.shape}"
+        )
+    array[...] = saved
+
+
+def module_state(module: nn.Module) -> State:
+    """Copies of a module's parameters and buffers."""
+    return {name: tensor.numpy(force=True).copy() for name, tensor in module.state_dict().items()}
+
+
+def restore_module(module: nn.Module, state: State, what: str) -> None:
+    """Write them back, each into its own memory.
+
+    Raises:
+        CheckpointError: names or shapes are not the module's.
+    """
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint's {what} is of another form: {error}") from error
+
+
+def rng_state(rng: np.random.Generator) -> State:
+    """Where a generator stands, as JSON knows it."""
+    return dict(rng.bit_generator.state)
+
+
+def restore_rng(rng: np.random.Generator, state: State) -> None:
+    """Stand there again; CheckpointError where that is another kind's."""
+    try:
+        rng.bit_generator.state = state
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint's generator is of another kind: {error}") from error
+
+
+def _without_arrays(value: Any, place: str, arrays: dict[str, Array]) -> Any:
+    if isinstance(value, np.ndarray):
+        # safetensors knows no order but C's
+        arrays[place] = np.ascontiguousarray(value).reshape(value.shape)
+        return _ARRAY + place
+    if isinstance(value, dict):
+        return {name: _without_arrays(part, f"{place}/{name}", arrays) for name, part in value.items()}
+    return value
+
+
+def _with_arrays(value: Any, arrays: dict[str, Array]) -> Any:
+    if isinstance(value, str) and value.startswith(_ARRAY):
+        return arrays[value.removeprefix(_ARRAY)]
+    if isinstance(value, dict):
+        return {name: _with_arrays(part, arrays) for name, part in value.items()}
+    return value
+
+
+def _digest(arrays: dict[str, Array], rest: Any) -> str:
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()

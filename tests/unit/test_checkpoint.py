@@ -1,0 +1,228 @@
+"""A run that was interrupted and goes on is the run that nothing interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import policygrad as pg
+from policygrad import checkpoint
+from policygrad.cli import main
+from policygrad.run_folder import RunFolder
+from policygrad.training import Training
+
+NORMALIZED = pg.Normalization(normalize_observations=True, normalize_rewards=True)
+SMALL: dict[str, Any] = {"network": pg.Network(hidden=(8,)), "num_envs": 4, "seed": 5, "progress": False}
+ALGORITHMS: dict[str, tuple[str, Any, int]] = {
+    "reinforce": ("CartPole-v1", pg.Reinforce(learning_rate_end=0.0), 4_000),
+    "actor-critic with traces": ("CartPole-v1", pg.ActorCritic(policy_trace=0.8, value_trace=0.8), 1_200),
+    "a2c": ("CartPole-v1", pg.A2C(), 2_000),
+    "ppo with an adapted penalty": (
+        "Pendulum-v1",
+        pg.PPO(
+            horizon=50, epochs=3, minibatch_size=50, clip=None, kl_penalty=1.0, kl_penalty_target=0.01,
+            learning_rate_end=0.0,
+        ),
+        3_000,
+    ),
+    "trpo": ("CartPole-v1", pg.TRPO(horizon=50), 2_000),
+}  # fmt: skip
+
+
+class Cut(Exception):  # noqa: N818
+    """The machine is gone."""
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let a training end in the middle of an iteration, the first one after `steps`; once."""
+    inner = Training.__dict__["_iteration"]
+
+    def iteration(self: Training, acted: Any) -> Any:
+        if self.used >= steps:
+            # as far as collecting, so that seeds and noise have moved on
+            self._algorithm.collect(self._collector)
+            raise Cut
+        return inner(self, acted)
+
+    monkeypatch.setattr(Training, "_iteration", iteration)
+    monkeypatch.setattr(RunFolder, "save_interval", 0.0)
+
+
+def both_ways(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, env: Any, algorithm: Any, steps: int, **settings: Any
+) -> tuple[pg.Run, pg.Run]:
+    """(the run that nothing interrupted, the one that was cut off half way and went on)."""
+    settings = SMALL | {"steps": steps} | settings
+    whole = pg.train(env, algorithm, **settings)
+    with monkeypatch.context() as patch:
+        cut_after(patch, steps // 2)
+        with pytest.raises(Cut):
+            pg.train(env, algorithm, out=folder, **settings)
+    return whole, pg.train(env, algorithm, out=folder, resume=True, **settings)
+
+
+def same(a: pg.Policy, b: pg.Policy) -> bool:
+    return all(torch.equal(tensor, b.state_dict()[name]) for name, tensor in a.state_dict().items())
+
+
+def assert_same(whole: pg.Run, resumed: pg.Run) -> None:
+    assert same(whole.policy, resumed.policy)
+    assert same(whole.last_policy, resumed.last_policy)
+    assert whole.episode_returns == resumed.episode_returns
+    assert whole.episode_steps == resumed.episode_steps
+    assert (whole.best_mean, whole.solved_at) == (resumed.best_mean, resumed.solved_at)
+    assert list(whole.history) == list(resumed.history)
+    for name, column in whole.history.items():
+        if name != "seconds":
+            np.testing.assert_array_equal(column, resumed.history[name], err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_half_and_half_are_the_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, engine: Any
+):  # bug 15
+    env, algorithm, steps = ALGORITHMS[name]
+    whole, resumed = both_ways(
+        monkeypatch, tmp_path / "run", env, algorithm, steps, engine=engine, normalization=NORMALIZED
+    )
+    assert_same(whole, resumed)
+    if "penalty" in name:
+        # it has been adapted, and what it was adapted to went on
+        assert len(set(whole.history["kl_penalty"])) > 2
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == whole.history["steps"].tolist()
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
+def test_every_optimiser_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimizer: Any):
+    for engine in ("fused", "autograd"):
+        algorithm = pg.Reinforce(optimizer=optimizer, learning_rate=0.001)
+        assert_same(
+            *both_ways(monkeypatch, tmp_path / engine, "CartPole-v1", algorithm, 2_000, engine=engine)
+        )
+
+
+def test_whole_episodes_of_gymnasium_go_on_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    runs = both_ways(
+        monkeypatch,
+        tmp_path / "run",
+        "CartPole-v1",
+        pg.Reinforce(),
+        2_000,
+        backend="gymnasium",
+        test_every=500,
+    )
+    assert_same(*runs)
+    assert np.isfinite(runs[0].history["test_return"]).any()
+
+
+def test_episodes_that_cannot_be_saved_begin_anew_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    whole, resumed = both_ways(
+        monkeypatch, tmp_path / "run", "CartPole-v1", pg.PPO(horizon=16), 2_000, backend="gymnasium", progress=True
+    )  # fmt: skip
+    assert "new ones begin" in capsys.readouterr().err
+    assert whole.steps - 64 < resumed.steps < whole.steps + 64
+    # no return is of two halves of different episodes
+    assert all(value == int(value) and value >= 8 for value in resumed.episode_returns)
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path: Path):
+    first = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "run", steps=1_000, **SMALL)
+    more = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "run", steps=2_000, resume=True, **SMALL)
+    whole = pg.train("CartPole-v1", pg.A2C(), steps=2_000, **SMALL)
+    # the first budget ended a row of the history early; nothing else
+    assert same(whole.last_policy, more.last_policy)
+    assert whole.episode_returns == more.episode_returns
+    assert more.episode_returns[: len(first.episode_returns)] == first.episode_returns
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert len(manifest["before"]) == 1
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 2_000
+    again = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "run", steps=2_000, resume=True, **SMALL)
+    assert_same(more, again)
+
+
+def test_resume_begins_where_there_is_nothing_yet(tmp_path: Path):
+    run = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "run", steps=500, resume=True, **SMALL)
+    assert run.steps >= 500
+
+
+def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path):
+    place = tmp_path / "run"
+    options = SMALL | {"steps": 500, "out": place}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    with pytest.raises(ValueError, match=r"begun with other settings: algorithm .*0\.98"):
+        pg.train("CartPole-v1", pg.A2C(gamma=0.98), resume=True, **options)
+    with pytest.raises(ValueError, match="begun with other settings: seed was 5 and is now 6"):
+        pg.train("CartPole-v1", pg.A2C(), resume=True, **options | {"seed": 6})
+    for wrong in ({"seeds": 2}, {"out": None}, {"overwrite": True}):
+        with pytest.raises(ValueError, match="goes on with one run"):
+            pg.train("CartPole-v1", pg.A2C(), resume=True, **options | wrong)
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == before
+    file = place / checkpoint.FILE_NAME
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-3] + bytes(3 * [255]), b"", b"no checkpoint"):
+        file.write_bytes(damaged)
+        with pytest.raises(pg.CheckpointError):
+            pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
+
+
+def test_a_field_too_few_or_too_many_is_refused(tmp_path: Path):  # bug 15
+    options = SMALL | {"steps": 500, "out": tmp_path / "run"}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    file = tmp_path / "run" / checkpoint.FILE_NAME
+    whole = checkpoint.load(file)
+    for change in ("missing", "more"):
+        state = checkpoint.load(file)
+        learning = state["training"]["training"]["learning"]
+        if change == "missing":
+            del learning["adapted"]
+        else:
+            learning["rate"] = 0.5
+        checkpoint.save(state, file)
+        with pytest.raises(pg.CheckpointError, match="expected"):
+            pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
+        checkpoint.save(whole, file)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path):
+    state = {
+        "a": {"x": np.arange(6.0).reshape(2, 3).T, "none": np.zeros((0, 2), np.float32), "flag": np.array(True)},
+        "big": 2**100,
+        "list": [1, 2.5, None, "text"],
+        "nan": float("inf"),
+    }  # fmt: skip
+    checkpoint.save(state, tmp_path / "file")
+    back = checkpoint.load(tmp_path / "file")
+    for name, array in state["a"].items():
+        np.testing.assert_array_equal(back["a"][name], array)
+        assert back["a"][name].dtype == array.dtype
+    assert {k: v for k, v in back.items() if k != "a"} == {k: v for k, v in state.items() if k != "a"}
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["train", "CartPole-v1", "--out", str(tmp_path / "run"), "--episodes", "5"]
+    assert main([*command, "--steps", "1000"]) == 0
+    assert main([*command, "--steps", "2000", "--resume"]) == 0
+    assert "going on at" in capsys.readouterr().err
+    assert main([*command, "--steps", "2000", "--resume", "--gamma", "0.5"]) == 2
+    assert "begun with other settings" in capsys.readouterr().err
+
+
+def test_an_environment_given_as_an_object_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def make():
+        return gym.make("CartPole-v1")
+
+    assert_same(*both_ways(monkeypatch, tmp_path / "run", make, pg.Reinforce(), 1_500, num_envs=2))
