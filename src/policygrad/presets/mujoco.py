@@ -12,6 +12,25 @@ BOTH = Normalization(normalize_observations=True, normalize_rewards=True)
 # a standard deviation of 0.6 in boxes of -1 to 1: at 1 a third of the actions would be clipped
 NETWORK = Network(hidden=(64, 64), activation="tanh", log_std=-0.5)
 
+
+def a2c(entropy_coef: float) -> Preset:
+    """A2C with this weight of the entropy bonus, on which its tasks depend most."""
+    return Preset(
+        A2C(
+            # 80 samples an update
+            horizon=5,
+            gae_lambda=0.95,
+            learning_rate=0.0007,
+            learning_rate_end=0.0,
+            entropy_coef=entropy_coef,
+        ),
+        NETWORK,
+        normalization=BOTH,
+        num_envs=16,
+        steps=1_000_000,
+    )
+
+
 PRESETS = {
     "ppo": Preset(
         PPO(
@@ -31,20 +50,7 @@ PRESETS = {
         num_envs=64,
         steps=1_000_000,
     ),
-    "a2c": Preset(
-        A2C(
-            # 80 samples an update
-            horizon=5,
-            gae_lambda=0.95,
-            learning_rate=0.0007,
-            learning_rate_end=0.0,
-            entropy_coef=0.01,
-        ),
-        NETWORK,
-        normalization=BOTH,
-        num_envs=16,
-        steps=1_000_000,
-    ),
+    "a2c": a2c(entropy_coef=0.01),
     "reinforce": Preset(
         Reinforce(
             learning_rate=0.001,
