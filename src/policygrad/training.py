@@ -85,7 +85,7 @@ class Training:
             workers=workers,
         )
         self._learning = Learning(stream(seed, "shuffle"))
-        self._scaled = RewardScaling(policy, algorithm.gamma, environments.num_envs)
+        self._scaled = RewardScaling(policy, algorithm.gamma)
         self._ended = EpisodeReturns(environments.num_envs)
         self._ended_shaped = EpisodeReturns(environments.num_envs)
         self._recent: deque[float] = deque(maxlen=WINDOW)
@@ -210,12 +210,12 @@ class _Means:
 class RewardScaling:
     """Divides the rewards of one rollout after another as the policy's `RewardScale` says, if it has one."""
 
-    def __init__(self, policy: Policy, gamma: float, num_envs: int) -> None:
+    def __init__(self, policy: Policy, gamma: float) -> None:
         self._scale = policy.reward_scale
         self._limit = policy.normalization.clip_rewards
         self._gamma = gamma
-        self.so_far: F64 = np.zeros(num_envs)
-        """[N]: the running returns of the episodes under way."""
+        self.so_far: F64 = np.zeros(0)
+        """[N]: the running returns of the episodes under way; [0] before the first rollout."""
 
     def __call__(self, rollout: Rollout) -> Rollout:
         """The rollout with scaled rewards, its own among the statistics."""
@@ -223,7 +223,6 @@ class RewardScaling:
             return rollout
         N = rollout.valid.shape[1]
         if len(self.so_far) != N:
-            # several whole episodes an environment
             self.so_far = np.zeros(N)
         self._scale.add(rollout.reward, rollout.done, rollout.valid, self._gamma, self.so_far)
         reward = np.clip(rollout.reward / self._scale.deviation(), -self._limit, self._limit)

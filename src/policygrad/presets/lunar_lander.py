@@ -1,7 +1,7 @@
 """LunarLander-v3 and LunarLanderContinuous-v3: land between two flags; solved at a mean return of 200."""
 
 from policygrad.algorithms import PPO
-from policygrad.policies import Network, Normalization
+from policygrad.policies import Normalization
 from policygrad.presets.preset import Preset
 
 PRESETS = {
@@ -32,12 +32,12 @@ CONTINUOUS = {
             gamma=0.999,
             gae_lambda=0.98,
             horizon=256,
-            epochs=10,
+            epochs=4,
             minibatch_size=64,
-            learning_rate=0.0003,
+            # at 0.0003 with 10 epochs two seeds of six stayed below 245, at 0.001 one below 260, here none
+            learning_rate=0.0015,
             learning_rate_end=0.0,
         ),
-        Network(),
         normalization=Normalization(normalize_observations=True, normalize_rewards=True),
         num_envs=16,
         steps=1_000_000,
