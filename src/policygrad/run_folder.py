@@ -64,7 +64,7 @@ class RunFolder:
         self.path = self._place.path
         self._metrics = (self.path / METRICS_FILE).open("a" if go_on else "w", encoding="utf-8")
         self.with_pictures = with_pictures
-        self._events = _event_writer(self.path) if with_pictures else None
+        self._events = Events(self.path) if with_pictures else None
         self._saved = self._checkpointed = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
@@ -74,12 +74,8 @@ class RunFolder:
         plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
         self._metrics.flush()
-        if self._events is None:
-            return
-        for name, value in row.items():
-            # a point that is not there, rather than one at nothing and a warning
-            if name != "steps" and math.isfinite(value):
-                self._events.add_scalar(name, value, int(row["steps"]))
+        if self._events is not None:
+            self._events.log(row)
 
     def save_best(self, best: Callable[[], Policy]) -> None:
         """Write the best policy so far, unless that was done within the last seconds."""
@@ -278,7 +274,40 @@ def _git() -> dict[str, Any] | None:
     return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}
 
 
-def _event_writer(path: Path) -> Any:
-    from tensorboardX import SummaryWriter
+class Events:
+    """Rows of metrics for TensorBoard, one event each, written where they are logged.
 
-    return SummaryWriter(str(path), flush_secs=10)
+    tensorboardX's own `SummaryWriter` hands them to a thread through a queue: a Ctrl-C in the midst of that could
+    leave the queue such that closing it waited for ever.
+    """
+
+    flush_interval = 10.0
+    """Seconds."""
+
+    def __init__(self, path: Path) -> None:
+        # heavy, and only needed here
+        from tensorboardX.event_file_writer import EventsWriter
+
+        # two writers within a second must not have one file
+        self._writer = EventsWriter(str(path / "events"), f".{time.time_ns()}")
+        self._flushed = time.monotonic()
+
+    def log(self, row: dict[str, float]) -> None:
+        """Append a row; what is not finite is a point that is not there."""
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+        points = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != "steps" and math.isfinite(value)
+        ]
+        event = Event(wall_time=time.time(), step=int(row["steps"]), summary=Summary(value=points))
+        self._writer.write_event(event)
+        if time.monotonic() - self._flushed >= self.flush_interval:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Flush, and let go of the file."""
+        self._writer.close()
