@@ -15,13 +15,12 @@ KNEES = """\
 
 One run a point; the knees are these:
 
-- **Environments.** Few of them make products of few rows, and a step of the loop costs the same for one as for
-  eight; from some 16 on the tiles are full. Beyond 256 a batch no longer stays in the second-level cache between
-  collecting and learning.
+- **Environments.** With one, normalised advantages teach nothing from one episode to the next: episodes stay short,
+  and what is measured is the call of an update. Then few rows make small products; from some 16 on the tiles are
+  full.
 - **Batch.** Up to some 16 samples an update costs what it costs for one: the call from Python, turning the weights
   around, Adam on every parameter. Then it is the products, in proportion.
-- **Width.** Below 32 the same fixed cost; then the hidden layers' products, which grow with the square. From 256
-  on a weight matrix fills half of the second-level cache, and the products slow down.
+- **Width.** Below 32 the same fixed cost; then the hidden layers' products, which grow with the square.
 - **Depth.** With one hidden layer there is no product of two wide sides; each further one adds the same.
 """
 
@@ -147,6 +146,7 @@ def report(parts: dict[str, Any]) -> str:
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
         KNEES, "![What it costs as things grow](bench_curves.png)", "",
         "## When, and on what", "", *table(("part", "machine", "on", "repeats", "minutes"), when),
+        *(f"{part['note']}\n" for part in parts.values() if "note" in part),
     ])  # fmt: skip
 
 
