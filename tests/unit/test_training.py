@@ -348,7 +348,14 @@ def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path):
     out = tmp_path / "run"
     options = ["--steps", "100000000", "--out", str(out), "--episodes", "4"]
     command = [sys.executable, "-m", "policygrad", "train", "CartPole-v1", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell lets what it runs in the background ignore Ctrl-C, and that is inherited
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     metrics = out / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") > 5):
