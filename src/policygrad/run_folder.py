@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from policygrad import checkpoint
+from policygrad.events import Events
 from policygrad.files import write_atomically
 from policygrad.metrics import check_registered
 from policygrad.policies import Policy
@@ -272,42 +273,3 @@ def _git() -> dict[str, Any] | None:
 
     commit = ask("rev-parse", "HEAD")
     return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}
-
-
-class Events:
-    """Rows of metrics for TensorBoard, one event each, written where they are logged.
-
-    tensorboardX's own `SummaryWriter` hands them to a thread through a queue: a Ctrl-C in the midst of that could
-    leave the queue such that closing it waited for ever.
-    """
-
-    flush_interval = 10.0
-    """Seconds."""
-
-    def __init__(self, path: Path) -> None:
-        # heavy, and only needed here
-        from tensorboardX.event_file_writer import EventsWriter
-
-        # two writers within a second must not have one file
-        self._writer = EventsWriter(str(path / "events"), f".{time.time_ns()}")
-        self._flushed = time.monotonic()
-
-    def log(self, row: dict[str, float]) -> None:
-        """Append a row; what is not finite is a point that is not there."""
-        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-
-        points = [
-            Summary.Value(tag=name, simple_value=value)
-            for name, value in row.items()
-            if name != "steps" and math.isfinite(value)
-        ]
-        event = Event(wall_time=time.time(), step=int(row["steps"]), summary=Summary(value=points))
-        self._writer.write_event(event)
-        if time.monotonic() - self._flushed >= self.flush_interval:
-            self._writer.flush()
-            self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Flush, and let go of the file."""
-        self._writer.close()
