@@ -136,5 +136,6 @@ def _digest(arrays: dict[str, Array], rest: Any) -> str:
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -12,7 +12,6 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from policygrad import checkpoint
 from policygrad.algorithms import critic_sees_action, name_of
 from policygrad.checkpoint import fields
 from policygrad.engines import EngineName, make_engine
@@ -23,7 +22,7 @@ from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import RunFolder, check_free, check_same, rows_until
+from policygrad.run_folder import RunFolder, check_free, rows_until, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
@@ -62,14 +61,11 @@ class Experiment:
         out: str | Path | None = None,
         overwrite: bool = False,
         resume: bool = False,
-        with_pictures: bool = True,
+        alone: bool = True,
         asked_to_end: Callable[[], bool] = lambda: False,
     ) -> Run:
-        """Train with one seed; raises as `train`."""
-        saved = None
-        if resume and out is not None and Path(out).exists() and any(Path(out).iterdir()):
-            saved = checkpoint.load(Path(out) / checkpoint.FILE_NAME)
-        elif out is not None:
+        """Train with one seed, `alone` or as one of many; raises as `train`."""
+        if out is not None and not resume:
             check_free(Path(out), overwrite)
         settings, rng = self.settings, stream(seed, "init")
         with ExitStack() as open_until_the_end:
@@ -123,30 +119,35 @@ class Experiment:
                 return {"training": training.state(), "tests": None if tests is None else tests.state()}
 
             config = self.config(seed, environments)
+            saved = to_go_on_from(Path(out), config) if out is not None and resume else None
             recorder = Recorder(
                 run, display, stop=self.stop_at is not None, asked_to_end=asked_to_end, state=state
             )
             if saved is not None:
                 assert out is not None
-                check_same(Path(out), config)
                 of_training, of_tests = fields(recorder.restore(saved), "training", "tests")
                 if not training.restore(of_training):
                     display.say("the episodes that were under way cannot be gone on with: new ones begin")
                 if tests is not None and of_tests is not None:
                     tests.restore(of_tests)
-                run.rows = rows_until(Path(out), training.used)
-                display.say(f"going on at {out} after {training.used:,} steps")
+                recorder.restore_rows(rows_until(Path(out), training.used))
+                if alone:
+                    display.say(f"going on at {out} after {training.used:,} steps")
             if out is not None:
                 run.out = Path(out)
                 recorder.folder = RunFolder(
                     out,
                     config,
                     _facts(motor, environments) | {"seed": seed},
-                    overwrite=overwrite,
+                    # where nothing was learned there is nothing to keep
+                    overwrite=overwrite or resume,
                     go_on=saved is not None,
-                    with_pictures=with_pictures,
+                    alone=alone,
                 )
             loop = iter(training) if tests is None else tests.watch(training, acting)
+            if self.stop_at is not None and training.solved:
+                # it had come to its end before
+                loop, run.ended = iter(()), "stop_at"
             with single_thread():
                 return recorder.record(loop)
 

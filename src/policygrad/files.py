@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`; whoever looks sees the old file or the new one, whole."""
+def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
+    """Put `data` at `path`; whoever looks sees the old file or the new one, whole.
+
+    `on_disk` waits until a power failure cannot take it either, a millisecond or more: for what would be missed.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if on_disk:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -93,7 +93,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         resume: go on with the run at `out` from its last checkpoint, or begin it where there is none yet. Every
             other argument is as it was, but for `steps`, `stop_at` and the tests. On compiled environments, and
             where an update takes whole episodes, the run becomes what it would have been uninterrupted, to the
-            bit; elsewhere the episodes that were under way are lost.
+            bit; elsewhere the episodes that were under way are lost. With `seeds`, of which there may be more than
+            before, each goes on where it stood.
         progress: show how far it is; None does so on a terminal.
 
     Returns:
@@ -140,15 +141,23 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         value=value,
         device=device,
     )
-    if resume and (out is None or seeds is not None or overwrite):
+    if resume and (out is None or overwrite):
         raise ValueError(
-            "resume=True goes on with one run: it needs its folder as out=, and neither seeds= nor overwrite="
+            "resume=True goes on with the run at out=: give that folder, and leave overwrite= out"
         )
     if seeds is not None:
         count = _whole("seeds", seeds, at_least=1)
         at_a_time = (os.cpu_count() or 1) if cores is None else _whole("cores", cores, at_least=1)
         display = make_progress(settings.steps * count, progress)
-        return run_seeds(one, range(seed, seed + count), display, at_a_time, out=out, overwrite=overwrite)
+        return run_seeds(
+            one,
+            range(seed, seed + count),
+            display,
+            at_a_time,
+            out=out,
+            overwrite=overwrite,
+            resume=resume,
+        )
     display = make_progress(settings.steps, progress)
     with display:
         return one.run(seed, display, out=out, overwrite=overwrite, resume=resume)

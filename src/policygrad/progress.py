@@ -110,12 +110,13 @@ class Live:
 class Together:
     """One display for several runs at a time: their steps added, their returns averaged."""
 
-    def __init__(self, display: Progress) -> None:
+    def __init__(self, display: Progress, at_a_time: int) -> None:
         self._display = display
+        self._at_a_time = at_a_time
         self._latest: dict[int, dict[str, float]] = {}
         self._lock = threading.Lock()
         self._said: set[str] = set()
-        self._began = self._shown = time.perf_counter()
+        self._shown = time.perf_counter()
 
     def one(self, seed: int) -> Progress:
         """The share of one run in it."""
@@ -135,11 +136,12 @@ class Together:
         if now - self._shown >= 0.1:
             self._shown = now
             rows = list(self._latest.values())
-            steps, mean = (sum(row[name] for row in rows) for name in ("steps", "return_100"))
+            steps, seconds, mean = (
+                sum(row[name] for row in rows) for name in ("steps", "seconds", "return_100")
+            )
+            seconds /= min(self._at_a_time, len(rows))
             with self._lock:
-                self._display.update(
-                    {"steps": steps, "seconds": now - self._began, "return_100": mean / len(rows)}
-                )
+                self._display.update({"steps": steps, "seconds": seconds, "return_100": mean / len(rows)})
 
 
 class _Share(Silent):

@@ -95,7 +95,7 @@ class Recorder:
         *,
         stop: bool,
         asked_to_end: Callable[[], bool] = lambda: False,
-        state: Callable[[], State] | None = None,
+        state: Callable[[], State],
     ) -> None:
         self._run = run
         self.folder: RunFolder | None = None
@@ -110,7 +110,6 @@ class Recorder:
     def state(self) -> State:
         """All that has been recorded, but for the rows, and where the training stands."""
         run, best = self._run, self._best
-        assert self._state is not None, "nothing was given that knows where the training stands"
         return {
             "training": self._state(),
             "best": {
@@ -119,7 +118,6 @@ class Recorder:
                 "mean": run.best_mean,
             },
             "window full": self._window_full,
-            "solved": {"at": run.solved_at, "seconds": run.solved_seconds},
             "episodes": {
                 "returns": np.array(run.episode_returns, np.float64),
                 "steps": np.array(run.episode_steps, np.int64),
@@ -128,22 +126,35 @@ class Recorder:
 
     def restore(self, state: State) -> State:
         """Go on recording from that state, the rows aside; returns where the training stood."""
-        training, best, self._window_full, solved, episodes = fields(
-            state, "training", "best", "window full", "solved", "episodes"
+        training, best, self._window_full, episodes = fields(
+            state, "training", "best", "window full", "episodes"
         )
         run = self._run
         parameters, buffers, run.best_mean = fields(best, "parameters", "buffers", "mean")
         self._best = self._acted = Snapshot(
             parameters, {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
         )
-        run.solved_at, run.solved_seconds = fields(solved, "at", "seconds")
         returns, steps = fields(episodes, "returns", "steps")
         run.episode_returns, run.episode_steps = returns.tolist(), steps.tolist()
         return training
 
+    def restore_rows(self, rows: list[dict[str, float]]) -> None:
+        """And the history until then."""
+        run, threshold = self._run, self._run.threshold
+        run.rows = rows
+        for row in rows:
+            # by the threshold of now, which may be another than it was
+            solved = threshold is not None and row["episodes"] >= WINDOW and row["return_100"] >= threshold
+            self._note_if_solved(row, solved)
+        if rows:
+            self._display.update(rows[-1])
+
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
         run, folder = self._run, self.folder
+        if folder is not None and not run.rows:
+            # so that a run can be gone on with from its first moment
+            folder.save_checkpoint(self.state, now=True)
         try:
             for iteration in loop:
                 self._take(iteration)
@@ -163,9 +174,10 @@ class Recorder:
             # an environment that crashes must not take what was learned with it
             self._finish("error")
             raise
-        if folder is not None and self._state is not None and run.ended != "interrupted":
-            # that may have come in the middle of an update; the last checkpoint was between two
-            folder.save_checkpoint(self.state, now=True)
+        else:
+            # Ctrl-C may come in the middle of an update: there the last checkpoint stands, from between two
+            if folder is not None:
+                folder.save_checkpoint(self.state, now=True)
         return self._finish(run.ended)
 
     def _take(self, iteration: Iteration) -> None:
@@ -174,8 +186,7 @@ class Recorder:
         run.rows.append(row)
         run.episode_returns += iteration.returns.tolist()
         run.episode_steps += [int(row["steps"])] * len(iteration.returns)
-        if iteration.solved and run.solved_at is None:
-            run.solved_at, run.solved_seconds = int(row["steps"]), row["seconds"]
+        self._note_if_solved(row, iteration.solved)
         # a mean over fewer than the window is luck: until it is full the latest counts, and then the best of
         # those that an episode has just spoken for
         ended = len(iteration.returns) > 0
@@ -186,9 +197,12 @@ class Recorder:
             self.folder.log(row)
             if self._best is iteration.acted:
                 self.folder.save_best(self._best_policy)
-            if self._state is not None:
-                self.folder.save_checkpoint(self.state)
+            self.folder.save_checkpoint(self.state)
         self._display.update(row)
+
+    def _note_if_solved(self, row: dict[str, float], solved: bool) -> None:
+        if solved and self._run.solved_at is None:
+            self._run.solved_at, self._run.solved_seconds = int(row["steps"]), row["seconds"]
 
     def _best_policy(self) -> Policy:
         best = deepcopy(self._run.last_policy)
@@ -204,7 +218,7 @@ class Recorder:
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)
-        if run.episode_returns and folder.with_pictures:
+        if run.episode_returns and folder.alone:
             save_curve(
                 folder.path / "curve.png",
                 np.array(run.episode_steps),

@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from policygrad import checkpoint
+from policygrad.circumstances import manifest
 from policygrad.events import Events
 from policygrad.files import write_atomically
 from policygrad.metrics import check_registered
@@ -29,7 +24,6 @@ CONFIG = "config.json"
 MANIFEST = "manifest.json"
 METRICS_FILE = "metrics.jsonl"
 LAST_POLICY = "last_policy.safetensors"
-PACKAGES = ("policygrad", "numpy", "scipy", "numba", "torch", "gymnasium", "safetensors")
 
 
 class RunFolder:
@@ -40,9 +34,8 @@ class RunFolder:
         config: what was asked: `config.json`.
         facts: what more there is to say of the circumstances: into `manifest.json`.
         overwrite: replace an earlier run. It stands aside until the new one has been closed.
-        go_on: the run at `path` goes on; see `rows_until`.
-        with_pictures: also write checkpoints, TensorBoard's events and the learning curve; one run of many does
-            without.
+        go_on: the run at `path` goes on; see `to_go_on_from` and `rows_until`.
+        alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
 
     Raises:
         FileExistsError: something is there that may not be, or is no run, replaced.
@@ -59,13 +52,13 @@ class RunFolder:
         *,
         overwrite: bool = False,
         go_on: bool = False,
-        with_pictures: bool = True,
+        alone: bool = True,
     ) -> None:
-        self._place = Place(path, config, facts, overwrite=overwrite, go_on=go_on, with_git=with_pictures)
+        self._place = Place(path, config, facts, overwrite=overwrite, go_on=go_on, with_git=alone)
         self.path = self._place.path
         self._metrics = (self.path / METRICS_FILE).open("a" if go_on else "w", encoding="utf-8")
-        self.with_pictures = with_pictures
-        self._events = Events(self.path) if with_pictures else None
+        self.alone = alone
+        self._events = Events(self.path) if alone else None
         self._saved = self._checkpointed = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
@@ -86,7 +79,7 @@ class RunFolder:
 
     def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
         """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
-        if self.with_pictures and (now or time.monotonic() - self._checkpointed >= self.save_interval):
+        if now or time.monotonic() - self._checkpointed >= self.save_interval:
             checkpoint.save(state(), self.path / checkpoint.FILE_NAME)
             self._checkpointed = time.monotonic()
 
@@ -146,13 +139,14 @@ class Place:
         else:
             check_free(self.path, overwrite)
         # before anything is moved: what cannot be written must not cost an earlier run
-        files = {CONFIG: _as_json(config), MANIFEST: _as_json(circumstances)}
+        files = {MANIFEST: _as_json(circumstances), CONFIG: _as_json(config)}
         if not go_on and self.path.exists() and any(self.path.iterdir()):
             self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            write_atomically(self.path / name, text)
+            # nothing has been learned yet
+            write_atomically(self.path / name, text, on_disk=False)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
@@ -175,34 +169,61 @@ class Place:
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise FileExistsError if a new run may not be put here."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not _is_run(path):
-        raise FileExistsError(f"{path} exists and is no run folder: choose another place")
-    if not overwrite:
+    if _holds_run(path) and not overwrite:
         raise FileExistsError(
             f"{path} holds a run already: choose another place, or ask for overwrite (--overwrite)"
         )
 
 
 FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes")
-"""Settings that a run may go on with others of."""
+"""Settings that a run may go on with others of; of `seeds` there may also be more."""
 
 
-def check_same(path: Path, config: dict[str, Any]) -> None:
-    """Raise ValueError unless these settings are those that the run at `path` was begun with."""
+def has_begun(path: Path, config: dict[str, Any]) -> bool:
+    """Whether there is a run, or runs, at `path` to go on with.
+
+    Raises:
+        FileExistsError: what is there is no run.
+        ValueError: it was begun with other settings than these.
+    """
+    if not _holds_run(path) or not (path / CONFIG).exists():
+        # the second where one was ended between its first two files
+        return False
     saved = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     asked = json.loads(_as_json(config))
+
+    def may_go_on(name: str) -> bool:
+        was, now = saved.get(name), asked.get(name)
+        more_seeds = name == "seeds" and was and now and set(was) <= set(now)
+        return was == now or name in FREE_TO_CHANGE or bool(more_seeds)
+
     others = [
         f"{name} was {saved.get(name)!r} and is now {asked.get(name)!r}"
         for name in dict.fromkeys([*saved, *asked])
-        if name not in FREE_TO_CHANGE and saved.get(name) != asked.get(name)
+        if not may_go_on(name)
     ]
     if others:
         raise ValueError(
             f"the run at {path} was begun with other settings: {'; '.join(others)}. "
             "Give those of then, or choose another place"
         )
+    return True
+
+
+def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
+    """The checkpoint of the run at `path`; None where there is no run yet, or one that never came to learn.
+
+    Raises:
+        FileExistsError, ValueError: as `has_begun`.
+        FileNotFoundError: it has learned, and left no checkpoint.
+        CheckpointError: that is damaged.
+    """
+    file, metrics = path / checkpoint.FILE_NAME, path / METRICS_FILE
+    if not has_begun(path, config):
+        return None
+    if not file.exists() and not (metrics.exists() and metrics.stat().st_size):
+        return None
+    return checkpoint.load(file)
 
 
 def rows_until(path: Path, steps: int) -> list[dict[str, float]]:
@@ -215,12 +236,17 @@ def rows_until(path: Path, steps: int) -> list[dict[str, float]]:
     return [{name: math.nan if x is None else x for name, x in rows[i].items()} for i in kept]
 
 
-def _is_run(path: Path) -> bool:
-    """Whether a folder holds a manifest of this library's."""
-    try:
-        return "policygrad" in json.loads((path / MANIFEST).read_text(encoding="utf-8"))["packages"]
-    except (OSError, ValueError, KeyError, TypeError):
+def _holds_run(path: Path) -> bool:
+    """Whether there is a manifest of this library's, rather than nothing; FileExistsError for anything else."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return False
+    try:
+        ours = "policygrad" in json.loads((path / MANIFEST).read_text(encoding="utf-8"))["packages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise FileExistsError(f"{path} exists and is no run folder: choose another place")
+    return True
 
 
 def _as_json(data: dict[str, Any]) -> bytes:
@@ -230,46 +256,3 @@ def _as_json(data: dict[str, Any]) -> bytes:
         return value.tolist() if hasattr(value, "tolist") else repr(value)
 
     return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False, default=plain) + "\n").encode()
-
-
-def manifest(*, with_git: bool = True) -> dict[str, Any]:
-    """Versions, hardware, source control: what one needs to say why a result differs elsewhere."""
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"started": started, **_circumstances()} | ({"git": _git()} if with_git else {})
-
-
-@cache
-def _circumstances() -> dict[str, Any]:
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-    }
-
-
-def processor() -> str:
-    """What the machine's processor calls itself."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _git() -> dict[str, Any] | None:
-    """The commit of the working directory and whether it has changes; None outside a repository."""
-
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = ask("rev-parse", "HEAD")
-    return None if commit is None else {"commit": commit, "changed": bool(ask("status", "--porcelain"))}

@@ -15,7 +15,7 @@ from policygrad.envs import make
 from policygrad.experiment import Experiment
 from policygrad.progress import Progress, Together
 from policygrad.run import Run, StoppedError
-from policygrad.run_folder import Place
+from policygrad.run_folder import Place, has_begun
 from policygrad.threads import single_thread
 
 
@@ -27,11 +27,12 @@ def run_seeds(
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> list[Run]:
     """Train with each seed, `at_a_time` of them on threads; see `launch.train`.
 
     Each run is what it would be alone. In `out` each has a folder, seed-0 and so on, and together they have
-    a summary and a picture.
+    a summary and a picture. With `resume` each goes on where it stood, or begins.
 
     Raises:
         ValueError: a network or an environment object is given, which all the runs would share.
@@ -49,8 +50,9 @@ def run_seeds(
         environments = make(experiment.env, experiment.num_envs, backend=experiment.backend)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
-        place = Place(out, config, {}, overwrite=overwrite)
-    together, end = Together(display), threading.Event()
+        go_on = resume and has_begun(Path(out), config)
+        place = Place(out, config, {}, overwrite=overwrite or resume, go_on=go_on)
+    together, end = Together(display, at_a_time), threading.Event()
 
     def one(seed: int) -> Run | None:
         if end.is_set():
@@ -58,7 +60,9 @@ def run_seeds(
         folder = None if place is None else place.path / f"seed-{seed}"
         share = together.one(seed)
         try:
-            return experiment.run(seed, share, out=folder, with_pictures=False, asked_to_end=end.is_set)
+            return experiment.run(
+                seed, share, out=folder, resume=resume, alone=False, asked_to_end=end.is_set
+            )
         except StoppedError as error:
             together.say(f"seed {seed}: {error}")
             return error.run

@@ -137,9 +137,13 @@ class Training:
             "idle_share": 1 - samples / rows,
             **updates.means(),
         }
+        return Iteration(metrics, returns, acted, self.solved)
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last `WINDOW` returns reach the threshold; False until there are so many."""
         full = len(self._recent) == WINDOW
-        solved = self._threshold is not None and full and mean >= self._threshold
-        return Iteration(metrics, returns, acted, solved)
+        return self._threshold is not None and full and sum(self._recent) / WINDOW >= self._threshold
 
     def state(self) -> State:
         """All that the next iterations depend on beside the settings."""

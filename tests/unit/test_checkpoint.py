@@ -155,6 +155,95 @@ def test_resume_begins_where_there_is_nothing_yet(tmp_path: Path):
     assert run.steps >= 500
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(tmp_path: Path):
+    place, options = tmp_path / "run", SMALL | {"steps": 500}
+    whole = pg.train("CartPole-v1", pg.A2C(), out=place, **options)
+    (place / checkpoint.FILE_NAME).unlink()
+    (place / "metrics.jsonl").write_text("")
+    resumed = pg.train("CartPole-v1", pg.A2C(), out=place, resume=True, **options)
+    assert_same(whole, resumed)
+    # as well as one that had only its first file, or its first two
+    for name in ("config.json", "metrics.jsonl"):
+        for file in place.iterdir():
+            if file.name not in ("manifest.json", "config.json") or file.name == name:
+                file.unlink()
+        assert_same(whole, pg.train("CartPole-v1", pg.A2C(), out=place, resume=True, **options))
+    assert not list(tmp_path.glob(".run*"))
+
+
+def test_a_run_can_be_gone_on_with_from_its_first_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    options = SMALL | {"steps": 500, "out": tmp_path / "run"}
+    with monkeypatch.context() as patch:
+        cut_after(patch, 0)
+        with pytest.raises(Cut):
+            pg.train("CartPole-v1", pg.A2C(), **options)
+    begun = checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)
+    assert begun["training"]["training"]["counts"]["used"] == 0
+    resumed = pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
+    assert_same(pg.train("CartPole-v1", pg.A2C(), **options | {"out": None}), resumed)
+
+
+def test_a_run_that_was_solved_stays_as_it_is(tmp_path: Path):
+    options = SMALL | {"steps": 50_000, "out": tmp_path / "run", "stop_at": 30.0}
+    first = pg.train("CartPole-v1", pg.A2C(), **options)
+    assert first.ended == "stop_at"
+    again = pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
+    assert again.ended == "stop_at"
+    assert_same(first, again)
+    # a higher threshold is another question: by it the run was not solved
+    higher = pg.train("CartPole-v1", pg.A2C(), resume=True, **options | {"stop_at": 40.0})
+    assert higher.steps > first.steps
+    assert higher.solved_at == higher.steps
+
+
+def test_many_seeds_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    settings = SMALL | {"steps": 2_000, "seeds": 3}
+    whole = pg.train("CartPole-v1", pg.A2C(), **settings)
+    with monkeypatch.context() as patch:
+        cut_after(patch, 1_000)
+        with pytest.raises(Cut):
+            pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "runs", cores=1, **settings)
+    # the first was cut off, the others have not begun
+    assert (tmp_path / "runs" / "seed-5").exists()
+    assert not (tmp_path / "runs" / "seed-6").exists()
+    resumed = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "runs", resume=True, **settings)
+    for a, b in zip(whole, resumed, strict=True):
+        assert_same(a, b)
+    summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    assert list(summary["seeds"]) == ["5", "6", "7"]
+    assert all(seed["ended"] == "budget" for seed in summary["seeds"].values())
+    # each can also be gone on with alone
+    alone = SMALL | {"steps": 3_000, "seed": 6}
+    more = pg.train("CartPole-v1", pg.A2C(), out=tmp_path / "runs" / "seed-6", resume=True, **alone)
+    assert_same(pg.train("CartPole-v1", pg.A2C(), **alone), more)
+
+
+def test_seeds_may_become_more(tmp_path: Path):
+    settings = SMALL | {"steps": 600, "out": tmp_path / "runs"}
+    first = pg.train("CartPole-v1", pg.A2C(), seeds=2, resume=True, **settings)
+    kept = (tmp_path / "runs" / "seed-6" / "metrics.jsonl").read_bytes()
+    more = pg.train("CartPole-v1", pg.A2C(), seeds=3, resume=True, **settings)
+    assert [run.seed for run in more] == [5, 6, 7]
+    for a, b in zip(first, more[:2], strict=True):
+        assert_same(a, b)
+    assert (tmp_path / "runs" / "seed-6" / "metrics.jsonl").read_bytes() == kept
+    assert json.loads((tmp_path / "runs" / "config.json").read_text())["seeds"] == [5, 6, 7]
+    for wrong, words in (
+        ({"seeds": 2}, r"seeds was \[5, 6, 7\] and is now \[5, 6\]"),
+        ({"seeds": 3, "seed": 6}, "seed was 5 and is now 6"),
+        ({}, r"seeds was \[5, 6, 7\] and is now None"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pg.train("CartPole-v1", pg.A2C(), resume=True, **settings | wrong)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("no run's")
+    for seeds in (None, 2):
+        with pytest.raises(FileExistsError, match="is no run folder"):
+            pg.train(
+                "CartPole-v1", pg.A2C(), seeds=seeds, resume=True, **settings | {"out": tmp_path / "other"}
+            )
+
+
 def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path):
     place = tmp_path / "run"
     options = SMALL | {"steps": 500, "out": place}
@@ -164,9 +253,11 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path):
         pg.train("CartPole-v1", pg.A2C(gamma=0.98), resume=True, **options)
     with pytest.raises(ValueError, match="begun with other settings: seed was 5 and is now 6"):
         pg.train("CartPole-v1", pg.A2C(), resume=True, **options | {"seed": 6})
-    for wrong in ({"seeds": 2}, {"out": None}, {"overwrite": True}):
-        with pytest.raises(ValueError, match="goes on with one run"):
+    for wrong in ({"out": None}, {"overwrite": True}):
+        with pytest.raises(ValueError, match="goes on with the run at out="):
             pg.train("CartPole-v1", pg.A2C(), resume=True, **options | wrong)
+    with pytest.raises(ValueError, match=r"begun with other settings: seeds was None and is now \[5, 6\]"):
+        pg.train("CartPole-v1", pg.A2C(), resume=True, seeds=2, **options)
     assert {file.name: file.read_bytes() for file in place.iterdir()} == before
     file = place / checkpoint.FILE_NAME
     whole = file.read_bytes()

@@ -23,8 +23,8 @@ SOURCE = ROOT / "src" / "policygrad"
 ORDER = [
     "garbage", "errors", "types", "interfaces", "seeding", "compiled", "pointers", "threads", "files",
     "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout",
-    "agent", "training", "evaluation", "policy_file", "presets", "curve", "progress", "events", "run_folder",
-    "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
+    "agent", "training", "evaluation", "policy_file", "presets", "curve", "progress", "circumstances", "events",
+    "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
 ]  # fmt: skip
 """The rooms in the order in which data flows through them: each imports only from those before it."""
 

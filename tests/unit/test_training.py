@@ -19,9 +19,9 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import nn
 
 import policygrad as pg
+from policygrad.circumstances import PACKAGES
 from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
-from policygrad.run_folder import PACKAGES
 from policygrad.seeding import EpisodeSeeds
 from policygrad.training import EpisodeReturns
 from policygrad.types import Rollout

@@ -42,7 +42,7 @@ class Train:
     overwrite: bool = False
     """Replace an earlier run at --out."""
     resume: bool = False
-    """Go on with the run at --out from its last checkpoint, or begin it where there is none yet."""
+    """Go on with the run, or the --seeds, at --out from the last checkpoint, or begin where there is none yet."""
     num_envs: int | None = None
     """Environments side by side. Preset, else 8."""
     backend: Backend = "auto"
