@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 
-from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
-from policygrad.errors import CheckpointError
+from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer
 from policygrad.policies import Policy, kl_estimate
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
 
@@ -37,8 +36,8 @@ class AutogradEngine:
         self.value = value
         self.num_choices = policy.num_choices
         self._device = policy.observation_shift.device
-        self._policy_optimizer = _optimizer(optimizer, policy)
-        self._value_optimizer = _optimizer(optimizer, value) if value is not None else None
+        self._policy_optimizer = make_optimizer(optimizer, policy)
+        self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
 
     @torch.no_grad()
     def act(self, observation: F32, noise: F64) -> Array:
@@ -211,17 +210,14 @@ class AutogradEngine:
 
     def state(self) -> State:
         """See `Engine.state`."""
-        value = {} if self.value is None else module_state(self.value)
-        optimizers = [_optimizer_state(o) for o in (self._policy_optimizer, self._value_optimizer)]
-        return {"value": value, "policy_optimizer": optimizers[0], "value_optimizer": optimizers[1]}
+        optimizers = (self._policy_optimizer, self._value_optimizer)
+        return common.engine_state(self.value, *(optimizer_state(o) for o in optimizers))
 
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        value, *steps = fields(state, "value", "policy_optimizer", "value_optimizer")
-        if self.value is not None:
-            restore_module(self.value, value, "value network")
-        for optimizer, of_one in zip((self._policy_optimizer, self._value_optimizer), steps, strict=True):
-            _restore_optimizer(optimizer, of_one)
+        optimizers = (self._policy_optimizer, self._value_optimizer)
+        for optimizer, of_one in zip(optimizers, common.restore_value(self.value, state), strict=True):
+            restore_optimizer(optimizer, of_one)
 
     def _backward(
         self, batch: Batch, cotangents: Cotangents, coefficients: F32, *, policy: bool, value: bool
@@ -262,42 +258,6 @@ class AutogradEngine:
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._device)
-
-
-def _optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if name == "adam":
-        return torch.optim.Adam(parameters, betas=(common.ADAM_BETA1, common.ADAM_BETA2), eps=common.ADAM_EPS)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, alpha=common.RMSPROP_ALPHA, eps=common.RMSPROP_EPS)
-    return torch.optim.SGD(parameters)
-
-
-def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
-    """Of each parameter that has taken a step, by its place, what torch keeps for it."""
-    if optimizer is None:
-        return {}
-    kept: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {
-        str(i): {
-            name: torch.as_tensor(x).numpy(force=True).copy() for name, x in of_one.items() if x is not None
-        }
-        for i, of_one in kept.items()
-    }
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer | None, state: State) -> None:
-    if optimizer is None:
-        fields(state)
-        return
-    count = sum(len(group["params"]) for group in optimizer.param_groups)
-    if not set(state) <= {str(i) for i in range(count)}:
-        raise CheckpointError(f"the checkpoint's optimiser has parameters {sorted(state)}; expected {count}")
-    kept = {
-        int(i): {name: torch.from_numpy(array) for name, array in of_one.items()}
-        for i, of_one in state.items()
-    }
-    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _array(tensor: Tensor) -> F32:

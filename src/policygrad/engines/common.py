@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch import nn
 
+from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, flat_parameters
-from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample
+from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample, State
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
@@ -86,6 +88,23 @@ def rows_of(batch: Batch, rows: I64) -> Batch:
 def as_column_matrix(action: Array) -> F32:
     """Stored actions, [B] or [B, K] int64 or [B, K] float32, as [B, K] float32; an index is exact up to 2^24."""
     return np.ascontiguousarray(action.reshape(len(action), -1), np.float32)
+
+
+def engine_state(value: nn.Module | None, policy_optimizer: State, value_optimizer: State) -> State:
+    """See `Engine.state`."""
+    return {
+        "value": {} if value is None else module_state(value),
+        "policy_optimizer": policy_optimizer,
+        "value_optimizer": value_optimizer,
+    }
+
+
+def restore_value(value: nn.Module | None, state: State) -> tuple[State, State]:
+    """Write the value network back from an `engine_state`; returns the (policy's, value's) optimiser states."""
+    saved, policy_optimizer, value_optimizer = fields(state, "value", "policy_optimizer", "value_optimizer")
+    if value is not None:
+        restore_module(value, saved, "value network")
+    return policy_optimizer, value_optimizer
 
 
 def policy_parameters(policy: Policy) -> F32:

@@ -2,14 +2,13 @@
 
 from policygrad.policies.distributions.kl import kl_estimate
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.make import make_policy, make_value
+from policygrad.policies.make import Network, make_policy, make_value
 from policygrad.policies.mlp import MLP
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
     GSDEPolicy,
-    Network,
     StandardPolicy,
     ValueNetwork,
     is_standard,

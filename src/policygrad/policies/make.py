@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from torch import nn
 
-from policygrad.policies.mlp import MLP
+from policygrad.policies.distributions import DistributionName
+from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
     GSDEPolicy,
-    Network,
     ValueNetwork,
+    check_log_std,
+    check_period,
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
 from policygrad.policies.shared import SharedValueNetwork
 from policygrad.spaces import Space, action_size, is_choice, observation_size
+
+
+@dataclass(frozen=True)
+class Network:
+    """The shape of a perceptron and how its weights begin; used for the policy and, unless shared, again for V(s)."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers; none makes the outputs linear in the observation."""
+    activation: Activation = "tanh"
+    """Between the layers: tanh or relu."""
+    init: Initialisation = "orthogonal"
+    """Weights: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in with the biases, torch's own."""
+    shared: bool = False
+    """V(s) has one layer of its own on the policy's hidden ones; by the autograd engine."""
+    scale_observations: bool = False
+    """Map a Box's finite bounds to [−1, 1] on the way in."""
+    policy_gain: float = 0.01
+    """Factor on the policy's last layer under `orthogonal`: small, so that the first policy hardly prefers."""
+    distribution: DistributionName = "auto"
+    """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
+    `gsde` is clipped and has noise that is held for some steps; auto is gaussian. Choices are softmax: auto."""
+    log_std: float = 0.0
+    """Where a Gaussian policy's log standard deviation begins."""
+    log_std_bounds: tuple[float, float] = (-5.0, 2.0)
+    """The log standard deviation never leaves these."""
+    state_dependent_std: bool = False
+    """A Gaussian's (or squashed Gaussian's) standard deviation is an output of the network, not a parameter."""
+    sde_period: int = 4
+    """Steps for which gSDE's noise is held."""
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden widths must be 1 or more; got {self.hidden}")
+        if self.activation not in ("relu", "tanh"):
+            raise ValueError(f"activation must be 'relu' or 'tanh'; got {self.activation!r}")
+        if self.init not in ("uniform", "orthogonal"):
+            raise ValueError(f"init must be 'uniform' or 'orthogonal'; got {self.init!r}")
+        check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
+        if self.distribution not in get_args(DistributionName):
+            raise ValueError(
+                f"distribution must be one of {get_args(DistributionName)}; got {self.distribution!r}"
+            )
+        if self.state_dependent_std and self.distribution in ("beta", "gsde"):
+            raise ValueError(
+                f"state_dependent_std is of the Gaussians; distribution={self.distribution!r} depends on the state "
+                "anyhow: leave it out"
+            )
+        check_period(self.sde_period)
 
 
 def make_policy(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -15,56 +14,6 @@ from torch import Tensor, nn
 
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
-
-DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
-
-
-@dataclass(frozen=True)
-class Network:
-    """The shape of a perceptron and how its weights begin; used for the policy and, unless shared, again for V(s)."""
-
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers; none makes the outputs linear in the observation."""
-    activation: Activation = "tanh"
-    """Between the layers: tanh or relu."""
-    init: Initialisation = "orthogonal"
-    """Weights: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in with the biases, torch's own."""
-    shared: bool = False
-    """V(s) has one layer of its own on the policy's hidden ones; by the autograd engine."""
-    scale_observations: bool = False
-    """Map a Box's finite bounds to [−1, 1] on the way in."""
-    policy_gain: float = 0.01
-    """Factor on the policy's last layer under `orthogonal`: small, so that the first policy hardly prefers."""
-    distribution: DistributionName = "auto"
-    """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
-    `gsde` is clipped and has noise that is held for some steps; auto is gaussian. Choices are softmax: auto."""
-    log_std: float = 0.0
-    """Where a Gaussian policy's log standard deviation begins."""
-    log_std_bounds: tuple[float, float] = (-5.0, 2.0)
-    """The log standard deviation never leaves these."""
-    state_dependent_std: bool = False
-    """A Gaussian's (or squashed Gaussian's) standard deviation is an output of the network, not a parameter."""
-    sde_period: int = 4
-    """Steps for which gSDE's noise is held."""
-
-    def __post_init__(self) -> None:
-        if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden widths must be 1 or more; got {self.hidden}")
-        if self.activation not in ("relu", "tanh"):
-            raise ValueError(f"activation must be 'relu' or 'tanh'; got {self.activation!r}")
-        if self.init not in ("uniform", "orthogonal"):
-            raise ValueError(f"init must be 'uniform' or 'orthogonal'; got {self.init!r}")
-        _check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
-        if self.distribution not in get_args(DistributionName):
-            raise ValueError(
-                f"distribution must be one of {get_args(DistributionName)}; got {self.distribution!r}"
-            )
-        if self.state_dependent_std and self.distribution in ("beta", "gsde"):
-            raise ValueError(
-                f"state_dependent_std is of the Gaussians; distribution={self.distribution!r} depends on the state "
-                "anyhow: leave it out"
-            )
-        _check_period(self.sde_period)
 
 
 class DiscretePolicy(nn.Module):
@@ -160,7 +109,7 @@ class GaussianPolicy(nn.Module):
         super().__init__()
         outputs = 2 * action_dim if state_dependent_std else action_dim
         sizes = (state_dim, *_widths(hidden_dim, depth), outputs)
-        _check_log_std(log_std, log_std_bounds, inside=state_dependent_std)
+        check_log_std(log_std, log_std_bounds, inside=state_dependent_std)
         self.network = MLP(sizes, activation, init, gain, rng)
         self.action_dim = int(action_dim)
         self.log_std_bounds = log_std_bounds
@@ -268,8 +217,8 @@ class GSDEPolicy(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (state_dim, *_widths(hidden_dim, depth), action_dim)
-        _check_log_std(log_std, log_std_bounds)
-        _check_period(sde_period)
+        check_log_std(log_std, log_std_bounds)
+        check_period(sde_period)
         self.network = MLP(sizes, activation, init, gain, rng)
         self.action_dim, self.features = self.network.sizes[-1], self.network.sizes[-2]
         self.log_std_bounds = log_std_bounds
@@ -337,7 +286,8 @@ def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
     return (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
 
 
-def _check_log_std(log_std: float, bounds: tuple[float, float], *, inside: bool = False) -> None:
+def check_log_std(log_std: float, bounds: tuple[float, float], *, inside: bool = False) -> None:
+    """Raise ValueError unless a log standard deviation lies within its bounds; `inside`, strictly."""
     if not bounds[0] <= log_std <= bounds[1]:
         raise ValueError(f"log_std {log_std} is outside its bounds {bounds}")
     if inside and log_std in bounds:
@@ -346,7 +296,8 @@ def _check_log_std(log_std: float, bounds: tuple[float, float], *, inside: bool 
         )
 
 
-def _check_period(period: int) -> None:
+def check_period(period: int) -> None:
+    """Raise ValueError unless gSDE's noise is held for at least a step."""
     if period < 1:
         raise ValueError(f"sde_period must be 1 or more; got {period}")
 

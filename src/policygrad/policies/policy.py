@@ -13,9 +13,9 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from policygrad.errors import NonFiniteError
-from policygrad.policies.distributions import Distribution, distribution_for
+from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.networks import DistributionName, GaussianPolicy, GSDEPolicy, StandardPolicy
+from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
     LARGEST_BOUND,

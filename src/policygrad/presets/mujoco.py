@@ -31,6 +31,32 @@ def a2c(entropy_coef: float) -> Preset:
     )
 
 
+def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
+    """A2C with fewer and surer steps, for tasks where what matters most is rare among the samples: a fall.
+
+    Of 80 samples one that is of a fall has a gradient so large that clipping takes most of it away, and RMSprop's
+    running size of gradients the rest.
+    """
+    return Preset(
+        A2C(
+            # 1,024 samples an update
+            horizon=64,
+            gae_lambda=0.95,
+            gamma=gamma,
+            optimizer="adam",
+            learning_rate=learning_rate,
+            learning_rate_end=0.0,
+            # one step of V(s) an update: it has to be a long one
+            value_learning_rate=0.003,
+            max_grad_norm=None,
+        ),
+        NETWORK,
+        normalization=BOTH,
+        num_envs=16,
+        steps=1_000_000,
+    )
+
+
 PRESETS = {
     "ppo": Preset(
         PPO(

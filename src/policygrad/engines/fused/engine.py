@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.engines import common
-from policygrad.engines.fused import heads, loop, matmul, mlp, optimizers
-from policygrad.engines.fused.net import Net, Placed
+from policygrad.engines.fused import heads, loop, optimizers
+from policygrad.engines.fused.net import Placed
+from policygrad.engines.fused.placing import make_net, own_room, with_other_parameters
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
-from policygrad.policies import MLP, GaussianPolicy, GSDEPolicy, Policy, ValueNetwork, flat_parameters
+from policygrad.policies import Policy, ValueNetwork
 from policygrad.threads import Workers
 from policygrad.types import (
     F32,
@@ -29,9 +29,6 @@ from policygrad.types import (
     Sample,
     State,
 )
-
-ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
-
 
 SPLIT_AT = 512
 """Samples a core from which on it pays to wake another: that takes some 50 µs."""
@@ -257,16 +254,11 @@ class FusedEngine:
 
     def state(self) -> State:
         """See `Engine.state`."""
-        value = {} if self.value is None else module_state(self.value)
-        policy_steps, value_steps = (optimizers.state(placed.net) for placed in self._nets[0])
-        return {"value": value, "policy_optimizer": policy_steps, "value_optimizer": value_steps}
+        return common.engine_state(self.value, *(optimizers.state(placed.net) for placed in self._nets[0]))
 
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        value, *steps = fields(state, "value", "policy_optimizer", "value_optimizer")
-        if self.value is not None:
-            restore_module(self.value, value, "value network")
-        for placed, of_one in zip(self._nets[0], steps, strict=True):
+        for placed, of_one in zip(self._nets[0], common.restore_value(self.value, state), strict=True):
             optimizers.restore(placed.net, of_one)
 
     def _run(
@@ -325,48 +317,6 @@ class FusedEngine:
                 if rate is not None:
                     first.net.gradient[:] += more.net.gradient
         return run(loop.STEP) if what & loop.STEP else loop.DONE
-
-
-def own_room(placed: Placed) -> Placed:
-    """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
-    apart = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
-    return Placed(placed.net._replace(**apart))
-
-
-def with_other_parameters(placed: Placed) -> Placed:
-    """A network of the same form in a room of its own, its parameters still to be written."""
-    net = own_room(placed).net
-    return Placed(net._replace(parameters=np.empty_like(net.parameters)))
-
-
-def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
-    """A network's parameters in place, with all that an engine needs beside them; of None a stand-in."""
-    sizes = perceptron.sizes if perceptron is not None else (1, 1)
-    parameters: F32 = (
-        flat_parameters(module).numpy()
-        if module is not None
-        else np.zeros(mlp.parameter_count(sizes), np.float32)
-    )
-    bounds = module.limits if isinstance(module, GaussianPolicy | GSDEPolicy) else (0.0, 0.0)
-    product, ahead_pass, back_pass = mlp.addresses()
-    net = Net(
-        parameters=parameters,
-        ahead=len(parameters) - mlp.parameter_count(sizes),
-        sizes=np.array(sizes, np.int64),
-        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else matmul.TANH,
-        transposed=np.empty(mlp.parameter_count(sizes), np.float32),
-        work=np.empty(mlp.workspace_size(sizes, loop.ROWS), np.float32),
-        gradient=np.zeros_like(parameters),
-        first=np.zeros_like(parameters),
-        second=np.zeros_like(parameters),
-        count=np.zeros(1, np.int64),
-        lowest=bounds[0],
-        highest=bounds[1],
-        product=product,
-        ahead_pass=ahead_pass,
-        back_pass=back_pass,
-    )
-    return Placed(net)
 
 
 def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:

@@ -6,6 +6,8 @@ same action from the same stream. The same formulas in machine code stand in `en
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from torch import nn
 
@@ -17,11 +19,12 @@ from policygrad.policies.distributions.protocol import Distribution, Transform
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
-    DistributionName,
     GaussianPolicy,
     GSDEPolicy,
 )
 from policygrad.spaces import LARGEST_BOUND, Space, action_size, bounds_of, choices_of, is_choice
+
+DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
 OF_NETWORK = {BetaPolicy: "beta", GSDEPolicy: "gsde"}
 """What the network says by itself; a `GaussianPolicy`, and any module of one's own, leaves it open."""

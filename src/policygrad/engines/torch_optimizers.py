@@ -1,0 +1,51 @@
+"""torch's optimisers, with the constants that both engines agree on, and their state for checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from policygrad.checkpoint import fields
+from policygrad.engines import common
+from policygrad.errors import CheckpointError
+from policygrad.types import State
+
+
+def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
+    """`adam`, `rmsprop` or `sgd` over what can be learned of a module."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if name == "adam":
+        return torch.optim.Adam(parameters, betas=(common.ADAM_BETA1, common.ADAM_BETA2), eps=common.ADAM_EPS)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(parameters, alpha=common.RMSPROP_ALPHA, eps=common.RMSPROP_EPS)
+    return torch.optim.SGD(parameters)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
+    """Of each parameter that has taken a step, by its place, what torch keeps for it."""
+    if optimizer is None:
+        return {}
+    kept: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        str(i): {
+            name: torch.as_tensor(x).numpy(force=True).copy() for name, x in of_one.items() if x is not None
+        }
+        for i, of_one in kept.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer | None, state: State) -> None:
+    """Stand where that `optimizer_state` was taken; CheckpointError where it is of other parameters."""
+    if optimizer is None:
+        fields(state)
+        return
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    if not set(state) <= {str(i) for i in range(count)}:
+        raise CheckpointError(f"the checkpoint's optimiser has parameters {sorted(state)}; expected {count}")
+    kept = {
+        int(i): {name: torch.from_numpy(array) for name, array in of_one.items()}
+        for i, of_one in state.items()
+    }
+    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
