@@ -69,6 +69,23 @@ def test_ppo_on_one_seed(env: str):
     assert greedy_after_ppo(env, seed=0) >= GOALS[env]
 
 
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(3)]
+)
+def test_ppo_with_gsde(seed: int):
+    """Noise that is held learns as well; the preset's other settings."""
+    preset = preset_for("Pendulum-v1", "ppo")
+    run = pg.train(
+        "Pendulum-v1",
+        preset.algorithm,
+        network=replace(preset.network, distribution="gsde"),
+        normalization=preset.normalization,
+        seed=seed,
+        steps=preset.steps,
+    )
+    assert pg.evaluate(run.policy, "Pendulum-v1", 500, greedy=True, seed=seed).mean >= -170
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("env", GOALS)
 def test_ppo_on_nine_seeds_of_ten(env: str):

@@ -330,6 +330,18 @@ def test_gsde_s_variance_is_that_of_its_actions():
     np.testing.assert_array_equal(shallow(torch.from_numpy(observation[:1]))[1][0], observation[0])
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("hidden", [(), (64, 64), (16,)])
+@pytest.mark.parametrize("size", [3, 40])
+def test_gsde_s_noise_begins_about_as_large_as_asked(activation: Any, hidden: tuple[int, ...], size: int):
+    seen, rng = spaces.Box(-np.inf, np.inf, (size,)), np.random.default_rng(1)
+    network = Network(hidden, activation, distribution="gsde", log_std=-0.5)
+    policy = make_policy(seen, BOX, network, rng)
+    observation = torch.from_numpy(rng.standard_normal((500, size)).astype(np.float32))
+    std = policy(observation)[3].mean().sqrt().item()
+    assert np.exp(-0.5) / 2 < std < np.exp(-0.5) * 2.5
+
+
 class TwoHeads(nn.Module):
     """A network of one's own that gives two columns, the second above 1."""
 

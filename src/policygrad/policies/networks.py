@@ -195,7 +195,8 @@ class GSDEPolicy(nn.Module):
 
     Args:
         state_dim, action_dim, hidden_dim, depth, activation, init, gain, rng: see `GaussianPolicy`.
-        log_std: log of the noise's size where ‖φ‖² = L; each log σ_jk begins at this less ½ log L.
+        log_std: log of the noise's size where ‖φ‖² = min(D, L), which is about what observations of unit variance
+            give through fresh layers that are orthogonal; each log σ_jk begins at this less ½ log min(D, L).
         log_std_bounds: (lowest, highest), likewise.
         sde_period: steps for which a rollout holds E.
     """
@@ -223,7 +224,7 @@ class GSDEPolicy(nn.Module):
         self.action_dim, self.features = self.network.sizes[-1], self.network.sizes[-2]
         self.log_std_bounds = log_std_bounds
         self.sde_period = sde_period
-        share = 0.5 * math.log(self.features)
+        share = 0.5 * math.log(min(state_dim, self.features))
         self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
         self.log_std = nn.Parameter(torch.full((self.features, self.action_dim), log_std - share))
         flat_parameters(self)

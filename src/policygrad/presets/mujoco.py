@@ -3,7 +3,7 @@
 The settings are tianshou's, whose published scores are the best of the libraries that were compared.
 """
 
-from policygrad.algorithms import A2C, PPO, Reinforce
+from policygrad.algorithms import A2C, PPO, TRPO, Algorithm, NaturalGradient, Reinforce
 from policygrad.policies import Network, Normalization
 from policygrad.presets.preset import Preset
 
@@ -13,9 +13,13 @@ BOTH = Normalization(normalize_observations=True, normalize_rewards=True)
 NETWORK = Network(hidden=(64, 64), activation="tanh", log_std=-0.5)
 
 
+def _in_sixteen(algorithm: Algorithm) -> Preset:
+    return Preset(algorithm, NETWORK, normalization=BOTH, num_envs=16, steps=1_000_000)
+
+
 def a2c(entropy_coef: float) -> Preset:
     """A2C with this weight of the entropy bonus, on which its tasks depend most."""
-    return Preset(
+    return _in_sixteen(
         A2C(
             # 80 samples an update
             horizon=5,
@@ -23,11 +27,7 @@ def a2c(entropy_coef: float) -> Preset:
             learning_rate=0.0007,
             learning_rate_end=0.0,
             entropy_coef=entropy_coef,
-        ),
-        NETWORK,
-        normalization=BOTH,
-        num_envs=16,
-        steps=1_000_000,
+        )
     )
 
 
@@ -37,7 +37,7 @@ def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
     Of 80 samples one that is of a fall has a gradient so large that clipping takes most of it away, and RMSprop's
     running size of gradients the rest.
     """
-    return Preset(
+    return _in_sixteen(
         A2C(
             # 1,024 samples an update
             horizon=64,
@@ -49,11 +49,7 @@ def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
             # one step of V(s) an update: it has to be a long one
             value_learning_rate=0.003,
             max_grad_norm=None,
-        ),
-        NETWORK,
-        normalization=BOTH,
-        num_envs=16,
-        steps=1_000_000,
+        )
     )
 
 
@@ -77,6 +73,9 @@ PRESETS = {
         steps=1_000_000,
     ),
     "a2c": a2c(entropy_coef=0.01),
+    # 1,024 samples an update. The step's length is a KL, the same on every task, so there is little else to choose
+    "trpo": _in_sixteen(TRPO(horizon=64, gae_lambda=0.95)),
+    "npg": _in_sixteen(NaturalGradient(horizon=64, gae_lambda=0.95)),
     "reinforce": Preset(
         Reinforce(
             learning_rate=0.001,
