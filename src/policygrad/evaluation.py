@@ -123,11 +123,12 @@ class PeriodicEvaluation:
 
     def state(self) -> State:
         """When the next test is due, and which episodes it takes."""
-        return {"due": self._due, "seeds": rng_state(self._seeds)}
+        return {"due": self._due, "every": self._every, "seeds": rng_state(self._seeds)}
 
     def restore(self, state: State) -> None:
-        """Go on from there."""
-        self._due, seeds = fields(state, "due", "seeds")
+        """Go on from there; where tests are `every` so many other steps now, the next is due as of a run from 0."""
+        due, every, seeds = fields(state, "due", "every", "seeds")
+        self._due = due if every == self._every else self._every
         restore_rng(self._seeds, seeds)
 
     def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:

@@ -22,7 +22,7 @@ from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import RunFolder, check_free, rows_until, to_go_on_from
+from policygrad.run_folder import RunFolder, check_free, first_rows, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
@@ -130,7 +130,7 @@ class Experiment:
                     display.say("the episodes that were under way cannot be gone on with: new ones begin")
                 if tests is not None and of_tests is not None:
                     tests.restore(of_tests)
-                recorder.restore_rows(rows_until(Path(out), training.used))
+                recorder.restore_rows(first_rows(Path(out), saved["rows"]))
                 if alone:
                     display.say(f"going on at {out} after {training.used:,} steps")
             if out is not None:

@@ -91,10 +91,10 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         device: where torch computes, in the autograd engine.
         overwrite: replace an earlier run at `out`.
         resume: go on with the run at `out` from its last checkpoint, or begin it where there is none yet. Every
-            other argument is as it was, but for `steps`, `stop_at` and the tests. On compiled environments, and
-            where an update takes whole episodes, the run becomes what it would have been uninterrupted, to the
-            bit; elsewhere the episodes that were under way are lost. With `seeds`, of which there may be more than
-            before, each goes on where it stood.
+            other argument is as it was, but for `steps`, `stop_at` and the tests. On compiled environments, and on
+            Gymnasium's where an update takes whole episodes, the run becomes what it would have been uninterrupted,
+            to the bit; elsewhere the episodes that were under way are lost. With `seeds`, of which there may be more
+            than before, each goes on where it stood.
         progress: show how far it is; None does so on a terminal.
 
     Returns:

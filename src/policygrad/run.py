@@ -112,6 +112,7 @@ class Recorder:
         run, best = self._run, self._best
         return {
             "training": self._state(),
+            "rows": len(run.rows),
             "best": {
                 "parameters": best.parameters,
                 "buffers": {name: buffer.numpy(force=True) for name, buffer in best.buffers.items()},
@@ -126,12 +127,12 @@ class Recorder:
 
     def restore(self, state: State) -> State:
         """Go on recording from that state, the rows aside; returns where the training stood."""
-        training, best, self._window_full, episodes = fields(
-            state, "training", "best", "window full", "episodes"
+        training, _, best, self._window_full, episodes = fields(
+            state, "training", "rows", "best", "window full", "episodes"
         )
         run = self._run
         parameters, buffers, run.best_mean = fields(best, "parameters", "buffers", "mean")
-        self._best = self._acted = Snapshot(
+        self._best = Snapshot(
             parameters, {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
         )
         returns, steps = fields(episodes, "returns", "steps")
@@ -139,7 +140,8 @@ class Recorder:
         return training
 
     def restore_rows(self, rows: list[dict[str, float]]) -> None:
-        """And the history until then."""
+        """And the history until then, once the training stands where it stood."""
+        self._acted = self._run.last_policy.snapshot()
         run, threshold = self._run, self._run.threshold
         run.rows = rows
         for row in rows:

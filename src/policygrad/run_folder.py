@@ -13,6 +13,7 @@ from typing import Any
 
 from policygrad import checkpoint
 from policygrad.circumstances import manifest
+from policygrad.errors import CheckpointError
 from policygrad.events import Events
 from policygrad.files import write_atomically
 from policygrad.metrics import check_registered
@@ -34,7 +35,7 @@ class RunFolder:
         config: what was asked: `config.json`.
         facts: what more there is to say of the circumstances: into `manifest.json`.
         overwrite: replace an earlier run. It stands aside until the new one has been closed.
-        go_on: the run at `path` goes on; see `to_go_on_from` and `rows_until`.
+        go_on: the run at `path` goes on; see `to_go_on_from` and `first_rows`.
         alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
 
     Raises:
@@ -80,6 +81,8 @@ class RunFolder:
     def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
         """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
         if now or time.monotonic() - self._checkpointed >= self.save_interval:
+            # it counts on the rows until then
+            os.fsync(self._metrics.fileno())
             checkpoint.save(state(), self.path / checkpoint.FILE_NAME)
             self._checkpointed = time.monotonic()
 
@@ -145,8 +148,8 @@ class Place:
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            # nothing has been learned yet
-            write_atomically(self.path / name, text, on_disk=False)
+            # where nothing has been learned yet there is nothing to lose
+            write_atomically(self.path / name, text, on_disk=go_on)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
@@ -185,9 +188,17 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
     Raises:
         FileExistsError: what is there is no run.
         ValueError: it was begun with other settings than these.
+        FileNotFoundError: its settings are gone.
     """
-    if not _holds_run(path) or not (path / CONFIG).exists():
-        # the second where one was ended between its first two files
+    if not _holds_run(path):
+        return False
+    if not (path / CONFIG).exists():
+        if any(file.name != MANIFEST and not file.name.startswith(".") for file in path.iterdir()):
+            raise FileNotFoundError(
+                f"{path} has lost its {CONFIG}, without which nobody can say whether the settings are those of then: "
+                "put it back, or choose another place"
+            )
+        # ended between its first two files
         return False
     saved = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     asked = json.loads(_as_json(config))
@@ -215,7 +226,7 @@ def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
 
     Raises:
         FileExistsError, ValueError: as `has_begun`.
-        FileNotFoundError: it has learned, and left no checkpoint.
+        FileNotFoundError: it has learned, and left no checkpoint; or as `has_begun`.
         CheckpointError: that is damaged.
     """
     file, metrics = path / checkpoint.FILE_NAME, path / METRICS_FILE
@@ -226,14 +237,24 @@ def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
     return checkpoint.load(file)
 
 
-def rows_until(path: Path, steps: int) -> list[dict[str, float]]:
-    """The metrics of the run at `path` up to a checkpoint's `steps`; what came after is dropped from its file."""
+def first_rows(path: Path, count: int) -> list[dict[str, float]]:
+    """The metrics of the run at `path` up to its checkpoint's row; what came after is dropped from its file.
+
+    Raises:
+        CheckpointError: some of them are gone; nothing was changed.
+    """
     file = path / METRICS_FILE
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    rows = [json.loads(line) for line in lines]
-    kept = [i for i, row in enumerate(rows) if row["steps"] <= steps]
-    write_atomically(file, "".join(lines[i] + "\n" for i in kept).encode())
-    return [{name: math.nan if x is None else x for name, x in rows[i].items()} for i in kept]
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()[:count]
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged, or gone: {error}") from error
+    if len(rows) != count:
+        raise CheckpointError(
+            f"{file} has {len(rows)} rows; expected the {count} that the checkpoint counts on"
+        )
+    write_atomically(file, "".join(line + "\n" for line in lines).encode())
+    return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
 
 
 def _holds_run(path: Path) -> bool:

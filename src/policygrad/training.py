@@ -73,6 +73,7 @@ class Training:
         workers: Workers | None = None,
     ) -> None:
         self._policy, self._engine, self._algorithm = policy, engine, algorithm
+        self._resets_by_seed = environments.resets_by_seed
         self._steps, self._shaping, self._threshold = steps, shaping, threshold
         self._collector = make_collector(
             environments,
@@ -191,8 +192,8 @@ class Training:
         if goes_on:
             self._learning.traces = traces
             self._scaled.so_far, self._ended.so_far, self._ended_shaped.so_far = sums
-        # where nothing was earned yet, all were at their beginnings
-        return goes_on or not any(saved.any() for saved in sums)
+        # where nothing was earned yet, all were at their beginnings, which seeds may bring again
+        return goes_on or (self._resets_by_seed and not any(saved.any() for saved in sums))
 
 
 class _Means:

@@ -28,6 +28,8 @@ ALGORITHMS: dict[str, Any] = {
     "a2c, n-step": pg.A2C(gamma=GAMMA, learning_rate=0.003, estimator="n-step", n=2),
     "a2c, v-trace": pg.A2C(gamma=GAMMA, learning_rate=0.003, estimator="v-trace", updates=2),
     "ppo": pg.PPO(gamma=GAMMA, horizon=32, epochs=4, learning_rate=0.003),
+    "trpo": pg.TRPO(gamma=GAMMA, horizon=32, value_learning_rate=0.01),
+    "npg": pg.NaturalGradient(gamma=GAMMA, horizon=32, value_learning_rate=0.01),
 }
 STEPS = 12_000
 TOLERANCE = 0.1

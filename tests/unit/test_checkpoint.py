@@ -183,6 +183,45 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(monkeypatch: pytest.Mon
     assert_same(pg.train("CartPole-v1", pg.A2C(), **options | {"out": None}), resumed)
 
 
+def test_a_run_that_has_lost_a_file_is_left_alone(tmp_path: Path):
+    place = tmp_path / "run"
+    options = SMALL | {"steps": 1_000, "out": place, "resume": True}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    metrics, config = (place / "metrics.jsonl").read_text(), (place / "config.json").read_bytes()
+    lines = metrics.splitlines(keepends=True)
+    for hole in (lines[:2], [*lines[:-1], lines[-1][:9]], ["{}}\n", *lines[1:]], []):
+        (place / "metrics.jsonl").write_text("".join(hole))
+        with pytest.raises(pg.CheckpointError, match=r"metrics\.jsonl"):
+            pg.train("CartPole-v1", pg.A2C(), **options)
+        assert (place / "metrics.jsonl").read_text() == "".join(hole)
+    (place / "metrics.jsonl").unlink()
+    with pytest.raises(pg.CheckpointError, match="gone"):
+        pg.train("CartPole-v1", pg.A2C(), **options)
+    (place / "metrics.jsonl").write_text(metrics)
+    (place / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lost its config\.json"):
+        pg.train("CartPole-v1", pg.A2C(), **options)
+    (place / "config.json").write_bytes(config)
+    assert (place / checkpoint.FILE_NAME).exists()
+    pg.train("CartPole-v1", pg.A2C(), **options)
+
+
+def test_tests_may_be_asked_for_at_other_intervals(tmp_path: Path):
+    options = SMALL | {"out": tmp_path / "run", "test_episodes": 2}
+    pg.train("CartPole-v1", pg.A2C(), steps=1_000, test_every=100_000, **options)
+    more = pg.train("CartPole-v1", pg.A2C(), steps=3_000, test_every=500, resume=True, **options)
+    assert np.isfinite(more.history["test_return"]).sum() >= 4
+
+
+def test_that_envpool_s_streams_do_not_go_on_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("envpool")
+    options = SMALL | {"out": tmp_path / "run", "backend": "envpool", "cores": 1, "progress": True}
+    pg.train("CartPole-v1", pg.Reinforce(), steps=500, **options)
+    assert "new ones begin" not in capsys.readouterr().err
+    pg.train("CartPole-v1", pg.Reinforce(), steps=1_000, resume=True, **options)
+    assert "new ones begin" in capsys.readouterr().err
+
+
 def test_a_run_that_was_solved_stays_as_it_is(tmp_path: Path):
     options = SMALL | {"steps": 50_000, "out": tmp_path / "run", "stop_at": 30.0}
     first = pg.train("CartPole-v1", pg.A2C(), **options)

@@ -57,6 +57,11 @@ class Environments:
         self._actions_dtype = self.action_space.dtype
         self._steps = 0
 
+    @property
+    def resets_by_seed(self) -> bool:
+        """Whether an episode's beginning is its seed's alone; EnvPool's are of streams that cannot be set again."""
+        return not isinstance(self.vector.unwrapped, EnvPoolVectorEnv)
+
     def reset(self, seeds: EpisodeSeeds) -> Array:
         """Start an episode in every environment, each from a seed of its own; observations [N, *shape].
 
