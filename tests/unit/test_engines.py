@@ -68,7 +68,10 @@ def networks(
     elif head == "beta":
         policy = Policy(BetaPolicy(D, 2, width, **shape), BOX, WIDE)
     elif head == "gsde":
-        policy = Policy(GSDEPolicy(D, 2, width, **shape), BOX, WIDE)
+        # each σ_jk is 1/√L: with larger ones a small step of the features moves the KL by more than its curvature says
+        features = width if depth else D
+        log_std = 0.5 * float(np.log(min(D, features) / features))
+        policy = Policy(GSDEPolicy(D, 2, width, log_std=log_std, **shape), BOX, WIDE)
     else:
         network = GaussianPolicy(D, 2, width, state_dependent_std="per state" in head, **shape)
         policy = Policy(network, BOX, WIDE, distribution="squashed" if "squashed" in head else "gaussian")
