@@ -69,9 +69,7 @@ def test_ppo_on_one_seed(env: str):
     assert greedy_after_ppo(env, seed=0) >= GOALS[env]
 
 
-@pytest.mark.parametrize(
-    "seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(3)]
-)
+@pytest.mark.parametrize("seed", SEEDS[:3])
 def test_ppo_with_gsde(seed: int):
     """Noise that is held learns as well; the preset's other settings."""
     preset = preset_for("Pendulum-v1", "ppo")
