@@ -100,6 +100,43 @@ def test_half_and_half_are_the_whole(
     assert [row["steps"] for row in rows] == whole.history["steps"].tolist()
 
 
+def network(**settings: Any) -> dict[str, Any]:
+    return {"network": pg.Network(hidden=(8,), **settings)}
+
+
+WAYS: dict[str, tuple[str, Any, int, dict[str, Any]]] = {
+    "npg": ("CartPole-v1", pg.NaturalGradient(horizon=50), 2_000, {}),
+    "v-trace": ("CartPole-v1", pg.A2C(estimator="v-trace", updates=2), 1_000, {}),
+    "critic q": ("CartPole-v1", pg.ActorCritic(critic="q"), 600, {}),
+    "a shared trunk": ("CartPole-v1", pg.PPO(horizon=50, epochs=2), 2_000, network(shared=True)),
+    "squashed": ("Pendulum-v1", pg.A2C(), 1_000, network(distribution="squashed")),
+    "beta": ("Pendulum-v1", pg.A2C(), 1_000, network(distribution="beta")),
+    # 5 steps an update: the noise is held from one to the next
+    "gsde": ("Pendulum-v1", pg.A2C(horizon=5), 1_000, network(distribution="gsde", sde_period=4)),
+    "shaping": (
+        "MountainCar-v0", pg.A2C(horizon=30), 4_000,
+        {"shaping": pg.PotentialShaping(lambda observation: observation[..., 0], gamma=0.99)},
+    ),
+    "two cores": ("CartPole-v1", pg.Reinforce(), 3_000, {"cores": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_so_it_is_whatever_is_learned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str):
+    env, algorithm, steps, settings = WAYS[name]
+    assert_same(*both_ways(monkeypatch, tmp_path / "run", env, algorithm, steps, **settings))
+
+
+def test_the_best_policy_may_lie_before_the_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """It hardly learns, and this seed's luck is early: its best hundred returns have no equal after the cut."""
+    algorithm = pg.Reinforce(learning_rate=1e-9, value_learning_rate=1e-9)
+    whole, resumed = both_ways(monkeypatch, tmp_path / "run", "CartPole-v1", algorithm, 12_000, seed=9)
+    means, full = whole.history["return_100"], whole.history["episodes"] >= 100
+    best = whole.history["steps"][full][means[full].argmax()]
+    assert whole.history["steps"][full][0] < best < 6_000
+    assert_same(whole, resumed)
+
+
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
 def test_every_optimiser_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimizer: Any):
     for engine in ("fused", "autograd"):

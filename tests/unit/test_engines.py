@@ -79,8 +79,8 @@ def networks(
 
 
 def both(policy: Policy, value: nn.Module | None, optimizer: str = "adam") -> list[Engine]:
-    """An autograd and a fused engine, each on its own copy of the networks."""
-    copies = [(copy.deepcopy(policy), copy.deepcopy(value)) for _ in range(2)]
+    """An autograd and a fused engine, each on its own copy of the networks, which share what they share."""
+    copies = [copy.deepcopy((policy, value)) for _ in range(2)]
     names = ("autograd", "fused")
     return [make_engine(p, v, optimizer, name) for (p, v), name in zip(copies, names, strict=True)]
 

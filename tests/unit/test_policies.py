@@ -10,8 +10,6 @@ from gymnasium import spaces
 from torch import nn
 
 import policygrad as pg
-from policygrad.algorithms.reinforce import cotangents
-from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.policies import (
     MLP,
@@ -25,9 +23,7 @@ from policygrad.policies import (
     evaluation_mode,
     flat_parameters,
     make_policy,
-    make_value,
 )
-from policygrad.types import Batch
 
 BOX = spaces.Box(-1, 1, (3,))
 
@@ -267,53 +263,3 @@ def test_evaluation_mode_restores_every_submodule():  # bug 20
     with evaluation_mode(module):
         assert not any(m.training for m in module.modules())
     assert [m.training for m in module.modules()] == before
-
-
-def test_a_shared_trunk_learns_from_both():
-    """The gradient is that of the joint loss, and an update that leaves the policy out leaves the trunk."""
-    rng = np.random.default_rng(0)
-    box = spaces.Box(-np.inf, np.inf, (4,))
-    policy = make_policy(box, spaces.Discrete(3), Network((8, 8), shared=True), rng)
-    value = make_value(policy, Network((8, 8), shared=True), rng, given=None, wanted=True)
-    assert value is not None
-    assert [tuple(p.shape) for p in value.parameters()] == [(1, 8), (1,)]
-    engine = make_engine(policy, value, "sgd")
-    assert engine.name == "autograd"
-    x = rng.standard_normal((32, 4)).astype(np.float32)
-    action = rng.integers(0, 3, 32)
-    advantage, target = rng.standard_normal((2, 32)).astype(np.float32)
-    batch = Batch(x, action, advantage, target)
-    coefficients = np.array([1 / 32, 0.1 / 32, 1 / 32], np.float32)
-    options: dict[str, Any] = {"policy_rate": 0.1, "value_rate": 0.1, "max_grad_norm": None}
-
-    logits = torch.distributions.Categorical(logits=policy(torch.from_numpy(x)))
-    loss = -(torch.from_numpy(advantage) * logits.log_prob(torch.from_numpy(action))).mean()
-    loss = loss - 0.1 * logits.entropy().mean()
-    loss = loss + 0.5 * (value(torch.from_numpy(x)) - torch.from_numpy(target)).square().mean()
-    modules = (policy, value)
-    gradients = [torch.autograd.grad(loss, list(m.parameters()), retain_graph=True) for m in modules]
-    expected = [
-        [p - 0.1 * g for p, g in zip(m.parameters(), gs, strict=True)]
-        for m, gs in zip(modules, gradients, strict=True)
-    ]
-    engine.update(batch, cotangents, coefficients, **options)
-    for module, parameters in zip(modules, expected, strict=True):
-        for found, wanted in zip(module.parameters(), parameters, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-
-    before = flat_parameters(policy).clone()
-    engine.update(batch, cotangents, coefficients, **options | {"policy_rate": None})
-    assert torch.equal(flat_parameters(policy), before)
-
-
-def test_a_shared_trunk_trains_and_is_refused_where_it_cannot_be():
-    shared = Network((32,), shared=True)
-    run = pg.train("CartPole-v1", pg.PPO(horizon=64, epochs=4), steps=2_000, network=shared, progress=False)
-    assert run.engine == "autograd"
-    settings: dict[str, Any] = {"steps": 100, "progress": False}
-    with pytest.raises(ValueError, match="V\\(s\\) shares the policy's hidden layers"):
-        pg.train("CartPole-v1", pg.PPO(), network=shared, engine="fused", **settings)
-    with pytest.raises(ValueError, match="shared=True is for V"):
-        pg.train("CartPole-v1", pg.ActorCritic(critic="q"), network=shared, **settings)
-    with pytest.raises(ValueError, match="and there are none"):
-        pg.train("CartPole-v1", pg.PPO(), network=Network((), shared=True), **settings)

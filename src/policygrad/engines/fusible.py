@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from policygrad.policies import Policy, SharedValueNetwork, StandardPolicy, ValueNetwork, is_standard
+from policygrad.policies import (
+    Policy,
+    SharedValueNetwork,
+    StandardPolicy,
+    ValueNetwork,
+    is_plain,
+    is_standard,
+)
 
 
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
@@ -12,10 +19,10 @@ def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     network = policy.network
     if not (is_standard(network) and isinstance(network, StandardPolicy)):
         return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
-    if isinstance(value, SharedValueNetwork):
-        return "V(s) shares the policy's hidden layers"
-    if value is not None and not (is_standard(value) and isinstance(value, ValueNetwork)):
-        return f"the value network, a {type(value).__name__}, is no plain ValueNetwork"
+    if isinstance(value, SharedValueNetwork) and value.trunk is not network.network:
+        return "V(s) shares the hidden layers of another policy"
+    if value is not None and not _is_fusible(value):
+        return f"the value network, a {type(value).__name__}, is none of this library's, or was changed"
     modules = [m for m in (network, value) if m is not None]
     for parameter in (p for m in modules for p in m.parameters()):
         if parameter.device.type != "cpu":
@@ -23,3 +30,9 @@ def why_not(policy: Policy, value: nn.Module | None) -> str | None:
         if not parameter.requires_grad:
             return "some parameters are frozen"
     return None
+
+
+def _is_fusible(value: nn.Module) -> bool:
+    if type(value) is SharedValueNetwork:
+        return is_plain(value.head)
+    return isinstance(value, ValueNetwork) and is_standard(value)

@@ -3,7 +3,7 @@
 from policygrad.policies.distributions.kl import kl_estimate
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.make import Network, make_policy, make_value
-from policygrad.policies.mlp import MLP
+from policygrad.policies.mlp import MLP, is_plain
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
@@ -32,6 +32,7 @@ __all__ = [
     "ValueNetwork",
     "evaluation_mode",
     "flat_parameters",
+    "is_plain",
     "is_standard",
     "kl_estimate",
     "make_policy",

@@ -36,7 +36,7 @@ class Network:
     init: Initialisation = "orthogonal"
     """Weights: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in with the biases, torch's own."""
     shared: bool = False
-    """V(s) has one layer of its own on the policy's hidden ones; by the autograd engine."""
+    """V(s) has one layer of its own on the policy's hidden ones."""
     scale_observations: bool = False
     """Map a Box's finite bounds to [−1, 1] on the way in."""
     policy_gain: float = 0.01

@@ -51,6 +51,16 @@ class MLP(nn.Sequential):
         flat_parameters(self)
 
 
+def is_plain(module: object) -> bool:
+    """Whether it is an `MLP` and as one is made: a subclass may compute anything, and layers may have been added."""
+    if type(module) is not MLP:
+        return False
+    activation = nn.ReLU if module.activation == "relu" else nn.Tanh
+    expected = [nn.Linear, activation] * (len(module.sizes) - 1)
+    shapes = [tuple(m.weight.shape[::-1]) for m in module if isinstance(m, nn.Linear)]
+    return [type(m) for m in module] == expected[:-1] and shapes == list(pairwise(module.sizes))
+
+
 def _generator_from_torch() -> np.random.Generator:
     return np.random.default_rng(int(torch.randint(2**62, ()).item()))
 

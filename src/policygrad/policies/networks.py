@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.mlp import MLP, Activation, Initialisation, is_plain
 
 
 class DiscretePolicy(nn.Module):
@@ -267,19 +266,9 @@ StandardPolicy: TypeAlias = DiscretePolicy | GaussianPolicy | BetaPolicy | GSDEP
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it.
-
-    A subclass may compute anything, and layers may have been added.
-    """
-    if type(module) not in (*get_args(StandardPolicy), ValueNetwork):
-        return False
-    perceptron: object = getattr(module, "network", None)
-    if type(perceptron) is not MLP:
-        return False
-    activation = nn.ReLU if perceptron.activation == "relu" else nn.Tanh
-    expected = [nn.Linear, activation] * (len(perceptron.sizes) - 1)
-    shapes = [tuple(m.weight.shape[::-1]) for m in perceptron if isinstance(m, nn.Linear)]
-    return [type(m) for m in perceptron] == expected[:-1] and shapes == list(pairwise(perceptron.sizes))
+    """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it."""
+    standard = type(module) in (*get_args(StandardPolicy), ValueNetwork)
+    return standard and is_plain(getattr(module, "network", None))
 
 
 def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:

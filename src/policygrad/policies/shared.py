@@ -31,9 +31,14 @@ class SharedValueNetwork(nn.Module):
         self._trunk = (perceptron,)
         self.head = MLP((perceptron.sizes[-2], 1), init=init, gain=1.0, rng=rng)
 
+    @property
+    def trunk(self) -> MLP:
+        """The policy's perceptron, whose last layer is no part of this."""
+        return self._trunk[0]
+
     def forward(self, state: Tensor) -> Tensor:
         """V(s) [...] of states [..., state_dim]."""
         hidden = state
-        for layer in list(self._trunk[0])[:-1]:
+        for layer in list(self.trunk)[:-1]:
             hidden = layer(hidden)
         return self.head(hidden).squeeze(-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -12,10 +11,10 @@ from torch import nn
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, optimizers
 from policygrad.engines.fused.net import Placed
-from policygrad.engines.fused.placing import make_net, own_room, with_other_parameters
+from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
-from policygrad.policies import Policy, ValueNetwork
+from policygrad.policies import Policy
 from policygrad.threads import Workers
 from policygrad.types import (
     F32,
@@ -44,7 +43,6 @@ class FusedEngine:
     """
 
     name = "fused"
-    networks_are_apart = True
 
     def __init__(
         self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
@@ -54,20 +52,16 @@ class FusedEngine:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
         self.policy = policy
         self.value = value
-        network: Any = policy.network
         self.head = heads.head_of(policy)
         stored = policy.distribution
         self._single, self._columns = stored.stored_shape == (), math.prod(stored.stored_shape)
         self._dtype = stored.stored_dtype
-        # without a value network one of a single weight stands in, which is never computed
-        self._actor = make_net(network, network.network)
-        self._critic = (
-            make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
-        )
+        self._actor, self._critic = make_nets(policy.network, value)
+        self.networks_are_apart = not self._critic.net.trunk
         self.num_choices = policy.num_choices
         self._optimizer = optimizers.CODES[optimizer]
         self._workers = workers or Workers()
-        others = [(own_room(self._actor), own_room(self._critic)) for _ in range(self._workers.cores - 1)]
+        others = [own_rooms(self._actor, self._critic) for _ in range(self._workers.cores - 1)]
         # of each core, the first one's with the optimiser's step
         self._nets = [(self._actor, self._critic), *others]
         self._actors, self._critics = ([nets[i] for nets in self._nets] for i in (0, 1))
@@ -229,7 +223,8 @@ class FusedEngine:
             common.check_minibatches(minibatches, len(batch))
         samples = common.samples_of(batch)
         rates = [(policy_rate, value_rate)]
-        if apart and minibatches is not None and None not in rates[0] and self._workers.cores > 1:
+        may_part = apart and self.networks_are_apart and self._workers.cores > 1
+        if may_part and minibatches is not None and None not in rates[0]:
             rates = [(policy_rate, None), (None, value_rate)]
         reports = np.zeros((len(rates), 3))
 

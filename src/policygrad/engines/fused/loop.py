@@ -12,7 +12,7 @@ from numba import types
 
 from policygrad.compiled import compiled, inlined, inner
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate, sample
-from policygrad.engines.fused.mlp import backward, forward, last_hidden, transpose
+from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
 from policygrad.engines.signatures import MATRIX, SAMPLE, SIZES, VECTOR, cotangents_at
@@ -60,9 +60,16 @@ def evaluations(x, action, head, actor, log_prob, entropy):
 def values(x, critic, value):
     """V(s) of observations [B, D] into `value` [B]."""
     transpose(critic)
+    trunk = net_at(critic).trunk
+    if trunk != 0:
+        transpose(trunk)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
-        outputs = forward(x[start:stop], critic)
+        seen = x[start:stop]
+        if trunk != 0:
+            forward(seen, trunk)
+            seen = last_hidden(seen, trunk)
+        outputs = forward(seen, critic)
         for i in range(stop - start):
             value[start + i] = outputs[i, 0]
 
@@ -80,19 +87,28 @@ def add_part(
         outputs = forward(x, actor)
         hidden = last_hidden(x, actor)
         evaluate(head, outputs, hidden, log_std, action, sample.log_prob, sample.entropy)
+    shared = net_at(critic).trunk != 0
     if use_value:
+        if shared and not use_policy:
+            forward(x, actor)
+        if shared:
+            y = last_hidden(x, actor)
         guess = forward(y, critic)
         for i in range(n):
             sample.value[i] = guess[i, 0]
     write_cotangents(sample, coefficients, w, e, c)
-    if use_policy:
-        slope = gradient_ahead(actor)
-        differentiate(head, outputs, hidden, log_std, action, sample.entropy, w, e, slope)
-        backward(x, actor)
     if use_value:
         for i in range(n):
             guess[i, 0] = c[i]
+        # before the policy's, which overwrites its hidden layers
         backward(y, critic)
+    if use_policy:
+        slope = gradient_ahead(actor)
+        differentiate(head, outputs, hidden, log_std, action, sample.entropy, w, e, slope)
+        if use_value and shared:
+            backward_from_both(x, actor, c, net_at(critic).parameters[: y.shape[1]])
+        else:
+            backward(x, actor)
 
 
 @inner
@@ -105,8 +121,9 @@ def add_gradients(
     is for the three numbers.
     """
     if use_policy:
-        transpose(actor)
         clear_gradient(actor)
+    if use_policy or net_at(critic).trunk != 0:
+        transpose(actor)
     if use_value:
         transpose(critic)
         clear_gradient(critic)

@@ -20,14 +20,16 @@ from policygrad.engines.fused.matmul import (
     ACTIVATE,
     IDENTITY,
     LANES,
+    OVERWRITE,
     PULL_BACK,
+    TANH,
     multiply,
     multiply_rows,
     multiply_transposed,
     product_address,
 )
 from policygrad.engines.fused.net import NET, net_at
-from policygrad.engines.signatures import MATRIX
+from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.pointers import address_of, function_at
 
 NARROW = 4
@@ -37,7 +39,7 @@ f32 = np.float32
 
 def workspace_size(sizes: tuple[int, ...], rows: int) -> int:
     """How many float32 a workspace needs for `rows` samples: all layers' outputs, and scratch for `backward`."""
-    return rows * sum(sizes[1:]) + LANES * max(sizes)
+    return rows * sum(sizes[1:]) + max(LANES, rows) * max(sizes)
 
 
 def parameter_count(sizes: tuple[int, ...]) -> int:
@@ -127,8 +129,28 @@ def add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch):
             slope[i * fan_in + j] += scratch[j * fan_out + i]
 
 
-def _backward(x, net):
-    """See `backward`."""
+@inlined
+def pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight, scratch):
+    """As `pull_back` of the last layer, with what another layer of one output adds: (δ W + δ' w') ⊙ f′."""
+    width, outputs = net.sizes[-2], net.sizes[-1]
+    nothing = scratch[:0]
+    multiply(
+        net.product, delta, net.parameters[p:], scratch, rows, width, outputs, OVERWRITE, IDENTITY, nothing
+    )
+    for i in range(rows):
+        for j in range(width):
+            output = h[i * width + j]
+            slope = scratch[i * width + j] + other_delta[i] * other_weight[j]
+            if net.activation == TANH:
+                slope *= f32(1) - output * output
+            elif output <= f32(0):
+                slope = f32(0)
+            h[i * width + j] = slope
+            bias_slope[j] += slope
+
+
+def _backward(x, net, other_delta, other_weight):
+    """See `backward` and `backward_from_both`."""
     net = net_at(net)
     rows = x.shape[0]
     p = net.parameters.size
@@ -149,11 +171,14 @@ def _backward(x, net):
         h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
         slope = net.gradient[p : p + fan_in * fan_out]
         add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch)
-        if layer > 0:
+        if layer > 0 and layer == net.sizes.size - 2 and other_delta.size > 0:
+            bias_slope = net.gradient[p - fan_in :]
+            pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight, scratch)
+        elif layer > 0:
             pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
 
 
-FORWARD, BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET)
+FORWARD, BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET, VECTOR, VECTOR)
 _forward_at, _backward_at = function_at(FORWARD), function_at(BACKWARD)
 
 
@@ -190,4 +215,14 @@ def backward(x, net):
 
     Each layer's δ takes the place of its output.
     """
-    _backward_at(net_at(net).back_pass)(x, net)
+    nothing = net_at(net).work[:0]
+    _backward_at(net_at(net).back_pass)(x, net, nothing, nothing)
+
+
+@inlined
+def backward_from_both(x, net, other_delta, other_weight):
+    """As `backward`, where a layer of one output with this weight [sizes[-2]] stands on the last hidden layer too.
+
+    `other_delta` [B] is ∂L/∂ its output.
+    """
+    _backward_at(net_at(net).back_pass)(x, net, other_delta, other_weight)

@@ -51,12 +51,14 @@ class Net(NamedTuple):
     """Where `matmul.product`, `forward` and `backward` lie as machine code, each compiled only once."""
     ahead_pass: int
     back_pass: int
+    trunk: int
+    """Where the policy network lies on whose last hidden layer V(s) stands, as `Placed.address`; 0 of others."""
 
 
 _NET: Any = types.NamedTuple(
     [
         VECTOR, types.int64, SIZES, types.int64, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
-        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS,
+        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
     ],
     Net,
 )  # fmt: skip

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import nn
 
 from policygrad.engines.fused import loop, matmul, mlp
 from policygrad.engines.fused.net import Net, Placed
-from policygrad.policies import MLP, GaussianPolicy, GSDEPolicy, flat_parameters
+from policygrad.policies import (
+    MLP,
+    GaussianPolicy,
+    GSDEPolicy,
+    SharedValueNetwork,
+    ValueNetwork,
+    flat_parameters,
+)
 from policygrad.types import F32
 
 ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
+
+
+def make_nets(policy: Any, value: nn.Module | None) -> tuple[Placed, Placed]:
+    """(policy, V(s)) in place; without a value network one of a single weight stands in, never computed."""
+    actor = make_net(policy, policy.network)
+    if isinstance(value, SharedValueNetwork):
+        return actor, _standing_on(actor, make_net(value, value.head))
+    critic = make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
+    return actor, critic
+
+
+def own_rooms(actor: Placed, critic: Placed) -> tuple[Placed, Placed]:
+    """`own_room` of each; where they share hidden layers, still with each other."""
+    other_actor, other_critic = own_room(actor), own_room(critic)
+    if critic.net.trunk:
+        other_critic = _standing_on(other_actor, other_critic)
+    return other_actor, other_critic
+
+
+def _standing_on(actor: Placed, critic: Placed) -> Placed:
+    return Placed(critic.net._replace(trunk=actor.address))
 
 
 def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
@@ -39,6 +69,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
         product=product,
         ahead_pass=ahead_pass,
         back_pass=back_pass,
+        trunk=0,
     )
     return Placed(net)
 
