@@ -40,13 +40,16 @@ METRICS: dict[str, Metric] = {
     "policy_grad_norm": Metric("—", "‖∇L‖₂ of the policy before clipping", "finite, no lasting growth"),
     "learning_rate": Metric("—", "the policy's, as scheduled", "as configured"),
     "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
-    "value_grad_norm": Metric("—", "‖∇L‖₂ of V(s) before clipping, first value step", "finite"),
+    "value_grad_norm": Metric(
+        "—", "‖∇L‖₂ of V(s) before clipping: its first step in the update, or the last of its minibatches",
+        "finite",),
     "explained_variance": Metric(
         "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
     ),
     "value_bias": Metric("reward", "mean (V(s) − G) before the update", "near 0 beside the returns' deviation"),
     "kl": Metric(
-        "nats", "mean KL(π_old ‖ π) over the samples after the update; PPO estimates it by r − 1 − log r, r = π/π_old",
+        "nats", "mean KL(π_old ‖ π) over the samples after the update; PPO and A2C with several updates estimate it by "
+        "r − 1 − log r, r = π/π_old",
         "0.003 to 0.03 (TRPO: up to max_kl); more is a step too far, far less wasted data",
     ),
     "clip_share": Metric("share", "samples with |r − 1| > ε after the update / all", "0.05 to 0.3"),

@@ -301,3 +301,38 @@ def test_a_batch_keeps_its_columns_apart():
             batch.target,
             old_log_prob=np.zeros(3, np.float32),
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_envs"),
+    [
+        ({"horizon": 1, "normalize_advantages": "batch"}, 1),
+        ({"horizon": 1}, 1),
+        # three samples in two parts: one of them alone
+        ({"horizon": 3, "minibatch_size": 2}, 1),
+    ],
+)
+def test_an_advantage_is_not_normalised_by_itself(settings: dict[str, Any], num_envs: int):  # bug 8
+    """It would be 0, and V(s) alone would learn."""
+    algorithm = pg.PPO(**settings)
+    with pytest.raises(ValueError, match="the policy would learn nothing"):
+        pg.train("CartPole-v1", algorithm, steps=100, num_envs=num_envs, progress=False)
+    pg.train("CartPole-v1", replace(algorithm, normalize_advantages="none"), steps=100, progress=False)
+
+
+def test_a_clip_that_clips_one_side_only_is_refused():
+    with pytest.raises(ValueError, match="clip must be below 1"):
+        pg.PPO(clip=1.5)
+
+
+def test_a2c_says_how_far_several_updates_took_the_policy():
+    algorithm = pg.A2C(estimator="v-trace", updates=3, learning_rate=0.01)
+    policy, value = networks("categorical")
+    engine, rollout = make_engine(policy, value, "rmsprop"), steps_for(policy, 0)
+    x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
+    old, _ = engine.evaluate(x, action)
+    metrics = algorithm.learn(engine, rollout, learning())
+    new, _ = engine.evaluate(x, action)
+    assert metrics["kl"] == pytest.approx(float(kl_estimate(new, old).mean()), rel=1e-6)
+    assert metrics["largest_ratio"] == pytest.approx(float(np.exp(new - old).max()), rel=1e-5)
+    assert metrics["kl"] > 0

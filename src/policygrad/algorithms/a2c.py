@@ -18,7 +18,15 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
+from policygrad.algorithms.steps import (
+    batch_of,
+    distance,
+    gae,
+    normalized,
+    samples,
+    value_metrics,
+    values_along,
+)
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
 
@@ -102,10 +110,10 @@ class A2C:
         for _ in range(self.updates - 1):
             batch = self._corrected(engine, rollout, batch, first.log_prob)
             last = engine.update(batch, cotangents, coefficients, **options)
-        return _metrics(first, last, batch) | {
-            "learning_rate": rate,
-            **value_metrics(samples(rollout, value), target),
-        }
+        metrics = _metrics(first, last, batch) | {"learning_rate": rate}
+        if self.updates > 1:
+            metrics |= distance(engine, batch, first.log_prob)[0]
+        return metrics | value_metrics(samples(rollout, value), target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:
         """The batch again, with advantages and targets for the policy as it is now."""

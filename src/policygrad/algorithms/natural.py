@@ -239,7 +239,7 @@ def _fit_value(
     size = B // count
     # all of one size: up to count − 1 samples an epoch, others each time, are left out
     order = np.concatenate([learning.rng.permutation(B)[: count * size] for _ in range(epochs)])
-    engine.update(
+    outputs = engine.update(
         batch,
         cotangents,
         np.array([0.0, 1 / size], np.float32),
@@ -248,4 +248,4 @@ def _fit_value(
         max_grad_norm=None,
         minibatches=Minibatches(order, size * np.arange(epochs * count + 1)),
     )
-    return value_metrics(value, batch.target)
+    return value_metrics(value, batch.target) | {"value_grad_norm": outputs.value_grad_norm}

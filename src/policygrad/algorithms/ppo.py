@@ -16,9 +16,16 @@ from policygrad.advantages import normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_learned, gae, normalized, samples, value_metrics, values_along
+from policygrad.algorithms.steps import (
+    as_learned,
+    distance,
+    gae,
+    normalized,
+    samples,
+    value_metrics,
+    values_along,
+)
 from policygrad.interfaces import Collector, Engine
-from policygrad.policies import kl_estimate
 from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
 
 Normalisation = Literal["minibatch", "batch", "none"]
@@ -93,6 +100,8 @@ class PPO:
                 "an advantage normalised over a minibatch of one sample is 0, and nothing would be learned: raise "
                 "minibatch_size, or set normalize_advantages to 'batch'"
             )
+        if self.clip is not None and self.clip >= 1:
+            raise ValueError(f"clip must be below 1, or None: a ratio is never below 0; got {self.clip}")
         if self.clip is None and self.clip_end is not None:
             raise ValueError("clip_end is where clip ends, which is None: give both, or neither")
         if self.kl_penalty_target is not None and self.kl_penalty == 0:
@@ -121,6 +130,7 @@ class PPO:
         metrics = {"learning_rate": rate, "entropy": float(entropy.mean(dtype=np.float64))}
         metrics |= value_metrics(_old(batch.old_value), batch.target)
         count = max(1, round(len(batch) / self.minibatch_size))
+        self._check_normalization(rollout.valid.size)
         coefficients = self.coefficients(len(batch) / count, learning.progress, penalty)
         # what a sample's advantage is changes from epoch to epoch, or all epochs are one call
         apiece = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
@@ -162,6 +172,18 @@ class PPO:
         value_clip = np.inf if self.value_clip is None else self.value_clip
         return np.array([1 / samples, clip, entropy_coef, self.value_coef, value_clip, penalty], np.float32)
 
+    def _check_normalization(self, rows: int) -> None:
+        """Raise ValueError where an advantage would be normalised by itself alone."""
+        if self.normalize_advantages == "none":
+            return
+        parts = max(1, round(rows / self.minibatch_size)) if self.normalize_advantages == "minibatch" else 1
+        if rows // parts == 1:
+            raise ValueError(
+                f"{rows} samples an update, in {parts} parts that advantages are normalised over: of one sample that "
+                "is 0, and the policy would learn nothing. Raise horizon, num_envs or minibatch_size, or set "
+                "normalize_advantages to 'none'"
+            )
+
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
         """(advantages, targets of V(s)), each [B]."""
         advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
@@ -181,11 +203,7 @@ class PPO:
 
     def _distance(self, engine: Engine, batch: Batch, progress: float) -> dict[str, float]:
         """How far the policy has come from the one that acted."""
-        log_prob, _ = engine.evaluate(batch.observation, batch.action)
-        log_ratio = log_prob.astype(np.float64) - _old(batch.old_log_prob)
-        ratio = np.exp(log_ratio)
-        metrics = {"kl": float(kl_estimate(log_prob, _old(batch.old_log_prob)).mean())}
-        metrics["largest_ratio"] = float(ratio.max())
+        metrics, ratio = distance(engine, batch, _old(batch.old_log_prob))
         if self.clip is not None:
             beyond = np.abs(ratio - 1) > linear(self.clip, self.clip_end, progress)
             metrics["clip_share"] = float(beyond.mean())
