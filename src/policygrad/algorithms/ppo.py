@@ -179,8 +179,8 @@ class PPO:
         parts = max(1, round(rows / self.minibatch_size)) if self.normalize_advantages == "minibatch" else 1
         if rows // parts == 1:
             raise ValueError(
-                f"{rows} samples an update, in {parts} parts that advantages are normalised over: of one sample that "
-                "is 0, and the policy would learn nothing. Raise horizon, num_envs or minibatch_size, or set "
+                f"of {rows} samples an update some would have their advantage normalised by itself alone, which is 0, "
+                "and the policy would learn nothing of them. Raise horizon, num_envs or minibatch_size, or set "
                 "normalize_advantages to 'none'"
             )
 
