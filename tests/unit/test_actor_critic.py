@@ -304,20 +304,21 @@ def test_a_batch_keeps_its_columns_apart():
 
 
 @pytest.mark.parametrize(
-    ("settings", "num_envs"),
+    "settings",
     [
-        ({"horizon": 1, "normalize_advantages": "batch"}, 1),
-        ({"horizon": 1}, 1),
+        {"horizon": 1, "normalize_advantages": "batch"},
+        {"horizon": 1},
         # three samples in two parts: one of them alone
-        ({"horizon": 3, "minibatch_size": 2}, 1),
+        {"horizon": 3, "minibatch_size": 2},
     ],
 )
-def test_an_advantage_is_not_normalised_by_itself(settings: dict[str, Any], num_envs: int):  # bug 8
+def test_an_advantage_is_not_normalised_by_itself(settings: dict[str, Any]):  # bug 8
     """It would be 0, and V(s) alone would learn."""
     algorithm = pg.PPO(**settings)
+    options: dict[str, Any] = {"steps": 100, "num_envs": 1, "progress": False}
     with pytest.raises(ValueError, match="the policy would learn nothing"):
-        pg.train("CartPole-v1", algorithm, steps=100, num_envs=num_envs, progress=False)
-    pg.train("CartPole-v1", replace(algorithm, normalize_advantages="none"), steps=100, progress=False)
+        pg.train("CartPole-v1", algorithm, **options)
+    pg.train("CartPole-v1", replace(algorithm, normalize_advantages="none"), **options)
 
 
 def test_a_clip_that_clips_one_side_only_is_refused():

@@ -53,20 +53,23 @@ def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
     )
 
 
+CLIPPED = PPO(
+    # 2,048 samples an update
+    horizon=32,
+    epochs=10,
+    minibatch_size=64,
+    learning_rate=0.0003,
+    learning_rate_end=0.0,
+    # rewards are scaled already
+    normalize_advantages="none",
+    recompute_advantages=True,
+    value_coef=0.25,
+)
+"""PPO, as far as no task says otherwise."""
+
 PRESETS = {
     "ppo": Preset(
-        PPO(
-            # 2,048 samples an update
-            horizon=32,
-            epochs=10,
-            minibatch_size=64,
-            learning_rate=0.0003,
-            learning_rate_end=0.0,
-            # rewards are scaled already
-            normalize_advantages="none",
-            recompute_advantages=True,
-            value_coef=0.25,
-        ),
+        CLIPPED,
         NETWORK,
         normalization=BOTH,
         num_envs=64,
