@@ -44,16 +44,19 @@ METRICS: dict[str, Metric] = {
         "—", "‖∇L‖₂ of V(s) before clipping: its first step in the update, or the last of its minibatches",
         "finite",),
     "explained_variance": Metric(
-        "—", "1 − Var(G − V)/Var(G) before the update", "towards 1; near 0 the baseline does nothing"
+        "—", "1 − Var(G − V)/Var(G) before the update; ActorCritic: of its last 1,000 samples or so, older ones fading",
+        "towards 1; near 0 the baseline does nothing"
     ),
     "value_bias": Metric("reward", "mean (V(s) − G) before the update", "near 0 beside the returns' deviation"),
     "kl": Metric(
-        "nats", "mean KL(π_old ‖ π) over the samples after the update; PPO and A2C with several updates estimate it by "
-        "r − 1 − log r, r = π/π_old",
-        "0.003 to 0.03 (TRPO: up to max_kl); more is a step too far, far less wasted data",
+        "nats", "mean KL(π_old ‖ π) over the samples after the update; TRPO and NPG compute it, the others estimate it "
+        "by r − 1 − log r, r = π/π_old, and all but PPO from up to 256 of the samples",
+        "0.003 to 0.03 where an update is of several steps (TRPO: up to max_kl), less for one; more is a step too far",
     ),
     "clip_share": Metric("share", "samples with |r − 1| > ε after the update / all", "0.05 to 0.3"),
-    "largest_ratio": Metric("—", "max r after the update", "below 3; much more: single samples rule the step"),
+    "largest_ratio": Metric(
+        "—", "max r after the update, over the same samples as `kl`", "below 3; much more: single samples rule the step"
+    ),
     "policy_steps": Metric(
         "steps", "optimiser steps of the policy in the update", "epochs × minibatches; fewer where the KL stopped them"
     ),
@@ -74,7 +77,8 @@ METRICS: dict[str, Metric] = {
         "below 0.3; above, the environment sees little of what the policy does",
     ),
     "std": Metric(
-        "action units", "mean σ of a `GaussianPolicy`, where it is a parameter", "falls slowly, not to its bound"
+        "action units", "mean σ where it is a parameter; of gSDE the noise's, where ‖φ(s)‖² is as `GSDEPolicy` says",
+        "falls slowly, not to its bound",
     ),
 }  # fmt: skip
 

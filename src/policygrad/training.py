@@ -15,7 +15,7 @@ from policygrad.checkpoint import fields, module_state, restore_module, restore_
 from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
-from policygrad.policies import GaussianPolicy, Policy, Snapshot
+from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.spaces import bounds_of
@@ -126,7 +126,7 @@ class Training:
             self.used += collected.num_samples
         self._recent.extend(returns.tolist())
         self._episodes += len(returns)
-        mean = sum(self._recent) / len(self._recent) if self._recent else float("nan")
+        mean = self._mean_of_recent()
         self._seconds += time.perf_counter() - began
         metrics = {
             "steps": self.used,
@@ -144,7 +144,10 @@ class Training:
     def solved(self) -> bool:
         """Whether the last `WINDOW` returns reach the threshold; False until there are so many."""
         full = len(self._recent) == WINDOW
-        return self._threshold is not None and full and sum(self._recent) / WINDOW >= self._threshold
+        return self._threshold is not None and full and self._mean_of_recent() >= self._threshold
+
+    def _mean_of_recent(self) -> float:
+        return sum(self._recent) / len(self._recent) if self._recent else float("nan")
 
     def state(self) -> State:
         """All that the next iterations depend on beside the settings."""
@@ -279,4 +282,6 @@ def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
         metrics["clipped_actions"] = float(((actions < low) | (actions > high)).mean())
     if isinstance(policy.network, GaussianPolicy) and not policy.network.state_dependent_std:
         metrics["std"] = float(policy.network.log_std.detach().exp().mean())
+    if isinstance(policy.network, GSDEPolicy):
+        metrics["std"] = policy.network.typical_std()
     return metrics

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import policygrad as pg
+from policygrad.advantages import explained_variance
+from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.ppo import shuffled
 from policygrad.algorithms.steps import values_along
 from policygrad.engines import make_engine
@@ -326,8 +328,9 @@ def test_a_clip_that_clips_one_side_only_is_refused():
         pg.PPO(clip=1.5)
 
 
-def test_a2c_says_how_far_several_updates_took_the_policy():
-    algorithm = pg.A2C(estimator="v-trace", updates=3, learning_rate=0.01)
+@pytest.mark.parametrize("settings", [{}, {"estimator": "v-trace", "updates": 3}], ids=["one", "three"])
+def test_a2c_says_how_far_its_updates_took_the_policy(settings: dict[str, Any]):
+    algorithm = pg.A2C(learning_rate=0.01, **settings)
     policy, value = networks("categorical")
     engine, rollout = make_engine(policy, value, "rmsprop"), steps_for(policy, 0)
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
@@ -337,3 +340,37 @@ def test_a2c_says_how_far_several_updates_took_the_policy():
     assert metrics["kl"] == pytest.approx(float(kl_estimate(new, old).mean()), rel=1e-6)
     assert metrics["largest_ratio"] == pytest.approx(float(np.exp(new - old).max()), rel=1e-5)
     assert metrics["kl"] > 0
+
+
+def test_what_the_value_explains_is_the_formula_s():
+    rng = np.random.default_rng(0)
+    target = (1_000 + rng.standard_normal(500)).astype(np.float32)
+    value = (target + 1 + 0.3 * rng.standard_normal(500)).astype(np.float32)
+    error = value.astype(np.float64) - target
+    metrics = value_metrics(value, target)
+    assert metrics["value_loss"] == pytest.approx(0.5 * np.mean(error**2), rel=1e-9)
+    assert metrics["value_bias"] == pytest.approx(np.mean(error), rel=1e-9)
+    assert metrics["explained_variance"] == pytest.approx(explained_variance(value, target), rel=1e-9)
+    # in parts, as the moments carry them
+    moments = np.zeros((2, 3))
+    for rows in (slice(0, 1), slice(1, 300), slice(300, 500)):
+        in_parts = value_metrics(value[rows], target[rows], moments, kept=1.0)
+    assert in_parts["explained_variance"] == pytest.approx(metrics["explained_variance"], rel=1e-9)
+    assert np.isnan(value_metrics(value[:1], target[:1])["explained_variance"])
+
+
+def test_of_many_samples_evenly_spaced_ones_say_how_far_the_policy_came():
+    policy, value = networks("categorical")
+    engine, rollout = make_engine(policy, value, "adam"), steps_for(policy, 0)
+    x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
+    batch = Batch(x, action, *np.zeros((2, len(x)), np.float32))
+    new, _ = engine.evaluate(x, action)
+    old = new + np.random.default_rng(0).normal(0, 0.1, len(x)).astype(np.float32)
+    # every third
+    at_most = -(-len(x) // 3)
+    assert len(x) > 3
+    metrics = distance(engine, batch, old, clip=0.1, at_most=at_most)
+    off = (new - old)[::3]
+    assert metrics["kl"] == pytest.approx(float(kl_estimate(new[::3], old[::3]).mean()), rel=1e-6)
+    assert metrics["largest_ratio"] == pytest.approx(float(np.exp(off).max()), rel=1e-6)
+    assert metrics["clip_share"] == np.mean(np.abs(np.exp(off) - 1) > 0.1)

@@ -260,7 +260,7 @@ def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any
     factor = {"downhill": -1.0, "too long": 1e6, "nan": np.nan, "nothing": 0.0}[why]
     before = motor.policy_parameters()
     taken = algorithm.line_search(motor, batch, start, factor * step)
-    assert taken == {"kl": 0.0, "surrogate_improvement": 0.0, "step_fraction": 0.0}
+    assert taken == {"kl": 0.0, "surrogate_improvement": 0.0, "largest_ratio": 1.0, "step_fraction": 0.0}
     np.testing.assert_array_equal(motor.policy_parameters().view(np.int32), before.view(np.int32))
 
 

@@ -14,7 +14,7 @@ import policygrad as pg
 from policygrad.algorithms.actor_critic import ActorCritic
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
-from policygrad.policies import flat_parameters
+from policygrad.policies import flat_parameters, kl_estimate
 from policygrad.types import Learning, Rollout
 from tests.unit.test_engines import HEADS, D, both, networks, parameters, relative
 
@@ -126,7 +126,7 @@ def test_q_judges_an_action_against_the_others():
     policy, _ = networks("categorical")
     value = pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5))
     engine, rollout = make_engine(policy, value, "adam", "fused"), step_for(policy, 1)
-    batch = ActorCritic(critic="q", gamma=0.9)._judged_by_q(engine, rollout, np.ones((1, N)))
+    batch, value_of_chosen = ActorCritic(critic="q", gamma=0.9)._judged_by_q(engine, rollout, np.ones((1, N)))
 
     def q_and_pi(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         seen = torch.from_numpy(np.stack([np.append(x, np.eye(3)[a]) for a in range(3)]).astype(np.float32))
@@ -137,6 +137,7 @@ def test_q_judges_an_action_against_the_others():
         q, pi = q_and_pi(rollout.observation[0, n])
         later_q, later_pi = q_and_pi(rollout.next_observation[0, n])
         a, over = rollout.action[0, n], rollout.terminated[0, n]
+        assert value_of_chosen[n] == pytest.approx(q[a], abs=1e-5)
         assert batch.advantage[n] == pytest.approx(q[a] - pi @ q, abs=1e-5)
         assert batch.target[n] == pytest.approx(
             rollout.reward[0, n] + 0.9 * (0 if over else later_pi @ later_q), abs=1e-5
@@ -144,6 +145,39 @@ def test_q_judges_an_action_against_the_others():
         np.testing.assert_array_equal(
             batch.critic_observation[n], np.append(rollout.observation[0, n], np.eye(3)[a])
         )
+
+
+@pytest.mark.parametrize("settings", [{}, {"policy_trace": 0.9}, {"critic": "q"}], ids=["one", "traces", "q"])
+def test_it_says_how_much_of_what_it_learned_from_the_critic_had_foreseen(settings: dict[str, Any]):
+    algorithm = ActorCritic(**settings)
+    policy, _ = networks("categorical")
+    sees = D + 3 if algorithm.critic == "q" else D
+    value = pg.ValueNetwork(sees, 16, rng=np.random.default_rng(5))
+    engine, carried = make_engine(policy, value, "adam", "fused"), learning()
+    targets, offs, found = [], [], {}
+    for i in range(50):
+        rollout = step_for(policy, seed=i)
+        x, later = rollout.observation[0], rollout.next_observation[0]
+        if algorithm.critic == "q":
+            batch, before = algorithm._judged_by_q(engine, rollout, np.ones((1, N)))
+            target = batch.target.astype(np.float64)
+        else:
+            before = engine.values(x)
+            target = rollout.reward[0] + 0.99 * np.where(rollout.terminated[0], 0, engine.values(later))
+        old, _ = engine.evaluate(x, rollout.action[0])
+        found = algorithm.learn(engine, rollout, carried)
+        new, _ = engine.evaluate(x, rollout.action[0])
+        targets.append(target)
+        offs.append(target - before)
+        assert found["value_bias"] == pytest.approx(-offs[-1].mean(), rel=1e-4, abs=1e-6)
+        assert found["kl"] == pytest.approx(float(kl_estimate(new, old).mean()), rel=1e-5)
+        assert found["largest_ratio"] == pytest.approx(float(np.exp(new - old).max()), rel=1e-6)
+    weight = np.repeat(np.exp(-np.arange(49, -1, -1) * N / 1_000), N)
+
+    def variance(x: list[np.ndarray]) -> float:
+        return float(np.cov(np.concatenate(x), aweights=weight, ddof=0))
+
+    assert found["explained_variance"] == pytest.approx(1 - variance(offs) / variance(targets), rel=1e-4)
 
 
 def test_gradients_that_are_not_finite_are_named_and_not_taken():

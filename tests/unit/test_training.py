@@ -19,6 +19,7 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import nn
 
 import policygrad as pg
+from policygrad.algorithms.algorithm import ALGORITHMS
 from policygrad.circumstances import PACKAGES
 from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
@@ -72,6 +73,25 @@ class Falling(Countdown):
     def step(self, action: int):
         observation, _, *rest = super().step(action)
         return observation, -float(self.episode), *rest
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "gsde"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_says_how_it_goes(algorithm: str, distribution: Any):
+    network = pg.Network(hidden=(8,), distribution=distribution)
+    history = pg.train(
+        "Pendulum-v1", algorithm, steps=4_000, num_envs=4, network=network, progress=False
+    ).history
+    for name in (
+        "entropy", "kl", "largest_ratio", "explained_variance", "value_bias", "value_loss",
+        "policy_grad_norm", "value_grad_norm", "clipped_actions", "std",
+    ):  # fmt: skip
+        assert np.isfinite(history[name]).all(), name
+    # the policy moved, the estimator is never negative, and of clipped ratios PPO alone knows
+    assert (history["kl"] >= 0).all()
+    assert history["kl"].max() > 0
+    assert ("clip_share" in history) == (algorithm == "ppo")
+    assert history["std"][0] == pytest.approx(1, abs=0.1)
 
 
 def test_the_best_policy_is_that_of_the_best_running_mean():

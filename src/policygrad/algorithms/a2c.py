@@ -16,17 +16,10 @@ import numpy as np
 from policygrad.advantages import n_step_returns, vtrace
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
+from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import (
-    batch_of,
-    distance,
-    gae,
-    normalized,
-    samples,
-    value_metrics,
-    values_along,
-)
+from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
 
@@ -111,9 +104,8 @@ class A2C:
             batch = self._corrected(engine, rollout, batch, first.log_prob)
             last = engine.update(batch, cotangents, coefficients, **options)
         metrics = _metrics(first, last, batch) | {"learning_rate": rate}
-        if self.updates > 1:
-            metrics |= distance(engine, batch, first.log_prob)[0]
-        return metrics | value_metrics(samples(rollout, value), target)
+        metrics |= distance(engine, batch, first.log_prob, at_most=ENOUGH)
+        return metrics | value_metrics(samples(rollout, value).astype(np.float32), target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:
         """The batch again, with advantages and targets for the policy as it is now."""

@@ -10,7 +10,7 @@ traces, and their steps are averaged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from policygrad.advantages import td_errors
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
+from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, samples, values_along
@@ -25,6 +26,8 @@ from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Array, Batch, Learning, Rollout, Sample
 
 Critic = Literal["v", "q"]
+REMEMBERED = 1_000
+"""Samples that the explained variance is of: a single step's have hardly a variance. Older ones fade."""
 
 
 @register("actor-critic")
@@ -97,33 +100,29 @@ class ActorCritic:
         }
         importance = self._importance(rollout, learning)
         if self.critic == "q":
-            batch = self._judged_by_q(engine, rollout, importance)
+            batch, value = self._judged_by_q(engine, rollout, importance)
         else:
-            value, next_value = values_along(engine, rollout)
-            error = td_errors(rollout.reward, value, next_value, rollout.terminated, self.gamma)
-            batch = _batch(rollout, error * importance, value + error)
-        scale = 1 / len(batch)
-        coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
+            along, next_value = values_along(engine, rollout)
+            error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
+            batch = _batch(rollout, error * importance, along + error)
+            value = samples(rollout, along).astype(np.float32)
         if self.policy_trace or self.value_trace:
-            norms = self._along_traces(engine, rollout, batch, importance, learning, options)
-            _, entropy = engine.evaluate(batch.observation, batch.action)
-            off = engine.values(batch.observation) - batch.target
-            return {
-                "learning_rate": rate,
-                "entropy": float(entropy.mean(dtype=np.float64)),
-                "policy_grad_norm": norms[0],
-                "value_grad_norm": norms[1],
-                "value_loss": float(0.5 * np.mean(off**2, dtype=np.float64)),
-                "value_bias": float(np.mean(off, dtype=np.float64)),
-            }
-        outputs = engine.update(batch, cotangents, coefficients, **options)
+            log_prob, entropy = engine.evaluate(batch.observation, batch.action)
+            norms = self._along_traces(engine, rollout, batch, value, importance, learning, options)
+        else:
+            scale = 1 / len(batch)
+            coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
+            outputs = engine.update(batch, cotangents, coefficients, **options)
+            log_prob, entropy = outputs.log_prob, outputs.entropy
+            norms = outputs.policy_grad_norm, outputs.value_grad_norm
+        moments = learning.traces.setdefault("moments", np.zeros((2, 3)))
         return {
             "learning_rate": rate,
-            "entropy": float(outputs.entropy.mean(dtype=np.float64)),
-            "policy_grad_norm": outputs.policy_grad_norm,
-            "value_grad_norm": outputs.value_grad_norm,
-            "value_loss": float(0.5 * np.mean((outputs.value - batch.target) ** 2, dtype=np.float64)),
-            "value_bias": float(np.mean(outputs.value - batch.target, dtype=np.float64)),
+            "entropy": float(entropy.mean(dtype=np.float64)),
+            "policy_grad_norm": norms[0],
+            "value_grad_norm": norms[1],
+            **value_metrics(value, batch.target, moments, np.exp(-len(batch) / REMEMBERED)),
+            **distance(engine, batch, log_prob, at_most=ENOUGH),
         }
 
     def _importance(self, rollout: Rollout, learning: Learning) -> F64:
@@ -141,13 +140,14 @@ class ActorCritic:
         engine: Engine,
         rollout: Rollout,
         batch: Batch,
+        value: F32,
         importance: F64,
         learning: Learning,
         options: dict[str, Any],
     ) -> tuple[float, float]:
         """A step along each environment's traces, weighted by its TD error."""
         N = rollout.valid.shape[1]
-        error = batch.target - engine.values(batch.observation)
+        error = batch.target - value
         weight = importance[rollout.valid]
         directions = list(
             engine.gradient(batch, cotangents, np.array([0, self.entropy_coef / len(batch), 0], np.float32))
@@ -173,8 +173,8 @@ class ActorCritic:
                     trace[n] = 0.0
         return engine.apply(directions[0], directions[1], **options)
 
-    def _judged_by_q(self, engine: Engine, rollout: Rollout, importance: F64) -> Batch:
-        """The samples with Q's opinion of them."""
+    def _judged_by_q(self, engine: Engine, rollout: Rollout, importance: F64) -> tuple[Batch, F32]:
+        """The samples with Q's opinion of them, and Q(s, a) [B]."""
         choices = engine.num_choices
         assert choices is not None, "make_value has looked at this"
         shape = rollout.valid.shape
@@ -186,7 +186,9 @@ class ActorCritic:
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
         batch = _batch(rollout, (chosen - v).reshape(shape) * importance, target)
         seen = np.concatenate([batch.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
-        return Batch(batch.observation, batch.action, batch.advantage, batch.target, critic_observation=seen)
+        return replace(batch, critic_observation=seen), samples(rollout, chosen.reshape(shape)).astype(
+            np.float32
+        )
 
 
 def plain_gradients(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:

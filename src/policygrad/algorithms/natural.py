@@ -19,7 +19,8 @@ import numpy as np
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
-from policygrad.algorithms.steps import batch_of, gae, normalized, samples, value_metrics, values_along
+from policygrad.algorithms.diagnostics import value_metrics
+from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
@@ -90,14 +91,13 @@ class NaturalGradient(_Settings):
         step = natural_step(self, engine, batch)
         before = engine.policy_parameters()
         engine.set_policy_parameters((before + step.whole).astype(np.float32))
-        kl, improvement = _measure(engine, batch, start)
-        if not np.isfinite(kl + improvement):
+        taken = _measure(engine, batch, start)
+        if not np.isfinite(list(taken.values())).all():
             engine.set_policy_parameters(before)
             raise NonFiniteError(
                 f"after a natural step of length {np.linalg.norm(step.whole):.3g} the policy is not finite. The "
                 "step was not taken: lower max_kl or raise damping"
             )
-        taken = {"kl": kl, "surrogate_improvement": improvement}
         return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learning)
 
 
@@ -132,12 +132,12 @@ class TRPO(_Settings):
         before = engine.policy_parameters()
         for fraction in self.backtrack ** np.arange(self.line_search_steps):
             engine.set_policy_parameters((before + fraction * step).astype(np.float32))
-            kl, improvement = _measure(engine, batch, start)
+            found = _measure(engine, batch, start)
             # neither is so of a NaN
-            if kl <= self.max_kl and improvement > 0:
-                return {"kl": kl, "surrogate_improvement": improvement, "step_fraction": float(fraction)}
+            if found["kl"] <= self.max_kl and found["surrogate_improvement"] > 0:
+                return found | {"step_fraction": float(fraction)}
         engine.set_policy_parameters(before)
-        return {"kl": 0.0, "surrogate_improvement": 0.0, "step_fraction": 0.0}
+        return {"kl": 0.0, "surrogate_improvement": 0.0, "largest_ratio": 1.0, "step_fraction": 0.0}
 
 
 class NaturalStep(NamedTuple):
@@ -210,12 +210,16 @@ def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> Non
         c[i] = coefficients[1] * (sample.value[i] - sample.target[i])
 
 
-def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> tuple[float, float]:
-    """(mean KL, surrogate's improvement) of the policy now over what it was at the start."""
+def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> dict[str, float]:
+    """How far the policy is now from what it was at the start, and what the surrogate makes of it."""
     now = engine.policy_outputs(batch.observation, batch.action, start)
     # the ratio minus 1: of a small step the difference of two surrogates would be mostly rounding
-    gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob) * batch.advantage
-    return float(now.kl.mean(dtype=np.float64)), float(gain.mean())
+    gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
+    return {
+        "kl": float(now.kl.mean(dtype=np.float64)),
+        "surrogate_improvement": float((gain * batch.advantage).mean()),
+        "largest_ratio": 1 + float(gain.max()),
+    }
 
 
 def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Batch, F32, PolicyOutputs]:

@@ -15,16 +15,9 @@ import numpy as np
 from policygrad.advantages import normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
+from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import (
-    as_learned,
-    distance,
-    gae,
-    normalized,
-    samples,
-    value_metrics,
-    values_along,
-)
+from policygrad.algorithms.steps import as_learned, gae, normalized, samples, values_along
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
 
@@ -150,7 +143,8 @@ class PPO:
             steps += outputs.policy_steps
             # the KL went over its target: from here on it is V(s) that learns
             rate = rate if outputs.policy_steps == len(bounds) - 1 else None
-        metrics |= {"policy_steps": steps, **self._distance(engine, batch, learning.progress)}
+        clip = None if self.clip is None else linear(self.clip, self.clip_end, learning.progress)
+        metrics |= {"policy_steps": steps, **distance(engine, batch, _old(batch.old_log_prob), clip=clip)}
         if self.kl_penalty > 0:
             metrics[PENALTY] = penalty
             learning.adapted[PENALTY] = self._adapted(penalty, metrics["kl"])
@@ -200,14 +194,6 @@ class PPO:
         if self.normalize_advantages == "batch" or count == 1:
             return normalized(advantage)
         return normalize_parts(advantage.astype(np.float64), order, bounds).astype(np.float32)
-
-    def _distance(self, engine: Engine, batch: Batch, progress: float) -> dict[str, float]:
-        """How far the policy has come from the one that acted."""
-        metrics, ratio = distance(engine, batch, _old(batch.old_log_prob))
-        if self.clip is not None:
-            beyond = np.abs(ratio - 1) > linear(self.clip, self.clip_end, progress)
-            metrics["clip_share"] = float(beyond.mean())
-        return metrics
 
     def _adapted(self, penalty: float, kl: float) -> float:
         """Schulman et al. 2017, section 4."""

@@ -26,8 +26,9 @@ from policygrad.advantages import (
 )
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.checks import check_fields
+from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_finite, as_learned, samples, value_metrics
+from policygrad.algorithms.steps import as_finite, as_learned, samples
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Outputs, Rollout, Sample
 
@@ -151,11 +152,11 @@ class Reinforce:
             "policy_grad_norm": outputs.policy_grad_norm,
             "learning_rate": rate,
         }
-        if value is None:
-            return metrics
-        while len(fits) < self.value_steps:
-            fits.append(update(batch, policy_rate=None, value_rate=value_rate))
-        return metrics | value_metrics(value, batch.target) | {"value_grad_norm": fits[0].value_grad_norm}
+        if value is not None:
+            while len(fits) < self.value_steps:
+                fits.append(update(batch, policy_rate=None, value_rate=value_rate))
+            metrics |= value_metrics(value, batch.target) | {"value_grad_norm": fits[0].value_grad_norm}
+        return metrics | distance(engine, batch, outputs.log_prob, at_most=ENOUGH)
 
     def batch(self, rollout: Rollout, engine: Engine) -> Batch:
         """The rollout's samples with advantages and value targets, nothing being learned on the way.

@@ -1,13 +1,12 @@
-"""What algorithms that bootstrap take from T × N steps: values along them, the samples, how good V(s) was."""
+"""What algorithms that bootstrap take from T × N steps: values along them, and the samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from policygrad.advantages import explained_variance, generalized_advantages, normalize
+from policygrad.advantages import generalized_advantages, normalize
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
-from policygrad.policies import kl_estimate
 from policygrad.types import F32, F64, Array, Batch, Rollout
 
 
@@ -67,21 +66,3 @@ def batch_of(rollout: Rollout, advantage: F64, target: F64) -> Batch:
 def normalized(advantage: F32) -> F32:
     """Advantages [B] centred and scaled over all of them, in float64 on the way."""
     return normalize(advantage.astype(np.float64)).astype(np.float32)
-
-
-def distance(engine: Engine, batch: Batch, old_log_prob: F32) -> tuple[dict[str, float], F64]:
-    """How far the policy has come from the one that acted, as the samples tell; and their ratios π/π_old [B]."""
-    log_prob, _ = engine.evaluate(batch.observation, batch.action)
-    ratio = np.exp(log_prob.astype(np.float64) - old_log_prob)
-    kl = float(kl_estimate(log_prob, old_log_prob).mean())
-    return {"kl": kl, "largest_ratio": float(ratio.max())}, ratio
-
-
-def value_metrics(value: Array, target: Array) -> dict[str, float]:
-    """How good V(s) [B] was for the targets [B] that it is regressed on."""
-    error: F64 = value.astype(np.float64) - target
-    return {
-        "value_loss": 0.5 * float(error @ error) / len(error),
-        "value_bias": float(error.mean()),
-        "explained_variance": explained_variance(value, target),
-    }

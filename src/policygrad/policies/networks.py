@@ -223,10 +223,15 @@ class GSDEPolicy(nn.Module):
         self.action_dim, self.features = self.network.sizes[-1], self.network.sizes[-2]
         self.log_std_bounds = log_std_bounds
         self.sde_period = sde_period
-        share = 0.5 * math.log(min(state_dim, self.features))
+        self.typical_norm = math.sqrt(min(state_dim, self.features))
+        share = math.log(self.typical_norm)
         self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
         self.log_std = nn.Parameter(torch.full((self.features, self.action_dim), log_std - share))
         flat_parameters(self)
+
+    def typical_std(self) -> float:
+        """The noise's mean standard deviation where ‖φ‖² is what `log_std` supposes, in units of the action."""
+        return self.typical_norm * float(self.log_std.detach().exp().mean())
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(mean [..., action_dim], φ [..., L] without its graph, σ [L, action_dim]) for states [..., state_dim]."""
