@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import operator
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import gymnasium as gym
-import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class
+from policygrad.checks import check_is_a, is_number, whole
 from policygrad.engines import EngineName
 from policygrad.envs import Backend, EnvLike, PotentialShaping, Shaping
 from policygrad.experiment import Experiment
@@ -121,7 +122,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         normalization=normalization,
         shaping=shaping,
     )
-    seed = _whole("seed", seed, at_least=0)
+    _check_device(device)
+    seed = whole("seed", seed, at_least=0)
     if test_every is not None and isinstance(env, gym.Env | VectorEnv):
         raise ValueError(
             "test_every needs environments beside the one given: give an id, a Kernel or a factory"
@@ -132,11 +134,11 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         num_envs=num_envs if isinstance(env, gym.Env | VectorEnv) else settings.num_envs,
         backend=backend,
         engine=engine,
-        cores=1 if cores is None or seeds is not None else _whole("cores", cores, at_least=1),
+        cores=1 if cores is None or seeds is not None else whole("cores", cores, at_least=1),
         env_threads=cores if seeds is None else 1,
         stop_at=_check_stop_at(stop_at),
-        test_every=None if test_every is None else _whole("test_every", test_every, at_least=1),
-        test_episodes=_whole("test_episodes", test_episodes, at_least=1),
+        test_every=None if test_every is None else whole("test_every", test_every, at_least=1),
+        test_episodes=whole("test_episodes", test_episodes, at_least=1),
         policy=policy,
         value=value,
         device=device,
@@ -146,8 +148,8 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
             "resume=True goes on with the run at out=: give that folder, and leave overwrite= out"
         )
     if seeds is not None:
-        count = _whole("seeds", seeds, at_least=1)
-        at_a_time = (os.cpu_count() or 1) if cores is None else _whole("cores", cores, at_least=1)
+        count = whole("seeds", seeds, at_least=1)
+        at_a_time = (os.cpu_count() or 1) if cores is None else whole("cores", cores, at_least=1)
         display = make_progress(settings.steps * count, progress)
         return run_seeds(
             one,
@@ -188,6 +190,9 @@ def _resolve(
     else:
         hint = "; call it to make one" if isinstance(algorithm, type) else ""  # pyright: ignore
         raise TypeError(f"algorithm must be a name or a configuration; got {algorithm!r}{hint}")
+    for kind, name, value in ((Network, "network", network), (Normalization, "normalization", normalization)):
+        if value is not None:
+            check_is_a(kind, name, value)
     given = {"steps": steps, "num_envs": num_envs, "network": network, "normalization": normalization}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if shaping != "preset":
@@ -198,24 +203,26 @@ def _resolve(
         settings = replace(settings, shaping=settings.shaping.with_gamma(settings.algorithm.gamma))
     return replace(
         settings,
-        steps=_whole("steps", settings.steps, at_least=1),
-        num_envs=_whole("num_envs", settings.num_envs, at_least=1),
+        steps=whole("steps", settings.steps, at_least=1),
+        num_envs=whole("num_envs", settings.num_envs, at_least=1),
     )
-
-
-def _whole(name: str, value: Any, *, at_least: int) -> int:
-    """A Python int of any whole number, NumPy's too."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
-    if number < at_least:
-        raise ValueError(f"{name} must be {at_least} or more; got {number}")
-    return number
 
 
 def _check_stop_at(stop_at: float | None) -> float | None:
     """A finite number, or None."""
-    if stop_at is not None and not np.isfinite(stop_at):
-        raise ValueError(f"stop_at must be finite; got {stop_at}")
-    return None if stop_at is None else float(stop_at)
+    if stop_at is None:
+        return None
+    if not is_number(stop_at) or not math.isfinite(stop_at):
+        raise ValueError(f"stop_at must be a finite number; got {stop_at!r}")
+    return float(stop_at)
+
+
+def _check_device(device: str) -> None:
+    """Raise ValueError unless torch can compute there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device {device!r} cannot be used here: take 'cpu', or one that this machine has and its torch "
+            f"({torch.__version__}) was built for"
+        ) from error

@@ -323,6 +323,13 @@ def test_an_advantage_is_not_normalised_by_itself(settings: dict[str, Any]):  # 
     pg.train("CartPole-v1", replace(algorithm, normalize_advantages="none"), **options)
 
 
+def test_something_has_to_hold_the_policy_over_several_epochs():
+    with pytest.raises(ValueError, match=r"nothing would hold the policy.*give clip, kl_penalty or target_kl"):
+        pg.PPO(clip=None)
+    for limit in ({"kl_penalty": 1.0}, {"target_kl": 0.02}, {"epochs": 1}):
+        pg.PPO(clip=None, **limit)
+
+
 def test_a_clip_that_clips_one_side_only_is_refused():
     with pytest.raises(ValueError, match="clip must be below 1"):
         pg.PPO(clip=1.5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,9 @@ def test_an_episode_s_return_is_not_discounted_twice():
         ("entropy_coef", float("nan"), "entropy_coef must be 0 or more"),
         ("max_grad_norm", 0.0, "max_grad_norm must be positive"),
         ("value_steps", 0, "value_steps must be 1 or more"),
+        ("value_steps", True, "value_steps must be 1 or more, a whole number; got True"),
+        ("learning_rate", "fast", "learning_rate must be positive and finite; got 'fast'"),
+        ("normalize_advantages", "no", "normalize_advantages must be True or False; got 'no'"),
     ],
 )
 def test_wrong_settings_are_named(field: str, value: object, message: str):
@@ -76,14 +81,14 @@ def test_wrong_settings_are_named(field: str, value: object, message: str):
     "settings",
     [
         {},
-        {"clip": None},
+        {"clip": None, "epochs": 1},
         {"entropy_coef": 0.1, "value_coef": 0.25},
         {"value_clip": 0.3},
         {"kl_penalty": 0.7},
         {"clip": 0.1, "value_clip": 0.1, "kl_penalty": 2.0, "entropy_coef": 0.01},
     ],
 )
-def test_ppo(settings: dict[str, float], compile_it: bool):
+def test_ppo(settings: dict[str, Any], compile_it: bool):
     rng = np.random.default_rng(1)
     B, algorithm = 512, PPO(**settings)
     columns = rng.standard_normal((7, B)).astype(np.float32)

@@ -512,7 +512,9 @@ def test_wrong_settings_are_named(algorithm: Any, field: str, value: object, mes
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("backtrack", 1.0, "backtrack must be between 0 and 1"),
+        ("backtrack", 1.0, "backtrack must be below 1"),
+        ("backtrack", 0.0, "backtrack must be positive"),
+        ("backtrack", "half", "backtrack must be positive"),
         ("line_search_steps", 0, "line_search_steps must be 1 or more"),
     ],
 )

@@ -118,7 +118,13 @@ def test_depth_and_widths():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": (0,)}, "hidden widths must be 1 or more"),
+        ({"hidden": (0,)}, "a width in hidden must be 1 or more"),
+        ({"hidden": 64}, r"hidden must be the width of each layer, as in \(64, 64\); got 64"),
+        ({"shared": "no"}, "shared must be True or False; got 'no'"),
+        ({"policy_gain": "small"}, "policy_gain must be positive and finite; got 'small'"),
+        ({"log_std": float("nan")}, "log_std must be a finite number"),
+        ({"log_std_bounds": (2.0, -5.0)}, r"must be \(lowest, highest\)"),
+        ({"log_std_bounds": 2.0}, r"must be two numbers, \(lowest, highest\)"),
         ({"activation": "gelu"}, "activation must be"),
         ({"init": "zeros"}, "init must be"),
         ({"log_std": 3.0}, "outside its bounds"),
@@ -132,6 +138,13 @@ def test_depth_and_widths():
 def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         Network(**settings)
+
+
+def test_widths_may_come_as_a_list():
+    """As they do from a file; the settings are still something that can be compared and hashed."""
+    assert Network(hidden=[16, 8]) == Network(hidden=(16, 8))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"a width in hidden must be a whole number; got 1\.5"):
+        Network(hidden=(1.5,))  # pyright: ignore[reportArgumentType]
 
 
 def test_the_wrong_kind_of_policy_is_named():

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "types", "interfaces", "seeding", "compiled", "pointers", "threads", "files",
+    "garbage", "errors", "checks", "types", "interfaces", "seeding", "compiled", "pointers", "threads", "files",
     "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout",
     "agent", "training", "evaluation", "policy_file", "presets", "curve", "progress", "circumstances", "events",
     "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",

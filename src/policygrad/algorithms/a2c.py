@@ -15,11 +15,11 @@ import numpy as np
 
 from policygrad.advantages import n_step_returns, vtrace
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
+from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from policygrad.advantages import td_errors
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, samples, values_along
+from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Array, Batch, Learning, Rollout, Sample
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
+from policygrad.checks import check_fields
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
@@ -113,9 +113,9 @@ class TRPO(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, counts=("line_search_steps",))
-        if not 0 < self.backtrack < 1:
-            raise ValueError(f"backtrack must be between 0 and 1; got {self.backtrack}")
+        check_fields(self, counts=("line_search_steps",), positive=("backtrack",))
+        if self.backtrack >= 1:
+            raise ValueError(f"backtrack must be below 1; got {self.backtrack}")
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """One update; returns its metrics."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from policygrad.advantages import normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, gae, normalized, samples, values_along
+from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
 
@@ -95,6 +95,12 @@ class PPO:
             )
         if self.clip is not None and self.clip >= 1:
             raise ValueError(f"clip must be below 1, or None: a ratio is never below 0; got {self.clip}")
+        limits_steps = self.clip is not None or self.kl_penalty > 0 or self.target_kl is not None
+        if self.epochs > 1 and not limits_steps:
+            raise ValueError(
+                f"nothing would hold the policy near the data's over {self.epochs} epochs: give clip, kl_penalty or "
+                "target_kl"
+            )
         if self.clip is None and self.clip_end is not None:
             raise ValueError("clip_end is where clip ends, which is None: give both, or neither")
         if self.kl_penalty_target is not None and self.kl_penalty == 0:

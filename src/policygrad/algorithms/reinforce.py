@@ -25,10 +25,10 @@ from policygrad.advantages import (
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.checks import check_fields
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_finite, as_learned, samples
+from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Outputs, Rollout, Sample
 

@@ -13,7 +13,6 @@ inside the training loop, which is not compiled anew for them.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 from numba import types
 
+from policygrad.checks import whole
 from policygrad.pointers import address_of, function_at
 from policygrad.spaces import CHOICES, Space, check_action_space
 from policygrad.types import F64, Array
@@ -63,14 +63,7 @@ class Kernel:
     """The mean return that counts as solved."""
 
     def __post_init__(self) -> None:
-        try:
-            object.__setattr__(self, "max_steps", operator.index(self.max_steps))
-        except TypeError:
-            raise TypeError(
-                f"{self.name}: max_steps must be a whole number; got {self.max_steps!r}"
-            ) from None
-        if self.max_steps < 1:
-            raise ValueError(f"{self.name}: max_steps must be 1 or more; got {self.max_steps}")
+        object.__setattr__(self, "max_steps", whole(f"{self.name}: max_steps", self.max_steps, at_least=1))
         state = np.array(self.state, np.float64)
         if state.ndim != 1:
             raise ValueError(f"{self.name}: state has shape {state.shape}; expected one axis [S]")

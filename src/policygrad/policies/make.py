@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from policygrad.checks import check_fields, whole
 from policygrad.policies.distributions import DistributionName
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks import (
@@ -17,7 +19,6 @@ from policygrad.policies.networks import (
     GSDEPolicy,
     ValueNetwork,
     check_log_std,
-    check_period,
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
@@ -54,23 +55,24 @@ class Network:
     """Steps for which gSDE's noise is held."""
 
     def __post_init__(self) -> None:
-        if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden widths must be 1 or more; got {self.hidden}")
-        if self.activation not in ("relu", "tanh"):
-            raise ValueError(f"activation must be 'relu' or 'tanh'; got {self.activation!r}")
-        if self.init not in ("uniform", "orthogonal"):
-            raise ValueError(f"init must be 'uniform' or 'orthogonal'; got {self.init!r}")
+        hidden: Any = self.hidden
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+            raise ValueError(f"hidden must be the width of each layer, as in (64, 64); got {hidden!r}")
+        widths = tuple(whole("a width in hidden", width, at_least=1) for width in hidden)
+        object.__setattr__(self, "hidden", widths)
+        check_fields(
+            self,
+            choices={"activation": Activation, "init": Initialisation, "distribution": DistributionName},
+            finite=("log_std",),
+            positive=("policy_gain",),
+            counts=("sde_period",),
+        )
         check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
-        if self.distribution not in get_args(DistributionName):
-            raise ValueError(
-                f"distribution must be one of {get_args(DistributionName)}; got {self.distribution!r}"
-            )
         if self.state_dependent_std and self.distribution in ("beta", "gsde"):
             raise ValueError(
                 f"state_dependent_std is of the Gaussians; distribution={self.distribution!r} depends on the state "
                 "anyhow: leave it out"
             )
-        check_period(self.sde_period)
 
 
 def make_policy(

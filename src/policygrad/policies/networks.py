@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policygrad.checks import is_number
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation, is_plain
 
@@ -281,8 +282,12 @@ def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
     return (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
 
 
-def check_log_std(log_std: float, bounds: tuple[float, float], *, inside: bool = False) -> None:
+def check_log_std(log_std: float, bounds: Any, *, inside: bool = False) -> None:
     """Raise ValueError unless a log standard deviation lies within its bounds; `inside`, strictly."""
+    if not (isinstance(bounds, Sequence) and len(bounds) == 2 and all(map(is_number, bounds))):
+        raise ValueError(f"log_std_bounds must be two numbers, (lowest, highest); got {bounds!r}")
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"log_std_bounds must be (lowest, highest); got {bounds}")
     if not bounds[0] <= log_std <= bounds[1]:
         raise ValueError(f"log_std {log_std} is outside its bounds {bounds}")
     if inside and log_std in bounds:

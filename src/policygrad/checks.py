@@ -1,0 +1,77 @@
+"""Checks of settings: a wrong one is named, with what was expected."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from numbers import Real
+from typing import Any, SupportsIndex, TypeGuard, get_args
+
+import numpy as np
+
+
+def whole(name: str, value: Any, *, at_least: int) -> int:
+    """A Python int of any whole number, NumPy's too; TypeError or ValueError with the name for anything else."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be a whole number; got {value!r}")
+    number = operator.index(value)
+    if number < at_least:
+        raise ValueError(f"{name} must be {at_least} or more; got {number}")
+    return number
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a real number, Python's or NumPy's; what is True or False is none."""
+    return not isinstance(value, bool) and isinstance(value, Real)
+
+
+def check_is_a(kind: type[Any], name: str, value: Any) -> None:
+    """Raise TypeError unless a setting is of the class that it has to be."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}(...); got {value!r}")
+
+
+def check_fields(
+    config: Any,
+    *,
+    choices: Mapping[str, Any] | None = None,
+    unit: Iterable[str] = (),
+    counts: Iterable[str] = (),
+    positive: Iterable[str] = (),
+    not_negative: Iterable[str] = (),
+    finite: Iterable[str] = (),
+    optional: Iterable[str] = (),
+) -> None:
+    """Raise ValueError unless every field named is what its group says, and every `bool` is one.
+
+    Args:
+        config: whose fields they are.
+        choices: fields, each with the `Literal` that holds its choices.
+        unit: in [0, 1].
+        counts: whole numbers from 1 on.
+        positive, not_negative, finite: numbers above 0; 0 or more; any; all finite.
+        optional: which of them may be None.
+    """
+    for name, literal in (choices or {}).items():
+        if getattr(config, name) not in get_args(literal):
+            raise ValueError(f"{name} must be one of {get_args(literal)}; got {getattr(config, name)!r}")
+    for name in (field.name for field in fields(config) if field.type in ("bool", bool)):
+        if not isinstance(getattr(config, name), bool | np.bool_):
+            raise ValueError(f"{name} must be True or False; got {getattr(config, name)!r}")
+    may_be_none = set(optional)
+    groups = (
+        (unit, "in [0, 1]", lambda x: 0 <= x <= 1),
+        (counts, "1 or more, a whole number", lambda x: isinstance(x, int | np.integer) and x >= 1),
+        (positive, "positive and finite", lambda x: x > 0 and math.isfinite(x)),
+        (not_negative, "0 or more and finite", lambda x: x >= 0 and math.isfinite(x)),
+        (finite, "a finite number", math.isfinite),
+    )
+    for names, expected, holds in groups:
+        for name in names:
+            number = getattr(config, name)
+            if number is None and name in may_be_none:
+                continue
+            if not (is_number(number) and holds(number)):
+                raise ValueError(f"{name} must be {expected}; got {number!r}")
