@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from tensorboardX.proto.event_pb2 import Event
 
 from policygrad.types import Rollout
 
@@ -83,3 +85,13 @@ def rollout_of(rewards: list[list[float]], *, truncated: bool = False, D: int = 
         truncated=last & truncated,
         valid=valid,
     )
+
+
+def events_of(file: Path) -> list[Event]:
+    """The events in a file of TensorBoard's: records of a length, its checksum, the event, its checksum."""
+    data, position, events = file.read_bytes(), 0, []
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 8], "little")
+        events.append(Event.FromString(data[position + 12 : position + 12 + length]))
+        position += 16 + length
+    return events

@@ -141,7 +141,7 @@ class Experiment:
                     _facts(motor, environments) | {"seed": seed},
                     # where nothing was learned there is nothing to keep
                     overwrite=overwrite or resume,
-                    go_on=saved is not None,
+                    go_on_after=None if saved is None else saved["rows"],
                     alone=alone,
                 )
             loop = iter(training) if tests is None else tests.watch(training, acting)

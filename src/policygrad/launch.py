@@ -145,7 +145,7 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
     )
     if resume and (out is None or overwrite):
         raise ValueError(
-            "resume=True goes on with the run at out=: give that folder, and leave overwrite= out"
+            "resume (--resume) goes on with the run in a folder: name it by out (--out), and leave overwrite out"
         )
     if seeds is not None:
         count = whole("seeds", seeds, at_least=1)

@@ -134,6 +134,11 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise PolicyFileError(f"{file} is truncated or corrupted ({error}): {advice}") from error
     if not isinstance(description, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PolicyFileError(f"{file} is corrupted (its description is no object): {advice}")
+    if "state" in description:
+        raise PolicyFileError(
+            f"{file} is a checkpoint, from which a training goes on (resume), and no policy: load its folder, or "
+            f"{file.with_name(FILE_NAME)}"
+        )
     if description.get("format") not in READABLE:
         raise PolicyFileError(
             f"{file} is of format {description.get('format')}; this version reads {READABLE}: update policygrad"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from policygrad.curve import save_curve
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, Snapshot
 from policygrad.progress import Progress
-from policygrad.run_folder import RunFolder
+from policygrad.run_folder import SUMMARY, RunFolder
 from policygrad.training import WINDOW, Iteration
 from policygrad.types import F64, State
 
@@ -75,6 +75,17 @@ class Run:
     def seconds(self) -> float:
         """Wall-clock time of collecting and learning."""
         return self.rows[-1]["seconds"] if self.rows else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """What it came to, as plain JSON: `summary.json`."""
+        return {
+            "ended": self.ended,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "episodes": len(self.episode_returns),
+            "solved_at": self.solved_at,
+            "best_mean_return": self.best_mean if math.isfinite(self.best_mean) else None,
+        }
 
 
 class Recorder:
@@ -229,17 +240,7 @@ class Recorder:
                 run.threshold,
                 run.solved_at,
             )
-        folder.write_json(
-            "summary.json",
-            {
-                "ended": run.ended,
-                "steps": run.steps,
-                "seconds": run.seconds,
-                "episodes": len(run.episode_returns),
-                "solved_at": run.solved_at,
-                "best_mean_return": run.best_mean if math.isfinite(run.best_mean) else None,
-            },
-        )
+        folder.write_json(SUMMARY, run.summary())
         kept = folder.close(discard=not run.rows, keep_replaced=ended in ("error", "non-finite"))
         if kept is not None:
             self._display.say(f"the run that was at {run.out} before is now at {kept}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from policygrad import checkpoint
 from policygrad.circumstances import manifest
@@ -24,7 +27,9 @@ from policygrad.types import State
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
 METRICS_FILE = "metrics.jsonl"
+SUMMARY = "summary.json"
 LAST_POLICY = "last_policy.safetensors"
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -35,11 +40,12 @@ class RunFolder:
         config: what was asked: `config.json`.
         facts: what more there is to say of the circumstances: into `manifest.json`.
         overwrite: replace an earlier run. It stands aside until the new one has been closed.
-        go_on: the run at `path` goes on; see `to_go_on_from` and `first_rows`.
+        go_on_after: the run at `path` goes on after so many rows of its metrics, all later ones being dropped; None
+            begins one. See `to_go_on_from` and `first_rows`.
         alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
 
     Raises:
-        FileExistsError: something is there that may not be, or is no run, replaced.
+        FileExistsError: something is there that may not be, or is no run, replaced; or somebody trains there.
     """
 
     save_interval = 5.0
@@ -52,14 +58,19 @@ class RunFolder:
         facts: dict[str, Any],
         *,
         overwrite: bool = False,
-        go_on: bool = False,
+        go_on_after: int | None = None,
         alone: bool = True,
     ) -> None:
+        go_on = go_on_after is not None
         self._place = Place(path, config, facts, overwrite=overwrite, go_on=go_on, with_git=alone)
-        self.path = self._place.path
-        self._metrics = (self.path / METRICS_FILE).open("a" if go_on else "w", encoding="utf-8")
-        self.alone = alone
-        self._events = Events(self.path) if alone else None
+        self.path, self.alone = self._place.path, alone
+        metrics, steps = self.path / METRICS_FILE, None
+        if go_on_after is not None:
+            rows = metrics.read_text(encoding="utf-8").splitlines()[:go_on_after]
+            write_atomically(metrics, "".join(row + "\n" for row in rows).encode())
+            steps = int(json.loads(rows[-1])["steps"]) if rows else 0
+        self._metrics = metrics.open("a" if go_on else "w", encoding="utf-8")
+        self._events = Events(self.path, after=steps) if alone else None
         self._saved = self._checkpointed = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
@@ -120,7 +131,8 @@ class Place:
         with_git: note the state of source control; of many runs, once is enough.
 
     Raises:
-        FileExistsError: something is there that may not be, or is no run, replaced.
+        FileExistsError: something is there that may not be, or is no run, replaced; or somebody trains there.
+        CheckpointError: the manifest of a run that is to go on is damaged.
     """
 
     def __init__(
@@ -137,16 +149,19 @@ class Place:
         self._replaced: Path | None = None
         circumstances = manifest(with_git=with_git) | facts
         if go_on:
-            earlier = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            earlier = read_json(self.path / MANIFEST)
             circumstances["before"] = [*earlier.pop("before", []), earlier]
         else:
             check_free(self.path, overwrite)
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: _as_json(circumstances), CONFIG: _as_json(config)}
-        if not go_on and self.path.exists() and any(self.path.iterdir()):
+        if not go_on and _holds_run(self.path):
+            # nobody may be writing there; an open file would not let a folder be moved everywhere
+            _locked(self.path).release()
             self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
             self.path.rename(self._replaced)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path)
         for name, text in files.items():
             # where nothing has been learned yet there is nothing to lose
             write_atomically(self.path / name, text, on_disk=go_on)
@@ -157,6 +172,7 @@ class Place:
 
     def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
         """See `RunFolder.close`."""
+        self._lock.release()
         replaced, self._replaced = self._replaced, None
         if replaced is None:
             return None
@@ -189,6 +205,7 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
         FileExistsError: what is there is no run.
         ValueError: it was begun with other settings than these.
         FileNotFoundError: its settings are gone.
+        CheckpointError: they are damaged.
     """
     if not _holds_run(path):
         return False
@@ -200,8 +217,7 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
             )
         # ended between its first two files
         return False
-    saved = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    asked = json.loads(_as_json(config))
+    saved, asked = _flat(read_json(path / CONFIG)), _flat(json.loads(_as_json(config)))
 
     def may_go_on(name: str) -> bool:
         was, now = saved.get(name), asked.get(name)
@@ -238,10 +254,10 @@ def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
 
 
 def first_rows(path: Path, count: int) -> list[dict[str, float]]:
-    """The metrics of the run at `path` up to its checkpoint's row; what came after is dropped from its file.
+    """The metrics of the run at `path` up to its checkpoint's row.
 
     Raises:
-        CheckpointError: some of them are gone; nothing was changed.
+        CheckpointError: some of them are gone, or damaged.
     """
     file = path / METRICS_FILE
     try:
@@ -253,21 +269,65 @@ def first_rows(path: Path, count: int) -> list[dict[str, float]]:
         raise CheckpointError(
             f"{file} has {len(rows)} rows; expected the {count} that the checkpoint counts on"
         )
-    write_atomically(file, "".join(line + "\n" for line in lines).encode())
     return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
 
 
 def _holds_run(path: Path) -> bool:
     """Whether there is a manifest of this library's, rather than nothing; FileExistsError for anything else."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and all(map(_is_left_behind, path.iterdir()))):
         return False
     try:
-        ours = "policygrad" in json.loads((path / MANIFEST).read_text(encoding="utf-8"))["packages"]
-    except (OSError, ValueError, KeyError, TypeError):
+        ours = "policygrad" in read_json(path / MANIFEST)["packages"]
+    except CheckpointError as error:
+        raise FileExistsError(f"{error}. Put it back, or choose another place than {path}") from error
+    except (OSError, KeyError, TypeError):
         ours = False
     if not ours:
         raise FileExistsError(f"{path} exists and is no run folder: choose another place")
     return True
+
+
+def _is_left_behind(file: Path) -> bool:
+    """Whether it is of a run that was killed before its first file was whole."""
+    return file.name == LOCK or re.fullmatch(rf"\.{re.escape(MANIFEST)}\.\d+", file.name) is not None
+
+
+def _locked(path: Path) -> FileLock:
+    """The lock of the run at `path`, held; the system lets go of it when this process ends, however it does.
+
+    Raises:
+        FileExistsError: somebody else holds it.
+    """
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FileExistsError(
+            f"somebody is training at {path}, in this process or another: let that end, or choose another place"
+        ) from None
+    except NotImplementedError:
+        # a file system without locks
+        pass
+    return lock
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """An object from a file; CheckpointError where there is another thing in it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file} is damaged: it holds no object")
+    return found
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings within settings by names such as `algorithm.gamma`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _as_json(data: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from policygrad.envs import make
 from policygrad.experiment import Experiment
 from policygrad.progress import Progress, Together
 from policygrad.run import Run, StoppedError
-from policygrad.run_folder import Place, has_begun
+from policygrad.run_folder import SUMMARY, Place, has_begun, read_json
 from policygrad.threads import single_thread
 
 
@@ -57,7 +57,7 @@ def run_seeds(
     def one(seed: int) -> Run | None:
         if end.is_set():
             return None
-        folder = None if place is None else place.path / f"seed-{seed}"
+        folder = None if place is None else _folder(place, seed)
         share = together.one(seed)
         try:
             return experiment.run(
@@ -84,7 +84,7 @@ def run_seeds(
     runs = [run for run in finished if run is not None]
     if place is not None:
         if runs:
-            _report(place, runs)
+            _report(place, runs, seeds, together.say)
         failed = bool(errors) or any(run.ended in ("error", "non-finite") for run in runs)
         kept = place.settle(discard=not any(run.rows for run in runs), keep_replaced=failed)
         if kept is not None:
@@ -94,32 +94,33 @@ def run_seeds(
     return runs
 
 
-def _report(place: Place, runs: list[Run]) -> None:
-    with_episodes = [run for run in runs if run.episode_returns]
-    if with_episodes:
+def _report(place: Place, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
+    summaries: dict[int, dict[str, Any]] = {run.seed: run.summary() for run in runs}
+    # those that were not begun again, because somebody ended it before, stand as they stood
+    left = [seed for seed in seeds if seed not in summaries and (_folder(place, seed) / SUMMARY).exists()]
+    summaries |= {seed: read_json(_folder(place, seed) / SUMMARY) for seed in left}
+    place.write_json(SUMMARY, summary({seed: summaries[seed] for seed in seeds if seed in summaries}))
+    picture = place.path / "curves.png"
+    if left and picture.exists():
+        say(f"{picture} is as it was: not all seeds were gone on with")
+    elif with_episodes := [run for run in runs if run.episode_returns]:
         save_curves(
-            place.path / "curves.png",
+            picture,
             [(np.array(run.episode_steps), np.array(run.episode_returns)) for run in with_episodes],
             f"{runs[0].environment}, {len(runs)} seeds",
             runs[0].threshold,
         )
-    place.write_json("summary.json", summary(runs))
 
 
-def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the runs came to, as plain JSON: each seed's, and how many were solved and when."""
-    solved = [run.solved_at for run in runs if run.solved_at is not None]
+def _folder(place: Place, seed: int) -> Path:
+    return place.path / f"seed-{seed}"
+
+
+def summary(of_seeds: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """What the runs came to, as plain JSON: each seed's `Run.summary`, and how many were solved and when."""
+    solved = [each["solved_at"] for each in of_seeds.values() if each["solved_at"] is not None]
     return {
-        "seeds": {
-            str(run.seed): {
-                "ended": run.ended,
-                "steps": run.steps,
-                "seconds": run.seconds,
-                "solved_at": run.solved_at,
-                "best_mean_return": run.best_mean if np.isfinite(run.best_mean) else None,
-            }
-            for run in runs
-        },
+        "seeds": {str(seed): each for seed, each in of_seeds.items()},
         "solved": len(solved),
         "median_solved_at": float(np.median(solved)) if solved else None,
     }

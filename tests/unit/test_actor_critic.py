@@ -324,7 +324,9 @@ def test_an_advantage_is_not_normalised_by_itself(settings: dict[str, Any]):  # 
 
 
 def test_something_has_to_hold_the_policy_over_several_epochs():
-    with pytest.raises(ValueError, match=r"nothing would hold the policy.*give clip, kl_penalty or target_kl"):
+    with pytest.raises(
+        ValueError, match=r"nothing would hold the policy.*give clip, kl_penalty or target_kl"
+    ):
         pg.PPO(clip=None)
     for limit in ({"kl_penalty": 1.0}, {"target_kl": 0.02}, {"epochs": 1}):
         pg.PPO(clip=None, **limit)

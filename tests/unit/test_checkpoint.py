@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from tensorboardX.proto.event_pb2 import SessionLog
 
 import policygrad as pg
 from policygrad import checkpoint
 from policygrad.cli import main
+from policygrad.experiment import Experiment
 from policygrad.run_folder import RunFolder
 from policygrad.training import Training
+from tests.conftest import events_of
 
 NORMALIZED = pg.Normalization(normalize_observations=True, normalize_rewards=True)
 SMALL: dict[str, Any] = {"network": pg.Network(hidden=(8,)), "num_envs": 4, "seed": 5, "progress": False}
@@ -238,7 +244,18 @@ def test_a_run_that_has_lost_a_file_is_left_alone(tmp_path: Path):
     (place / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"lost its config\.json"):
         pg.train("CartPole-v1", pg.A2C(), **options)
+    (place / "config.json").write_bytes(config[:-9])
+    with pytest.raises(pg.CheckpointError, match=r"config\.json is damaged"):
+        pg.train("CartPole-v1", pg.A2C(), **options)
     (place / "config.json").write_bytes(config)
+    manifest = (place / "manifest.json").read_bytes()
+    for damaged in (b"", b"[]", manifest[:-9]):
+        (place / "manifest.json").write_bytes(damaged)
+        with pytest.raises(
+            FileExistsError, match=r"manifest\.json is damaged.* Put it back, or choose another"
+        ):
+            pg.train("CartPole-v1", pg.A2C(), **options)
+    (place / "manifest.json").write_bytes(manifest)
     assert (place / checkpoint.FILE_NAME).exists()
     pg.train("CartPole-v1", pg.A2C(), **options)
 
@@ -294,6 +311,28 @@ def test_many_seeds_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert_same(pg.train("CartPole-v1", pg.A2C(), **alone), more)
 
 
+def test_seeds_that_were_not_begun_again_stay_in_the_summary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    settings = SMALL | {"seeds": 3, "cores": 1, "out": tmp_path / "runs"}
+    pg.train("CartPole-v1", pg.A2C(), steps=600, **settings)
+    before = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    picture = (tmp_path / "runs" / "curves.png").read_bytes()
+    inner = Experiment.run
+
+    def run(self: Experiment, seed: int, *rest: Any, **options: Any) -> pg.Run:
+        if seed == 6:
+            raise Cut
+        return inner(self, seed, *rest, **options)
+
+    monkeypatch.setattr(Experiment, "run", run)
+    with pytest.raises(Cut):
+        pg.train("CartPole-v1", pg.A2C(), steps=1_200, resume=True, **settings)
+    after = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    assert list(after["seeds"]) == ["5", "6", "7"]
+    assert after["seeds"]["5"]["steps"] >= 1_200
+    assert [after["seeds"][seed] for seed in ("6", "7")] == [before["seeds"][seed] for seed in ("6", "7")]
+    assert (tmp_path / "runs" / "curves.png").read_bytes() == picture
+
+
 def test_seeds_may_become_more(tmp_path: Path):
     settings = SMALL | {"steps": 600, "out": tmp_path / "runs"}
     first = pg.train("CartPole-v1", pg.A2C(), seeds=2, resume=True, **settings)
@@ -325,12 +364,16 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path):
     options = SMALL | {"steps": 500, "out": place}
     pg.train("CartPole-v1", pg.A2C(), **options)
     before = {file.name: file.read_bytes() for file in place.iterdir()}
-    with pytest.raises(ValueError, match=r"begun with other settings: algorithm .*0\.98"):
+    with pytest.raises(
+        ValueError, match=r"other settings: algorithm\.gamma was 0\.99 and is now 0\.98\. Give"
+    ):
         pg.train("CartPole-v1", pg.A2C(gamma=0.98), resume=True, **options)
     with pytest.raises(ValueError, match="begun with other settings: seed was 5 and is now 6"):
         pg.train("CartPole-v1", pg.A2C(), resume=True, **options | {"seed": 6})
     for wrong in ({"out": None}, {"overwrite": True}):
-        with pytest.raises(ValueError, match="goes on with the run at out="):
+        with pytest.raises(
+            ValueError, match=r"resume \(--resume\) goes on with the run in a folder: name it by out"
+        ):
             pg.train("CartPole-v1", pg.A2C(), resume=True, **options | wrong)
     with pytest.raises(ValueError, match=r"begun with other settings: seeds was None and is now \[5, 6\]"):
         pg.train("CartPole-v1", pg.A2C(), resume=True, seeds=2, **options)
@@ -362,6 +405,61 @@ def test_a_field_too_few_or_too_many_is_refused(tmp_path: Path):  # bug 15
         with pytest.raises(pg.CheckpointError, match="expected"):
             pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
         checkpoint.save(whole, file)
+
+
+def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
+    place = tmp_path / "run"
+    script = (
+        "import policygrad as pg\n"
+        f"pg.train('CartPole-v1', pg.A2C(), steps=10**9, num_envs=4, out={str(place)!r}, progress=False)"
+    )
+    options = SMALL | {"seed": 0, "network": pg.Network(), "out": place}
+    with subprocess.Popen([sys.executable, "-c", script]) as other:
+        try:
+            while not (place / checkpoint.FILE_NAME).exists():
+                assert other.poll() is None
+                time.sleep(0.05)
+            for how in ({"resume": True}, {"overwrite": True}):
+                with pytest.raises(FileExistsError, match="somebody is training at .*let that end"):
+                    pg.train("CartPole-v1", pg.A2C(), steps=10**9, **how, **options)
+        finally:
+            other.kill()
+    # a lock ends with its process, and what that had learned is all there
+    rows = len((place / "metrics.jsonl").read_text().splitlines())
+    used = checkpoint.load(place / checkpoint.FILE_NAME)["training"]["training"]["counts"]["used"]
+    more = pg.train("CartPole-v1", pg.A2C(), steps=used + 1_000, resume=True, **options)
+    assert used < more.steps < used + 2_000
+    assert rows > 0
+
+
+def test_what_a_run_left_that_was_killed_at_its_first_file_is_no_obstacle(tmp_path: Path):
+    (tmp_path / ".manifest.json.123").write_text("{")
+    options = SMALL | {"steps": 500, "out": tmp_path}
+    assert pg.train("CartPole-v1", pg.A2C(), **options).steps >= 500
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / ".notes").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is no run folder"):
+        pg.train("CartPole-v1", pg.A2C(), **options | {"out": mine, "overwrite": True})
+
+
+def test_tensorboard_is_told_from_where_a_run_goes_on(tmp_path: Path):
+    """It then drops what an earlier file has of later steps (its `purge_orphaned_data`)."""
+    options = SMALL | {"out": tmp_path / "run"}
+    pg.train("CartPole-v1", pg.A2C(), steps=500, **options)
+    first = pg.train("CartPole-v1", pg.A2C(), steps=1_000, resume=True, **options)
+    old, new = sorted((tmp_path / "run").glob("events.out.tfevents*"))
+    assert not any(event.session_log.status for event in events_of(old))
+    start = next(event for event in events_of(new) if event.session_log.status)
+    last = max(event.step for event in events_of(old))
+    assert (start.session_log.status, start.step) == (SessionLog.START, last + 1)
+    assert max(event.step for event in events_of(new)) == first.steps
+
+
+def test_a_checkpoint_is_no_policy(tmp_path: Path):
+    pg.train("CartPole-v1", pg.A2C(), steps=500, **SMALL, out=tmp_path)
+    with pytest.raises(pg.PolicyFileError, match=r"is a checkpoint.*and no policy: load its folder"):
+        pg.load(tmp_path / checkpoint.FILE_NAME)
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path):

@@ -64,7 +64,8 @@ def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
     """A row for each evaluation, with its interval."""
     for e in evaluations:
         how = "greedy" if e.greedy else "sampled"
-        interval = f"[{e.low:.1f}, {e.high:.1f}]"
-        table.add_row(
-            f"{how} return, {len(e.returns)} episodes", f"{e.mean:.1f}  95 % {interval}".replace("[", r"\[")
-        )
+        if len(e.returns) == 1:
+            table.add_row(f"{how} return, one episode", f"{e.mean:.1f}")
+            continue
+        interval = rf"\[{e.low:.1f}, {e.high:.1f}]"
+        table.add_row(f"{how} return, {len(e.returns)} episodes", f"{e.mean:.1f}  95 % {interval}")
