@@ -420,7 +420,7 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
                 assert other.poll() is None
                 time.sleep(0.05)
             for how in ({"resume": True}, {"overwrite": True}):
-                with pytest.raises(FileExistsError, match="somebody is training at .*let that end"):
+                with pytest.raises(FileExistsError, match=r"somebody is training at .*let that end"):
                     pg.train("CartPole-v1", pg.A2C(), steps=10**9, **how, **options)
         finally:
             other.kill()
