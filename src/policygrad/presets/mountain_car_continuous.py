@@ -45,9 +45,12 @@ PRESETS = {
         PPO(
             # the goal is some 100 to 300 steps away
             gamma=0.999,
+            # greedy, the lowest of ten seeds came to 93.2; with 512 steps to 91.8
             horizon=256,
+            # with 4 all ended at 93.0; with minibatches of 256 half a point lower
             epochs=10,
             minibatch_size=64,
+            # from 0.003 one seed of ten learned to stand still; from 0.0003 all ended at 93.0
             learning_rate=0.001,
             learning_rate_end=0.0,
         ),

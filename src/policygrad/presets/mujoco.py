@@ -21,7 +21,7 @@ def a2c(entropy_coef: float) -> Preset:
     """A2C with this weight of the entropy bonus, on which its tasks depend most."""
     return _in_sixteen(
         A2C(
-            # 80 samples an update
+            # 80 samples an update, and λ, are tianshou's
             horizon=5,
             gae_lambda=0.95,
             learning_rate=0.0007,
@@ -39,7 +39,7 @@ def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
     """
     return _in_sixteen(
         A2C(
-            # 1,024 samples an update
+            # 1,024 samples an update, as TRPO has them; λ is tianshou's
             horizon=64,
             gae_lambda=0.95,
             gamma=gamma,
@@ -76,7 +76,7 @@ PRESETS = {
         steps=1_000_000,
     ),
     "a2c": a2c(entropy_coef=0.01),
-    # 1,024 samples an update. The step's length is a KL, the same on every task, so there is little else to choose
+    # 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is little else to choose
     "trpo": _in_sixteen(TRPO(horizon=64, gae_lambda=0.95)),
     "npg": _in_sixteen(NaturalGradient(horizon=64, gae_lambda=0.95)),
     "reinforce": Preset(
