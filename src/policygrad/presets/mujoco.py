@@ -76,7 +76,8 @@ PRESETS = {
         steps=1_000_000,
     ),
     "a2c": a2c(entropy_coef=0.01),
-    # 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is little else to choose
+    # 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is
+    # little else to choose
     "trpo": _in_sixteen(TRPO(horizon=64, gae_lambda=0.95)),
     "npg": _in_sixteen(NaturalGradient(horizon=64, gae_lambda=0.95)),
     "reinforce": Preset(
