@@ -56,6 +56,8 @@ GOALS = {
     "Pendulum-v1": -170,
 }
 """Greedy, with PPO's preset; of ten seeds nine have to get there."""
+LANDERS = {"LunarLander-v3": 240, "LunarLanderContinuous-v3": 260}
+"""Likewise, of a million steps each: half a minute."""
 
 
 def greedy_after_ppo(env: str, seed: int) -> float:
@@ -67,6 +69,13 @@ def greedy_after_ppo(env: str, seed: int) -> float:
 @pytest.mark.parametrize("env", GOALS)
 def test_ppo_on_one_seed(env: str):
     assert greedy_after_ppo(env, seed=0) >= GOALS[env]
+
+
+@pytest.mark.parametrize(
+    "env", [pytest.param(env, marks=[pytest.mark.slow] * i) for i, env in enumerate(LANDERS)]
+)
+def test_ppo_lands(env: str):
+    assert greedy_after_ppo(env, seed=0) >= LANDERS[env]
 
 
 @pytest.mark.parametrize("seed", SEEDS[:3])
@@ -85,7 +94,7 @@ def test_ppo_with_gsde(seed: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env", GOALS)
+@pytest.mark.parametrize("env", GOALS | LANDERS)
 def test_ppo_on_nine_seeds_of_ten(env: str):
     returns = [greedy_after_ppo(env, seed) for seed in range(10)]
-    assert sum(mean >= GOALS[env] for mean in returns) >= 9, returns
+    assert sum(mean >= (GOALS | LANDERS)[env] for mean in returns) >= 9, returns

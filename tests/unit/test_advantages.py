@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,32 @@ def test_concatenated_episodes_have_the_returns_of_each_alone():  # bug 2
     together = returns_to_go(np.concatenate([a, b]), done, 0.97)
     alone = [returns_to_go(x, done_at_end(len(x), 1), 0.97) for x in (a, b)]
     np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+BOOTSTRAPPED: dict[str, Callable[..., Any]] = {
+    "td": lambda r, v, v2, terminated, done: td_errors(r, v, v2, terminated, 0.97),
+    "n-step": lambda r, v, v2, terminated, done: n_step_returns(r, v2, terminated, done, 0.97, 3),
+    "gae": lambda r, v, v2, terminated, done: generalized_advantages(r, v, v2, terminated, done, 0.97, 0.9),
+    "v-trace": lambda r, v, v2, terminated, done: np.hstack(
+        vtrace(0.3 * v2, r, v, v2, terminated, done, 0.97, 0.9)
+    ),
+}
+
+
+@pytest.mark.parametrize("estimator", BOOTSTRAPPED.values(), ids=BOOTSTRAPPED)
+@pytest.mark.parametrize("ends", [(True, True), (False, True), (True, False), (False, False)])
+def test_so_have_they_with_v(estimator: Callable[..., Any], ends: tuple[bool, bool]):  # bugs 2, 3, 4
+    """Whether the first terminated or was cut, and whether the second did or simply is not over."""
+    lengths, parts = (4, 6), []
+    for length, terminated in zip(lengths, ends, strict=True):
+        numbers = RNG.standard_normal((3, length, 1))
+        flags = np.zeros((2, length, 1), bool)
+        flags[0, -1] = terminated
+        # the second's last row is the rollout's, whether it is over or not
+        flags[1, -1] = terminated or length == lengths[0]
+        parts.append([*numbers, *flags])
+    together = estimator(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    np.testing.assert_array_equal(together, np.concatenate([estimator(*part) for part in parts]))
 
 
 def test_tail_enters_only_where_an_episode_ended():  # bug 4
