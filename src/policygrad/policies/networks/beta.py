@@ -1,0 +1,42 @@
+"""The Beta policy, for actions in a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.shape import widths
+
+
+class BetaPolicy(nn.Module):
+    """Beta policy on (0, 1): α = 1 + softplus(r), β = 1 + softplus(r'), both from the network, so one-peaked.
+
+    Chou, Maturana & Scherer 2017, "Improving stochastic policy gradients in continuous control with deep
+    reinforcement learning using the Beta distribution", section 4. Arguments as in `DiscretePolicy`, with
+    `action_dim` K numbers in an action.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        gain: float = 1.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (state_dim, *widths(hidden_dim, depth), 2 * action_dim)
+        self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim = int(action_dim)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(α, β), both [..., action_dim] and at least 1, for states [..., state_dim]."""
+        alpha, beta = (1 + nn.functional.softplus(self.network(state))).chunk(2, -1)
+        return alpha, beta

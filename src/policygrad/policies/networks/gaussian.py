@@ -1,0 +1,101 @@
+"""The Gaussian policy, whose deviation is a parameter or depends on the state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policygrad.policies.flat import flat_parameters
+from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths
+
+
+class GaussianPolicy(nn.Module):
+    """Gaussian policy: a ~ N(network(s), σ²), independent over `action_dim` dimensions, σ the same in every state.
+
+    The log standard deviation stays within `log_std_bounds`: `forward` clamps it, and the engines project it
+    back after each step (beyond a clamp its gradient would be 0 and it could never return).
+
+    With `state_dependent_std` the network puts out 2K numbers, means and then r, and there is no parameter of
+    its own: log σ = m + h tanh(r/h), m the middle of the bounds and h half their width. In the middle its slope
+    is 1, and it is 0 nowhere.
+
+    Args:
+        state_dim: D, numbers in an observation.
+        action_dim: K, numbers in an action.
+        hidden_dim, depth, activation, init, gain, rng: see `DiscretePolicy`.
+        log_std: where the log standard deviation begins.
+        log_std_bounds: (lowest, highest).
+        state_dependent_std: whether σ is an output of the network.
+    """
+
+    log_std: nn.Parameter
+    """[K]; None with `state_dependent_std`."""
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        gain: float = 1.0,
+        log_std: float = 0.0,
+        log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        state_dependent_std: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        outputs = 2 * action_dim if state_dependent_std else action_dim
+        sizes = (state_dim, *widths(hidden_dim, depth), outputs)
+        check_log_std(log_std, log_std_bounds, inside=state_dependent_std)
+        self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim = int(action_dim)
+        self.log_std_bounds = log_std_bounds
+        self.state_dependent_std = state_dependent_std
+        if state_dependent_std:
+            self.register_parameter("log_std", None)
+            middle, half = middle_and_half(log_std_bounds)
+            last: Any = self.network[-1]
+            with torch.no_grad():
+                last.bias[action_dim:] = half * math.atanh((log_std - middle) / half)
+        else:
+            self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
+        # log_std is registered on this module and so comes first in parameters(): [log_std | network]
+        flat_parameters(self)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What `project` keeps the parameters `log_std` between."""
+        return self.log_std_bounds
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]; std [..., K] if state-dependent."""
+        if not self.state_dependent_std:
+            return self.network(state), self.log_std.clamp(*self.log_std_bounds).exp()
+        mean, raw = self.network(state).chunk(2, -1)
+        middle, half = middle_and_half(self.log_std_bounds)
+        return mean, torch.exp(middle + half * torch.tanh(raw / half))
+
+    def get_action(self, state: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
+        """Sample actions for states [..., state_dim]: (action [..., action_dim], log π(action|s) [...]).
+
+        Draws from torch's global generator.
+        """
+        mean, std = self(torch.as_tensor(state, dtype=torch.float32))
+        distribution = torch.distributions.Normal(mean, std)
+        action = distribution.sample()
+        return action, distribution.log_prob(action).sum(-1)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring the log standard deviation back within its bounds."""
+        if not self.state_dependent_std:
+            self.log_std.clamp_(*self.limits)

@@ -1,0 +1,75 @@
+"""The policy whose noise depends on the state and is held: generalised state-dependent exploration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policygrad.checks import whole
+from policygrad.policies.flat import flat_parameters
+from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.shape import check_log_std, widths
+
+
+class GSDEPolicy(nn.Module):
+    """Generalised state-dependent exploration: a = network(s) + φ(s)ᵀE with E_jk = σ_jk ε_jk, ε ~ N(0, 1).
+
+    Raffin, Kober & Stulp 2021, "Smooth exploration for robotic reinforcement learning", section 3: φ(s) [L] is
+    what the last hidden layer puts out (the observation, where there is none), and E is held for `sde_period`
+    steps. As in the authors' implementation no gradient flows from the noise into φ (`learn_features=False`).
+
+    Args:
+        state_dim, action_dim, hidden_dim, depth, activation, init, gain, rng: see `GaussianPolicy`.
+        log_std: log of the noise's size where ‖φ‖² = min(D, L), which is about what observations of unit variance
+            give through fresh layers that are orthogonal; each log σ_jk begins at this less ½ log min(D, L).
+        log_std_bounds: (lowest, highest), likewise.
+        sde_period: steps for which a rollout holds E.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        gain: float = 1.0,
+        log_std: float = 0.0,
+        log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        sde_period: int = 4,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (state_dim, *widths(hidden_dim, depth), action_dim)
+        check_log_std(log_std, log_std_bounds)
+        self.network = MLP(sizes, activation, init, gain, rng)
+        self.action_dim, self.features = self.network.sizes[-1], self.network.sizes[-2]
+        self.log_std_bounds = log_std_bounds
+        self.sde_period = whole("sde_period", sde_period, at_least=1)
+        self.typical_norm = math.sqrt(min(state_dim, self.features))
+        share = math.log(self.typical_norm)
+        self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
+        self.log_std = nn.Parameter(torch.full((self.features, self.action_dim), log_std - share))
+        flat_parameters(self)
+
+    def typical_std(self) -> float:
+        """The noise's mean standard deviation where ‖φ‖² is what `log_std` supposes, in units of the action."""
+        return self.typical_norm * float(self.log_std.detach().exp().mean())
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(mean [..., action_dim], φ [..., L] without its graph, σ [L, action_dim]) for states [..., state_dim]."""
+        features = state
+        for layer in list(self.network)[:-1]:
+            features = layer(features)
+        return self.network[-1](features), features.detach(), self.log_std.clamp(*self.limits).exp()
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring log σ back within its bounds."""
+        self.log_std.clamp_(*self.limits)

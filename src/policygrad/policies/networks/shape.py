@@ -1,0 +1,35 @@
+"""What the networks' arguments mean: widths of layers, bounds of a log standard deviation."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from policygrad.checks import is_number
+
+
+def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The middle of an interval, and half its width."""
+    return (bounds[0] + bounds[1]) / 2, (bounds[1] - bounds[0]) / 2
+
+
+def check_log_std(log_std: float, bounds: Any, *, inside: bool = False) -> None:
+    """Raise ValueError unless a log standard deviation lies within its bounds; `inside`, strictly."""
+    if not (isinstance(bounds, Sequence) and len(bounds) == 2 and all(map(is_number, bounds))):
+        raise ValueError(f"log_std_bounds must be two numbers, (lowest, highest); got {bounds!r}")
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"log_std_bounds must be (lowest, highest); got {bounds}")
+    if not bounds[0] <= log_std <= bounds[1]:
+        raise ValueError(f"log_std {log_std} is outside its bounds {bounds}")
+    if inside and log_std in bounds:
+        raise ValueError(
+            f"log_std {log_std} is one of its bounds {bounds}; a state-dependent one must begin between them"
+        )
+
+
+def widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:
+    """The widths of the hidden layers: those given, or `depth` times the one."""
+    if isinstance(hidden_dim, Sequence):
+        return tuple(hidden_dim)
+    return (operator.index(hidden_dim),) * depth

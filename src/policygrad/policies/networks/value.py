@@ -1,0 +1,32 @@
+"""The value network V(s)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.shape import widths
+
+
+class ValueNetwork(nn.Module):
+    """State value V(s): [..., state_dim] -> [...]. Arguments as in `DiscretePolicy`."""
+
+    def __init__(
+        self,
+        state_dim: int,
+        hidden_dim: int | Sequence[int] = 128,
+        *,
+        depth: int = 2,
+        activation: Activation = "relu",
+        init: Initialisation = "uniform",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = MLP((state_dim, *widths(hidden_dim, depth), 1), activation, init, 1.0, rng)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """V(s) [...] of states [..., state_dim]."""
+        return self.network(state).squeeze(-1)

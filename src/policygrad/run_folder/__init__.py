@@ -1,0 +1,16 @@
+"""A run on disk: where it stands, what is written while it goes on, and how it is gone on with."""
+
+from policygrad.run_folder.folder import SUMMARY, RunFolder
+from policygrad.run_folder.going_on import first_rows, has_begun, to_go_on_from
+from policygrad.run_folder.place import Place, check_free, read_json
+
+__all__ = [
+    "SUMMARY",
+    "Place",
+    "RunFolder",
+    "check_free",
+    "first_rows",
+    "has_begun",
+    "read_json",
+    "to_go_on_from",
+]

@@ -1,0 +1,99 @@
+"""What a run needs of its folder to be gone on with: the same settings, a checkpoint, the rows until then."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from policygrad import checkpoint
+from policygrad.errors import CheckpointError
+from policygrad.run_folder.folder import METRICS_FILE
+from policygrad.run_folder.place import CONFIG, MANIFEST, as_json, holds_run, read_json
+from policygrad.types import State
+
+FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes")
+"""Settings that a run may go on with others of; of `seeds` there may also be more."""
+
+
+def has_begun(path: Path, config: dict[str, Any]) -> bool:
+    """Whether there is a run, or runs, at `path` to go on with.
+
+    Raises:
+        FileExistsError: what is there is no run.
+        ValueError: it was begun with other settings than these.
+        FileNotFoundError: its settings are gone.
+        CheckpointError: they are damaged.
+    """
+    if not holds_run(path):
+        return False
+    if not (path / CONFIG).exists():
+        if any(file.name != MANIFEST and not file.name.startswith(".") for file in path.iterdir()):
+            raise FileNotFoundError(
+                f"{path} has lost its {CONFIG}, without which nobody can say whether the settings are those of then: "
+                "put it back, or choose another place"
+            )
+        # ended between its first two files
+        return False
+    saved, asked = _flat(read_json(path / CONFIG)), _flat(json.loads(as_json(config)))
+
+    def may_go_on(name: str) -> bool:
+        was, now = saved.get(name), asked.get(name)
+        more_seeds = name == "seeds" and was and now and set(was) <= set(now)
+        return was == now or name in FREE_TO_CHANGE or bool(more_seeds)
+
+    others = [
+        f"{name} was {saved.get(name)!r} and is now {asked.get(name)!r}"
+        for name in dict.fromkeys([*saved, *asked])
+        if not may_go_on(name)
+    ]
+    if others:
+        raise ValueError(
+            f"the run at {path} was begun with other settings: {'; '.join(others)}. "
+            "Give those of then, or choose another place"
+        )
+    return True
+
+
+def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
+    """The checkpoint of the run at `path`; None where there is no run yet, or one that never came to learn.
+
+    Raises:
+        FileExistsError, ValueError: as `has_begun`.
+        FileNotFoundError: it has learned, and left no checkpoint; or as `has_begun`.
+        CheckpointError: that is damaged.
+    """
+    file, metrics = path / checkpoint.FILE_NAME, path / METRICS_FILE
+    if not has_begun(path, config):
+        return None
+    if not file.exists() and not (metrics.exists() and metrics.stat().st_size):
+        return None
+    return checkpoint.load(file)
+
+
+def first_rows(path: Path, count: int) -> list[dict[str, float]]:
+    """The metrics of the run at `path` up to its checkpoint's row.
+
+    Raises:
+        CheckpointError: some of them are gone, or damaged.
+    """
+    file = path / METRICS_FILE
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()[:count]
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged, or gone: {error}") from error
+    if len(rows) != count:
+        raise CheckpointError(
+            f"{file} has {len(rows)} rows; expected the {count} that the checkpoint counts on"
+        )
+    return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings within settings by names such as `algorithm.gamma`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,152 @@
+"""Where a run stands on disk: free or taken, held by one process at a time, an earlier one aside meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from policygrad.circumstances import manifest
+from policygrad.errors import CheckpointError
+from policygrad.files import write_atomically
+
+CONFIG = "config.json"
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+
+
+class Place:
+    """A folder that is new, or stands where an earlier run's was; that one waits aside until this is settled.
+
+    Args:
+        path, config, facts, overwrite, go_on: as of `RunFolder`. Of a run that goes on the manifest also has
+            what it was `before`, a list with an entry each time.
+        with_git: note the state of source control; of many runs, once is enough.
+
+    Raises:
+        FileExistsError: something is there that may not be, or is no run, replaced; or somebody trains there.
+        CheckpointError: the manifest of a run that is to go on is damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        *,
+        overwrite: bool,
+        go_on: bool = False,
+        with_git: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self._replaced: Path | None = None
+        circumstances = manifest(with_git=with_git) | facts
+        if go_on:
+            earlier = read_json(self.path / MANIFEST)
+            circumstances["before"] = [*earlier.pop("before", []), earlier]
+        else:
+            check_free(self.path, overwrite)
+        # before anything is moved: what cannot be written must not cost an earlier run
+        files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
+        if not go_on and holds_run(self.path):
+            # nobody may be writing there; an open file would not let a folder be moved everywhere
+            _locked(self.path).release()
+            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
+            self.path.rename(self._replaced)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path)
+        for name, text in files.items():
+            # where nothing has been learned yet there is nothing to lose
+            write_atomically(self.path / name, text, on_disk=go_on)
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Write a JSON file, whole or not at all."""
+        write_atomically(self.path / name, as_json(data))
+
+    def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
+        """See `RunFolder.close`."""
+        self._lock.release()
+        replaced, self._replaced = self._replaced, None
+        if replaced is None:
+            return None
+        if discard:
+            shutil.rmtree(self.path)
+            replaced.rename(self.path)
+        elif keep_replaced:
+            return replaced
+        else:
+            shutil.rmtree(replaced)
+        return None
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if a new run may not be put here."""
+    if holds_run(path) and not overwrite:
+        raise FileExistsError(
+            f"{path} holds a run already: choose another place, or ask for overwrite (--overwrite)"
+        )
+
+
+def holds_run(path: Path) -> bool:
+    """Whether there is a manifest of this library's, rather than nothing; FileExistsError for anything else."""
+    if not path.exists() or (path.is_dir() and all(map(_is_left_behind, path.iterdir()))):
+        return False
+    try:
+        ours = "policygrad" in read_json(path / MANIFEST)["packages"]
+    except CheckpointError as error:
+        raise FileExistsError(f"{error}. Put it back, or choose another place than {path}") from error
+    except (OSError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise FileExistsError(f"{path} exists and is no run folder: choose another place")
+    return True
+
+
+def _is_left_behind(file: Path) -> bool:
+    """Whether it is of a run that was killed before its first file was whole."""
+    return file.name == LOCK or re.fullmatch(rf"\.{re.escape(MANIFEST)}\.\d+", file.name) is not None
+
+
+def _locked(path: Path) -> FileLock:
+    """The lock of the run at `path`, held; the system lets go of it when this process ends, however it does.
+
+    Raises:
+        FileExistsError: somebody else holds it.
+    """
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FileExistsError(
+            f"somebody is training at {path}, in this process or another: let that end, or choose another place"
+        ) from None
+    except NotImplementedError:
+        # a file system without locks
+        pass
+    return lock
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """An object from a file; CheckpointError where there is another thing in it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file} is damaged: it holds no object")
+    return found
+
+
+def as_json(data: dict[str, Any]) -> bytes:
+    """Indented; NumPy's numbers and arrays as plain ones, and what is neither by its repr."""
+
+    def plain(value: Any) -> Any:
+        return value.tolist() if hasattr(value, "tolist") else repr(value)
+
+    return (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False, default=plain) + "\n").encode()
