@@ -131,8 +131,6 @@ class Experiment:
                 if tests is not None and of_tests is not None:
                     tests.restore(of_tests)
                 recorder.restore_rows(first_rows(Path(out), saved["rows"]))
-                if alone:
-                    display.say(f"going on at {out} after {training.used:,} steps")
             if out is not None:
                 run.out = Path(out)
                 recorder.folder = RunFolder(
@@ -144,6 +142,8 @@ class Experiment:
                     go_on_after=None if saved is None else saved["rows"],
                     alone=alone,
                 )
+            if saved is not None and alone:
+                display.say(f"going on at {out} after {training.used:,} steps")
             loop = iter(training) if tests is None else tests.watch(training, acting)
             if self.stop_at is not None and training.solved:
                 # it had come to its end before
