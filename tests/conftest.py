@@ -15,6 +15,9 @@ from tensorboardX.proto.event_pb2 import Event
 
 from policygrad.types import Rollout
 
+# the tests have a process on every core: torch's threads of each would wait for one another's turn
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def global_randomness_is_left_alone(request: pytest.FixtureRequest) -> Iterator[None]:
