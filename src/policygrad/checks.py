@@ -27,6 +27,11 @@ def is_number(value: Any) -> TypeGuard[float]:
     return not isinstance(value, bool) and isinstance(value, Real)
 
 
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether it is a real number and no infinity or NaN."""
+    return is_number(value) and math.isfinite(value)
+
+
 def check_is_a(kind: type[Any], name: str, value: Any) -> None:
     """Raise TypeError unless a setting is of the class that it has to be."""
     if not isinstance(value, kind):

@@ -37,7 +37,9 @@ METRICS: dict[str, Metric] = {
         "nats", "mean H(π(·|s)) before the update; differential for continuous actions",
         "falls slowly; at 0 (or below −3 a dimension) exploration is over",
     ),
-    "policy_grad_norm": Metric("—", "‖∇L‖₂ of the policy before clipping", "finite, no lasting growth"),
+    "policy_grad_norm": Metric(
+        "—", "‖∇L‖₂ of the policy before clipping; PPO: at its last step in the update", "finite, no lasting growth"
+    ),
     "learning_rate": Metric("—", "the policy's, as scheduled", "as configured"),
     "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
     "value_grad_norm": Metric(

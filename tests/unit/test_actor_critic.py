@@ -335,6 +335,16 @@ def test_something_has_to_hold_the_policy_over_several_epochs():
 def test_a_clip_that_clips_one_side_only_is_refused():
     with pytest.raises(ValueError, match="clip must be below 1"):
         pg.PPO(clip=1.5)
+    with pytest.raises(ValueError, match="clip_end must be below 1"):
+        pg.PPO(clip_end=1.5)
+
+
+def test_the_gradient_norm_is_that_of_the_last_step_taken():
+    """Also where the KL stops the policy at the beginning of an epoch."""
+    algorithm = pg.PPO(horizon=32, epochs=6, minibatch_size=128, learning_rate=0.003, target_kl=0.003)
+    history = pg.train("CartPole-v1", algorithm, num_envs=8, steps=5_000, progress=False).history
+    assert (history["policy_steps"] < 12).any()
+    assert (history["policy_grad_norm"] > 0).all()
 
 
 @pytest.mark.parametrize("settings", [{}, {"estimator": "v-trace", "updates": 3}], ids=["one", "three"])

@@ -178,7 +178,7 @@ def test_evaluation_leaves_the_statistics_alone():
 
 
 def test_wrong_settings_say_what_to_do():
-    with pytest.raises(ValueError, match="clip_observations must be above 0"):
+    with pytest.raises(ValueError, match="clip_observations must be positive and finite"):
         pg.Normalization(clip_observations=0.0)
     with pytest.raises(ValueError, match="normalize_observations is for a Box"):
         pg.Policy(

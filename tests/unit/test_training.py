@@ -522,12 +522,21 @@ def test_returns_of_episodes_that_end_at_different_times_and_go_on():
         EpisodeReturns(2).of(rollout, reward)
 
 
+@pytest.mark.parametrize("normalization", [None, BOTH], ids=["as they are", "normalised"])
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "actor-critic", "npg"])
-def test_steps_in_which_all_only_reset_are_passed_over(algorithm: str):
+def test_steps_in_which_all_only_reset_are_passed_over(algorithm: str, normalization: Any):
     ppo = pg.PPO(horizon=1, normalize_advantages="none")
     kinds = {"a2c": pg.A2C(horizon=1), "ppo": ppo, "actor-critic": pg.ActorCritic()}
     chosen = kinds.get(algorithm, pg.NaturalGradient(horizon=1, value_minibatches=1))
-    run = pg.train("Pendulum-v1", chosen, steps=450, num_envs=1, backend="gymnasium", progress=False)
+    run = pg.train(
+        "Pendulum-v1",
+        chosen,
+        steps=450,
+        num_envs=1,
+        backend="gymnasium",
+        normalization=normalization,
+        progress=False,
+    )
     assert run.steps == 450
     assert np.isfinite(run.history["clipped_actions"]).all()
 

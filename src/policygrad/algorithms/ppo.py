@@ -93,8 +93,9 @@ class PPO:
                 "an advantage normalised over a minibatch of one sample is 0, and nothing would be learned: raise "
                 "minibatch_size, or set normalize_advantages to 'batch'"
             )
-        if self.clip is not None and self.clip >= 1:
-            raise ValueError(f"clip must be below 1, or None: a ratio is never below 0; got {self.clip}")
+        for name in ("clip", "clip_end"):
+            if (epsilon := getattr(self, name)) is not None and epsilon >= 1:
+                raise ValueError(f"{name} must be below 1, or None: a ratio is never below 0; got {epsilon}")
         limits_steps = self.clip is not None or self.kl_penalty > 0 or self.target_kl is not None
         if self.epochs > 1 and not limits_steps:
             raise ValueError(
@@ -143,7 +144,7 @@ class PPO:
                 normalized, cotangents, coefficients,
                 policy_rate=rate, minibatches=Minibatches(order, bounds), **options,
             )  # fmt: skip
-            if rate is not None:
+            if outputs.policy_steps > 0:
                 metrics["policy_grad_norm"] = outputs.policy_grad_norm
             metrics["value_grad_norm"] = outputs.value_grad_norm
             steps += outputs.policy_steps

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.checks import check_fields, is_number
+from policygrad.checks import check_fields
 from policygrad.compiled import compiled_when_called
 from policygrad.types import F64, Array, Bool
 
@@ -30,12 +30,7 @@ class Normalization:
     """Then clipped to plus and minus this."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("clip_observations", "clip_rewards"):
-            limit = getattr(self, name)
-            # infinity does not clip
-            if not (is_number(limit) and limit > 0):
-                raise ValueError(f"{name} must be above 0; got {limit!r}")
+        check_fields(self, positive=("clip_observations", "clip_rewards"))
 
 
 class Moments(nn.Module):

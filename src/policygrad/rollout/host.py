@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -137,7 +138,9 @@ class HostCollector:
         _check_rewards(reward, valid, self._environments.name)
         original = np.where(valid, reward, 0.0)
         if self._watch:
-            self._watch(np.stack(record.raw)[valid].reshape(int(valid.sum()), -1))
+            raw = np.stack(record.raw)
+            # also where there is none: all may only have reset
+            self._watch(raw[valid].reshape(int(valid.sum()), math.prod(raw.shape[2:])))
         shaped = original
         if self._shaping:
             raws = np.stack(record.raw), np.stack(record.raw_next)

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from policygrad.checks import is_number
+from policygrad.checks import is_finite
 
 
 def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -16,8 +16,8 @@ def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def check_log_std(log_std: float, bounds: Any, *, inside: bool = False) -> None:
     """Raise ValueError unless a log standard deviation lies within its bounds; `inside`, strictly."""
-    if not (isinstance(bounds, Sequence) and len(bounds) == 2 and all(map(is_number, bounds))):
-        raise ValueError(f"log_std_bounds must be two numbers, (lowest, highest); got {bounds!r}")
+    if not (isinstance(bounds, Sequence) and len(bounds) == 2 and all(map(is_finite, bounds))):
+        raise ValueError(f"log_std_bounds must be two finite numbers, (lowest, highest); got {bounds!r}")
     if not bounds[0] < bounds[1]:
         raise ValueError(f"log_std_bounds must be (lowest, highest); got {bounds}")
     if not bounds[0] <= log_std <= bounds[1]:
