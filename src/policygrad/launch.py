@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class
-from policygrad.checks import check_is_a, is_number, whole
+from policygrad.checks import check_is_a, is_finite, whole
 from policygrad.engines import EngineName
 from policygrad.envs import Backend, EnvLike, PotentialShaping, Shaping
 from policygrad.experiment import Experiment
@@ -212,7 +211,7 @@ def _check_stop_at(stop_at: float | None) -> float | None:
     """A finite number, or None."""
     if stop_at is None:
         return None
-    if not is_number(stop_at) or not math.isfinite(stop_at):
+    if not is_finite(stop_at):
         raise ValueError(f"stop_at must be a finite number; got {stop_at!r}")
     return float(stop_at)
 

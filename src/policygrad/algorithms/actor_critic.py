@@ -186,9 +186,8 @@ class ActorCritic:
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
         batch = _batch(rollout, (chosen - v).reshape(shape) * importance, target)
         seen = np.concatenate([batch.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
-        return replace(batch, critic_observation=seen), samples(rollout, chosen.reshape(shape)).astype(
-            np.float32
-        )
+        value = samples(rollout, chosen.reshape(shape)).astype(np.float32)
+        return replace(batch, critic_observation=seen), value
 
 
 def plain_gradients(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
