@@ -22,7 +22,7 @@ from policygrad.policies import make_policy, make_value
 from policygrad.presets import Preset
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import RunFolder, check_free, first_rows, to_go_on_from
+from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
@@ -65,10 +65,11 @@ class Experiment:
         asked_to_end: Callable[[], bool] = lambda: False,
     ) -> Run:
         """Train with one seed, `alone` or as one of many; raises as `train`."""
-        if out is not None and not resume:
-            check_free(Path(out), overwrite)
         settings, rng = self.settings, stream(seed, "init")
         with ExitStack() as open_until_the_end:
+            place = None
+            if out is not None:
+                place = open_until_the_end.enter_context(Place(out, overwrite=overwrite, resume=resume))
             workers = Workers(self.cores)
             open_until_the_end.callback(workers.close)
             environments = make(
@@ -119,29 +120,24 @@ class Experiment:
                 return {"training": training.state(), "tests": None if tests is None else tests.state()}
 
             config = self.config(seed, environments)
-            saved = to_go_on_from(Path(out), config) if out is not None and resume else None
+            saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
+            rows = None
             recorder = Recorder(
                 run, display, stop=self.stop_at is not None, asked_to_end=asked_to_end, state=state
             )
             if saved is not None:
-                assert out is not None
+                assert place is not None
+                rows = first_rows(place.path, saved["rows"])
                 of_training, of_tests = fields(recorder.restore(saved), "training", "tests")
                 if not training.restore(of_training):
                     display.say("the episodes that were under way cannot be gone on with: new ones begin")
                 if tests is not None and of_tests is not None:
                     tests.restore(of_tests)
-                recorder.restore_rows(first_rows(Path(out), saved["rows"]))
-            if out is not None:
-                run.out = Path(out)
-                recorder.folder = RunFolder(
-                    out,
-                    config,
-                    _facts(motor, environments) | {"seed": seed},
-                    # where nothing was learned there is nothing to keep
-                    overwrite=overwrite or resume,
-                    go_on_after=None if saved is None else saved["rows"],
-                    alone=alone,
-                )
+                recorder.restore_rows(rows)
+            if place is not None:
+                run.out = place.path
+                facts = _facts(motor, environments) | {"seed": seed}
+                recorder.folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
             if saved is not None and alone:
                 display.say(f"going on at {out} after {training.used:,} steps")
             loop = iter(training) if tests is None else tests.watch(training, acting)

@@ -45,13 +45,24 @@ def run_seeds(
         raise ValueError(
             "with seeds each run needs environments of its own: give an id, a Kernel or a factory"
         )
-    place = None
-    if out is not None:
+    if out is None:
+        return _run_all(experiment, seeds, display, at_a_time, None, resume)
+    with Place(out, overwrite=overwrite, resume=resume) as place:
         environments = make(experiment.env, experiment.num_envs, backend=experiment.backend)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
-        go_on = resume and has_begun(Path(out), config)
-        place = Place(out, config, {}, overwrite=overwrite or resume, go_on=go_on)
+        place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))
+        return _run_all(experiment, seeds, display, at_a_time, place, resume)
+
+
+def _run_all(
+    experiment: Experiment,
+    seeds: Sequence[int],
+    display: Progress,
+    at_a_time: int,
+    place: Place | None,
+    resume: bool,
+) -> list[Run]:
     together, end = Together(display, at_a_time), threading.Event()
 
     def one(seed: int) -> Run | None:

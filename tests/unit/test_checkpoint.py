@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -430,6 +431,49 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
     more = pg.train("CartPole-v1", pg.A2C(), steps=used + 1_000, resume=True, **options)
     assert used < more.steps < used + 2_000
     assert rows > 0
+
+
+def test_what_is_gone_on_with_cannot_change_while_the_run_is_made_ready(tmp_path: Path):
+    """Between a checkpoint's reading and the first step another process could come, learn, and go."""
+    found = list[str]()
+
+    def factory() -> gym.Env[Any, Any]:
+        if found == ["look"]:
+            found.clear()
+            for how in ({"resume": True}, {"overwrite": True}):
+                try:
+                    pg.train(factory, pg.A2C(), steps=3_000, **how, **options)
+                except FileExistsError as error:
+                    found.append(str(error))
+        return gym.make("CartPole-v1")
+
+    options = SMALL | {"out": tmp_path / "run"}
+    pg.train(factory, pg.A2C(), steps=500, **options)
+    for how in ({"resume": True}, {"overwrite": True}):
+        found[:] = ["look"]
+        run = pg.train(factory, pg.A2C(), steps=1_000, **how, **options)
+        assert ["somebody is training at" in text for text in found] == [True, True]
+        found.clear()
+        assert 1_000 <= run.steps < 1_100
+
+
+def test_of_two_that_begin_at_one_place_the_first_to_begin_keeps_it(tmp_path: Path):
+    found = list[str]()
+
+    def factory() -> gym.Env[Any, Any]:
+        if found == ["look"]:
+            found[:] = ["looked"]
+            pg.train("CartPole-v1", pg.A2C(), steps=500, **options)
+        return gym.make("CartPole-v1")
+
+    options = SMALL | {"out": tmp_path / "run"}
+    for how in ({}, {"resume": True}):
+        found[:] = ["look"]
+        with pytest.raises(FileExistsError, match="holds a run already"):
+            pg.train(factory, pg.A2C(), steps=1_000, **how, **options)
+        assert found == ["looked"]
+        assert checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)["rows"] > 0
+        shutil.rmtree(tmp_path / "run")
 
 
 def test_what_a_run_left_that_was_killed_at_its_first_file_is_no_obstacle(tmp_path: Path):

@@ -28,16 +28,14 @@ class RunFolder:
     """Writes a run's files as it goes: metrics and events grow, all others are whole at every moment.
 
     Args:
-        path: must not exist, or be empty, or `overwrite` must be asked for.
-        config: what was asked: `config.json`.
-        facts: what more there is to say of the circumstances: into `manifest.json`.
-        overwrite: replace an earlier run. It stands aside until the new one has been closed.
-        go_on_after: the run at `path` goes on after so many rows of its metrics, all later ones being dropped; None
+        place: where.
+        config, facts: as of `Place.begin`.
+        go_on_after: the run that is there goes on after these rows of its metrics, all later ones being dropped; None
             begins one. See `to_go_on_from` and `first_rows`.
         alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
 
     Raises:
-        FileExistsError: something is there that may not be, or is no run, replaced; or somebody trains there.
+        FileExistsError, CheckpointError: as `Place.begin`.
     """
 
     save_interval = 5.0
@@ -45,32 +43,27 @@ class RunFolder:
 
     def __init__(
         self,
-        path: str | Path,
+        place: Place,
         config: dict[str, Any],
         facts: dict[str, Any],
         *,
-        overwrite: bool = False,
-        go_on_after: int | None = None,
+        go_on_after: list[dict[str, float]] | None = None,
         alone: bool = True,
     ) -> None:
-        go_on = go_on_after is not None
-        self._place = Place(path, config, facts, overwrite=overwrite, go_on=go_on, with_git=alone)
-        self.path, self.alone = self._place.path, alone
+        place.begin(config, facts, go_on=go_on_after is not None, with_git=alone)
+        self._place, self.path, self.alone = place, place.path, alone
         metrics, steps = self.path / METRICS_FILE, None
         if go_on_after is not None:
-            rows = metrics.read_text(encoding="utf-8").splitlines()[:go_on_after]
-            write_atomically(metrics, "".join(row + "\n" for row in rows).encode())
-            steps = int(json.loads(rows[-1])["steps"]) if rows else 0
-        self._metrics = metrics.open("a" if go_on else "w", encoding="utf-8")
+            write_atomically(metrics, "".join(map(_line, go_on_after)).encode())
+            steps = int(go_on_after[-1]["steps"]) if go_on_after else 0
+        self._metrics = metrics.open("w" if go_on_after is None else "a", encoding="utf-8")
         self._events = Events(self.path, after=steps) if alone else None
         self._saved = self._checkpointed = time.monotonic()
 
     def log(self, row: dict[str, float]) -> None:
         """Append a row of metrics, all of them in the registry."""
         check_registered(row)
-        # JSON has no NaN: what is undefined is null
-        plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
-        self._metrics.write(json.dumps(plain, allow_nan=False) + "\n")
+        self._metrics.write(_line(row))
         self._metrics.flush()
         if self._events is not None:
             self._events.log(row)
@@ -98,7 +91,8 @@ class RunFolder:
         """Flush everything; a run that this one replaces is removed.
 
         Args:
-            discard: nothing was learned: remove this one, and put back one that it was to replace.
+            discard: nothing was learned: put back the run that this one was to replace. Where there was none, this
+                one stays, as something to go on with.
             keep_replaced: leave that one where it stands aside.
 
         Returns:
@@ -112,3 +106,9 @@ class RunFolder:
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write a JSON file of the folder, whole or not at all."""
         self._place.write_json(name, data)
+
+
+def _line(row: dict[str, float]) -> str:
+    # JSON has no NaN: what is undefined is null
+    plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"

@@ -22,45 +22,72 @@ LOCK = ".lock"
 
 
 class Place:
-    """A folder that is new, or stands where an earlier run's was; that one waits aside until this is settled.
+    """A folder that a run is to have for itself, from `begin` on. Leaving it as a context lets go of it.
+
+    A run that is there already is held at once: what is then read of it stays true until another begins, or it
+    goes on.
 
     Args:
-        path, config, facts, overwrite, go_on: as of `RunFolder`. Of a run that goes on the manifest also has
-            what it was `before`, a list with an entry each time.
-        with_git: note the state of source control; of many runs, once is enough.
+        path: must not exist, or be empty, or a run to be replaced or gone on with.
+        overwrite: a run that is there may be replaced.
+        resume: it is to go on, or to be replaced if it never came to learn.
 
     Raises:
         FileExistsError: something is there that may not be, or is no run, replaced; or somebody trains there.
-        CheckpointError: the manifest of a run that is to go on is damaged.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        config: dict[str, Any],
-        facts: dict[str, Any],
-        *,
-        overwrite: bool,
-        go_on: bool = False,
-        with_git: bool = True,
-    ) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = Path(path)
+        self._overwrite = overwrite
         self._replaced: Path | None = None
+        check_free(self.path, overwrite or resume)
+        self._lock = _locked(self.path) if holds_run(self.path) else None
+        self.may_go_on = resume and self._lock is not None
+        """Whether `resume` found a run."""
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def begin(
+        self, config: dict[str, Any], facts: dict[str, Any], *, go_on: bool = False, with_git: bool = True
+    ) -> None:
+        """Write the first files of a run. One that is there goes on, or waits aside until this one is settled.
+
+        Args:
+            config: what was asked: `config.json`.
+            facts: what more there is to say of the circumstances: into `manifest.json`. Of a run that goes on that
+                also has what it was `before`, a list with an entry each time.
+            go_on: with the run that is there.
+            with_git: note the state of source control; of many runs, once is enough.
+
+        Raises:
+            FileExistsError: somebody else has begun there meanwhile.
+            CheckpointError: the manifest of a run that is to go on is damaged.
+        """
         circumstances = manifest(with_git=with_git) | facts
         if go_on:
             earlier = read_json(self.path / MANIFEST)
             circumstances["before"] = [*earlier.pop("before", []), earlier]
-        else:
-            check_free(self.path, overwrite)
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
+        if self._lock is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
+            check_free(self.path, self._overwrite)
         if not go_on and holds_run(self.path):
-            # nobody may be writing there; an open file would not let a folder be moved everywhere
-            _locked(self.path).release()
             self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
+            of_replaced = self._lock
+            if os.name == "nt":
+                # there a folder with an open file in it cannot be moved
+                of_replaced.release()
             self.path.rename(self._replaced)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
+            self.path.mkdir()
+            self._lock = _locked(self.path)
+            of_replaced.release()
         for name, text in files.items():
             # where nothing has been learned yet there is nothing to lose
             write_atomically(self.path / name, text, on_disk=go_on)
@@ -71,7 +98,7 @@ class Place:
 
     def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
         """See `RunFolder.close`."""
-        self._lock.release()
+        self.__exit__()
         replaced, self._replaced = self._replaced, None
         if replaced is None:
             return None
