@@ -228,6 +228,11 @@ class Recorder:
             # the parameters at the end may be what made the NaN; those that last acted did not
             run.last_policy.restore(self._acted)
         run.ended, run.policy = ended, self._best_policy()
+        if run.rows and all(row.get("policy_grad_norm") == 0 for row in run.rows):
+            self._display.say(
+                "the policy's gradient was 0 in every update, so it has not learned: every advantage was 0. Were all "
+                "rewards equal, or had an update one sample or episode, compared with itself?"
+            )
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)

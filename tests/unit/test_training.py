@@ -527,7 +527,7 @@ def test_returns_of_episodes_that_end_at_different_times_and_go_on():
 def test_steps_in_which_all_only_reset_are_passed_over(algorithm: str, normalization: Any):
     ppo = pg.PPO(horizon=1, normalize_advantages="none")
     kinds = {"a2c": pg.A2C(horizon=1), "ppo": ppo, "actor-critic": pg.ActorCritic()}
-    chosen = kinds.get(algorithm, pg.NaturalGradient(horizon=1, value_minibatches=1))
+    chosen = kinds.get(algorithm, pg.NaturalGradient(horizon=1, normalize_advantages=False))
     run = pg.train(
         "Pendulum-v1",
         chosen,

@@ -11,11 +11,15 @@ SMALLEST_DEVIATION = 1e-8
 
 
 def normalize(advantage: F64) -> F64:
-    """Zero mean and unit deviation over all samples [B]; all equal, or a single one, gives zeros.
+    """Zero mean and unit deviation over all samples [B]; where all are equal, zeros.
+
+    A single one stays as it is: zero would say that it was as good as the others, and there are none.
 
     >>> normalize(np.array([1.0, 3.0]))
     array([-1.,  1.])
     """
+    if len(advantage) == 1:
+        return advantage
     centred = advantage - advantage.mean()
     deviation = np.sqrt(centred @ centred / len(centred))
     return centred / deviation if deviation > SMALLEST_DEVIATION else np.zeros_like(centred)
@@ -23,6 +27,8 @@ def normalize(advantage: F64) -> F64:
 
 def normalize_parts(advantage: F64, order: I64, bounds: I64) -> F64:
     """As `normalize`, for each of several parts by itself: part i is order[bounds[i] : bounds[i + 1]].
+
+    A part of one sample among others gives zero: its scale would be another than theirs.
 
     Args:
         advantage: [B] float64.

@@ -18,7 +18,14 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
+from policygrad.algorithms.steps import (
+    batch_of,
+    check_can_be_normalized,
+    gae,
+    normalized,
+    samples,
+    values_along,
+)
 from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
@@ -116,7 +123,10 @@ class A2C:
 
     def _batch(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> Batch:
         batch = batch_of(rollout, *self._estimate(rollout, value, next_value, log_ratio))
-        return replace(batch, advantage=normalized(batch.advantage)) if self.normalize_advantages else batch
+        if not self.normalize_advantages:
+            return batch
+        check_can_be_normalized(rollout, off=False)
+        return replace(batch, advantage=normalized(batch.advantage))
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> tuple[F64, F64]:
         """(advantages, targets of V(s)), each [T, N] float64."""

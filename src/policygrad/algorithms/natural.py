@@ -19,7 +19,14 @@ import numpy as np
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import value_metrics
-from policygrad.algorithms.steps import batch_of, gae, normalized, samples, values_along
+from policygrad.algorithms.steps import (
+    batch_of,
+    check_can_be_normalized,
+    gae,
+    normalized,
+    samples,
+    values_along,
+)
 from policygrad.checks import check_fields
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
@@ -224,6 +231,8 @@ def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> dict[str, fl
 
 def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Batch, F32, PolicyOutputs]:
     """The batch, V(s) [B] before the update, and the policy on it."""
+    if settings.normalize_advantages:
+        check_can_be_normalized(rollout, off=False)
     value, next_value = values_along(engine, rollout)
     batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
     start = engine.policy_outputs(batch.observation, batch.action)

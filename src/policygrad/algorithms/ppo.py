@@ -16,7 +16,14 @@ from policygrad.advantages import normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_learned, gae, normalized, samples, values_along
+from policygrad.algorithms.steps import (
+    as_learned,
+    check_can_be_normalized,
+    gae,
+    normalized,
+    samples,
+    values_along,
+)
 from policygrad.checks import check_fields
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
@@ -24,6 +31,8 @@ from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollou
 Normalisation = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"
 """The adapted weight of the penalty, among `Learning.adapted`."""
+LARGEST_CHANGE = 2.0**20
+"""How many times larger or smaller than at first that weight may become: it can then always come back."""
 
 
 @register("ppo")
@@ -49,7 +58,7 @@ class PPO:
     """Weight β of a penalty on KL(π_old ‖ π), at first."""
     kl_penalty_target: float | None = None
     """After each update β is doubled where the KL was above 1.5 times this, and halved where it was below a
-    1.5th of it; None keeps β. In nats."""
+    1.5th of it, and stays within a million times (2^20) of what it was at first; None keeps β. In nats."""
     target_kl: float | None = None
     """As soon as a minibatch's KL from the old policy is above this, before its step, the policy takes no more
     steps in this update; V(s) does. In nats; None is no limit."""
@@ -90,7 +99,7 @@ class PPO:
         )
         if self.minibatch_size == 1 and self.normalize_advantages == "minibatch":
             raise ValueError(
-                "an advantage normalised over a minibatch of one sample is 0, and nothing would be learned: raise "
+                "advantages are normalised over a minibatch, of which one sample is nothing to compare: raise "
                 "minibatch_size, or set normalize_advantages to 'batch'"
             )
         for name in ("clip", "clip_end"):
@@ -118,6 +127,8 @@ class PPO:
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """All epochs on one rollout; returns the metrics."""
+        if self.normalize_advantages != "none":
+            check_can_be_normalized(rollout, off="none")
         batch, entropy = self.batch(engine, rollout)
         penalty = learning.adapted.get(PENALTY, self.kl_penalty)
         rate: float | None = linear(self.learning_rate, self.learning_rate_end, learning.progress)
@@ -129,8 +140,9 @@ class PPO:
         }
         metrics = {"learning_rate": rate, "entropy": float(entropy.mean(dtype=np.float64))}
         metrics |= value_metrics(_old(batch.old_value), batch.target)
-        count = max(1, round(len(batch) / self.minibatch_size))
-        self._check_normalization(rollout.valid.size)
+        # what is normalised by itself needs two samples to compare
+        most = len(batch) // 2 if self.normalize_advantages == "minibatch" else len(batch)
+        count = max(1, min(round(len(batch) / self.minibatch_size), most))
         coefficients = self.coefficients(len(batch) / count, learning.progress, penalty)
         # what a sample's advantage is changes from epoch to epoch, or all epochs are one call
         apiece = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
@@ -173,18 +185,6 @@ class PPO:
         value_clip = np.inf if self.value_clip is None else self.value_clip
         return np.array([1 / samples, clip, entropy_coef, self.value_coef, value_clip, penalty], np.float32)
 
-    def _check_normalization(self, rows: int) -> None:
-        """Raise ValueError where an advantage would be normalised by itself alone."""
-        if self.normalize_advantages == "none":
-            return
-        parts = max(1, round(rows / self.minibatch_size)) if self.normalize_advantages == "minibatch" else 1
-        if rows // parts == 1:
-            raise ValueError(
-                f"of {rows} samples an update some would have their advantage normalised by itself alone, which is 0, "
-                "and the policy would learn nothing of them. Raise horizon, num_envs or minibatch_size, or set "
-                "normalize_advantages to 'none'"
-            )
-
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
         """(advantages, targets of V(s)), each [B]."""
         advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
@@ -204,11 +204,12 @@ class PPO:
 
     def _adapted(self, penalty: float, kl: float) -> float:
         """Schulman et al. 2017, section 4."""
-        if self.kl_penalty_target is None:
+        target, first = self.kl_penalty_target, self.kl_penalty
+        if target is None:
             return penalty
-        if kl > 1.5 * self.kl_penalty_target:
-            return 2 * penalty
-        return penalty / 2 if kl < self.kl_penalty_target / 1.5 else penalty
+        if kl > 1.5 * target:
+            return min(2 * penalty, first * LARGEST_CHANGE)
+        return max(penalty / 2, first / LARGEST_CHANGE) if kl < target / 1.5 else penalty
 
 
 def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:

@@ -190,6 +190,7 @@ class Reinforce:
         Raises:
             NonFiniteError: one of them is NaN or infinite.
         """
+        self._check_episodes(rollout.valid.shape[1])
         if self.returns == "episode":
             # one number an episode: baselines are then over episodes, whatever their lengths
             returns = np.broadcast_to(returns[:1], returns.shape)
@@ -200,6 +201,18 @@ class Reinforce:
         if self.discount_weighting:
             advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
         return as_finite(rollout, "advantage", advantage)
+
+    def _check_episodes(self, episodes: int) -> None:
+        """Raise ValueError where a single episode is compared with itself alone, so that all advantages are 0."""
+        by_episode = self.returns == "episode" and (
+            self.baseline in ("mean", "optimal") or (self.baseline == "none" and self.normalize_advantages)
+        )
+        if episodes == 1 and (by_episode or self.baseline == "time"):
+            what = "normalize_advantages" if self.baseline == "none" else f"baseline={self.baseline!r}"
+            raise ValueError(
+                f"{what} compares episodes, with returns={self.returns!r}, and an update has one: every advantage "
+                "would be 0. Raise num_envs or episodes_per_env"
+            )
 
     def coefficients(self, samples: int, episodes: int, progress: float) -> F32:
         """What `cotangents` needs beside the samples: [1/M, β/M, 1/B], M = B or E as `average` says."""

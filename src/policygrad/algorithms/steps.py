@@ -63,6 +63,19 @@ def batch_of(rollout: Rollout, advantage: F64, target: F64) -> Batch:
     )
 
 
+def check_can_be_normalized(rollout: Rollout, *, off: object) -> None:
+    """Raise ValueError where every update has a single sample, whose advantage nothing can be compared with.
+
+    Args:
+        off: the `normalize_advantages` that leaves them as they are.
+    """
+    if rollout.valid.size == 1:
+        raise ValueError(
+            "advantages are normalised over the samples of an update, of which there is one: raise horizon or "
+            f"num_envs, or set normalize_advantages to {off!r}"
+        )
+
+
 def normalized(advantage: F32) -> F32:
     """Advantages [B] centred and scaled over all of them, in float64 on the way."""
     return normalize(advantage.astype(np.float64)).astype(np.float32)
