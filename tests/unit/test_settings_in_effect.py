@@ -1,0 +1,241 @@
+"""Each setting does what it says: single updates against what they should come to, written out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import policygrad as pg
+from policygrad.advantages import generalized_advantages, n_step_returns, normalize, vtrace
+from policygrad.algorithms import natural, ppo, reinforce
+from policygrad.algorithms.steps import values_along
+from policygrad.engines import make_engine
+from policygrad.interfaces import Engine
+from policygrad.training import _rollout_metrics
+from policygrad.types import F32, Batch, Learning, Rollout, Sample
+from tests.conftest import rollout_of
+from tests.unit import test_actor_critic, test_online
+from tests.unit.test_engines import D, networks, parameters, relative, rollout_for
+
+PLAIN: dict[str, Any] = {"optimizer": "sgd", "max_grad_norm": None}
+"""With these an update is minus the rate times the gradient."""
+ONE_STEP: dict[str, Any] = {
+    "a2c": pg.A2C(**PLAIN),
+    "ppo": pg.PPO(epochs=1, minibatch_size=10_000, **PLAIN),
+    "reinforce": pg.Reinforce(value_steps=1, **PLAIN),
+    "actor-critic": pg.ActorCritic(**PLAIN),
+    "actor-critic with traces": pg.ActorCritic(policy_trace=0.9, value_trace=0.7, **PLAIN),
+}
+
+
+def data_for(algorithm: Any, policy: pg.Policy) -> Rollout:
+    if isinstance(algorithm, pg.Reinforce):
+        return rollout_for(policy, 0)
+    of = test_online.step_for if isinstance(algorithm, pg.ActorCritic) else test_actor_critic.steps_for
+    return of(policy, 0)
+
+
+def learned(algorithm: Any, *, head: str = "categorical", progress: float = 0.0) -> list[np.ndarray]:
+    """How far an update takes [the policy, V(s)]."""
+    policy, value = networks(head)
+    engine = make_engine(policy, value, algorithm.optimizer, "fused")
+    before, size = parameters(engine).copy(), engine.policy_parameters().size
+    algorithm.learn(engine, data_for(algorithm, policy), Learning(np.random.default_rng(0), progress))
+    return np.split(parameters(engine) - before, [size])
+
+
+def both_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+KINDS: tuple[Any, ...] = (pg.Reinforce, pg.ActorCritic, pg.A2C, pg.PPO)
+SCHEDULES = [
+    (kind, field.name.removesuffix("_end"))
+    for kind in KINDS
+    for field in fields(kind)
+    if field.name.endswith("_end")
+]
+
+
+@pytest.mark.parametrize(("kind", "setting"), SCHEDULES)
+def test_a_setting_goes_linearly_to_where_it_ends(kind: Any, setting: str):
+    start, end = 0.03, 0.01
+    constant = learned(kind(**{setting: start + (end - start) * 0.25}), progress=0.25)
+    going = {setting: start, f"{setting}_end": end}
+    assert both_equal(learned(kind(**going), progress=0.25), constant)
+    assert not both_equal(learned(kind(**{setting: start}), progress=0.25), constant)
+
+
+def test_all_schedules_are_looked_at():
+    assert len(SCHEDULES) == 3 + 1 + 2 + 3
+
+
+@pytest.mark.parametrize("algorithm", ONE_STEP.values(), ids=ONE_STEP)
+def test_each_network_has_a_rate_of_its_own(algorithm: Any):
+    of = replace(algorithm, learning_rate=0.01, value_learning_rate=0.02)
+    policy, value = learned(of)
+    faster = learned(replace(of, learning_rate=0.03))
+    np.testing.assert_array_equal(faster[1], value)
+    assert relative(faster[0], 3 * policy) < 1e-4
+    faster = learned(replace(of, value_learning_rate=0.06))
+    np.testing.assert_array_equal(faster[0], policy)
+    assert relative(faster[1], 3 * value) < 1e-4
+
+
+@pytest.mark.parametrize("algorithm", [pg.TRPO, pg.NaturalGradient])
+def test_the_value_has_a_rate_beside_natural_steps(algorithm: Any):
+    of = algorithm(value_epochs=1, value_minibatches=1, optimizer="sgd", value_learning_rate=0.01)
+    (policy, value), faster = learned(of), learned(replace(of, value_learning_rate=0.03))
+    np.testing.assert_array_equal(faster[0], policy)
+    assert relative(faster[1], 3 * value) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+def test_the_value_s_rate_is_the_policy_s_unless_it_is_given(name: str):
+    of = replace(ONE_STEP[name], learning_rate=0.02)
+    assert both_equal(learned(of), learned(replace(of, value_learning_rate=0.02)))
+    more = learned(replace(of, value_coef=1.0))
+    np.testing.assert_array_equal(more[0], learned(of)[0])
+    assert relative(more[1], 2 * learned(of)[1]) < 1e-4
+
+
+def entropies(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
+    """Of the mean entropy; `coefficients` is [1/B]."""
+    for i in range(len(w)):
+        w[i] = 0.0
+        e[i] = coefficients[0]
+        c[i] = 0.0
+
+
+@pytest.mark.parametrize("head", ["categorical", "gaussian per state"])
+@pytest.mark.parametrize("algorithm", ONE_STEP.values(), ids=ONE_STEP)
+def test_the_bonus_is_the_gradient_of_the_mean_entropy(algorithm: Any, head: str):
+    of = replace(algorithm, learning_rate=0.1)
+    moved = learned(replace(of, entropy_coef=2.0), head=head)[0] - learned(of, head=head)[0]
+    policy, value = networks(head)
+    rollout = data_for(of, policy)
+    batch = batch_of(rollout, np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape))
+    engine = make_engine(policy, value, "sgd", "fused")
+    gradient, _ = engine.gradient(batch, entropies, np.array([1 / len(batch)], np.float32))
+    assert relative(0.1 * 2.0 * gradient, moved) < 1e-3
+
+
+def batch_of(rollout: Rollout, advantage: np.ndarray, target: np.ndarray) -> Batch:
+    x = rollout.valid
+    return Batch(
+        rollout.observation[x],
+        rollout.action[x],
+        advantage[x].astype(np.float32),
+        target[x].astype(np.float32),
+    )
+
+
+def step(engine: Engine, batch: Batch, rate: float, coefficients: list[float], cotangents: Any) -> None:
+    gradients = engine.gradient(batch, cotangents, np.array(coefficients, np.float32))
+    engine.apply(*gradients, policy_rate=rate, value_rate=rate, max_grad_norm=None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gae_lambda": 0.7},
+        {"gae_lambda": 0.7, "normalize_advantages": True},
+        {"estimator": "n-step", "n": 3},
+        {"estimator": "n-step", "n": 2, "normalize_advantages": True},
+        {"estimator": "v-trace", "gae_lambda": 0.6},
+        {"estimator": "v-trace", "gae_lambda": 0.6, "updates": 3},
+    ],
+    ids=str,
+)
+def test_a2c_steps_along_the_advantages_that_it_was_asked_for(settings: dict[str, Any]):
+    rate, gamma = 0.1, 0.9
+    algorithm = pg.A2C(gamma=gamma, learning_rate=rate, value_coef=0.3, **PLAIN, **settings)
+    policy, value = networks("categorical")
+    engine, expected = (make_engine(*copy.deepcopy((policy, value)), "sgd", "fused") for _ in range(2))
+    rollout = test_actor_critic.steps_for(policy, 2)
+    algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
+
+    observation, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
+    acted = expected.evaluate(observation, action)[0].copy()
+    for _ in range(algorithm.updates):
+        v, next_v = values_along(expected, rollout)
+        ends = (rollout.terminated, rollout.done, gamma)
+        if algorithm.estimator == "n-step":
+            target = n_step_returns(rollout.reward, next_v, *ends, n=settings["n"])
+            advantage = target - v
+        elif algorithm.estimator == "gae":
+            advantage = generalized_advantages(rollout.reward, v, next_v, *ends, settings["gae_lambda"])
+            target = advantage + v
+        else:
+            log_ratio = np.zeros(rollout.valid.shape)
+            log_ratio[rollout.valid] = expected.evaluate(observation, action)[0] - acted
+            target, advantage = vtrace(log_ratio, rollout.reward, v, next_v, *ends, settings["gae_lambda"])
+        if algorithm.normalize_advantages:
+            advantage[rollout.valid] = normalize(advantage[rollout.valid])
+        batch = batch_of(rollout, advantage, target)
+        step(expected, batch, rate, [1 / len(batch), 0.0, 0.3 / len(batch)], reinforce.cotangents)
+    assert relative(parameters(expected), parameters(engine)) < 1e-6
+    untrained = make_engine(policy, value, "sgd", "fused")
+    assert relative(parameters(expected), parameters(untrained)) > 1e-3
+
+
+@pytest.mark.parametrize("how", ["none", "batch", "minibatch"])
+def test_ppo_normalises_over_what_it_was_asked_to(how: Any):
+    rate, parts, epochs = 0.1, 2, 2
+    policy, value = networks("categorical")
+    engine, expected = (make_engine(*copy.deepcopy((policy, value)), "sgd", "fused") for _ in range(2))
+    rollout = test_actor_critic.steps_for(policy, 2)
+    B = rollout.num_samples
+    algorithm = pg.PPO(
+        epochs=epochs, minibatch_size=B // parts, normalize_advantages=how, learning_rate=rate, **PLAIN
+    )
+    algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
+
+    batch, _ = algorithm.batch(expected, rollout)
+    order, bounds = ppo.shuffled(np.random.default_rng(0), B, parts, epochs)
+    for start, stop in pairwise(bounds):
+        rows = order[start:stop]
+        part = Batch(*(getattr(batch, name)[rows] for name in ppo_columns()))
+        advantage = part.advantage.astype(np.float64)
+        if how == "minibatch":
+            advantage = normalize(advantage)
+        elif how == "batch":
+            advantage = normalize(batch.advantage.astype(np.float64))[rows]
+        part = replace(part, advantage=advantage.astype(np.float32))
+        step(expected, part, rate, [parts / B, 0.2, 0.0, 0.5, np.inf, 0.0], ppo.cotangents)
+    assert relative(parameters(expected), parameters(engine)) < 1e-6
+
+
+def ppo_columns() -> list[str]:
+    return [field.name for field in fields(Batch) if field.name != "critic_observation"]
+
+
+@pytest.mark.parametrize("algorithm", [pg.TRPO, pg.NaturalGradient])
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_natural_step_goes_by_the_advantages_that_it_was_asked_for(algorithm: Any, normalized: bool):
+    policy, value = networks("categorical")
+    engine, rollout = make_engine(policy, value, "adam", "fused"), test_actor_critic.steps_for(policy, 2)
+    settings = algorithm(gamma=0.9, gae_lambda=0.7, normalize_advantages=normalized)
+    batch, *_ = natural._prepare(settings, engine, rollout)
+    v, next_v = values_along(engine, rollout)
+    advantage = generalized_advantages(
+        rollout.reward, v, next_v, rollout.terminated, rollout.done, gamma=0.9, lam=0.7
+    )[rollout.valid]
+    np.testing.assert_allclose(
+        batch.advantage, normalize(advantage) if normalized else advantage, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_actions_are_clipped_at_both_sides():
+    box, arm = spaces.Box(-np.inf, np.inf, (D,)), spaces.Box(np.float32(-2), np.float32(1), (1,))
+    policy = pg.Policy(pg.GaussianPolicy(D, 1, (), rng=np.random.default_rng(0)), box, arm)
+    actions = np.array([-2.5, -3, -2.1, 1.5, 0, -1.9, 0.9, 1, -2, 7], np.float32).reshape(5, 2, 1)
+    rollout = replace(rollout_of([[0.0] * 5] * 2, D=D), action=actions)
+    found = _rollout_metrics(rollout, policy)
+    assert found["clipped_actions"] == pytest.approx((3 + 2) / 10)
