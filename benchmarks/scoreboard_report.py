@@ -141,8 +141,8 @@ def standing(verdicts: Sequence[str]) -> str:
     none = verdicts.count("no goal")
     open_ = len(verdicts) - met - missed - none
     return (
-        f"Of {len(verdicts)} rows {met} met their goal and {missed} did not, {none} have none, and {open_} have yet "
-        "to be run on all their seeds."
+        f"Of {len(verdicts)} rows {met} met their goal and {missed} did not; without a goal: {none}; yet to be run on "
+        f"all their seeds: {open_}."
     )
 
 

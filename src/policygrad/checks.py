@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Real
@@ -29,7 +29,8 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 def is_finite(value: Any) -> TypeGuard[float]:
     """Whether it is a real number and no infinity or NaN."""
-    return is_number(value) and math.isfinite(value)
+    # math.isfinite cannot be asked of whole numbers that no float holds
+    return is_number(value) and abs(value) <= sys.float_info.max
 
 
 def check_is_a(kind: type[Any], name: str, value: Any) -> None:
@@ -69,9 +70,9 @@ def check_fields(
     groups = (
         (unit, "in [0, 1]", lambda x: 0 <= x <= 1),
         (counts, "1 or more, a whole number", lambda x: isinstance(x, int | np.integer) and x >= 1),
-        (positive, "positive and finite", lambda x: x > 0 and math.isfinite(x)),
-        (not_negative, "0 or more and finite", lambda x: x >= 0 and math.isfinite(x)),
-        (finite, "a finite number", math.isfinite),
+        (positive, "positive and finite", lambda x: x > 0 and is_finite(x)),
+        (not_negative, "0 or more and finite", lambda x: x >= 0 and is_finite(x)),
+        (finite, "a finite number", is_finite),
     )
     for names, expected, holds in groups:
         for name in names:

@@ -67,6 +67,7 @@ def test_an_episode_s_return_is_not_discounted_twice():
         ("value_steps", 0, "value_steps must be 1 or more"),
         ("value_steps", True, "value_steps must be 1 or more, a whole number; got True"),
         ("learning_rate", "fast", "learning_rate must be positive and finite; got 'fast'"),
+        ("learning_rate", 10**400, "learning_rate must be positive and finite"),
         ("normalize_advantages", "no", "normalize_advantages must be True or False; got 'no'"),
     ],
 )
