@@ -19,7 +19,17 @@ from policygrad.policies import flat_parameters, kl_estimate
 from policygrad.threads import Workers
 from policygrad.types import Batch, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
-from tests.unit.test_engines import HEADS, B, D, batch_for, both, networks, parameters, relative
+from tests.unit.test_engines import (
+    HEADS,
+    B,
+    D,
+    batch_for,
+    both,
+    learned_by_both,
+    networks,
+    parameters,
+    relative,
+)
 
 
 def learning(seed: int = 0, progress: float = 0.0) -> Learning:
@@ -68,13 +78,7 @@ ALGORITHMS: dict[str, Any] = {
 def test_engines_agree_after_20_updates(algorithm: Any, head: str):
     policy, value = networks(head)
     before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
-    engines = both(policy, value, algorithm.optimizer)
-    carried = [learning(), learning()]
-    for i in range(20):
-        rollout = steps_for(policy, seed=i)
-        for engine, own in zip(engines, carried, strict=True):
-            own.progress = i / 20
-            algorithm.learn(engine, rollout, own)
+    engines, carried = learned_by_both(policy, value, algorithm, steps_for, algorithm.optimizer)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     assert relative(parameters(engines[0]), before) > 1e-2
     assert carried[0].adapted == carried[1].adapted

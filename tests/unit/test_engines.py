@@ -85,6 +85,20 @@ def both(policy: Policy, value: nn.Module | None, optimizer: str = "adam") -> li
     return [make_engine(p, v, optimizer, name) for (p, v), name in zip(copies, names, strict=True)]
 
 
+def learned_by_both(
+    policy: Policy, value: nn.Module | None, algorithm: Any, collect: Any, optimizer: str = "adam"
+) -> tuple[list[Engine], list[Learning]]:
+    """Both engines, and what goes on from one update to the next, after 20 updates from collect(policy, seed)."""
+    engines = both(policy, value, optimizer)
+    learning = [Learning(np.random.default_rng(0)) for _ in engines]
+    for i in range(20):
+        rollout = collect(policy, seed=i)
+        for engine, own in zip(engines, learning, strict=True):
+            own.progress = i / 20
+            algorithm.learn(engine, rollout, own)
+    return engines, learning
+
+
 def batch_for(policy: Policy, n: int = B, seed: int = 1) -> Batch:
     rng = np.random.default_rng(seed)
     observation = rng.standard_normal((n, D)).astype(np.float32)
@@ -127,11 +141,7 @@ def test_parameters_agree_after_20_updates(head: str, baseline: str, activation:
     algorithm = Reinforce(
         baseline=baseline, entropy_coef=0.01, learning_rate=0.001, value_learning_rate=0.001
     )
-    engines = both(policy, value if algorithm.uses_value else None)
-    for i in range(20):
-        rollout = rollout_for(policy, seed=i)
-        for engine in engines:
-            algorithm.learn(engine, rollout, Learning(np.random.default_rng(i), i / 20))
+    engines, _ = learned_by_both(policy, value if algorithm.uses_value else None, algorithm, rollout_for)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     untrained = [flat_parameters(m).numpy() for m in (policy, value)][: 1 + algorithm.uses_value]
     assert relative(parameters(engines[0]), np.concatenate(untrained)) > 3e-3

@@ -16,7 +16,7 @@ from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.policies import flat_parameters, kl_estimate
 from policygrad.types import Learning, Rollout
-from tests.unit.test_engines import HEADS, D, both, networks, parameters, relative
+from tests.unit.test_engines import HEADS, D, both, learned_by_both, networks, parameters, relative
 
 N = 3
 
@@ -55,12 +55,7 @@ ALGORITHMS = {
 def test_engines_agree_after_20_updates(algorithm: Any, head: str):
     policy, value = networks(head)
     before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
-    engines = both(policy, value, algorithm.optimizer)
-    carried = [learning(), learning()]
-    for i in range(20):
-        rollout = step_for(policy, seed=i)
-        for engine, own in zip(engines, carried, strict=True):
-            algorithm.learn(engine, rollout, own)
+    engines, _ = learned_by_both(policy, value, algorithm, step_for, algorithm.optimizer)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     assert relative(parameters(engines[0]), before) > 1e-3
 
@@ -68,10 +63,8 @@ def test_engines_agree_after_20_updates(algorithm: Any, head: str):
 def test_engines_agree_with_a_critic_that_sees_the_action():
     algorithm = ActorCritic(critic="q")
     policy, _ = networks("categorical")
-    engines = both(policy, pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5)))
-    for i in range(20):
-        for engine in engines:
-            algorithm.learn(engine, step_for(policy, seed=i), learning())
+    value = pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5))
+    engines, _ = learned_by_both(policy, value, algorithm, step_for)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
 
 

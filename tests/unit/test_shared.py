@@ -15,10 +15,19 @@ from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.policies import Policy, SharedValueNetwork, flat_parameters, make_policy, make_value
 from policygrad.threads import Workers
-from policygrad.types import Batch, Learning, Minibatches
+from policygrad.types import Batch, Minibatches
 from tests.unit import test_actor_critic, test_online
 from tests.unit.test_actor_critic import steps_for
-from tests.unit.test_engines import HEADS, D, batch_for, both, networks, parameters, relative, rollout_for
+from tests.unit.test_engines import (
+    HEADS,
+    D,
+    batch_for,
+    learned_by_both,
+    networks,
+    parameters,
+    relative,
+    rollout_for,
+)
 from tests.unit.test_online import step_for
 
 ENGINES = ("fused", "autograd")
@@ -28,10 +37,6 @@ def sharing(head: str, activation: str = "tanh", depth: int = 2) -> tuple[Policy
     policy, _ = networks(head, activation, depth)
     network: Any = policy.network
     return policy, SharedValueNetwork(network.network, "orthogonal", np.random.default_rng(1))
-
-
-def learning(seed: int = 0) -> Learning:
-    return Learning(np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -90,12 +95,7 @@ ALGORITHMS: dict[str, tuple[Any, Any]] = {
 def test_engines_agree_after_20_updates(algorithm: Any, collect: Any, head: str):
     policy, value = sharing(head)
     before = [flat_parameters(m).numpy().copy() for m in (policy, value)]
-    engines = both(policy, value, getattr(algorithm, "optimizer", "adam"))
-    carried = [learning(), learning()]
-    for i in range(20):
-        rollout = collect(policy, seed=i)
-        for engine, own in zip(engines, carried, strict=True):
-            algorithm.learn(engine, rollout, own)
+    engines, _ = learned_by_both(policy, value, algorithm, collect, algorithm.optimizer)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     moved = [flat_parameters(m).numpy() for m in (engines[1].policy, engines[1].value)]  # type: ignore[attr-defined]
     assert min(relative(a, b) for a, b in zip(before, moved, strict=True)) > 1e-3

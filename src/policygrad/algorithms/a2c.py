@@ -19,11 +19,11 @@ from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import (
+    as_learned,
     batch_of,
     check_can_be_normalized,
     gae,
     normalized,
-    samples,
     values_along,
 )
 from policygrad.checks import check_fields
@@ -112,7 +112,7 @@ class A2C:
             last = engine.update(batch, cotangents, coefficients, **options)
         metrics = _metrics(first, last, batch) | {"learning_rate": rate}
         metrics |= distance(engine, batch, first.log_prob, at_most=ENOUGH)
-        return metrics | value_metrics(samples(rollout, value).astype(np.float32), target)
+        return metrics | value_metrics(as_learned(rollout, "V(s)", value), target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:
         """The batch again, with advantages and targets for the policy as it is now."""

@@ -105,7 +105,7 @@ class ActorCritic:
             along, next_value = values_along(engine, rollout)
             error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
             batch = _batch(rollout, error * importance, along + error)
-            value = samples(rollout, along).astype(np.float32)
+            value = as_learned(rollout, "V(s)", along)
         if self.policy_trace or self.value_trace:
             log_prob, entropy = engine.evaluate(batch.observation, batch.action)
             norms = self._along_traces(engine, rollout, batch, value, importance, learning, options)
@@ -186,7 +186,7 @@ class ActorCritic:
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
         batch = _batch(rollout, (chosen - v).reshape(shape) * importance, target)
         seen = np.concatenate([batch.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
-        value = samples(rollout, chosen.reshape(shape)).astype(np.float32)
+        value = as_learned(rollout, "V(s)", chosen.reshape(shape))
         return replace(batch, critic_observation=seen), value
 
 

@@ -20,11 +20,11 @@ from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.algorithms.steps import (
+    as_learned,
     batch_of,
     check_can_be_normalized,
     gae,
     normalized,
-    samples,
     values_along,
 )
 from policygrad.checks import check_fields
@@ -240,7 +240,7 @@ def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Bat
         raise NonFiniteError("log π(a|s) is not finite. No step was taken: lower max_kl or raise damping")
     advantage = normalized(batch.advantage) if settings.normalize_advantages else batch.advantage
     batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
-    return batch, samples(rollout, value).astype(np.float32), start
+    return batch, as_learned(rollout, "V(s)", value), start
 
 
 def _fit_value(

@@ -175,7 +175,7 @@ class PPO:
         log_prob, entropy = engine.evaluate(observation, action)
         value, next_value = values_along(engine, rollout)
         advantage, target = self._estimate(rollout, value, next_value)
-        old_value = samples(rollout, value).astype(np.float32)
+        old_value = as_learned(rollout, "V(s)", value)
         return Batch(observation, action, advantage, target, log_prob, old_value), entropy
 
     def coefficients(self, samples: float, progress: float, penalty: float) -> F32:
