@@ -30,6 +30,8 @@ PRESETS = {
             # up, from 0.007 none of 22 below 92.7
             learning_rate=0.007,
             learning_rate_end=0.0005,
+            # greedy, the lowest of ten seeds came to 92.9; with a rate of 0.003 to 92.5, of 0.03 to 89.8; with 1 step
+            # to 91.6, with 10 to 90.8
             value_learning_rate=0.01,
             value_steps=4,
         ),

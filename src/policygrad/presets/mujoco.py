@@ -75,6 +75,7 @@ PRESETS = {
         num_envs=64,
         steps=1_000_000,
     ),
+    # the bonus is tianshou's
     "a2c": a2c(entropy_coef=0.01),
     # 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is
     # little else to choose
