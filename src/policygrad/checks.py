@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import operator
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Real
@@ -28,9 +28,11 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether it is a real number and no infinity or NaN."""
-    # math.isfinite cannot be asked of whole numbers that no float holds
-    return is_number(value) and abs(value) <= sys.float_info.max
+    """Whether it is a real number that a float can hold, and no infinity or NaN."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_is_a(kind: type[Any], name: str, value: Any) -> None:

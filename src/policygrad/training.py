@@ -247,9 +247,9 @@ class EpisodeReturns:
     def of(self, rollout: Rollout, reward: F64) -> tuple[F64, F64]:
         """(undiscounted return, length in steps) of each episode that ended, in order of their ends."""
         done = rollout.done
-        whole = (
-            done.any(0).all() and done.sum() == done.shape[1] and not (rollout.valid[1:] & done[:-1]).any()
-        )
+        # samples up to its one end and none after it: beyond a row of resets another episode may have begun
+        whole = done.any(0).all() and done.sum() == done.shape[1]
+        whole = whole and np.array_equal(rollout.valid, np.arange(len(done))[:, None] <= done.argmax(0))
         if whole and not self.so_far.any():
             # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
             return reward.sum(0), rollout.valid.sum(0).astype(np.float64)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import nn
 
 import policygrad as pg
@@ -539,6 +539,20 @@ def test_steps_in_which_all_only_reset_are_passed_over(algorithm: str, normaliza
     )
     assert run.steps == 450
     assert np.isfinite(run.history["clipped_actions"]).all()
+
+
+@pytest.mark.parametrize("autoreset", AutoresetMode)
+@pytest.mark.parametrize(
+    "algorithm", [pg.PPO(horizon=8), pg.A2C(horizon=9), pg.TRPO(horizon=17)], ids=["ppo", "a2c", "trpo"]
+)
+def test_returns_are_of_whole_episodes_however_they_lie_in_rollouts(algorithm: Any, autoreset: Any):
+    """Each lasts 6 steps, and pays 1 + 2 + ... + 6: a rollout ends within one, and often holds one end a column."""
+    vector = SyncVectorEnv([lambda: Countdown([6])] * 2, autoreset_mode=autoreset)
+    run = pg.train(vector, algorithm, steps=300, progress=False)
+    assert set(run.episode_returns) == {21.0}
+    lengths = run.history["episode_length"]
+    assert set(lengths[np.isfinite(lengths)]) == {6.0}
+    assert len(run.episode_returns) >= 300 // 6 - 2 * 2
 
 
 def test_shaped_returns_are_of_episodes():
