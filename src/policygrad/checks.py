@@ -41,6 +41,22 @@ def check_is_a(kind: type[Any], name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a {kind.__name__}(...); got {value!r}")
 
 
+def check_in_effect(config: Any, name: str, where: str, holds: bool) -> None:
+    """Raise ValueError where a setting is not at its default and would be ignored.
+
+    Args:
+        config: whose field it is.
+        name: the field.
+        where: what it is for.
+        holds: whether that is so.
+    """
+    default = next(field.default for field in fields(config) if field.name == name)
+    if not holds and getattr(config, name) != default:
+        raise ValueError(
+            f"{name}={getattr(config, name)!r} would be ignored: it is for {where}. Leave it out"
+        )
+
+
 def check_fields(
     config: Any,
     *,

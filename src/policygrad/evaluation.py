@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from policygrad.checkpoint import fields, restore_rng, rng_state
+from policygrad.checks import whole
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
 from policygrad.envs import Backend, Environments, EnvLike, Kernel, KernelVectorEnv, make
@@ -89,8 +90,7 @@ def evaluate(
             f"expected a policygrad.Policy; got {type(policy).__name__}. "
             "Policy(network, observation_space, action_space) makes one of a torch module"
         )
-    if episodes < 1:
-        raise ValueError(f"episodes must be 1 or more; got {episodes}")
+    episodes = whole("episodes", episodes, at_least=1)
     if num_envs is None and (isinstance(env, str | Kernel) or not hasattr(env, "step")):
         num_envs = min(episodes, 16)
     environments = make(env, num_envs, backend=backend)

@@ -137,7 +137,8 @@ class Experiment:
             if place is not None:
                 run.out = place.path
                 facts = _facts(motor, environments) | {"seed": seed}
-                recorder.folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
+                folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
+                recorder.folder = open_until_the_end.enter_context(folder)
             if saved is not None and alone:
                 display.say(f"going on at {out} after {training.used:,} steps")
             loop = iter(training) if tests is None else tests.watch(training, acting)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
     """Put `data` at `path`; whoever looks sees the old file or the new one, whole.
 
-    `on_disk` waits until a power failure cannot take it either, a millisecond or more: for what would be missed.
+    `on_disk` waits for the disk before the new one takes its place, a millisecond or more, so that this is so after a
+    power failure too: for what would be missed.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

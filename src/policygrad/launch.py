@@ -122,6 +122,10 @@ def train(  # pyright: ignore[reportInconsistentOverload]  # what the overloads 
         shaping=shaping,
     )
     _check_device(device)
+    if not (out is None or isinstance(out, str | os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"out must be the path of a folder; got {out!r}")
+    if progress not in (None, True, False):
+        raise TypeError(f"progress must be True, False or None; got {progress!r}")
     seed = whole("seed", seed, at_least=0)
     if test_every is not None and isinstance(env, gym.Env | VectorEnv):
         raise ValueError(

@@ -165,10 +165,10 @@ class Recorder:
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
         run, folder = self._run, self.folder
-        if folder is not None and not run.rows:
-            # so that a run can be gone on with from its first moment
-            folder.save_checkpoint(self.state, now=True)
         try:
+            if folder is not None and not run.rows:
+                # so that a run can be gone on with from its first moment
+                folder.save_checkpoint(self.state, now=True)
             for iteration in loop:
                 self._take(iteration)
                 if self._stop and iteration.solved:

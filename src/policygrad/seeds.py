@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,9 @@ def _run_all(
             raise
 
     with display, single_thread(), ThreadPoolExecutor(min(at_a_time, len(seeds))) as pool:
-        futures = [pool.submit(one, seed) for seed in seeds]
+        futures = list[Future[Run | None]]()
         try:
+            futures.extend(pool.submit(one, seed) for seed in seeds)
             wait(futures)
         except KeyboardInterrupt:
             together.say("interrupted: saving what there is")

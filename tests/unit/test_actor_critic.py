@@ -275,6 +275,14 @@ def test_the_kl_penalty_follows_its_target():
     assert carried.adapted == {"kl_penalty": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("times", "factor"), [(1.6, 2.0), (1.4, 1.0), (1.0, 1.0), (1 / 1.4, 1.0), (1 / 1.6, 0.5)]
+)
+def test_the_kl_penalty_moves_where_the_paper_says(times: float, factor: float):
+    algorithm = pg.PPO(kl_penalty=3.0, kl_penalty_target=0.01)
+    assert algorithm._adapted(4.0, 0.01 * times) == 4.0 * factor
+
+
 @pytest.mark.parametrize(("target", "limit"), [(1e-30, 2.0**20), (1e30, 2.0**-20)])
 def test_the_kl_penalty_stays_where_it_can_come_back_from(target: float, limit: float):
     """Doubled for ever it would overflow, halved for ever it would be 0, and 0 doubled is 0."""
@@ -286,6 +294,28 @@ def test_the_kl_penalty_stays_where_it_can_come_back_from(target: float, limit: 
     assert carried.adapted == {"kl_penalty": 3 * limit}
     replace(algorithm, kl_penalty_target=1 / target).learn(engine, steps_for(policy, 25), carried)
     assert carried.adapted == {"kl_penalty": 3 * limit / (2 if limit > 1 else 0.5)}
+
+
+def test_a_policy_that_went_too_far_rests_until_the_next_update(monkeypatch: pytest.MonkeyPatch):
+    """Also in later epochs, which are calls of their own where advantages are normalised by the minibatch."""
+    policy, value = networks("categorical")
+    engine, rates = make_engine(policy, value, "adam", "fused"), list[Any]()
+    update = engine.update
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        outputs = update(*arguments, **options)
+        rates.append((options["policy_rate"], outputs.policy_steps))
+        return outputs
+
+    monkeypatch.setattr(engine, "update", spy)
+    algorithm = pg.PPO(epochs=6, minibatch_size=60, learning_rate=0.02, target_kl=0.01)
+    carried = learning()
+    for seed in (0, 1):
+        rates.clear()
+        algorithm.learn(engine, steps_for(policy, seed), carried)
+        stopped = next(i for i, (_, steps) in enumerate(rates) if steps < 4)
+        assert 0 <= stopped < 5
+        assert [rate for rate, _ in rates] == [0.02] * (stopped + 1) + [None] * (5 - stopped)
 
 
 def test_a_schedule_ends_where_it_says():

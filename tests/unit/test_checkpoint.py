@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import policygrad as pg
 from policygrad import checkpoint
 from policygrad.cli import main
 from policygrad.experiment import Experiment
-from policygrad.run_folder import RunFolder
+from policygrad.run_folder import Place, RunFolder
+from policygrad.run_folder import place as place_module
 from policygrad.training import Training
 from tests.conftest import events_of
 
@@ -415,9 +417,10 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
         f"pg.train('CartPole-v1', pg.A2C(), steps=10**9, num_envs=4, out={str(place)!r}, progress=False)"
     )
     options = SMALL | {"seed": 0, "network": pg.Network(), "out": place}
+    metrics = place / "metrics.jsonl"
     with subprocess.Popen([sys.executable, "-c", script]) as other:
         try:
-            while not (place / checkpoint.FILE_NAME).exists():
+            while not (metrics.exists() and metrics.stat().st_size):
                 assert other.poll() is None
                 time.sleep(0.05)
             for how in ({"resume": True}, {"overwrite": True}):
@@ -426,11 +429,9 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
         finally:
             other.kill()
     # a lock ends with its process, and what that had learned is all there
-    rows = len((place / "metrics.jsonl").read_text().splitlines())
     used = checkpoint.load(place / checkpoint.FILE_NAME)["training"]["training"]["counts"]["used"]
     more = pg.train("CartPole-v1", pg.A2C(), steps=used + 1_000, resume=True, **options)
     assert used < more.steps < used + 2_000
-    assert rows > 0
 
 
 def test_what_is_gone_on_with_cannot_change_while_the_run_is_made_ready(tmp_path: Path):
@@ -455,6 +456,72 @@ def test_what_is_gone_on_with_cannot_change_while_the_run_is_made_ready(tmp_path
         assert ["somebody is training at" in text for text in found] == [True, True]
         found.clear()
         assert 1_000 <= run.steps < 1_100
+
+
+def test_what_was_to_be_replaced_is_put_back_where_the_new_run_never_came_to_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever the reason: a full disk, a Ctrl-C before the first step."""
+    options = SMALL | {"steps": 500, "out": tmp_path / "run"}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "no space left on device")
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for module, name, what, raises in (
+        (place_module, "write_atomically", full, pytest.raises(OSError, match="no space left")),
+        (RunFolder, "save_checkpoint", full, pytest.raises(OSError, match="no space left")),
+        (RunFolder, "save_checkpoint", stop, nullcontext()),
+    ):
+        with monkeypatch.context() as broken, raises:
+            broken.setattr(module, name, what)
+            run = pg.train("CartPole-v1", pg.A2C(), overwrite=True, **options)
+            assert run.ended == "interrupted"
+        assert [file.name for file in tmp_path.iterdir()] == ["run"]
+        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    # and nobody holds it
+    pg.train("CartPole-v1", pg.A2C(), overwrite=True, **options)
+
+
+def test_what_was_to_be_replaced_is_kept_where_the_new_run_has_learned(tmp_path: Path):
+    options = SMALL | {"steps": 500, "out": tmp_path / "run"}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with (
+        pytest.warns(UserWarning, match="the run that was at .* before is now at"),
+        Place(tmp_path / "run", overwrite=True) as place,
+        RunFolder(place, {}, {}) as folder,
+    ):
+        folder.log({"steps": 1.0})
+    aside = next(file for file in tmp_path.iterdir() if file.name.startswith(".run.replaced"))
+    assert (aside / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_place_is_held_until_what_was_there_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = SMALL | {"steps": 500, "out": tmp_path / "run"}
+    pg.train("CartPole-v1", pg.A2C(), **options)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with Place(tmp_path / "run", overwrite=True) as place:
+        place.begin({}, {})
+        tried = list[str]()
+        rename = Path.rename
+
+        def look_then_rename(path: Path, target: Path) -> Path:
+            if path == place.path:
+                with pytest.raises(FileExistsError) as raised:
+                    Place(place.path, overwrite=True)
+                tried.append(str(raised.value))
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", look_then_rename)
+        assert place.settle(discard=True) is None
+    assert ["somebody is training" in text for text in tried] == [True]
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
 def test_of_two_that_begin_at_one_place_the_first_to_begin_keeps_it(tmp_path: Path):

@@ -411,3 +411,11 @@ def test_each_learns_a_bandit(kind: str, engine: Any):
         np.testing.assert_array_equal(chosen, [[0, 0], [1, 2]])
     else:
         np.testing.assert_allclose(chosen, [[-0.5] * 2, [0.5] * 2], atol=0.15)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_the_largest_noise_is_the_last_choice(n: int):
+    """As float32 it is 1, which no sum of probabilities is above."""
+    policy = policy_for({}, spaces.Discrete(n))
+    x = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
+    np.testing.assert_array_equal(policy.choose(x, np.full(500, np.nextafter(1.0, 0.0))), n - 1)

@@ -12,6 +12,10 @@ import pytest
 from gymnasium import spaces
 
 import policygrad as pg
+from policygrad.engines import make_engine
+from policygrad.types import Learning
+from tests.conftest import rollout_of
+from tests.unit.test_engines import D, networks
 
 ONE: dict[str, Any] = {"num_envs": 1, "network": pg.Network(hidden=()), "seed": 0}
 NORMALIZED = {
@@ -58,8 +62,6 @@ SMALL: dict[str, Any] = {
     "trpo": pg.TRPO(horizon=2),
     "npg": pg.NaturalGradient(horizon=2),
     "reinforce": pg.Reinforce(normalize_advantages=True),
-    # of three rows one or two are samples: never one in each of two parts
-    "ppo of a part": pg.PPO(horizon=3, minibatch_size=1 + 1, learning_rate=0.03, epochs=2),
 }
 
 
@@ -68,6 +70,26 @@ def test_a_sample_that_happens_to_be_alone_is_learned_from(algorithm: Any):
     run = pg.train(Bandit, algorithm, steps=600, progress=False, **ONE)
     # a mean return of 0.5 is what guessing brings
     assert np.mean(run.episode_returns[-100:]) > 0.8
+
+
+@pytest.mark.parametrize("B", [2, 3, 7])
+def test_no_minibatch_of_ppo_is_of_one_sample(B: int, monkeypatch: pytest.MonkeyPatch):
+    """Three samples by twos would be parts of one and two, and that one's advantage nothing."""
+    policy, value = networks("categorical")
+    engine, seen = make_engine(policy, value, "adam", "fused"), list[Any]()
+    update = engine.update
+
+    def spy(batch: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append((batch.advantage, np.diff(options["minibatches"].bounds)))
+        return update(batch, *arguments, **options)
+
+    monkeypatch.setattr(engine, "update", spy)
+    rollout = rollout_of([list(np.random.default_rng(B).standard_normal(B))], D=D)
+    pg.PPO(minibatch_size=2, epochs=2).learn(engine, rollout, Learning(np.random.default_rng(0)))
+    for advantage, sizes in seen:
+        assert (sizes >= 2).all()
+        assert sizes.sum() % B == 0
+        assert (advantage != 0).all()
 
 
 @pytest.mark.parametrize(

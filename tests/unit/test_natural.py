@@ -405,6 +405,8 @@ def test_an_update_without_any_advantage_changes_nothing(algorithm: Any, engine:
     metrics = algorithm().learn(motor, ones, learning())
     np.testing.assert_array_equal(motor.policy_parameters(), before)
     assert metrics["kl"] == metrics["policy_grad_norm"] == metrics["cg_residual"] == 0
+    # nothing improves on what there is
+    assert metrics.get("step_fraction", 0.0) == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,10 +116,44 @@ def test_it_is_the_book_s_box(engine: Any, policy_trace: float, value_trace: flo
     assert relative(parameters(motor), expected) < 1e-5
 
 
+def test_a_reset_row_discounts_nothing():
+    algorithm, carried = ActorCritic(gamma=0.5, discount_weighting=True), learning()
+    policy, _ = networks("categorical")
+    rollout = replace(step_for(policy, 0, N=2), terminated=np.array([[False, True]]))
+    resets = replace(rollout, terminated=np.zeros((1, 2), bool), valid=np.array([[True, False]]))
+    seen = [algorithm._importance(x, carried).tolist() for x in (rollout, resets, rollout, rollout)]
+    assert seen == [[[1.0, 1.0]], [[0.5, 1.0]], [[0.25, 1.0]], [[0.125, 1.0]]]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e5])
+def test_a_small_surprise_is_felt_where_values_are_large(scale: float):
+    """V(s) = scale throughout: with traces of nothing but the step itself the update is that without them."""
+    policy, value = linear_networks()
+    with torch.no_grad():
+        for p in value.parameters():
+            p.zero_()
+        list(value.parameters())[-1].fill_(scale)
+    rollout = step_for(policy, 3, N=1)
+    rollout = replace(rollout, reward=np.full((1, 1), 0.012), terminated=np.zeros((1, 1), bool))
+    moved = []
+    for trace in (0.0, 1e-12):
+        algorithm = ActorCritic(
+            gamma=1.0, policy_trace=trace, optimizer="sgd", learning_rate=1.0, max_grad_norm=None
+        )
+        engine = make_engine(*copy.deepcopy((policy, value)), "sgd", "fused")
+        before = engine.policy_parameters().copy()
+        algorithm.learn(engine, rollout, learning())
+        moved.append(engine.policy_parameters() - before)
+    assert relative(*moved) < 1e-5
+
+
 def test_q_judges_an_action_against_the_others():
     policy, _ = networks("categorical")
     value = pg.ValueNetwork(D + 3, 16, rng=np.random.default_rng(5))
     engine, rollout = make_engine(policy, value, "adam", "fused"), step_for(policy, 1)
+    # one environment's episode ends, one's is cut, one's goes on
+    ends = {"terminated": np.array([[True, False, False]]), "truncated": np.array([[False, True, False]])}
+    rollout = replace(rollout, **ends)
     batch, value_of_chosen = ActorCritic(critic="q", gamma=0.9)._judged_by_q(engine, rollout, np.ones((1, N)))
 
     def q_and_pi(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -96,6 +96,38 @@ def test_the_value_has_a_rate_beside_natural_steps(algorithm: Any):
     assert relative(faster[1], 3 * value) < 1e-4
 
 
+@pytest.mark.parametrize("algorithm", [pg.TRPO, pg.NaturalGradient])
+def test_the_value_beside_natural_steps_is_fitted_to_means_over_other_samples_each_time(
+    algorithm: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Two epochs of three parts of 79: of 238 samples one is left out each time, and not always the same."""
+    policy, value = networks("categorical")
+    engine, expected = (make_engine(*copy.deepcopy((policy, value)), "sgd", "fused") for _ in range(2))
+    rollout, seen = test_actor_critic.steps_for(policy, 2), list[Any]()
+    update = engine.update
+
+    def spy(batch: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append((batch, options["minibatches"]))
+        return update(batch, *arguments, **options)
+
+    monkeypatch.setattr(engine, "update", spy)
+    settings = algorithm(value_epochs=2, value_minibatches=3, optimizer="sgd", value_learning_rate=0.05)
+    settings.learn(engine, rollout, Learning(np.random.default_rng(0)))
+    [(batch, (order, bounds))] = seen
+    assert np.diff(bounds).tolist() == [79] * 6
+    epochs = [set(order[: 3 * 79].tolist()), set(order[3 * 79 :].tolist())]
+    assert [len(rows) for rows in epochs] == [237, 237]
+    assert epochs[0] != epochs[1]
+    for start, stop in pairwise(bounds):
+        rows = order[start:stop]
+        part = Batch(batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows])
+        _, gradient = expected.gradient(part, reinforce.cotangents, np.array([0, 0, 1 / 79], np.float32))
+        none = np.zeros_like(expected.policy_parameters())
+        expected.apply(none, gradient, policy_rate=0.05, value_rate=0.05, max_grad_norm=None)
+    size = expected.policy_parameters().size
+    assert relative(parameters(expected)[size:], parameters(engine)[size:]) < 1e-6
+
+
 @pytest.mark.parametrize("name", ["a2c", "ppo"])
 def test_the_value_s_rate_is_the_policy_s_unless_it_is_given(name: str):
     of = replace(ONE_STEP[name], learning_rate=0.02)
@@ -239,3 +271,25 @@ def test_actions_are_clipped_at_both_sides():
     rollout = replace(rollout_of([[0.0] * 5] * 2, D=D), action=actions)
     found = _rollout_metrics(rollout, policy)
     assert found["clipped_actions"] == pytest.approx((3 + 2) / 10)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "heeded"),
+    [
+        (lambda: pg.A2C(n=2), lambda: pg.A2C(n=2, estimator="n-step")),
+        (lambda: pg.Network(sde_period=8), lambda: pg.Network(sde_period=8, distribution="gsde")),
+        (lambda: pg.Network(policy_gain=1.0, init="uniform"), lambda: pg.Network(policy_gain=1.0)),
+        (
+            lambda: pg.Normalization(clip_rewards=1.0),
+            lambda: pg.Normalization(clip_rewards=1.0, normalize_rewards=True),
+        ),
+        (
+            lambda: pg.Normalization(clip_observations=1.0, normalize_rewards=True),
+            lambda: pg.Normalization(clip_observations=1.0, normalize_observations=True),
+        ),
+    ],
+)
+def test_a_setting_that_would_be_ignored_is_refused(ignored: Any, heeded: Any):
+    with pytest.raises(ValueError, match=r"would be ignored: it is for .*\. Leave it out"):
+        ignored()
+    heeded()

@@ -26,7 +26,7 @@ from policygrad.algorithms.steps import (
     normalized,
     values_along,
 )
-from policygrad.checks import check_fields
+from policygrad.checks import check_fields, check_in_effect
 from policygrad.interfaces import Collector, Engine
 from policygrad.types import F32, F64, Batch, Learning, Outputs, Rollout
 
@@ -80,6 +80,7 @@ class A2C:
             not_negative=("learning_rate_end", "entropy_coef", "entropy_coef_end"),
             optional=("learning_rate_end", "value_learning_rate", "entropy_coef_end", "max_grad_norm"),
         )
+        check_in_effect(self, "n", "estimator='n-step'", self.estimator == "n-step")
         if self.updates > 1 and self.estimator != "v-trace":
             raise ValueError(
                 f"updates={self.updates} uses data of an older policy: set estimator='v-trace', or take PPO"

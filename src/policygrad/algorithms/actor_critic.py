@@ -99,6 +99,7 @@ class ActorCritic:
             "max_grad_norm": self.max_grad_norm,
         }
         importance = self._importance(rollout, learning)
+        error: F64 | None = None
         if self.critic == "q":
             batch, value = self._judged_by_q(engine, rollout, importance)
         else:
@@ -106,9 +107,9 @@ class ActorCritic:
             error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
             batch = _batch(rollout, error * importance, along + error)
             value = as_learned(rollout, "V(s)", along)
-        if self.policy_trace or self.value_trace:
+        if error is not None and (self.policy_trace or self.value_trace):
             log_prob, entropy = engine.evaluate(batch.observation, batch.action)
-            norms = self._along_traces(engine, rollout, batch, value, importance, learning, options)
+            norms = self._along_traces(engine, rollout, batch, error, importance, learning, options)
         else:
             scale = 1 / len(batch)
             coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
@@ -140,14 +141,13 @@ class ActorCritic:
         engine: Engine,
         rollout: Rollout,
         batch: Batch,
-        value: F32,
+        error: F64,
         importance: F64,
         learning: Learning,
         options: dict[str, Any],
     ) -> tuple[float, float]:
-        """A step along each environment's traces, weighted by its TD error."""
+        """A step along each environment's traces, weighted by its TD error [1, N]."""
         N = rollout.valid.shape[1]
-        error = batch.target - value
         weight = importance[rollout.valid]
         directions = list(
             engine.gradient(batch, cotangents, np.array([0, self.entropy_coef / len(batch), 0], np.float32))
@@ -168,7 +168,7 @@ class ActorCritic:
                 trace = learning.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
                 trace[n] *= self.gamma * decay
                 trace[n] += gradients[k]
-                directions[k] = directions[k] - trace[n] * (error[i] / len(batch))
+                directions[k] = directions[k] - trace[n] * np.float32(error[0, n] / len(batch))
                 if rollout.done[0, n]:
                     trace[n] = 0.0
         return engine.apply(directions[0], directions[1], **options)
@@ -186,7 +186,7 @@ class ActorCritic:
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
         batch = _batch(rollout, (chosen - v).reshape(shape) * importance, target)
         seen = np.concatenate([batch.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
-        value = as_learned(rollout, "V(s)", chosen.reshape(shape))
+        value = as_learned(rollout, "Q(s, a)", chosen.reshape(shape))
         return replace(batch, critic_observation=seen), value
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from policygrad.algorithms import Algorithm
+from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.cli.named import environment, found
 from policygrad.cli.tables import INTERRUPTED, run_table, seeds_table
 from policygrad.engines import EngineName
@@ -29,8 +29,13 @@ class Train:
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
     """A Gymnasium id, such as CartPole-v1, or module:name of a Kernel or a factory of your own."""
-    algo: str = "reinforce"
-    """The algorithm, or module:name of one of your own."""
+    algo: Annotated[
+        str,
+        tyro.conf.arg(
+            help=f"The algorithm: {', '.join(ALGORITHMS)}, or module:name of one of your own. `policygrad train ENV "
+            "--algo NAME --help` shows its settings."
+        ),
+    ] = "reinforce"
     seed: int = 0
     """Of everything random: the same seed gives the same run."""
     seeds: int | None = None
@@ -131,9 +136,11 @@ def train_command(arguments: list[str]) -> int:
     if not run.rows:
         console.print("interrupted before the first update: nothing was learned")
         return INTERRUPTED
+    # who wants it to end does not want to wait for a hundred episodes more
     evaluations = [
         evaluate(run.policy, env, asked.episodes, greedy=greedy, seed=asked.seed, backend=asked.backend)
         for greedy in (False, True)
+        if run.ended != "interrupted"
     ]
     console.print(run_table(run, evaluations))
     return INTERRUPTED if run.ended == "interrupted" else 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from policygrad.checks import check_fields, whole
+from policygrad.checks import check_fields, check_in_effect, check_is_a, whole
 from policygrad.policies.distributions import DistributionName
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks import (
@@ -67,6 +67,8 @@ class Network:
             positive=("policy_gain",),
             counts=("sde_period",),
         )
+        check_in_effect(self, "sde_period", "distribution='gsde'", self.distribution == "gsde")
+        check_in_effect(self, "policy_gain", "init='orthogonal'", self.init == "orthogonal")
         check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
         if self.state_dependent_std and self.distribution in ("beta", "gsde"):
             raise ValueError(
@@ -105,7 +107,9 @@ def make_policy(
                 f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
             )
         return given
-    if given is None:
+    if given is not None:
+        check_is_a(nn.Module, "policy", given)
+    else:
         given = _network_for(observation_space, action_space, network, rng, environment_name)
     return Policy(
         given,
@@ -128,6 +132,10 @@ def _network_for(
     size, numbers = observation_size(observation_space), action_size(action_space)
     shape: dict[str, Any] = _shape(network, rng) | {"gain": network.policy_gain}
     if is_choice(action_space):
+        for name in ("log_std", "log_std_bounds"):
+            check_in_effect(
+                network, name, f"actions in a Box, and those of {environment_name} are discrete", False
+            )
         if network.state_dependent_std:
             raise ValueError(
                 f"{environment_name} has discrete actions, which have no standard deviation: leave "
@@ -175,6 +183,8 @@ def make_value(
         if policy.num_choices is None:
             raise ValueError("a critic Q(s, a) is for Discrete actions: with others take critic='v'")
         size += policy.num_choices
+    if given is not None:
+        check_is_a(nn.Module, "value", given)
     value = given or ValueNetwork(size, network.hidden, **_shape(network, rng))
     if isinstance(value, ValueNetwork) and value.network.sizes[0] != size:
         raise ValueError(

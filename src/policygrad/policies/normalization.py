@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.checks import check_fields
+from policygrad.checks import check_fields, check_in_effect
 from policygrad.compiled import compiled_when_called
 from policygrad.types import F64, Array, Bool
 
@@ -31,6 +31,9 @@ class Normalization:
 
     def __post_init__(self) -> None:
         check_fields(self, positive=("clip_observations", "clip_rewards"))
+        for what in ("observations", "rewards"):
+            normalized = getattr(self, f"normalize_{what}")
+            check_in_effect(self, f"clip_{what}", f"normalize_{what}=True", normalized)
 
 
 class Moments(nn.Module):

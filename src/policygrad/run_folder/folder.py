@@ -16,10 +16,9 @@ from policygrad.metrics import check_registered
 from policygrad.policies import Policy
 from policygrad.policy_file import FILE_NAME, save
 from policygrad.run_folder.events import Events
-from policygrad.run_folder.place import Place
+from policygrad.run_folder.place import METRICS_FILE, Place
 from policygrad.types import State
 
-METRICS_FILE = "metrics.jsonl"
 SUMMARY = "summary.json"
 LAST_POLICY = "last_policy.safetensors"
 
@@ -60,6 +59,16 @@ class RunFolder:
         self._events = Events(self.path, after=steps) if alone else None
         self._saved = self._checkpointed = time.monotonic()
 
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the files that grow."""
+        self._metrics.close()
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
+
     def log(self, row: dict[str, float]) -> None:
         """Append a row of metrics, all of them in the registry."""
         check_registered(row)
@@ -98,9 +107,7 @@ class RunFolder:
         Returns:
             Where a replaced run still is, if it is not gone or back.
         """
-        self._metrics.close()
-        if self._events is not None:
-            self._events.close()
+        self.__exit__()
         return self._place.settle(discard=discard, keep_replaced=keep_replaced)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:

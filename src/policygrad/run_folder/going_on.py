@@ -9,8 +9,7 @@ from typing import Any
 
 from policygrad import checkpoint
 from policygrad.errors import CheckpointError
-from policygrad.run_folder.folder import METRICS_FILE
-from policygrad.run_folder.place import CONFIG, MANIFEST, as_json, holds_run, read_json
+from policygrad.run_folder.place import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
 from policygrad.types import State
 
 FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from policygrad.files import write_atomically
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
+METRICS_FILE = "metrics.jsonl"
 LOCK = ".lock"
 
 
 class Place:
-    """A folder that a run is to have for itself, from `begin` on. Leaving it as a context lets go of it.
+    """A folder that a run is to have for itself, from `begin` until it is settled, or the context is left.
 
     A run that is there already is held at once: what is then read of it stays true until another begins, or it
-    goes on.
+    goes on. One that was to be replaced by a run that nobody settled is put back, unless that has learned.
 
     Args:
         path: must not exist, or be empty, or a run to be replaced or gone on with.
@@ -49,8 +51,13 @@ class Place:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        if self._replaced is not None:
+            # without the lock, what is there now is somebody else's
+            learned = self._lock is None or any(file.stat().st_size for file in self.path.rglob(METRICS_FILE))
+            kept = self.settle(discard=not learned, keep_replaced=True)
+            if kept is not None:
+                warnings.warn(f"the run that was at {self.path} before is now at {kept}", stacklevel=2)
+        self._let_go()
 
     def begin(
         self, config: dict[str, Any], facts: dict[str, Any], *, go_on: bool = False, with_git: bool = True
@@ -75,19 +82,25 @@ class Place:
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
         if self._lock is None:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(
+                    f"the run folder {self.path} cannot be made: {error}. Choose another place"
+                ) from error
             self._lock = _locked(self.path)
             check_free(self.path, self._overwrite)
         if not go_on and holds_run(self.path):
-            self._replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}-{time.time_ns()}")
-            of_replaced = self._lock
-            if os.name == "nt":
-                # there a folder with an open file in it cannot be moved
+            of_replaced, self._lock = self._lock, None
+            try:
+                if os.name == "nt":
+                    # there a folder with an open file in it cannot be moved
+                    of_replaced.release()
+                self._replaced = self._move_aside("replaced")
+                self.path.mkdir()
+                self._lock = _locked(self.path)
+            finally:
                 of_replaced.release()
-            self.path.rename(self._replaced)
-            self.path.mkdir()
-            self._lock = _locked(self.path)
-            of_replaced.release()
         for name, text in files.items():
             # where nothing has been learned yet there is nothing to lose
             write_atomically(self.path / name, text, on_disk=go_on)
@@ -98,18 +111,31 @@ class Place:
 
     def settle(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
         """See `RunFolder.close`."""
-        self.__exit__()
         replaced, self._replaced = self._replaced, None
-        if replaced is None:
+        if os.name == "nt":
+            self._let_go()
+        try:
+            if replaced is None or (keep_replaced and not discard):
+                return replaced
+            unwanted = replaced
+            if discard:
+                # out of the way at once: to remove it takes a while
+                unwanted = self._move_aside("discarded")
+                replaced.rename(self.path)
+            shutil.rmtree(unwanted)
             return None
-        if discard:
-            shutil.rmtree(self.path)
-            replaced.rename(self.path)
-        elif keep_replaced:
-            return replaced
-        else:
-            shutil.rmtree(replaced)
-        return None
+        finally:
+            self._let_go()
+
+    def _move_aside(self, why: str) -> Path:
+        """Rename the folder; returns to what."""
+        aside = self.path.with_name(f".{self.path.name}.{why}-{os.getpid()}-{time.time_ns()}")
+        self.path.rename(aside)
+        return aside
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
 
 def check_free(path: Path, overwrite: bool) -> None:
