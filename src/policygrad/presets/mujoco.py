@@ -67,6 +67,13 @@ CLIPPED = PPO(
 )
 """PPO, as far as no task says otherwise."""
 
+# 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is little
+# else to choose
+TRUSTED = TRPO(horizon=64, gae_lambda=0.95)
+"""TRPO, likewise."""
+NATURAL = NaturalGradient(horizon=64, gae_lambda=0.95)
+"""The natural gradient, likewise."""
+
 MONTE_CARLO = Reinforce(
     # tianshou's rate, falling to 0
     learning_rate=0.001,
@@ -88,10 +95,8 @@ PRESETS = {
     ),
     # the bonus is tianshou's
     "a2c": a2c(entropy_coef=0.01),
-    # 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is
-    # little else to choose
-    "trpo": _in_sixteen(TRPO(horizon=64, gae_lambda=0.95)),
-    "npg": _in_sixteen(NaturalGradient(horizon=64, gae_lambda=0.95)),
+    "trpo": _in_sixteen(TRUSTED),
+    "npg": _in_sixteen(NATURAL),
     "reinforce": Preset(
         MONTE_CARLO,
         NETWORK,
