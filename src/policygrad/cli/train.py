@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from policygrad.algorithms import ALGORITHMS, Algorithm
+from policygrad.checks import whole
 from policygrad.cli.named import environment, found
 from policygrad.cli.tables import INTERRUPTED, run_table, seeds_table
 from policygrad.engines import EngineName
@@ -105,8 +106,7 @@ def train_command(arguments: list[str]) -> int:
         normalization=preset.normalization,
     )
     asked = tyro.cli(settings, args=arguments, default=default, prog="policygrad train")
-    if asked.episodes < 1:
-        raise ValueError(f"episodes must be 1 or more; got {asked.episodes}")
+    whole("episodes", asked.episodes, at_least=1)
     console = Console()
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
     options: dict[str, Any] = {

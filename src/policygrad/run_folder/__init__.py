@@ -2,13 +2,12 @@
 
 from policygrad.run_folder.folder import SUMMARY, RunFolder
 from policygrad.run_folder.going_on import first_rows, has_begun, to_go_on_from
-from policygrad.run_folder.place import Place, check_free, read_json
+from policygrad.run_folder.place import Place, read_json
 
 __all__ = [
     "SUMMARY",
     "Place",
     "RunFolder",
-    "check_free",
     "first_rows",
     "has_begun",
     "read_json",

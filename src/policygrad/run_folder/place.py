@@ -42,8 +42,7 @@ class Place:
         self.path = Path(path)
         self._overwrite = overwrite
         self._replaced: Path | None = None
-        check_free(self.path, overwrite or resume)
-        self._lock = _locked(self.path) if holds_run(self.path) else None
+        self._lock = _locked(self.path) if _holds_run_to_replace(self.path, overwrite or resume) else None
         self.may_go_on = resume and self._lock is not None
         """Whether `resume` found a run."""
 
@@ -81,26 +80,28 @@ class Place:
             circumstances["before"] = [*earlier.pop("before", []), earlier]
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
-        if self._lock is None:
+        lock = self._lock
+        holds = lock is not None
+        if lock is None:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OSError(
                     f"the run folder {self.path} cannot be made: {error}. Choose another place"
                 ) from error
-            self._lock = _locked(self.path)
-            check_free(self.path, self._overwrite)
-        if not go_on and holds_run(self.path):
-            of_replaced, self._lock = self._lock, None
+            self._lock = lock = _locked(self.path)
+            holds = _holds_run_to_replace(self.path, self._overwrite)
+        if holds and not go_on:
+            self._lock = None
             try:
                 if os.name == "nt":
                     # there a folder with an open file in it cannot be moved
-                    of_replaced.release()
+                    lock.release()
                 self._replaced = self._move_aside("replaced")
                 self.path.mkdir()
                 self._lock = _locked(self.path)
             finally:
-                of_replaced.release()
+                lock.release()
         for name, text in files.items():
             # where nothing has been learned yet there is nothing to lose
             write_atomically(self.path / name, text, on_disk=go_on)
@@ -138,12 +139,14 @@ class Place:
             self._lock.release()
 
 
-def check_free(path: Path, overwrite: bool) -> None:
-    """Raise FileExistsError if a new run may not be put here."""
-    if holds_run(path) and not overwrite:
+def _holds_run_to_replace(path: Path, may_replace: bool) -> bool:
+    """As `holds_run`; FileExistsError also for a run that may not be replaced."""
+    holds = holds_run(path)
+    if holds and not may_replace:
         raise FileExistsError(
             f"{path} holds a run already: choose another place, or ask for overwrite (--overwrite)"
         )
+    return holds
 
 
 def holds_run(path: Path) -> bool:
