@@ -29,6 +29,7 @@ with collection_paused():
     )
     from policygrad.policy_file import load, save
     from policygrad.run import Run
+    from policygrad.settings import Settings
 
 __all__ = [
     "train",
@@ -53,6 +54,7 @@ __all__ = [
     "ValueNetwork",
     "Policy",
     "Run",
+    "Settings",
     "Evaluation",
     "Agent",
     "PotentialShaping",

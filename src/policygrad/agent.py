@@ -11,6 +11,7 @@ from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class, critic_sees_action
 from policygrad.engines import EngineName, make_engine
+from policygrad.envs.contract import as_flag, as_reward
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, make_policy, make_value
 from policygrad.seeding import stream
@@ -106,7 +107,9 @@ class Agent:
         episode = self._current
         if len(episode.actions) > len(episode.rewards):
             raise RuntimeError("act was called twice: call observe with what the last action brought first")
-        encoded = self.policy.encode_checked(np.asarray(observation)[None])
+        encoded, single = self.policy.encode_checked(observation)
+        if not single:
+            raise ValueError(f"act takes one observation of {self.policy.observation_space}; got several")
         action = self._engine.act(encoded, self.policy.draw_noise(self._rng, 1))
         episode.observations.append(encoded)
         episode.actions.append(action)
@@ -125,11 +128,18 @@ class Agent:
         episode = self._current
         if len(episode.actions) == len(episode.rewards):
             raise RuntimeError("observe was called without an action: call act first")
+        reward = as_reward(reward, "observe")
+        terminated, truncated = (
+            as_flag(flag, name, "observe")
+            for flag, name in ((terminated, "terminated"), (truncated, "truncated"))
+        )
         if not np.isfinite(reward):
             raise NonFiniteError(f"the reward is {reward}; expected a finite number")
-        successor = self.policy.encode_checked(np.asarray(next_observation)[None])
+        successor, single = self.policy.encode_checked(next_observation)
+        if not single:
+            raise ValueError(f"observe takes one observation of {self.policy.observation_space}; got several")
         episode.successors.append(successor)
-        episode.rewards.append(float(reward))
+        episode.rewards.append(reward)
         if terminated or truncated:
             self._finished.append(episode_rollout(episode.observations, episode.actions, episode.rewards,
                                                   episode.successors, terminated=terminated))  # fmt: skip

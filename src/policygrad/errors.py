@@ -14,4 +14,7 @@ class CheckpointError(ValueError):
 
 
 class EnvironmentFault(RuntimeError):  # noqa: N818  # it is the environment that is at fault
-    """A function of a compiled environment raised; the message says which, where and when."""
+    """An environment raised in a compiled function or in a process of its own, or broke Gymnasium's contract.
+
+    The message says which environment it was, where, and what was expected.
+    """

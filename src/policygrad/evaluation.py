@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,19 @@ from policygrad.checkpoint import fields, restore_rng, rng_state
 from policygrad.checks import whole
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
-from policygrad.envs import Backend, Environments, EnvLike, Kernel, KernelVectorEnv, make
+from policygrad.envs import Environments, EnvLike, EnvOptions, KernelVectorEnv, make
 from policygrad.policies import Policy, evaluation_mode
+from policygrad.progress import show_episodes
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers, single_thread
-from policygrad.training import LONGEST_EPISODE, Iteration
+from policygrad.training import Iteration
 from policygrad.types import F32, F64, Array, State
+
+STEP_LIMIT = 10_000
+"""Steps after which an episode is truncated where the environment has no limit of its own."""
+SIDE_BY_SIDE = 16
+"""Environments that are run side by side, at most, where it is not said how many."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Evaluation:
     lengths: Array
     """[episodes] int64, steps."""
     greedy: bool
+    cut: int = 0
+    """Number of episodes that a step limit ended, because the environment has none of its own."""
 
     @property
     def mean(self) -> float:
@@ -56,7 +64,8 @@ class Evaluation:
 
     def __str__(self) -> str:
         how = "greedy" if self.greedy else "sampled"
-        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}] ({how}, {len(self.returns)} episodes)"
+        cut = f", {self.cut} cut after {int(self.lengths.max()):,} steps" if self.cut else ""
+        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}] ({how}, {len(self.returns)} episodes{cut})"
 
 
 def evaluate(
@@ -66,7 +75,8 @@ def evaluate(
     greedy: bool = True,
     seed: int = 0,
     num_envs: int | None = None,
-    backend: Backend = "auto",
+    progress: bool | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Run whole episodes and report their returns; the policy is left exactly as it was.
 
@@ -79,11 +89,15 @@ def evaluate(
         episodes: how many, 1 or more.
         greedy: the most probable action rather than a sampled one.
         seed: of the environments and the actions; streams apart from every training's.
-        num_envs: how many run side by side; up to 16 where left out.
-        backend: who runs an id's environments: see `envs.make`.
+        num_envs: how many run side by side; up to 16 by default.
+        progress: show how many episodes have ended; by default only on a terminal.
+        options: how the environments are opened, as in `train`: `backend`, `env_kwargs`, `wrap`, `vectorize`,
+            `max_episode_steps`. Episodes of an environment without a limit are truncated after 10,000 steps, which
+            the result's `cut` counts.
 
     Raises:
-        ValueError: the spaces are not the policy's, `episodes` is below 1, or an episode does not end.
+        ValueError: the spaces are not the policy's, or `episodes` is below 1.
+        EnvironmentFault: the environment breaks Gymnasium's contract.
     """
     if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
@@ -91,13 +105,11 @@ def evaluate(
             "Policy(network, observation_space, action_space) makes one of a torch module"
         )
     episodes = whole("episodes", episodes, at_least=1)
-    if num_envs is None and (isinstance(env, str | Kernel) or not hasattr(env, "step")):
-        num_envs = min(episodes, 16)
-    environments = make(env, num_envs, backend=backend)
+    environments = make(env, num_envs, EnvOptions(**options), otherwise=min(episodes, SIDE_BY_SIDE))
     try:
         policy.check_spaces(environments.observation_space, environments.action_space, environments.name)
-        with single_thread(), evaluation_mode(policy):
-            return _run(policy, environments, episodes, greedy, seed)
+        with single_thread(), evaluation_mode(policy), show_episodes(episodes, progress) as tick:
+            return run_episodes(policy, environments, episodes, greedy, seed, tick)
     finally:
         environments.close()
 
@@ -106,17 +118,23 @@ class PeriodicEvaluation:
     """Evaluates a policy again and again while it is trained, greedily, in environments of its own.
 
     Args:
-        env, backend: as in `train`; an id, a kernel or a factory.
-        threads: EnvPool's.
+        env, options: as in `train`; an id, a kernel or a factory.
         every: steps of training between two tests.
-        episodes: of each test; each has fresh ones.
+        episodes: number of episodes per test; each test has fresh ones.
         seed: of the training.
+        threads: EnvPool's.
     """
 
     def __init__(
-        self, env: EnvLike, backend: Backend, every: int, episodes: int, seed: int, threads: int | None = None
+        self,
+        env: EnvLike,
+        options: EnvOptions,
+        every: int,
+        episodes: int,
+        seed: int,
+        threads: int | None = None,
     ) -> None:
-        self._environments = make(env, min(episodes, 16), backend=backend, threads=threads)
+        self._environments = make(env, None, options, otherwise=min(episodes, SIDE_BY_SIDE), threads=threads)
         self._every = self._due = every
         self._episodes = episodes
         self._seeds = stream(seed, "evaluation")
@@ -138,7 +156,7 @@ class PeriodicEvaluation:
                 self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)
                 seed = int(self._seeds.integers(2**31))
                 with evaluation_mode(policy):
-                    result = _run(policy, self._environments, self._episodes, True, seed)
+                    result = run_episodes(policy, self._environments, self._episodes, True, seed)
                 iteration.metrics["test_return"] = result.mean
             yield iteration
 
@@ -147,8 +165,27 @@ class PeriodicEvaluation:
         self._environments.close()
 
 
-def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool, seed: int) -> Evaluation:
+def run_episodes(
+    policy: Policy,
+    environments: Environments,
+    episodes: int,
+    greedy: bool,
+    seed: int,
+    tick: Callable[[int, int], None] = lambda episodes, steps: None,
+) -> Evaluation:
+    """Run whole episodes in environments that are open already: see `evaluate`.
+
+    Args:
+        policy: in evaluation mode.
+        environments: with the policy's spaces.
+        episodes, greedy, seed: as in `evaluate`.
+        tick: called now and then with the number of episodes that have ended, and of the steps that were taken.
+    """
     env_rng, action_rng = stream(seed, "evaluation").spawn(2)
+    before = [0, 0]
+
+    def count(ended: int, steps: int) -> None:
+        tick(min(before[0] + ended, episodes), before[1] + steps)
 
     rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
     if isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None:
@@ -162,8 +199,18 @@ def _run(policy: Policy, environments: Environments, episodes: int, greedy: bool
         def act(encoded: F32, noise: F64) -> Array:
             return policy.choose(encoded, None if greedy else noise)
 
-        collector = HostCollector(environments, policy, act, **rngs, max_steps=LONGEST_EPISODE)
-    rollout = collector.episodes(math.ceil(episodes / environments.num_envs))
+        limit = environments.max_episode_steps or STEP_LIMIT
+        collector = HostCollector(environments, policy, act, **rngs, max_steps=limit, cut=True, tick=count)
+    returns, lengths = list[F64](), list[Array]()
     # which of a last, partly needed round count was settled before it ran: the first ones
-    returns: F64 = rollout.original_reward.sum(0)[:episodes]
-    return Evaluation(returns, rollout.valid.sum(0)[:episodes].astype(np.int64), greedy)
+    for _ in range(math.ceil(episodes / environments.num_envs)):
+        rollout = collector.episodes()
+        returns.append(rollout.original_reward.sum(0))
+        lengths.append(rollout.valid.sum(0))
+        before[0] += environments.num_envs
+        before[1] += rollout.num_samples
+        count(0, 0)
+    cut = collector.cut_episodes if isinstance(collector, HostCollector) else 0
+    return Evaluation(
+        np.concatenate(returns)[:episodes], np.concatenate(lengths)[:episodes].astype(np.int64), greedy, cut
+    )

@@ -53,7 +53,7 @@ class _EpisodeLearner:
         self.rewards.append(reward)
 
     def _choose(self, state: Any) -> Array:
-        encoded = self._acting.encode_checked(np.asarray(state)[None])
+        encoded = self._acting.encode_checked(state)[0]
         action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
         self.states.append(encoded)
         self.actions.append(action)

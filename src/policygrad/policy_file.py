@@ -33,8 +33,9 @@ from policygrad.policies import (
 )
 from policygrad.spaces import is_choice, space_from_json, space_to_json
 
-FORMAT, READABLE = 2, (1, 2)
-"""Format 1 knows only softmax over one choice and Gaussians that are clipped; it is read as ever."""
+FORMAT, READABLE = 3, (1, 2, 3)
+"""Format 1 knows softmax over one choice and Gaussians that are clipped, format 2 all distributions. Their Gaussians
+act in the environment's own units. Format 3 adds units of the box, and how the policy acts where it is not told."""
 FILE_NAME = "policy.safetensors"
 PROBES = 16
 PROBE_TOLERANCE = 1e-4
@@ -69,6 +70,8 @@ def save(policy: Policy, path: str | Path) -> None:
         "normalization": asdict(policy.normalization),
         "distribution": policy.distribution.name,
         "action_transform": policy.distribution.transform,
+        "scale_actions": policy.scale_actions,
+        "greedy": policy.greedy,
     }
     description["sha256"] = _digest(tensors, description)
     data = safetensors.torch.save(tensors, {"policygrad": json.dumps(description, allow_nan=False)})
@@ -104,8 +107,10 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
         observation_space,
         action_space,
         distribution=name,
+        scale_actions=bool(description.get("scale_actions", False)),
         normalization=Normalization(**description.get("normalization", {})),
     )
+    policy.greedy = bool(description.get("greedy", False))
     probe, expected = tensors.pop("probe.observation"), tensors.pop("probe.output")
     try:
         policy.load_state_dict(tensors)
@@ -162,7 +167,7 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
     """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""
     with evaluation_mode(policy):
-        outputs = policy(probe.to(policy.observation_shift.device))
+        outputs = policy(probe.to(policy.device))
     parts = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     # gSDE's σ [L, K] is no sample's: its variance [P, K], which is here too, says what it was
     return torch.cat([part for part in parts if len(part) == len(probe)], dim=-1).cpu().contiguous()

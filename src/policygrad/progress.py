@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -32,6 +34,46 @@ def make_progress(total: int, show: bool | None) -> Progress:
     if not show:
         return Silent()
     return Live(total) if sys.stderr.isatty() else Lines(total)
+
+
+@contextmanager
+def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int], None]]:
+    """Show an evaluation's progress within the block, through the function that it is given.
+
+    Args:
+        total: number of episodes.
+        show: None shows it where stderr is a terminal.
+
+    Yields:
+        A function of the number of episodes that have ended and of the steps that were taken.
+    """
+    terminal = sys.stderr.isatty()
+    if not (terminal if show is None else show):
+        yield lambda episodes, steps: None
+    elif terminal:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("evaluating"), BarColumn(bar_width=12), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("the first episodes", total=total)
+            yield lambda episodes, steps: bar.update(
+                task, completed=episodes, description=f"{episodes:,} of {total:,} episodes, {steps:,} steps"
+            )
+    else:
+        last = time.perf_counter()
+
+        def line(episodes: int, steps: int) -> None:
+            nonlocal last
+            if time.perf_counter() - last >= Lines.interval:
+                last = time.perf_counter()
+                print(
+                    f"evaluating: {episodes:,} of {total:,} episodes, {steps:,} steps",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+        yield line
 
 
 class Silent:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from policygrad.checkpoint import fields
 from policygrad.curve import save_curve
+from policygrad.diagnosis import findings
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, Snapshot
 from policygrad.progress import Progress
 from policygrad.run_folder import SUMMARY, RunFolder
+from policygrad.selection import Candidate, Candidates, Selection
 from policygrad.training import WINDOW, Iteration
 from policygrad.types import F64, State
 
@@ -29,9 +32,11 @@ class Run:
     """What came of a training."""
 
     policy: Policy = field(repr=False)
-    """The best by the mean of the last 100 returns, as it was when it collected the latest of them.
+    """The best: of a few candidates that scored best on fresh episodes when the run was over (see `selection`).
 
-    While fewer have finished it is the latest that acted.
+    The candidates are those of the best means of 100 training returns, as they were when they collected the last of
+    them, and the one at the end. Where nothing was scored it is the one of the best mean, and while fewer than 100
+    episodes have finished the latest that acted.
     """
     last_policy: Policy = field(repr=False)
     """The policy at the end."""
@@ -50,7 +55,10 @@ class Run:
     ended: Ending = "budget"
     """Why the run ended."""
     best_mean: float = -math.inf
-    """The running mean of returns that `policy` stands for."""
+    """The best mean of 100 training returns. It is the largest of many, and so too high by luck: a fair figure is
+    that of `evaluate`."""
+    selection: Selection | None = None
+    """How the best policy was chosen; None where nothing was scored."""
     out: Path | None = None
     """The run folder, if one was asked for."""
     rows: list[dict[str, float]] = field(default_factory=list[dict[str, float]], repr=False)
@@ -85,6 +93,7 @@ class Run:
             "episodes": len(self.episode_returns),
             "solved_at": self.solved_at,
             "best_mean_return": self.best_mean if math.isfinite(self.best_mean) else None,
+            "selection": None if self.selection is None else self.selection.summary(),
         }
 
 
@@ -96,6 +105,7 @@ class Recorder:
         display: what shows how far it is.
         stop: end when it is solved.
         asked_to_end: whether somebody wants it to end now; asked after each iteration.
+        select: chooses between policies when the run is over, the likeliest first; None takes that one.
         state: where the training stands, for checkpoints; asked between iterations.
     """
 
@@ -106,6 +116,7 @@ class Recorder:
         *,
         stop: bool,
         asked_to_end: Callable[[], bool] = lambda: False,
+        select: Callable[[Run, list[Snapshot]], Selection | None] | None = None,
         state: Callable[[], State],
     ) -> None:
         self._run = run
@@ -115,20 +126,19 @@ class Recorder:
         self._stop = stop
         self._asked_to_end = asked_to_end
         self._state = state
-        self._best = self._acted = run.last_policy.snapshot()
+        self._select = select
+        self._acted = run.last_policy.snapshot()
+        self._candidates = Candidates()
+        self._candidates.only(Candidate(self._acted, -math.inf, 0))
         self._window_full = False
 
     def state(self) -> State:
         """All that has been recorded, but for the rows, and where the training stands."""
-        run, best = self._run, self._best
+        run = self._run
         return {
             "training": self._state(),
             "rows": len(run.rows),
-            "best": {
-                "parameters": best.parameters,
-                "buffers": {name: buffer.numpy(force=True) for name, buffer in best.buffers.items()},
-                "mean": run.best_mean,
-            },
+            "candidates": self._candidates.state(),
             "window full": self._window_full,
             "episodes": {
                 "returns": np.array(run.episode_returns, np.float64),
@@ -138,14 +148,12 @@ class Recorder:
 
     def restore(self, state: State) -> State:
         """Go on recording from that state, the rows aside; returns where the training stood."""
-        training, _, best, self._window_full, episodes = fields(
-            state, "training", "rows", "best", "window full", "episodes"
+        training, _, candidates, self._window_full, episodes = fields(
+            state, "training", "rows", "candidates", "window full", "episodes"
         )
         run = self._run
-        parameters, buffers, run.best_mean = fields(best, "parameters", "buffers", "mean")
-        self._best = Snapshot(
-            parameters, {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
-        )
+        self._candidates.restore(candidates)
+        run.best_mean = self._candidates.entries[0].mean
         returns, steps = fields(episodes, "returns", "steps")
         run.episode_returns, run.episode_steps = returns.tolist(), steps.tolist()
         return training
@@ -183,9 +191,14 @@ class Recorder:
         except NonFiniteError as error:
             self._finish("non-finite")
             raise StoppedError(run, str(error)) from error
-        except Exception:
-            # an environment that crashes must not take what was learned with it
-            self._finish("error")
+        except BaseException as error:
+            # an environment that crashes, or exits, must not take what was learned with it
+            try:
+                self._finish("error")
+            except Exception as another:
+                warnings.warn(f"what was learned could not be saved: {another}", RuntimeWarning, stacklevel=2)
+            with suppress(AttributeError):
+                error.run = run  # pyright: ignore[reportAttributeAccessIssue]
             raise
         else:
             # Ctrl-C may come in the middle of an update: there the last checkpoint stands, from between two
@@ -202,13 +215,16 @@ class Recorder:
         self._note_if_solved(row, iteration.solved)
         # a mean over fewer than the window is luck: until it is full the latest counts, and then the best of
         # those that an episode has just spoken for
-        ended = len(iteration.returns) > 0
-        if not self._window_full or (ended and row["return_100"] >= run.best_mean):
-            run.best_mean, self._best = row["return_100"], iteration.acted
+        candidate = Candidate(iteration.acted, row["return_100"], int(row["episodes"]))
+        if not self._window_full:
+            self._candidates.only(candidate)
+        elif len(iteration.returns) > 0:
+            self._candidates.offer(candidate)
         self._window_full = row["episodes"] >= WINDOW
+        run.best_mean = self._candidates.entries[0].mean
         if self.folder is not None:
             self.folder.log(row)
-            if self._best is iteration.acted:
+            if self._candidates.entries[0] is candidate:
                 self.folder.save_best(self._best_policy)
             self.folder.save_checkpoint(self.state)
         self._display.update(row)
@@ -217,22 +233,46 @@ class Recorder:
         if solved and self._run.solved_at is None:
             self._run.solved_at, self._run.solved_seconds = int(row["steps"]), row["seconds"]
 
-    def _best_policy(self) -> Policy:
+    def _best_policy(self, snapshot: Snapshot | None = None) -> Policy:
         best = deepcopy(self._run.last_policy)
-        best.restore(self._best)
+        best.restore(self._candidates.entries[0].snapshot if snapshot is None else snapshot)
         return best
+
+    def _select_best(self) -> None:
+        """Take the candidate that scores best, and the way of acting that scored better."""
+        run = self._run
+        snapshots = [entry.snapshot for entry in self._candidates.entries] + [run.last_policy.snapshot()]
+        if self._select is not None and run.rows:
+            try:
+                run.selection = self._select(run, snapshots)
+            except KeyboardInterrupt:
+                self._display.say("interrupted: the best policy is the one of the best training returns")
+            except Exception as error:
+                warnings.warn(
+                    f"scoring the best policies raised {type(error).__name__}: {error}. The best policy is the one of "
+                    "the best training returns; select=False (--no-select) leaves scoring out",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        if run.selection is None:
+            run.policy = self._best_policy()
+            return
+        run.policy = self._best_policy(snapshots[run.selection.chosen])
+        run.policy.greedy = run.selection.greedy
+        run.last_policy.greedy = run.selection.greedy_each[-1]
 
     def _finish(self, ended: Ending) -> Run:
         run, folder = self._run, self.folder
         if ended == "non-finite":
             # the parameters at the end may be what made the NaN; those that last acted did not
             run.last_policy.restore(self._acted)
-        run.ended, run.policy = ended, self._best_policy()
-        if run.rows and all(row.get("policy_grad_norm") == 0 for row in run.rows):
-            self._display.say(
-                "the policy's gradient was 0 in every update, so it has not learned: every advantage was 0. Were all "
-                "rewards equal, or had an update one sample or episode, compared with itself?"
-            )
+        run.ended = ended
+        if ended in ("budget", "stop_at"):
+            self._select_best()
+        else:
+            run.policy = self._best_policy()
+        for finding in findings(run.rows):
+            self._display.say(finding)
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)

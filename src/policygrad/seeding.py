@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Purpose = Literal["env", "action", "shuffle", "init", "evaluation"]
+Purpose = Literal["env", "action", "shuffle", "init", "evaluation", "selection"]
 
 
 def stream(seed: int, purpose: Purpose) -> np.random.Generator:

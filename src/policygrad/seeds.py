@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from policygrad.curve import save_curves
 from policygrad.envs import make
 from policygrad.experiment import Experiment
+from policygrad.presets import DEFAULT_ENVS
 from policygrad.progress import Progress, Together
 from policygrad.run import Run, StoppedError
 from policygrad.run_folder import SUMMARY, Place, has_begun, read_json
@@ -24,10 +26,6 @@ def run_seeds(
     seeds: Sequence[int],
     display: Progress,
     at_a_time: int,
-    *,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
 ) -> list[Run]:
     """Train with each seed, `at_a_time` of them on threads; see `launch.train`.
 
@@ -37,22 +35,24 @@ def run_seeds(
     Raises:
         ValueError: a network or an environment object is given, which all the runs would share.
     """
-    if experiment.policy is not None or experiment.value is not None:
+    settings = experiment.settings
+    if isinstance(settings.policy, nn.Module) or isinstance(settings.value, nn.Module):
         raise ValueError(
-            "with seeds each run needs networks of its own: give their shape, network=Network(...)"
+            "with seeds each run needs networks of its own: give a function or class that makes one "
+            "(policy=make_policy), or their shape, network=Network(...)"
         )
     if not experiment.can_repeat:
         raise ValueError(
             "with seeds each run needs environments of its own: give an id, a Kernel or a factory"
         )
-    if out is None:
-        return _run_all(experiment, seeds, display, at_a_time, None, resume)
-    with Place(out, overwrite=overwrite, resume=resume) as place:
-        environments = make(experiment.env, experiment.num_envs, backend=experiment.backend)
+    if settings.out is None:
+        return _run_all(experiment, seeds, display, at_a_time, None)
+    with Place(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
+        environments = make(experiment.env, settings.num_envs, settings, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
         place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))
-        return _run_all(experiment, seeds, display, at_a_time, place, resume)
+        return _run_all(experiment, seeds, display, at_a_time, place)
 
 
 def _run_all(
@@ -61,7 +61,6 @@ def _run_all(
     display: Progress,
     at_a_time: int,
     place: Place | None,
-    resume: bool,
 ) -> list[Run]:
     together, end = Together(display, at_a_time), threading.Event()
 
@@ -71,9 +70,7 @@ def _run_all(
         folder = None if place is None else _folder(place, seed)
         share = together.one(seed)
         try:
-            return experiment.run(
-                seed, share, out=folder, resume=resume, alone=False, asked_to_end=end.is_set
-            )
+            return experiment.run(seed, share, out=folder, alone=False, asked_to_end=end.is_set)
         except StoppedError as error:
             together.say(f"seed {seed}: {error}")
             return error.run

@@ -16,9 +16,9 @@ from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
 from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy, Snapshot
+from policygrad.policies.distributions import GSDE, Gaussian, SquashedGaussian
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
-from policygrad.spaces import bounds_of
 from policygrad.threads import Workers
 from policygrad.types import F64, Bool, Learning, Rollout, State, check_shape
 
@@ -276,10 +276,10 @@ def _add_up(reward: F64, valid: Bool, done: Bool, returns: F64, lengths: F64, en
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    if policy.distribution.transform == "clip to the box":
-        actions = rollout.action[rollout.valid]
-        low, high = bounds_of(policy.action_space)
-        metrics["clipped_actions"] = float(((actions < low) | (actions > high)).mean())
+    distribution = policy.distribution
+    if isinstance(distribution, Gaussian | GSDE) and not isinstance(distribution, SquashedGaussian):
+        clipped = distribution.units.clipped(rollout.action[rollout.valid])
+        metrics["clipped_actions"] = float(clipped.mean())
     if isinstance(policy.network, GaussianPolicy) and not policy.network.state_dependent_std:
         metrics["std"] = float(policy.network.log_std.detach().exp().mean())
     if isinstance(policy.network, GSDEPolicy):

@@ -82,7 +82,7 @@ def test_observations_are_checked():
     agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
     with pytest.raises(pg.NonFiniteError, match="observation has a NaN"):
         agent.act(np.array([0, np.nan]))
-    with pytest.raises(ValueError, match=r"observation has shape \(1, 3\); expected \(2,\)"):
+    with pytest.raises(ValueError, match=r"observation has shape \(3,\); expected \(2,\)"):
         agent.act(np.zeros(3))
 
 

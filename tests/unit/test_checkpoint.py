@@ -375,7 +375,7 @@ def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path):
         pg.train("CartPole-v1", pg.A2C(), resume=True, **options | {"seed": 6})
     for wrong in ({"out": None}, {"overwrite": True}):
         with pytest.raises(
-            ValueError, match=r"resume \(--resume\) goes on with the run in a folder: name it by out"
+            ValueError, match=r"resume \(--resume\) continues the run in a folder: name the folder with out"
         ):
             pg.train("CartPole-v1", pg.A2C(), resume=True, **options | wrong)
     with pytest.raises(ValueError, match=r"begun with other settings: seeds was None and is now \[5, 6\]"):
@@ -592,7 +592,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     command = ["train", "CartPole-v1", "--out", str(tmp_path / "run"), "--episodes", "5"]
     assert main([*command, "--steps", "1000"]) == 0
     assert main([*command, "--steps", "2000", "--resume"]) == 0
-    assert "going on at" in capsys.readouterr().err
+    assert "resuming at" in capsys.readouterr().err
     assert main([*command, "--steps", "2000", "--resume", "--gamma", "0.5"]) == 2
     assert "begun with other settings" in capsys.readouterr().err
 

@@ -104,7 +104,7 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert row["shaped_return"] == 2 * row["return"]
     for wrong in ("double", "nowhere:double", "my_shaping:triple"):
         assert main(["train", "CartPole-v1", "--shaping", wrong]) == 2
-        assert f"--shaping {wrong}:" in capsys.readouterr().err
+        assert f"shaping {wrong}:" in capsys.readouterr().err
     assert main(["train", "MountainCarContinuous-v0", "--shaping", "none", "--out", "plain", *QUICK]) == 0
     assert json.loads(Path("plain/config.json").read_text())["shaping"] is None
 
@@ -116,7 +116,6 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["train", "CartPole-v1", "--algo", "reenforce"], "did you mean reinforce"),
         (["train", "CartPole-v1", "--steps", "0"], "steps must be 1 or more"),
         (["train", "CartPole-v1", "--gamma", "2"], "gamma must be in [0, 1]"),
-        (["train", "Blackjack-v1"], "FlattenObservation"),
         (["trian", "CartPole-v1"], "did you mean train"),
         (["evaluate", "nowhere"], "no policy at nowhere"),
         (["proof", "--repeats", "1"], "must be 2 or more"),

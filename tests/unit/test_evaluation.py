@@ -72,10 +72,20 @@ def test_greedy_and_sampled_differ_as_they_should():
     assert greedy.mean > sampled.mean
 
 
-def test_an_episode_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("policygrad.evaluation.LONGEST_EPISODE", 50)
-    with pytest.raises(ValueError, match=r"no end of an episode within 50 steps.*TimeLimit"):
-        pg.evaluate(policy_for(lambda: Lottery([1])), lambda: Countdown([10**9]), episodes=1)
+def test_an_episode_that_never_ends_is_cut_and_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("policygrad.evaluation.STEP_LIMIT", 50)
+    result = pg.evaluate(
+        policy_for(lambda: Lottery([1])), lambda: Countdown([30, 10**9]), episodes=6, num_envs=2
+    )
+    # each environment's second episode is the long one
+    assert result.lengths.tolist() == [30, 30, 50, 50, 30, 30]
+    assert result.returns.tolist() == [sum(range(1, length + 1)) for length in (30, 30, 50, 50, 30, 30)]
+    assert result.cut == 2
+    assert "2 cut after 50 steps" in str(result)
+    limited = pg.evaluate(policy_for(lambda: Lottery([1])), lambda: Countdown([9]), 2, max_episode_steps=5)
+    # the environment's limit now: nothing is cut
+    assert limited.lengths.tolist() == [5, 5]
+    assert limited.cut == 0
 
 
 def test_wrong_input_is_named():

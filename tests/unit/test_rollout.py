@@ -173,8 +173,9 @@ def test_the_stored_action_is_the_sampled_one_and_the_environment_gets_it_clippe
     rollout = collect(lambda: Narrow([40]), 1)
     stored = rollout.action[:, 0]
     assert stored.shape == (40, 2)
-    assert np.abs(stored).max() > 0.5
-    np.testing.assert_allclose(np.stack(got)[:, 0], np.clip(stored, [-0.1, 0.0], [0.1, 0.5]), rtol=1e-6)
+    assert np.abs(stored).max() > 1
+    in_the_box = np.clip([0.0, 0.25] + [0.1, 0.25] * stored, [-0.1, 0.0], [0.1, 0.5])
+    np.testing.assert_allclose(np.stack(got)[:, 0], in_the_box, rtol=1e-6)
 
 
 def test_environment_seeds_are_distinct_and_disjoint_between_runs():  # bug 19
@@ -260,7 +261,7 @@ def test_a_reward_that_is_not_finite_is_named():
 
 
 def test_an_episode_that_never_ends_is_said_to():
-    with pytest.raises(ValueError, match=r"no end of an episode within 50 steps.*TimeLimit"):
+    with pytest.raises(ValueError, match=r"no end of an episode within 50 steps.*max_episode_steps"):
         collect(lambda: Countdown([10**9]), 2, max_steps=50)
 
 
@@ -331,7 +332,6 @@ def test_ids_with_and_without_a_vectorised_form(env_id: str):
         ("CartPole-v1", 0, ValueError, "num_envs must be 1 or more"),
         (3, 1, TypeError, "expected an id, a Kernel, an environment or a factory"),
         (lambda: 3, 1, TypeError, "the factory made a int; expected a gymnasium.Env"),
-        (lambda: gym.make("Blackjack-v1"), 1, ValueError, "observations of Tuple.*FlattenObservation"),
     ],
 )
 def test_what_is_no_environment_is_refused(env: Any, num_envs: int, error: type[Exception], message: str):

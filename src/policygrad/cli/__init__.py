@@ -17,7 +17,7 @@ with collection_paused():
     from policygrad.cli.show import metrics_command, proof_command
     from policygrad.cli.tables import INTERRUPTED
     from policygrad.cli.train import train_command
-    from policygrad.errors import NonFiniteError
+    from policygrad.errors import EnvironmentFault, NonFiniteError
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except NonFiniteError as error:
         return _fail(str(error), status=1)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, EnvironmentFault) as error:
         if not _is_told_by_us(error):
             raise
         return _fail(str(error))

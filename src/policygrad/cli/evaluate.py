@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from policygrad.cli.named import environment
+from policygrad.cli.keywords import OPENING, keywords
 from policygrad.cli.tables import add_evaluations, two_columns
 from policygrad.envs import Backend
+from policygrad.envs.options import Vectorize
 from policygrad.evaluation import evaluate
 from policygrad.policy_file import load
 
@@ -24,13 +25,21 @@ class Evaluate:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, or a policy file."""
     env: str | None = None
-    """A Gymnasium id, or module:name of a Kernel or a factory of your own; the run's own by default."""
+    """A Gymnasium id, also as module:Env-v0, or module:name of a Kernel or a factory; by default the run's own."""
     backend: Backend | None = None
-    """Who runs an id's environments; as in training where that is known."""
+    """Who runs an id's environments; by default as in training. So are the next four."""
+    env_kwargs: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="KEY=VALUE ...")] = None
+    """Arguments for the environment, each as key=value."""
+    wrap: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="MODULE:WRAPPER ...")] = None
+    """Wrappers around each environment, the first one innermost."""
+    vectorize: Vectorize | None = None
+    """Where Python environments run: in this process (sync), in processes, or what is measured to be faster."""
+    max_episode_steps: int | None = None
+    """Truncate episodes after this many steps."""
     episodes: int = 100
-    """How many."""
+    """Number of episodes for each way of acting."""
     seed: int = 0
-    """Of the episodes; evaluation never shares randomness with training."""
+    """Seed of the episodes; evaluation never shares randomness with training."""
     policy: Literal["both", "greedy", "sampled"] = "both"
     """Which way of acting."""
 
@@ -40,12 +49,19 @@ def evaluate_command(arguments: list[str]) -> int:
     asked = tyro.cli(Evaluate, args=arguments, prog="policygrad evaluate")
     policy = load(asked.run)
     name = asked.env or _environment_of(asked.run)
-    env = environment(name)
     ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
     table = two_columns(f"{asked.run} on {name}")
-    backend = asked.backend or (_config_of(asked.run).get("backend", "auto") if asked.env is None else "auto")
-    options: dict[str, Any] = {"seed": asked.seed, "backend": backend}
-    add_evaluations(table, [evaluate(policy, env, asked.episodes, greedy=g, **options) for g in ways])
+    # on another environment than the run's, its options mean nothing
+    trained_with = _config_of(asked.run) if asked.env is None else {}
+    options: dict[str, Any] = {option: trained_with[option] for option in OPENING if option in trained_with}
+    options |= {option: given for option in OPENING if (given := getattr(asked, option)) is not None}
+    if asked.env_kwargs is not None:
+        options["env_kwargs"] = keywords("--env-kwargs", asked.env_kwargs)
+    evaluations = [
+        evaluate(policy, name, asked.episodes, greedy, seed=asked.seed, progress=True, **options)
+        for greedy in ways
+    ]
+    add_evaluations(table, evaluations)
     Console().print(table)
     return 0
 

@@ -64,6 +64,10 @@ def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
     """A row for each evaluation, with its interval."""
     for e in evaluations:
         how = "greedy" if e.greedy else "sampled"
+        if e.cut:
+            table.add_row(
+                f"{how} episodes without an end", f"{e.cut}, cut after {int(e.lengths.max()):,} steps"
+            )
         if len(e.returns) == 1:
             table.add_row(f"{how} return, one episode", f"{e.mean:.1f}")
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,25 +11,27 @@ from rich.console import Console
 
 from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.checks import whole
-from policygrad.cli.named import environment, found
+from policygrad.cli.keywords import OPENING, keywords
 from policygrad.cli.tables import INTERRUPTED, run_table, seeds_table
-from policygrad.engines import EngineName
-from policygrad.envs import Backend, Shaping
+from policygrad.envs import without_module
 from policygrad.evaluation import evaluate
 from policygrad.launch import train
+from policygrad.names import named
 from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
+from policygrad.settings import Settings
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(Settings):
     """Train a policy, evaluate it, and save the run; or, with --seeds, several, and save them all.
 
     What is not given comes from the environment's preset where there is one, else from the defaults below.
     """
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """A Gymnasium id, such as CartPole-v1, or module:name of a Kernel or a factory of your own."""
+    """A Gymnasium id, such as CartPole-v1; module:Env-v0, where a package brings the id; or module:name of a Kernel
+    or a factory of your own."""
     algo: Annotated[
         str,
         tyro.conf.arg(
@@ -37,56 +39,43 @@ class Train:
             "--algo NAME --help` shows its settings."
         ),
     ] = "reinforce"
-    seed: int = 0
-    """Of everything random: the same seed gives the same run."""
-    seeds: int | None = None
-    """Train so many, with seed, seed + 1, ..., and report them together."""
-    steps: int | None = None
-    """Budget in environment steps. Preset, else 200,000."""
+    env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()  # type: ignore[assignment]
+    """Arguments for the environment, each as key=value: numbers, True, False, None, or text."""
+    wrap: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODULE:WRAPPER ...")] = ()
+    """Wrappers around each environment, the first one innermost."""
     out: Path | None = None
     """The run folder: settings, metrics, curve, policy. Nothing is saved without it."""
-    overwrite: bool = False
-    """Replace an earlier run at --out."""
-    resume: bool = False
-    """Go on with the run, or the --seeds, at --out from the last checkpoint, or begin where there is none yet."""
-    num_envs: int | None = None
-    """Environments side by side. Preset, else 8."""
-    backend: Backend = "auto"
-    """Who runs an id's environments: auto is the first of compiled, envpool and gymnasium that has it."""
-    engine: EngineName = "auto"
-    """fused is machine code for MLPs, autograd takes any network; auto is fused where it can be."""
-    cores: int | None = None
-    """Of one run: split its environments and batches over so many; 1. Of --seeds: runs at a time; all cores."""
-    stop_at: float | None = None
-    """End when the mean of the last 100 returns reaches this."""
-    test_every: int | None = None
-    """Steps between tests by greedy episodes (`test_return` in the metrics); none where left out."""
-    test_episodes: int = 10
-    """Of each test."""
+    policy: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """A torch module, or a function or class that makes one from (state_dim, action_dim), for the policy."""
+    value: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """The same for V(s), from (state_dim)."""
     shaping: str = "preset"
     """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
+    progress: tyro.conf.Suppress[bool | None] = True
     episodes: int = 100
-    """For each evaluation at the end, sampled and greedy."""
+    """Number of episodes for each evaluation at the end, sampled and greedy."""
     network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
     normalization: Annotated[Normalization, tyro.conf.arg(name="")] = field(default_factory=Normalization)
+
+    def __post_init__(self) -> None:
+        """The settings are checked once they are as Python takes them: see `train_command`."""
 
 
 def train_command(arguments: list[str]) -> int:
     """Train as the arguments say; returns the exit status."""
     # the settings are parsed over the preset's, which are known once the environment is; help shows them too
-    named = [a for a in arguments if a not in ("-h", "--help")] or arguments
-    first = tyro.cli(Train, args=named, prog="policygrad train", return_unknown_args=True)[0]
-    env, algo = environment(first.env), first.algo
-    if ":" in algo:
-        kind = found("--algo", algo)
+    asked_for = [a for a in arguments if a not in ("-h", "--help")] or arguments
+    first = tyro.cli(Train, args=asked_for, prog="policygrad train", return_unknown_args=True)[0]
+    if ":" in first.algo:
+        kind = named("--algo", first.algo)
         if not (isinstance(kind, type) and isinstance(kind(), Algorithm)):
             raise ValueError(
-                f"--algo {algo}: expected a class of settings with collect and learn, as Reinforce is"
+                f"--algo {first.algo}: expected a class of settings with collect and learn, as Reinforce is"
             )
         preset = Preset(kind())
     else:
-        preset = preset_for(first.env, algo)
-    settings: Any = make_dataclass(
+        preset = preset_for(without_module(first.env), first.algo)
+    kind = make_dataclass(
         "Train",
         [
             (
@@ -97,57 +86,43 @@ def train_command(arguments: list[str]) -> int:
         ],
         bases=(Train,),
         frozen=True,
+        kw_only=True,
     )
-    settings.__doc__ = Train.__doc__
-    default = settings(
-        first.env,
+    kind.__doc__ = Train.__doc__
+    default: Any = kind(
+        env=first.env,
         algorithm=preset.algorithm,
         network=preset.network,
         normalization=preset.normalization,
     )
-    asked = tyro.cli(settings, args=arguments, default=default, prog="policygrad train")
+    asked: Any = tyro.cli(kind, args=arguments, default=default, prog="policygrad train")
     whole("episodes", asked.episodes, at_least=1)
     console = Console()
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
-    options: dict[str, Any] = {
-        "steps": preset.steps if asked.steps is None else asked.steps,
-        "seed": asked.seed,
-        "out": asked.out,
-        "num_envs": preset.num_envs if asked.num_envs is None else asked.num_envs,
-        "backend": asked.backend,
-        "engine": asked.engine,
-        "cores": asked.cores,
-        "stop_at": asked.stop_at,
-        "test_every": asked.test_every,
-        "test_episodes": asked.test_episodes,
-        "network": asked.network,
-        "normalization": asked.normalization,
-        "shaping": preset.shaping if asked.shaping == "preset" else _shaping(asked.shaping),
-        "overwrite": asked.overwrite,
-        "resume": asked.resume,
-        "progress": True,
-    }
+    asked = replace(
+        asked,
+        env_kwargs=keywords("--env-kwargs", asked.env_kwargs),
+        steps=preset.steps if asked.steps is None else asked.steps,
+        shaping=preset.shaping if asked.shaping == "preset" else asked.shaping,
+    )
+    options = {setting.name: getattr(asked, setting.name) for setting in fields(Settings)}
+    if asked.num_envs is None and first.env == without_module(first.env):
+        options["num_envs"] = preset.num_envs
     if asked.seeds is not None:
-        runs = train(env, asked.algorithm, seeds=asked.seeds, **options)
+        runs = train(asked.env, asked.algorithm, **options)
         console.print(seeds_table(runs, asked.out))
         endings = {run.ended for run in runs}
         return INTERRUPTED if "interrupted" in endings else int("non-finite" in endings)
-    run = train(env, asked.algorithm, **options)
+    run = train(asked.env, asked.algorithm, **options)
     if not run.rows:
         console.print("interrupted before the first update: nothing was learned")
         return INTERRUPTED
+    opening = {name: options[name] for name in OPENING}
     # who wants it to end does not want to wait for a hundred episodes more
     evaluations = [
-        evaluate(run.policy, env, asked.episodes, greedy=greedy, seed=asked.seed, backend=asked.backend)
+        evaluate(run.policy, asked.env, asked.episodes, greedy, seed=asked.seed, progress=True, **opening)
         for greedy in (False, True)
         if run.ended != "interrupted"
     ]
     console.print(run_table(run, evaluations))
     return INTERRUPTED if run.ended == "interrupted" else 0
-
-
-def _shaping(text: str) -> Shaping | None:
-    """`none`, or module:function, found from the working directory."""
-    if text == "none":
-        return None
-    return found("--shaping", text, "preset, none or ")

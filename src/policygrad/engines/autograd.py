@@ -35,7 +35,7 @@ class AutogradEngine:
         self.policy = policy
         self.value = value
         self.num_choices = policy.num_choices
-        self._device = policy.observation_shift.device
+        self._device = policy.device
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
 

@@ -2,7 +2,8 @@
 
 from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.make import KERNELS, Backend, EnvLike, make
+from policygrad.envs.make import KERNELS, EnvLike, make, without_module
+from policygrad.envs.options import Backend, EnvOptions
 from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
 
@@ -10,6 +11,7 @@ __all__ = [
     "Backend",
     "KERNELS",
     "EnvLike",
+    "EnvOptions",
     "Environments",
     "Kernel",
     "KernelEnv",
@@ -19,4 +21,5 @@ __all__ = [
     "apply_shaping",
     "elementwise",
     "make",
+    "without_module",
 ]

@@ -3,89 +3,158 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from policygrad.envs.classic import CLASSIC
 from policygrad.envs.compiled import KernelVectorEnv
+from policygrad.envs.contract import Checked
 from policygrad.envs.kernel import Kernel
+from policygrad.envs.options import EnvOptions
 from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids, same_limit
+from policygrad.envs.processes import ProcessVectorEnv, processes_pay
 from policygrad.envs.textbook import TEXTBOOK
 from policygrad.envs.vector import Environments
+from policygrad.names import working_directory_importable
 
 EnvLike: TypeAlias = (
-    "str | Kernel | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Callable[[], gym.Env[Any, Any]]"
+    "str | Kernel | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Callable[..., gym.Env[Any, Any]]"
 )
 """An id, a compiled environment, a factory that makes one environment, an environment, or a vector environment."""
 
-Backend = Literal["auto", "compiled", "envpool", "gymnasium"]
-
 KERNELS: dict[str, Kernel] = CLASSIC | TEXTBOOK
 """The compiled environments by id."""
+
+DEFAULT = EnvOptions()
 
 
 def make(
     env: EnvLike,
     num_envs: int | None = None,
+    options: EnvOptions = DEFAULT,
     *,
-    backend: Backend = "auto",
+    otherwise: int = 1,
     threads: int | None = None,
     say: Callable[[str], None] = lambda message: None,
+    **more: Any,
 ) -> Environments:
     """Open `num_envs` environments.
 
     Args:
-        env: an id, a `Kernel`, a factory, or an object. An object is used as it is, and stays the caller's to
-            close.
-        num_envs: how many; 1 where left out. An object is one environment, or as many as it holds.
-        backend: of an id: `compiled` (ours), `envpool`, `gymnasium` (the environment's own vectorised form
-            where Gymnasium registers one), or `auto`: the first of these that has it.
-        threads: EnvPool's own; one a core where left out. They change no result.
-        say: hears which it was.
+        env: an id, also as `module:Env-v0`; a `Kernel`; a factory, or the name of a factory or a `Kernel` as
+            `module:name`; or an object, which is used as it is, and stays the caller's to close.
+        num_envs: how many. An object, and a factory of vector environments, has as many as it holds.
+        options: how they are opened.
+        otherwise: how many where `num_envs` is left out and the environment does not say.
+        threads: EnvPool's own; one per core by default. They change no result.
+        say: is told who runs them, and what is left out of observations.
+        more: fields of `EnvOptions`, in place of `options`.
 
     Raises:
-        ValueError: the id is unknown, to all or to the backend asked for, or an object is not `num_envs`
-            environments.
+        ValueError: the id is unknown, to all or to the backend asked for, an object is not `num_envs`
+            environments, or an option does not go with this environment.
         TypeError: `env` is none of these, or a kernel does not compile.
+        EnvironmentFault: the environment breaks Gymnasium's contract.
     """
+    options = replace(options, **more)
     if num_envs is not None and num_envs < 1:
         raise ValueError(f"num_envs must be 1 or more; got {num_envs}")
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend must be one of {get_args(Backend)}; got {backend!r}")
     if isinstance(env, str):
-        vector, whose = _from_id(env, num_envs or 1, backend, threads)
-        environments = Environments(vector, env, owned=True)
-        say(f"environment: {env}, {whose}")
-        return environments
-    if backend != "auto":
-        raise ValueError(f"backend={backend!r} is for ids; an environment of your own is what it is")
+        name, env = env, _found(env)
+        if isinstance(env, str):
+            return _from_id(name, env, num_envs or otherwise, options, threads, say)
+    if options.backend != "auto":
+        raise ValueError(f"backend={options.backend!r} is for ids; an environment of your own is what it is")
     if isinstance(env, Kernel):
-        return Environments(KernelVectorEnv(env, num_envs or 1), env.name, owned=True)
+        _refuse(options, "a compiled environment", "env_kwargs", "wrap")
+        return Environments(_kernels(env, num_envs or otherwise, options), env.name, owned=True)
     if isinstance(env, VectorEnv):
-        if num_envs not in (None, env.num_envs):
-            raise ValueError(f"the vector environment given holds {env.num_envs}; num_envs={num_envs}")
-        return Environments(env, _environment_name(env), owned=False)
+        _refuse(options, "a vector environment", "env_kwargs", "wrap", "max_episode_steps")
+        return _from_vector(env, num_envs, say, owned=False)
     if isinstance(env, gym.Env):
         if num_envs not in (None, 1):
             raise ValueError(
                 f"an environment object is one environment; num_envs={num_envs} needs a factory: "
                 "pass the function that makes it"
             )
-        return Environments(SyncVectorEnv([lambda: env]), _environment_name(env), owned=False)
+        _refuse(options, "an environment object", "env_kwargs")
+        name = _environment_name(env)
+        return _from_factory(lambda: env, name, 1, options, say, owned=False)
     if not callable(env):
         raise TypeError(f"expected an id, a Kernel, an environment or a factory; got {type(env).__name__}")
-    first: Any = env()
+    factory = env
+    first: Any = factory(**options.env_kwargs)
+    if isinstance(first, VectorEnv):
+        _refuse(options, "a vector environment", "wrap", "max_episode_steps")
+        return _from_vector(first, num_envs, say, owned=True)
     if not isinstance(first, gym.Env):
-        raise TypeError(f"the factory made a {type(first).__name__}; expected a gymnasium.Env")
-    vector = SyncVectorEnv([lambda: first, *[env] * ((num_envs or 1) - 1)])
-    if len({id(made.unwrapped) for made in vector.envs}) < vector.num_envs:
+        raise TypeError(f"the factory made a {type(first).__name__}; expected a gymnasium.Env or a VectorEnv")
+    return _from_factory(
+        lambda: factory(**options.env_kwargs), _environment_name(first), num_envs or otherwise, options, say,
+        first=first,
+    )  # fmt: skip
+
+
+def without_module(name: str) -> str:
+    """Return an id without the module that brings it: `Env-v0` of `module:Env-v0`."""
+    return name.rpartition(":")[2]
+
+
+def _found(name: str) -> Any:
+    """Return what `module:name` stands for, or the id alone where the module has registered it; an id as it is."""
+    module, colon, rest = name.partition(":")
+    if not colon:
+        return name
+    with working_directory_importable():
+        try:
+            imported = import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"{name}: the module {module} cannot be imported ({error}). Install the package that brings it, or "
+                "run where the module lies"
+            ) from error
+    if rest in gym.registry:
+        return rest
+    found: Any = getattr(imported, rest, None)
+    if found is None:
+        near = difflib.get_close_matches(rest, [*gym.registry, *vars(imported)], n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(f'{module}:{one}' for one in near)}?" if near else ""
         raise ValueError(
-            "the factory gave the same object twice; it must make a new environment at each call"
+            f"{name}: {module} has registered no such id, and has no function or Kernel of this name. {hint}".rstrip()
         )
-    return Environments(vector, _environment_name(vector.envs[0]), owned=True)
+    if isinstance(found, gym.Env | VectorEnv):
+        raise ValueError(f"{name} is an environment object; name a function that makes one, or a Kernel")
+    return found
+
+
+def _refuse(options: EnvOptions, what: str, *names: str) -> None:
+    """Raise ValueError where one of these options is given, which would be ignored."""
+    for name in names:
+        if getattr(options, name) != getattr(DEFAULT, name):
+            raise ValueError(
+                f"{name} does not go with {what}: leave it out, or pass a function that makes one"
+            )
+
+
+def _kernels(kernel: Kernel, num_envs: int, options: EnvOptions) -> KernelVectorEnv:
+    if options.max_episode_steps is not None:
+        kernel = replace(kernel, max_steps=options.max_episode_steps)
+    return KernelVectorEnv(kernel, num_envs)
+
+
+def _from_vector(
+    vector: VectorEnv[Any, Any, Any], num_envs: int | None, say: Callable[[str], None], *, owned: bool
+) -> Environments:
+    if num_envs not in (None, vector.num_envs):
+        raise ValueError(f"the vector environment given holds {vector.num_envs}; num_envs={num_envs}")
+    return Environments(vector, _environment_name(vector), owned=owned, say=say)
 
 
 def _environment_name(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> str:
@@ -99,35 +168,117 @@ def _environment_name(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> str:
 
 
 def _from_id(
-    name: str, num_envs: int, backend: Backend, threads: int | None
-) -> tuple[VectorEnv[Any, Any, Any], str]:
-    """The environments, and whose they are."""
-    if name in KERNELS and backend in ("auto", "compiled"):
-        return KernelVectorEnv(KERNELS[name], num_envs), "compiled"
+    name: str,
+    env_id: str,
+    num_envs: int,
+    options: EnvOptions,
+    threads: int | None,
+    say: Callable[[str], None],
+) -> Environments:
+    backend, from_module = options.backend, name != env_id
+    only_python = options.needs_python or from_module
+    if backend in ("compiled", "envpool") and only_python:
+        what = "an id with its module" if from_module else "env_kwargs and wrap"
+        raise ValueError(f"backend={backend!r} does not go with {what}: Gymnasium's environments take these")
+    if env_id in KERNELS and backend in ("auto", "compiled") and not only_python:
+        say(f"environment: {name}, compiled")
+        return Environments(_kernels(KERNELS[env_id], num_envs, options), name, owned=True)
     if backend == "compiled":
         raise ValueError(f"{name} has no compiled form; there are {', '.join(KERNELS)}")
-    if name in pool_ids() and (backend == "envpool" or (backend == "auto" and same_limit(name))):
-        return EnvPoolVectorEnv(name, num_envs, threads), "by EnvPool"
+    limit = options.max_episode_steps
+    if env_id in pool_ids() and not only_python and backend != "gymnasium":
+        same = limit is not None or same_limit(env_id)
+        if backend == "envpool" or same:
+            if env_id not in gym.registry:
+                warnings.warn(
+                    f"{env_id} is not registered with Gymnasium, but EnvPool has an environment of this name and runs "
+                    "it: it may be another one than you mean. If a package brings yours, name its module: "
+                    f"'module:{env_id}'",
+                    stacklevel=2,
+                )
+            say(f"environment: {name}, by EnvPool")
+            return Environments(EnvPoolVectorEnv(env_id, num_envs, threads, limit), name, owned=True, say=say)
     if backend == "envpool":
         known = "does not know it" if pool_ids() else "is not installed: pip install 'policygrad[envpool]'"
         raise ValueError(f"{name}: EnvPool {known}")
-    return _gymnasium(name, num_envs), "by Gymnasium"
-
-
-def _gymnasium(name: str, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    spec = _spec(env_id)
     try:
-        spec = gym.spec(name)
-    except (gym.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(name, [*KERNELS, *gym.registry], n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(dict.fromkeys(near))}?"
-            if near
-            else "gymnasium.registry lists those there are"
+        if spec.vector_entry_point is not None and not options.needs_python and limit is None:
+            vector = gym.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
+            say(f"environment: {name}, by Gymnasium")
+            return Environments(vector, name, owned=True, say=say)
+        settings: dict[str, Any] = {**options.env_kwargs, "disable_env_checker": True}
+        if limit is not None:
+            settings["max_episode_steps"] = limit
+        return _from_factory(
+            lambda: gym.make(spec, **settings), name, num_envs, replace(options, max_episode_steps=None), say
         )
-        raise ValueError(f"unknown environment {name!r}: {hint}") from error
-    try:
-        if spec.vector_entry_point is not None:
-            return gym.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
-        return SyncVectorEnv([lambda: gym.make(spec, disable_env_checker=True)] * num_envs)
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"{name} needs a package that is not installed: {error}") from error
+
+
+def _spec(env_id: str) -> Any:
+    try:
+        return gym.spec(env_id)
+    except (gym.error.Error, ImportError) as error:
+        near = difflib.get_close_matches(env_id, [*KERNELS, *gym.registry], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+        raise ValueError(
+            f"unknown environment {env_id!r}: {hint}A package that brings environments has to be imported: name its "
+            f"module in front, 'module:{env_id}', as in 'minigrid:MiniGrid-Empty-5x5-v0'. gymnasium.registry lists "
+            "those there are"
+        ) from error
+
+
+def _from_factory(
+    factory: Callable[[], gym.Env[Any, Any]],
+    name: str,
+    num_envs: int,
+    options: EnvOptions,
+    say: Callable[[str], None],
+    *,
+    first: gym.Env[Any, Any] | None = None,
+    owned: bool = True,
+) -> Environments:
+    """Environments in Python, each checked and with its wrappers, in this process or in processes of their own."""
+    wrappers = options.wrappers()
+
+    def finish(env: gym.Env[Any, Any]) -> Checked:
+        for wrapper in wrappers:
+            env = wrapper(env)
+            if not isinstance(env, gym.Env):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(
+                    f"the wrapper {wrapper!r} made a {type(env).__name__}; expected a gymnasium.Env"
+                )
+        if options.max_episode_steps is not None:
+            env = TimeLimit(env, options.max_episode_steps)
+        return Checked(env, name)
+
+    def one() -> Checked:
+        return finish(factory())
+
+    opened = None if first is None else finish(first)
+    if options.vectorize == "auto" and owned and num_envs > 1:
+        # the one that is measured is used no more: what was done with it must not be seen in any result
+        measured = opened or one()
+        opened, apart = None, processes_pay(lambda: measured, num_envs)
+    else:
+        apart = options.vectorize == "processes" and owned
+    if apart:
+        sample = opened or one()
+        vector: VectorEnv[Any, Any, Any] = ProcessVectorEnv([one] * num_envs, name)
+        say(f"environment: {name}, by Gymnasium, in {num_envs} processes")
+    else:
+        ready = [one() if opened is None or i else opened for i in range(num_envs)]
+        if len({id(made.unwrapped) for made in ready}) < num_envs:
+            raise ValueError(
+                "the factory gave the same object twice; it must make a new environment at each call"
+            )
+        vector, sample = SyncVectorEnv([lambda made=made: made for made in ready]), ready[0]
+        say(f"environment: {name}, by Gymnasium")
+    environments = Environments(vector, name, owned=owned, shown=sample.shown_space, say=say, like=sample)
+    if sample.left_out:
+        say(f"{name}: not seen of its observations: {', '.join(sample.left_out)}")
+    if apart:
+        sample.close()
+    return environments

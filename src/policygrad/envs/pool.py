@@ -60,16 +60,24 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
     Args:
         name: an id of `pool_ids`.
         num_envs: how many.
-        threads: EnvPool's own, one a core where left out.
+        threads: EnvPool's own, one per core by default.
+        max_episode_steps: another time limit than the environment's.
     """
 
-    def __init__(self, name: str, num_envs: int, threads: int | None = None) -> None:
+    def __init__(
+        self, name: str, num_envs: int, threads: int | None = None, max_episode_steps: int | None = None
+    ) -> None:
         import envpool  # pyright: ignore[reportMissingImports]
+
+        self._limit: dict[str, int] = (
+            {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+        )
 
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         with _quietly():
-            spec: Any = envpool.make_spec(name, num_envs=num_envs)
+            spec: Any = envpool.make_spec(name, num_envs=num_envs, **self._limit)
+            self.max_episode_steps: int = spec.config.max_episode_steps
             self.single_observation_space: Space = spec.gymnasium_observation_space
             self.single_action_space: Space = _as_gymnasium(spec.gymnasium_action_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -91,7 +99,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
                 seed = [int(one) for one in self.np_random.integers(2**31, size=self.num_envs)]
             with _quietly():
                 self._pool = envpool.make_gymnasium(
-                    self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads
+                    self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads, **self._limit
                 )
                 return self._pool.reset()
         observation, info = self._pool.reset()

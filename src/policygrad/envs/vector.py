@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from policygrad.checkpoint import fields
 from policygrad.envs.compiled import KernelVectorEnv
 from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.seeding import EpisodeSeeds
-from policygrad.spaces import Space, action_size, observation_size
+from policygrad.spaces import (
+    Space,
+    action_size,
+    flatten_all,
+    flatten_one,
+    is_composite,
+    observation_size,
+    observed_part,
+)
 from policygrad.types import F64, Array, Bool, State
 
 
@@ -27,12 +37,24 @@ class Environments:
         vector: the environments.
         name: for messages.
         owned: whether `close` closes them.
+        shown: what networks see of a Dict or a Tuple where `vector` shows it flattened already.
+        say: is told what is left out of the observations.
+        like: one of the environments, where they are in other processes.
 
     Raises:
         ValueError: the spaces are not supported, or the autoreset mode is not said.
     """
 
-    def __init__(self, vector: VectorEnv[Any, Any, Any], name: str, *, owned: bool) -> None:
+    def __init__(
+        self,
+        vector: VectorEnv[Any, Any, Any],
+        name: str,
+        *,
+        owned: bool,
+        shown: Space | None = None,
+        say: Callable[[str], None] = lambda message: None,
+        like: gym.Env[Any, Any] | None = None,
+    ) -> None:
         mode = vector.metadata.get("autoreset_mode")
         try:
             self.autoreset_mode = AutoresetMode(mode)
@@ -45,7 +67,14 @@ class Environments:
         self.vector = vector
         self.name = name
         self.num_envs = vector.num_envs
-        self.observation_space: Space = vector.single_observation_space
+        self.observation_space: Space = vector.single_observation_space if shown is None else shown
+        self._flattens = False
+        if shown is None:
+            self.observation_space, left_out = observed_part(self.observation_space)
+            self._flattens = is_composite(self.observation_space)
+            if left_out:
+                say(f"{name}: not seen of its observations: {', '.join(left_out)}")
+        self._like = like
         self.action_space: Space = vector.single_action_space
         observation_size(self.observation_space)
         action_size(self.action_space)
@@ -71,7 +100,7 @@ class Environments:
         seed: Any = taken if self._takes_seed_list else taken[0]
         self._steps = 0
         with told(self.name, "reset", 0):
-            observation: Array = self.vector.reset(seed=seed)[0]
+            observation = self._flat(self.vector.reset(seed=seed)[0])
         self.current, self.resetting = observation, np.zeros(self.num_envs, np.bool_)
         return observation
 
@@ -82,6 +111,7 @@ class Environments:
             observation, reward, terminated, truncated, info = self.vector.step(
                 actions.astype(self._actions_dtype, copy=False)
             )
+        observation = self._flat(observation)
         # some vector environments hand out, and go on writing, their own arrays
         reward = np.array(reward, np.float64)
         terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
@@ -97,11 +127,15 @@ class Environments:
                     )
                 observation = np.array(observation)
                 for i in np.flatnonzero(done):
-                    observation[i] = info["final_obs"][i]
+                    final = info["final_obs"][i]
+                    observation[i] = flatten_one(self.observation_space, final) if self._flattens else final
             else:
                 observation = np.array(observation)
-                self.current = self.vector.reset(options={"reset_mask": done})[0]
+                self.current = self._flat(self.vector.reset(options={"reset_mask": done})[0])
         return observation, reward, terminated, truncated
+
+    def _flat(self, observation: Any) -> Array:
+        return flatten_all(self.observation_space, observation) if self._flattens else observation
 
     def state(self) -> State | None:
         """Where the episodes under way stand; None where that cannot be saved, or none has begun."""
@@ -124,8 +158,27 @@ class Environments:
         """The mean return at which the environment's authors call it solved, where they say so."""
         if isinstance(self.vector, KernelVectorEnv):
             return self.vector.kernel.reward_threshold
-        spec = self.vector.spec or getattr(getattr(self.vector, "envs", [None])[0], "spec", None)
+        spec = self._spec
         return spec.reward_threshold if spec is not None else None
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """The environment's own time limit in steps; None where it has none, or does not say."""
+        if isinstance(self.vector, KernelVectorEnv):
+            return self.vector.kernel.max_steps
+        if isinstance(self.vector, EnvPoolVectorEnv):
+            return self.vector.max_episode_steps
+        inner: Any = self._like
+        while isinstance(inner, gym.Wrapper):
+            if isinstance(inner, TimeLimit):
+                return inner._max_episode_steps  # pyright: ignore[reportPrivateUsage]
+            inner = inner.env
+        return None if self._spec is None else self._spec.max_episode_steps
+
+    @property
+    def _spec(self) -> Any:
+        first = getattr(self.vector, "envs", [self._like])[0]
+        return self.vector.spec or getattr(first, "spec", None)
 
     def close(self) -> None:
         """Close the environments, if they were made here rather than given."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from policygrad.checks import check_fields, check_in_effect, check_is_a, whole
@@ -23,7 +27,7 @@ from policygrad.policies.networks import (
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
 from policygrad.policies.shared import SharedValueNetwork
-from policygrad.spaces import Space, action_size, is_choice, observation_size
+from policygrad.spaces import Space, action_size, is_choice, is_image, observation_size, observed_part
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ class Network:
     distribution: DistributionName = "auto"
     """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
     `gsde` is clipped and has noise that is held for some steps; auto is gaussian. Choices are softmax: auto."""
+    scale_actions: bool = True
+    """A Gaussian or gSDE policy acts in units of a finite box: 0 is its middle, 1 half its width, so that it explores
+    the whole box, whatever that is. Intervals without finite bounds stay as they are."""
     log_std: float = 0.0
-    """Where a Gaussian policy's log standard deviation begins."""
+    """Where a Gaussian policy's log standard deviation begins; 0 is a deviation of one unit."""
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
     """The log standard deviation never leaves these."""
     state_dependent_std: bool = False
@@ -68,6 +75,8 @@ class Network:
             counts=("sde_period",),
         )
         check_in_effect(self, "sde_period", "distribution='gsde'", self.distribution == "gsde")
+        in_units = self.distribution in ("auto", "gaussian", "gsde")
+        check_in_effect(self, "scale_actions", "distribution='gaussian' and 'gsde'", in_units)
         check_in_effect(self, "policy_gain", "init='orthogonal'", self.init == "orthogonal")
         check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
         if self.state_dependent_std and self.distribution in ("beta", "gsde"):
@@ -84,7 +93,7 @@ def make_policy(
     rng: np.random.Generator,
     *,
     normalization: Normalization = NONE,
-    given: nn.Module | None = None,
+    given: nn.Module | Callable[..., nn.Module] | None = None,
     environment_name: str = "the environment",
 ) -> Policy:
     """The policy for these spaces: softmax for choices, and for a Box what `network.distribution` says.
@@ -94,7 +103,7 @@ def make_policy(
         network: its shape; where one is given only `scale_observations` and `distribution` count.
         rng: the initial weights.
         normalization: the running statistics it keeps.
-        given: use this instead: a `Policy` as it is, or a module to make one of.
+        given: use this instead: a `Policy` as it is, a module to make one of, or what makes a module: see `made_by`.
         environment_name: for error messages.
 
     Raises:
@@ -108,8 +117,10 @@ def make_policy(
             )
         return given
     if given is not None:
-        check_is_a(nn.Module, "policy", given)
+        numbers = observation_size(observed_part(observation_space)[0]), action_size(action_space)
+        given = made_by(given, "policy", numbers, rng)
     else:
+        _warn_of_images(observation_space)
         given = _network_for(observation_space, action_space, network, rng, environment_name)
     return Policy(
         given,
@@ -117,9 +128,59 @@ def make_policy(
         action_space,
         distribution=network.distribution,
         scale_observations=network.scale_observations,
+        scale_actions=network.scale_actions,
         normalization=normalization,
         environment_name=environment_name,
     )
+
+
+_torch_generator = threading.Lock()
+
+
+def made_by(
+    given: nn.Module | Callable[..., nn.Module], name: str, numbers: tuple[int, ...], rng: np.random.Generator
+) -> nn.Module:
+    """Return the module that was given, or that a function or a class makes.
+
+    It is called with as many of the numbers as it takes. Its weights are of the run's seed: while it makes them,
+    torch's global generator is seeded from `rng`, and then put back.
+
+    Args:
+        given: a module, a function or a class.
+        name: `policy` or `value`, for messages.
+        numbers: (state_dim, action_dim), or (state_dim,) for a value network.
+        rng: of the weights.
+
+    Raises:
+        TypeError: it makes no module.
+    """
+    if isinstance(given, nn.Module):
+        return given
+    if not callable(given):  # pyright: ignore[reportUnnecessaryComparison]
+        raise TypeError(
+            f"{name} must be a torch module, or a function or class that makes one; got {given!r}"
+        )
+    parameters = inspect.signature(given).parameters.values()
+    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        taken = len(numbers)
+    # one at a time: the generator is the process's
+    with _torch_generator, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        made: Any = given(*numbers[:taken])
+    check_is_a(nn.Module, f"what {name} makes", made)
+    return made
+
+
+def _warn_of_images(observation_space: Space) -> None:
+    if is_image(observation_space):
+        warnings.warn(
+            f"the observations are images of shape {observation_space.shape}: an MLP sees them as "
+            f"{observation_size(observation_space):,} numbers without neighbors, and hardly learns from them. Give a "
+            "network with convolutions (policy=..., value=...), or let the environment show its state, as "
+            "obs_type='ram' does for Atari",
+            stacklevel=2,
+        )
 
 
 def _network_for(
@@ -129,10 +190,10 @@ def _network_for(
     rng: np.random.Generator,
     environment_name: str,
 ) -> nn.Module:
-    size, numbers = observation_size(observation_space), action_size(action_space)
+    size, numbers = observation_size(observed_part(observation_space)[0]), action_size(action_space)
     shape: dict[str, Any] = _shape(network, rng) | {"gain": network.policy_gain}
     if is_choice(action_space):
-        for name in ("log_std", "log_std_bounds"):
+        for name in ("log_std", "log_std_bounds", "scale_actions"):
             check_in_effect(
                 network, name, f"actions in a Box, and those of {environment_name} are discrete", False
             )
@@ -157,7 +218,7 @@ def make_value(
     network: Network,
     rng: np.random.Generator,
     *,
-    given: nn.Module | None,
+    given: nn.Module | Callable[..., nn.Module] | None,
     wanted: bool,
     sees_action: bool = False,
 ) -> nn.Module | None:
@@ -178,19 +239,20 @@ def make_value(
                 "shared=True is for V(s) and this library's policy networks: leave it out for a critic Q(s, a) and "
                 "for networks of your own"
             )
-        return SharedValueNetwork(perceptron, network.init, rng).to(policy.observation_shift.device)
+        return SharedValueNetwork(perceptron, network.init, rng).to(policy.device)
     if sees_action:
         if policy.num_choices is None:
             raise ValueError("a critic Q(s, a) is for Discrete actions: with others take critic='v'")
         size += policy.num_choices
     if given is not None:
-        check_is_a(nn.Module, "value", given)
-    value = given or ValueNetwork(size, network.hidden, **_shape(network, rng))
+        value = made_by(given, "value", (size,), rng)
+    else:
+        value = ValueNetwork(size, network.hidden, **_shape(network, rng))
     if isinstance(value, ValueNetwork) and value.network.sizes[0] != size:
         raise ValueError(
             f"the ValueNetwork has state_dim {value.network.sizes[0]}; it will be shown {size} numbers"
         )
-    return value.to(policy.observation_shift.device)
+    return value.to(policy.device)
 
 
 def _shape(network: Network, rng: np.random.Generator) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,17 @@ from policygrad.policies.flat import flat_parameters
 from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
-    LARGEST_BOUND,
     Space,
     action_size,
+    as_rows,
+    bounds_of,
     check_action_space,
-    encode_observations,
     environment_actions,
+    interval_units,
+    is_composite,
+    observation_numbers,
     observation_size,
+    observed_part,
 )
 from policygrad.types import F32, F64, Array
 
@@ -52,10 +56,12 @@ class Policy(nn.Module):
     Args:
         network: maps observations [B, D] float32 to a distribution's parameters: logits [B, n] for choices,
             (mean, std) or, of `beta`, (α, β) for a Box. One of this library's or any module of your own.
-        observation_space: Box or MultiBinary (flattened), Discrete or MultiDiscrete (one-hot).
+        observation_space: Box or MultiBinary (flattened), Discrete or MultiDiscrete (one-hot), or a Dict or Tuple
+            of these (side by side; see `spaces.observed_part` for what is left out).
         action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of floats.
         distribution: what the outputs mean, where the network does not say so itself: see `Network`.
         scale_observations: map a Box's finite bounds to [−1, 1].
+        scale_actions: a Gaussian's or gSDE's actions are in units of the box: see `Network`.
         normalization: what running statistics it keeps, and learns by.
         environment_name: for error messages.
 
@@ -74,18 +80,23 @@ class Policy(nn.Module):
         *,
         distribution: DistributionName = "auto",
         scale_observations: bool = False,
+        scale_actions: bool = True,
         normalization: Normalization = NONE,
         environment_name: str = "the environment",
     ) -> None:
         super().__init__()
         check_action_space(action_space)
+        self.scale_actions = scale_actions
         self.distribution: Distribution = distribution_for(
-            distribution, network, action_space, environment_name
+            distribution, network, action_space, environment_name, scale_actions
         )
         self.network = network
+        observation_space, _ = observed_part(observation_space)
         self.observation_space = observation_space
         self.action_space = action_space
         self.observation_size = observation_size(observation_space)
+        self.greedy = False
+        """How `act` chooses where it is not told: the most probable action, or a sample."""
         shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
         # memory of their own: snapshots keep the arrays
         self.register_buffer("observation_shift", torch.from_numpy(shift).clone())
@@ -94,7 +105,8 @@ class Policy(nn.Module):
         self._limit = math.inf
         self.observation_moments = self.reward_scale = None
         if normalization.normalize_observations:
-            if scale_observations or not isinstance(observation_space, spaces.Box):
+            numeric = isinstance(observation_space, spaces.Box) or is_composite(observation_space)
+            if scale_observations or not numeric:
                 remedy = (
                     "scale_observations (--no-scale-observations)"
                     if scale_observations
@@ -113,8 +125,24 @@ class Policy(nn.Module):
         _check_sizes(network, self.observation_size, action_size(action_space), environment_name)
         flat_parameters(network)
 
-    def set_normalizer(self, shift: F32, scale: F32) -> None:
-        """See the network's observations as (x − shift) · scale from now on; both are [D] float32."""
+    def _apply(self, fn: Any, recurse: bool = True) -> Policy:
+        """Move or cast the module, but not its normalizer: that is float64 on the CPU, where observations come in."""
+        names = ("observation_shift", "observation_scale")
+        kept = {name: self._buffers.pop(name) for name in names}
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self._buffers = {**kept, **self._buffers}
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        parameter = next(self.network.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def set_normalizer(self, shift: F64, scale: F64) -> None:
+        """See the network's observations as (x − shift) · scale from now on; both are [D] float64."""
         self.observation_shift.copy_(torch.from_numpy(shift))
         self.observation_scale.copy_(torch.from_numpy(scale))
         self._shift, self._scale = shift, scale
@@ -135,7 +163,7 @@ class Policy(nn.Module):
         if self.observation_moments is not None and self.observation_moments.count > 0:
             deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
             mean = self.observation_moments.mean.numpy(force=True)
-            self.set_normalizer(mean.astype(np.float32), (1 / deviation).astype(np.float32))
+            self.set_normalizer(mean.copy(), 1 / deviation)
 
     def project(self) -> None:
         """Bring the log standard deviations back within their bounds, where they are parameters."""
@@ -164,27 +192,32 @@ class Policy(nn.Module):
         _take_up_normalizer(self)
 
     def encode(self, observations: Array) -> F32:
-        """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped."""
-        encoded = encode_observations(self.observation_space, observations)
-        if not self._as_they_are:
-            encoded -= self._shift
-            encoded *= self._scale
-            # what is infinite stays so, for those who look for it
-            if np.isfinite(encoded.sum(dtype=np.float64)):
-                np.clip(encoded, -self._limit, self._limit, out=encoded)
+        """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped.
+
+        Those of a Dict or a Tuple are given flattened, [N, D]. The difference is taken in float64: where numbers
+        are large, states that float32 cannot tell apart stay apart. The result is always in memory of its own,
+        which protects a rollout from environments that write each observation into one array.
+        """
+        numbers = observation_numbers(self.observation_space, observations)
+        if self._as_they_are:
+            return np.array(numbers, np.float32, order="C")
+        encoded = np.ascontiguousarray((numbers - self._shift) * self._scale, np.float32)
+        # what is infinite stays so, for those who look for it
+        if np.isfinite(encoded.sum(dtype=np.float64)):
+            np.clip(encoded, -self._limit, self._limit, out=encoded)
         return encoded
 
-    def encode_checked(self, observations: Array) -> F32:
-        """As `encode`, of observations that nobody has looked at yet; raises as `act` does."""
-        shape = cast("tuple[int, ...]", self.observation_space.shape)
-        if observations.ndim == 0 or observations.shape[1:] != shape:
-            raise ValueError(
-                f"observation has shape {observations.shape}; expected {shape}, or [N] before that"
-            )
-        encoded = self.encode(observations)
+    def encode_checked(self, observations: Any) -> tuple[F32, bool]:
+        """Encode one observation, or several, of the space's own form: ([N, D], whether it was one).
+
+        Raises:
+            ValueError, NonFiniteError: as `act`.
+        """
+        rows, single = as_rows(self.observation_space, observations)
+        encoded = self.encode(rows)
         if not np.isfinite(encoded).all():
             raise NonFiniteError(f"observation has a NaN or an infinity: {observations}")
-        return encoded
+        return encoded, single
 
     def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
         """The randomness of n actions, [n] or [n, ·] float64: see `draw_noise` of each distribution."""
@@ -198,22 +231,25 @@ class Policy(nn.Module):
         """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""
         return self.distribution.parameters_of(self.network, observation)
 
-    def act(self, observation: Any, greedy: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def act(
+        self, observation: Any, greedy: bool | None = None, rng: np.random.Generator | None = None
+    ) -> Any:
         """The action for one observation, or the actions for a batch of them, ready for the environment.
 
         Args:
-            observation: of the observation space's shape, or [N, *shape].
-            greedy: the most probable action, rather than a sampled one (of a squashed Gaussian the median). A
-                sample is of fresh noise at every call; only rollouts hold gSDE's.
+            observation: of the observation space's form, or several of them, [N, *shape].
+            greedy: the most probable action (of a squashed Gaussian the median) rather than a sampled one. If left
+                out, the policy's own way, `Policy.greedy`: the one that scored better at the end of its training,
+                and sampled where nothing was scored. A sample is of fresh noise at every call; only rollouts hold
+                gSDE's.
             rng: where a sample's randomness comes from; the policy's own, seeded from the machine, by default.
 
         Raises:
             ValueError: the observation's shape is not the space's.
             NonFiniteError: it holds a NaN or an infinity.
         """
-        array = np.asarray(observation)
-        single = array.shape == self.observation_space.shape
-        encoded = self.encode_checked(array[None] if single else array)
+        encoded, single = self.encode_checked(observation)
+        greedy = self.greedy if greedy is None else greedy
         noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
         # acting is no training: dropout and the like are off, whatever the module's mode
         with evaluation_mode(self) if self.training else nullcontext():
@@ -228,7 +264,7 @@ class Policy(nn.Module):
 
         They are sampled by the noise (see `draw_noise`); without any they are the most probable.
         """
-        device = self.observation_shift.device
+        device = self.device
         parameters = self(torch.from_numpy(encoded).to(device))
         if noise is None:
             return self.distribution.mode(parameters).numpy(force=True)
@@ -236,6 +272,7 @@ class Policy(nn.Module):
 
     def check_spaces(self, observation_space: Space, action_space: Space, name: str) -> None:
         """Raise ValueError unless these are the spaces that the policy was made for."""
+        observation_space, _ = observed_part(observation_space)
         for kind, mine, theirs in (
             ("observation", self.observation_space, observation_space),
             ("action", self.action_space, action_space),
@@ -272,12 +309,9 @@ def _check_sizes(network: nn.Module, observation_size: int, action_size: int, na
             )
 
 
-def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F32, F32]:
-    """(shift, scale), each [D] float32, that take each finite interval of a Box to [−1, 1]."""
-    shift, scale = np.zeros(size), np.ones(size)
-    if wanted and isinstance(space, spaces.Box):
-        low, high = space.low.astype(float).reshape(-1), space.high.astype(float).reshape(-1)
-        finite = (np.abs(low) < LARGEST_BOUND) & (np.abs(high) < LARGEST_BOUND) & (high > low)
-        low, high = low[finite], high[finite]
-        shift[finite], scale[finite] = (low + high) / 2, 2 / (high - low)
-    return shift.astype(np.float32), scale.astype(np.float32)
+def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F64, F64]:
+    """(shift, scale), each [D] float64, that take each finite interval of a Box to [−1, 1]."""
+    if not (wanted and isinstance(space, spaces.Box)):
+        return np.zeros(size), np.ones(size)
+    middle, half = interval_units(*bounds_of(space))
+    return middle, 1 / half

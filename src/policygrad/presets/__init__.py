@@ -20,7 +20,7 @@ from policygrad.presets import (
     swimmer,
     walker2d,
 )
-from policygrad.presets.preset import Preset
+from policygrad.presets.preset import DEFAULT_ENVS, Preset
 
 PRESETS: dict[str, dict[str, Preset]] = {
     "CartPole-v1": cartpole.PRESETS,
@@ -53,4 +53,4 @@ def preset_for(environment: str, algorithm: str) -> Preset:
     return PRESETS.get(environment, {}).get(algorithm) or Preset(defaults())
 
 
-__all__ = ["PRESETS", "Preset", "preset_for"]
+__all__ = ["DEFAULT_ENVS", "PRESETS", "Preset", "preset_for"]

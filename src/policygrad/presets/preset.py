@@ -8,6 +8,9 @@ from policygrad.algorithms import Algorithm
 from policygrad.envs import Shaping
 from policygrad.policies import Network, Normalization
 
+DEFAULT_ENVS = 8
+"""Environments side by side where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -15,7 +18,7 @@ class Preset:
 
     algorithm: Algorithm
     network: Network = field(default_factory=Network)
-    num_envs: int = 8
+    num_envs: int = DEFAULT_ENVS
     """Environments side by side."""
     steps: int = 200_000
     """Budget, in environment steps."""

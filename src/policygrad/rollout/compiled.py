@@ -13,6 +13,7 @@ from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import KernelVectorEnv, named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy
+from policygrad.policies.distributions import GSDE, Gaussian
 from policygrad.rollout.host import actions_not_finite, shaped_reward
 from policygrad.rollout.loop import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
 from policygrad.rollout.noise import ActionNoise
@@ -192,8 +193,11 @@ class CompiledCollector:
 def _spaces(policy: Policy) -> Spaces:
     seen, taken = policy.observation_space, policy.action_space
     low = high = np.zeros(0, np.float32)
+    middle = half = np.zeros(0)
     if isinstance(taken, spaces.Box):
         low, high = taken.low.reshape(-1), taken.high.reshape(-1)
+    if isinstance(policy.distribution, Gaussian | GSDE):
+        middle, half = policy.distribution.units.middle, policy.distribution.units.half
     return Spaces(
         one_hot=isinstance(seen, spaces.Discrete),
         observation_start=int(seen.start) if isinstance(seen, spaces.Discrete) else 0,
@@ -204,4 +208,6 @@ def _spaces(policy: Policy) -> Spaces:
         starts=choices_of(taken)[1] if is_choice(taken) else np.zeros(0, np.int64),
         low=low,
         high=high,
+        middle=middle,
+        half=half,
     )

@@ -28,6 +28,8 @@ class HostCollector:
         shaping: what is learned from instead of the reward.
         watch: told the observations acted on, as the environments gave them: [samples, D].
         max_steps: the longest episode allowed.
+        cut: truncate an episode that is longer, rather than raise; `cut_episodes` counts them.
+        tick: called after each step of whole episodes with how many of them have ended, and how many steps were taken.
     """
 
     def __init__(
@@ -41,7 +43,12 @@ class HostCollector:
         shaping: Shaping | None = None,
         watch: Callable[[Array], None] | None = None,
         max_steps: int | None = None,
+        cut: bool = False,
+        tick: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._cut, self._tick = cut, tick
+        self.cut_episodes = 0
+        """Episodes that `max_steps` has ended so far."""
         self._environments = environments
         self._policy = policy
         self._act = act
@@ -62,7 +69,7 @@ class HostCollector:
 
         Raises:
             NonFiniteError: an observation or a reward is NaN or infinite.
-            ValueError: an episode is longer than `max_steps`.
+            ValueError: an episode is longer than `max_steps`, and is not to be cut.
         """
         return Rollout.side_by_side([self._round() for _ in range(per_env)])
 
@@ -95,14 +102,23 @@ class HostCollector:
         environments.reset(self._seeds)
         alive = np.ones(environments.num_envs, np.bool_)
         record = _Record()
+        ended, steps = 0, 0
         while alive.any():
-            if self._max_steps is not None and len(record.reward) >= self._max_steps:
-                raise ValueError(
-                    f"{environments.name}: no end of an episode within {self._max_steps:,} steps. Whole episodes are "
-                    "needed: wrap the environment in gymnasium.wrappers.TimeLimit"
-                )
-            done = self._step(record, alive)
-            alive = alive & ~done
+            steps += int(alive.sum())
+            alive = alive & ~self._step(record, alive)
+            if self._max_steps is not None and len(record.reward) >= self._max_steps and alive.any():
+                if not self._cut:
+                    raise ValueError(
+                        f"{environments.name}: no end of an episode within {self._max_steps:,} steps. Whole episodes "
+                        "are needed: set a limit by max_episode_steps (--max-episode-steps), or take an algorithm "
+                        "that learns from a fixed number of steps, such as a2c or ppo"
+                    )
+                record.truncated[-1] = record.truncated[-1] | alive
+                self.cut_episodes += int(alive.sum())
+                alive = np.zeros_like(alive)
+            if self._tick is not None and environments.num_envs - alive.sum() > ended:
+                ended = int(environments.num_envs - alive.sum())
+                self._tick(ended, steps)
         return self._rollout(record)
 
     def _step(self, record: _Record, valid: Bool) -> Bool:

@@ -39,9 +39,9 @@ class Spaces(NamedTuple):
     one_hot: bool
     """The observation is an index, counted from `observation_start`."""
     observation_start: int
-    shift: F32
-    """[D]: a Box is seen as (x − shift) · scale, clipped to plus and minus the limit."""
-    scale: F32
+    shift: F64
+    """[D]: a Box is seen as (x − shift) · scale, in float64, then clipped to plus and minus the limit."""
+    scale: F64
     limit: float
     transform: int
     """How a stored action becomes the environment's: see `TRANSFORMS`."""
@@ -50,6 +50,9 @@ class Spaces(NamedTuple):
     low: F32
     """[K]: the Box of actions."""
     high: F32
+    middle: F64
+    """[K]: a stored action that is clipped stands for middle + half · action."""
+    half: F64
 
 
 class Steps(NamedTuple):
@@ -72,10 +75,12 @@ class Steps(NamedTuple):
 
 
 _F1: Any = types.float32[::1]
+_D1: Any = types.float64[::1]
 _F3: Any = types.float32[:, :, ::1]
 _B2: Any = types.boolean[:, ::1]
 SPACES: Any = types.NamedTuple(
-    [types.boolean, types.int64, _F1, _F1, types.float64, types.int64, types.int64[::1], _F1, _F1], Spaces
+    [types.boolean, types.int64, _D1, _D1, types.float64, types.int64, types.int64[::1], _F1, _F1, _D1, _D1],
+    Spaces,
 )
 STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2], Steps)
 
@@ -99,7 +104,7 @@ def encode(spaces, shown, x):
         x[index] = np.float32(1)
     else:
         for d in range(x.size):
-            x[d] = (shown[d] - spaces.shift[d]) * spaces.scale[d]
+            x[d] = np.float32((shown[d] - spaces.shift[d]) * spaces.scale[d])
             if spaces.limit < np.inf:
                 x[d] = min(max(x[d], -spaces.limit), spaces.limit)
     return True
@@ -114,15 +119,15 @@ def own_action(spaces, stored, own):
         if spaces.transform == ADD_START:
             own[k] = stored[k] + spaces.starts[k]
         else:
-            x = stored[k]
-            if spaces.transform != CLIP:
-                # in float64 and then rounded to what the environment's Box holds, as `Policy` does it
+            # in float64 and then rounded to what the environment's Box holds, as `Policy` does it
+            x = np.float64(stored[k])
+            if spaces.transform == CLIP:
+                x = spaces.middle[k] + spaces.half[k] * x
+            else:
                 low, high = np.float64(spaces.low[k]), np.float64(spaces.high[k])
-                share = np.float64(x)
-                if spaces.transform == SQUASH:
-                    share = (math.tanh(share) + 1) / 2
-                x = np.float32(low + (high - low) * share)
-            own[k] = min(max(x, spaces.low[k]), spaces.high[k])
+                share = (math.tanh(x) + 1) / 2 if spaces.transform == SQUASH else x
+                x = low + (high - low) * share
+            own[k] = min(max(np.float32(x), spaces.low[k]), spaces.high[k])
     return total == np.float32(0)
 
 

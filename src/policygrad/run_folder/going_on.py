@@ -12,7 +12,7 @@ from policygrad.errors import CheckpointError
 from policygrad.run_folder.place import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
 from policygrad.types import State
 
-FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes")
+FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes", "select", "vectorize")
 """Settings that a run may go on with others of; of `seeds` there may also be more."""
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from policygrad.policies.distributions.beta import Beta
 from policygrad.policies.distributions.categorical import Categorical
-from policygrad.policies.distributions.gaussian import Gaussian, SquashedGaussian
+from policygrad.policies.distributions.gaussian import Gaussian, SquashedGaussian, Units
 from policygrad.policies.distributions.gsde import GSDE
 from policygrad.policies.distributions.protocol import Distribution, Transform
 from policygrad.policies.networks import (
@@ -22,7 +22,7 @@ from policygrad.policies.networks import (
     GaussianPolicy,
     GSDEPolicy,
 )
-from policygrad.spaces import LARGEST_BOUND, Space, action_size, bounds_of, choices_of, is_choice
+from policygrad.spaces import LARGEST_BOUND, Space, bounds_of, choices_of, is_choice
 
 DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
@@ -31,9 +31,15 @@ OF_NETWORK = {BetaPolicy: "beta", GSDEPolicy: "gsde"}
 
 
 def distribution_for(
-    name: DistributionName, network: nn.Module, space: Space, environment_name: str
+    name: DistributionName,
+    network: nn.Module,
+    space: Space,
+    environment_name: str,
+    scale_actions: bool = True,
 ) -> Distribution:
     """The distribution over actions of this space that a network's outputs are.
+
+    With `scale_actions` a Gaussian's and gSDE's are in units of the box: see `Units`.
 
     Raises:
         ValueError: the name, the network and the space do not go together.
@@ -60,13 +66,14 @@ def distribution_for(
             f"distribution={wanted!r} does not go with a {type(network).__name__}: leave the network out, and the "
             "right one is made"
         )
+    low, high = bounds_of(space)
+    units = Units(low, high, scaled=scale_actions)
     if wanted == "gaussian":
-        return Gaussian(action_size(space))
+        return Gaussian(units)
     if wanted == "gsde":
         if not isinstance(network, GSDEPolicy):
             raise ValueError(f"distribution='gsde' needs a GSDEPolicy; got a {type(network).__name__}")
-        return GSDE(network)
-    low, high = bounds_of(space)
+        return GSDE(network, units)
     if not (np.abs([low, high]) < LARGEST_BOUND).all() or not (low < high).all():
         raise ValueError(
             f"distribution={wanted!r} needs a Box with finite bounds, each low below its high; {environment_name} has "
@@ -83,5 +90,6 @@ __all__ = [
     "Gaussian",
     "SquashedGaussian",
     "Transform",
+    "Units",
     "distribution_for",
 ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from policygrad.policies.distributions.protocol import Transform
-from policygrad.types import F64, Array
+from policygrad.spaces import interval_units
+from policygrad.types import F64, Array, Bool
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -25,17 +26,47 @@ def log_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))
 
 
+class Units:
+    """What a stored action of an unbounded distribution is in the environment: middle + half · action, then clipped.
+
+    Args:
+        low, high: [K] float64, the box.
+        scaled: one unit is half the box's width and 0 its middle, wherever the box is finite; otherwise, and where
+            it is not, stored actions are the environment's own.
+    """
+
+    def __init__(self, low: F64, high: F64, *, scaled: bool) -> None:
+        self.middle, self.half = (
+            interval_units(low, high) if scaled else (np.zeros(len(low)), np.ones(len(low)))
+        )
+        self.limits = (low - self.middle) / self.half, (high - self.middle) / self.half
+        """(lowest, highest) stored actions that are not clipped, [K] float64 each."""
+
+    def __call__(self, action: Array) -> F64:
+        """Return stored actions [N, K] in the environment's units, not clipped yet."""
+        return self.middle + self.half * action
+
+    def clipped(self, action: Array) -> Bool:
+        """Return which numbers of stored actions [N, K] lie outside the box."""
+        low, high = self.limits
+        return (action < low) | (action > high)
+
+
 class Gaussian:
-    """Independent normals over `action_dim` dimensions, from (mean [B, K], std [B, K] or [K]); stored unclipped."""
+    """Independent normals over K dimensions, from (mean [B, K], std [B, K] or [K]); stored unclipped.
+
+    log π and H are of the stored action, in the units that `units` says.
+    """
 
     name = "gaussian"
     stored_dtype = np.float32
     transform: Transform = "clip to the box"
     noise_period = 1
 
-    def __init__(self, action_dim: int) -> None:
-        self.action_dim = action_dim
-        self.stored_shape = (action_dim,)
+    def __init__(self, units: Units) -> None:
+        self.units = units
+        self.action_dim = len(units.middle)
+        self.stored_shape = (self.action_dim,)
 
     def parameters_of(self, network: nn.Module, observation: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, log std), both [B, K], of any module that gives (mean, std)."""
@@ -85,8 +116,8 @@ class Gaussian:
         return 0.5 * (torch.expm1(wider) - wider + z * z).sum(-1)
 
     def in_units(self, action: Array) -> Array:
-        """As they are: they are clipped."""
-        return action
+        """middle + half · action, float64."""
+        return self.units(action)
 
 
 class SquashedGaussian(Gaussian):
@@ -103,7 +134,7 @@ class SquashedGaussian(Gaussian):
     transform: Transform = "tanh into the box"
 
     def __init__(self, low: F64, high: F64) -> None:
-        super().__init__(len(low))
+        super().__init__(Units(low, high, scaled=False))
         self.low, self.high = low, high
         self.log_volume = float(np.log((high - low) / 2).sum())
 

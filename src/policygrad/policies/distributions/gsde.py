@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.policies.distributions.gaussian import LOG_2PI
+from policygrad.policies.distributions.gaussian import LOG_2PI, Units
 from policygrad.policies.distributions.protocol import Transform
 from policygrad.policies.networks import GSDEPolicy
 from policygrad.types import F64, Array
@@ -29,7 +29,8 @@ class GSDE:
     stored_dtype = np.float32
     transform: Transform = "clip to the box"
 
-    def __init__(self, network: GSDEPolicy) -> None:
+    def __init__(self, network: GSDEPolicy, units: Units) -> None:
+        self.units = units
         self.stored_shape = (network.action_dim,)
         self.features = network.features
         self.noise_period = network.sde_period
@@ -68,5 +69,5 @@ class GSDE:
         return 0.5 * (torch.expm1(wider) - wider + (old[0] - new[0]).square() / new[3]).sum(-1)
 
     def in_units(self, action: Array) -> Array:
-        """As they are: they are clipped."""
-        return action
+        """middle + half · action, float64."""
+        return self.units(action)

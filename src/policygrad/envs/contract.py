@@ -1,0 +1,192 @@
+"""Gymnasium's contract, held by every environment in Python: a breach is named in words, where it happens first.
+
+Numbers leave here in one form: observations as arrays (those of a Dict or a Tuple flattened), rewards as floats,
+ends as bools. An environment's `info` stays with it, whatever is in it: nothing here reads one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from policygrad.errors import EnvironmentFault
+from policygrad.spaces import (
+    Space,
+    check_action_space,
+    flatten_one,
+    is_composite,
+    observation_size,
+    observed_part,
+)
+from policygrad.types import Array
+
+CHECKED_STEPS = 200
+"""Observations whose shape and dtype are looked at; rewards and ends are converted, and so checked, at every step."""
+
+
+def as_reward(reward: Any, where: str) -> float:
+    """Return a reward as a float: a number, or an array of one.
+
+    Raises:
+        EnvironmentFault: it is none; the message says what it is and what to do.
+    """
+    if isinstance(reward, bool | int | float | np.number | np.bool_):
+        return float(reward)
+    try:
+        array = np.asarray(reward)
+    except ValueError:
+        array = np.empty((), object)
+    if array.dtype.kind not in "biuf":
+        raise EnvironmentFault(f"{where} gave the reward {reward!r}; expected a number")
+    if array.size == 1:
+        return float(array.reshape(()))
+    raise EnvironmentFault(
+        f"{where} gave a reward of {array.size} numbers, {reward!r}; expected one. For several objectives use a "
+        "wrapper that weighs them, such as mo_gymnasium.wrappers.LinearReward"
+    )
+
+
+def as_flag(flag: Any, name: str, where: str) -> bool:
+    """Return `terminated` or `truncated` as a bool; EnvironmentFault for anything that is not a scalar bool."""
+    if isinstance(flag, bool | np.bool_) or (
+        isinstance(flag, np.ndarray) and flag.shape == () and flag.dtype == bool
+    ):
+        return bool(flag)
+    raise EnvironmentFault(f"{where} gave {name}={flag!r}, a {type(flag).__name__}; expected True or False")
+
+
+class Checked(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment that breaks no contract without a word.
+
+    Args:
+        env: the environment.
+        name: for messages.
+
+    Raises:
+        EnvironmentFault: its `reset` takes no seed, or it has no spaces.
+        ValueError: its spaces are not supported.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        for kind in ("observation_space", "action_space"):
+            if not isinstance(getattr(env, kind, None), spaces.Space):
+                raise EnvironmentFault(
+                    f"{name}: {kind} is {getattr(env, kind, None)!r}; expected a gymnasium.spaces.Space, which "
+                    "__init__ sets"
+                )
+        super().__init__(env)
+        self.name = name
+        self.shown_space, self.left_out = observed_part(env.observation_space)
+        """The part of the observation space that networks see, and what is left out."""
+        self._composite = is_composite(self.shown_space)
+        size = observation_size(self.shown_space)
+        check_action_space(env.action_space)
+        if self._composite:
+            self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        self._unchecked = CHECKED_STEPS
+        self._steps = 0
+        parameters = inspect.signature(env.unwrapped.reset).parameters.values()
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        missing = {"seed", "options"} - {p.name for p in parameters}
+        if missing and not takes_any:
+            raise EnvironmentFault(
+                f"{name}: reset does not take {' and '.join(sorted(missing))}; expected "
+                "reset(self, *, seed=None, options=None)"
+            )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin an episode; the info is left out."""
+        result: Any = self.env.reset(seed=seed, options=options)
+        self._steps = 0
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):  # pyright: ignore
+            raise EnvironmentFault(
+                f"{self.name}: reset returned {_described(result)}; expected (observation, info), info a dict"
+            )
+        return self._observation(result[0], "reset"), {}
+
+    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """One step; the info is left out."""
+        result: Any = self.env.step(action)
+        self._steps += 1
+        if not (isinstance(result, tuple) and len(result) == 5):  # pyright: ignore[reportUnknownArgumentType]
+            old = " (4 values were the interface before Gym 0.26: wrap the environment in shimmy's)"
+            hint = old if isinstance(result, tuple) and len(result) == 4 else ""  # pyright: ignore
+            raise EnvironmentFault(
+                f"{self._place()} returned {_described(result)}; expected (observation, reward, terminated, "
+                f"truncated, info){hint}"
+            )
+        observation, reward, terminated, truncated, _ = result
+        if type(reward) is not float:
+            reward = as_reward(reward, self._place())
+        if terminated is not False:
+            terminated = as_flag(terminated, "terminated", self._place())
+        if truncated is not False:
+            truncated = as_flag(truncated, "truncated", self._place())
+        return self._observation(observation, "step"), reward, terminated, truncated, {}
+
+    def _place(self) -> str:
+        return f"{self.name}: step {self._steps} of an episode"
+
+    def _observation(self, observation: Any, function: str) -> Array:
+        if self._unchecked:
+            self._unchecked -= 1
+            if self._composite:
+                self._check_parts(self.shown_space, observation, "the observation", function)
+            else:
+                self._check_leaf(self.shown_space, observation, "the observation", function)
+        if self._composite:
+            return flatten_one(self.shown_space, observation)
+        return observation
+
+    def _check_parts(self, space: Space, found: Any, what: str, function: str) -> None:
+        if isinstance(space, spaces.Dict | spaces.Tuple):
+            entries: Any = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+            for key, part in entries:
+                inner = f"{what}[{key!r}]"
+                try:
+                    value = found[int(key)] if isinstance(found, tuple | list) else found[key]
+                except (KeyError, IndexError, TypeError):
+                    raise EnvironmentFault(
+                        f"{self.name}: {function} gave {_described(found)}, which has no {inner}; expected {space}"
+                    ) from None
+                self._check_parts(part, value, inner, function)
+        else:
+            self._check_leaf(space, found, what, function)
+
+    def _check_leaf(self, space: Space, found: Any, what: str, function: str) -> None:
+        try:
+            array = np.asarray(found)
+        except ValueError:
+            array = np.empty((), object)
+        if array.dtype == object or array.dtype.kind in "USV":
+            raise EnvironmentFault(
+                f"{self.name}: {function} gave {what} {_described(found)}; expected numbers of {space}"
+            )
+        shape = space.shape or ()
+        if array.shape != shape:
+            raise EnvironmentFault(
+                f"{self.name}: {function} gave {what} of shape {array.shape}; its space is {space}, of shape {shape}"
+            )
+        if space.dtype is not None and not np.can_cast(array.dtype, space.dtype, "same_kind"):
+            raise EnvironmentFault(
+                f"{self.name}: {function} gave {what} of dtype {array.dtype}; its space is {space}, and "
+                f"{array.dtype} does not fit into {space.dtype}"
+            )
+
+
+def _described(value: Any) -> str:
+    """A value in a few words: None, its length, or its type."""
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"

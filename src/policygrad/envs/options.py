@@ -1,0 +1,65 @@
+"""How environments are opened: one object that training, evaluation and the command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import gymnasium as gym
+
+from policygrad.checks import check_fields
+from policygrad.names import named
+
+Backend = Literal["auto", "compiled", "envpool", "gymnasium"]
+Vectorize = Literal["auto", "sync", "processes"]
+Wrapper: TypeAlias = str | Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+"""A function that wraps an environment, or its name as `module:name`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions:
+    """How environments are opened.
+
+    Raises:
+        ValueError, TypeError: an option is wrong; the message says what was expected.
+    """
+
+    backend: Backend = "auto"
+    """Who runs an id's environments: `compiled` (this library), `envpool`, `gymnasium`, or `auto`, which takes
+    the first of these that has the id."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments for the environment: for `gymnasium.make`, or for a factory."""
+    wrap: tuple[Wrapper, ...] = ()
+    """Wrappers around each environment, the first one innermost: `module:Wrapper`, or functions in Python."""
+    vectorize: Vectorize = "auto"
+    """Where Python environments run: `sync` steps them one after another in this process, `processes` gives each
+    a process of its own, and `auto` measures which is faster. The choice changes no result."""
+    max_episode_steps: int | None = None
+    """Truncate episodes after this many steps. By default the environment's own limit holds, and episodes of
+    environments without a limit end after 10,000 steps in tests and evaluations."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            choices={"backend": Backend, "vectorize": Vectorize},
+            counts=("max_episode_steps",),
+            optional=("max_episode_steps",),
+        )
+        if not isinstance(self.env_kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"env_kwargs must be a dict of keyword arguments; got {self.env_kwargs!r}")
+        wrap: Any = self.wrap
+        wrap = (wrap,) if isinstance(wrap, str) or callable(wrap) else tuple(wrap)
+        for wrapper in wrap:
+            if not (isinstance(wrapper, str) or callable(wrapper)):
+                raise TypeError(f"wrap must be functions or 'module:name'; got {wrapper!r}")
+        object.__setattr__(self, "wrap", wrap)
+
+    def wrappers(self) -> list[Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]]:
+        """Return the wrappers themselves, named ones imported; ValueError where a name leads nowhere."""
+        return [named("wrap", w) if isinstance(w, str) else w for w in self.wrap]
+
+    @property
+    def needs_python(self) -> bool:
+        """True if environments must be made one by one in Python, as arguments or wrappers are given."""
+        return bool(self.env_kwargs or self.wrap)

@@ -1,0 +1,188 @@
+"""Which policy of a run is its best: a few candidates, scored on fresh episodes when the run is over.
+
+A running mean of training returns is of policies that kept changing, and the largest of many means is the one that
+luck has favored most. So the means only name candidates, and fresh episodes decide between them, and between the two
+ways of acting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from policygrad.checkpoint import fields
+from policygrad.envs import Environments, KernelVectorEnv
+from policygrad.evaluation import run_episodes
+from policygrad.policies import Policy, Snapshot, evaluation_mode
+from policygrad.seeding import stream
+from policygrad.types import State
+
+CANDIDATES = 5
+"""Windows of training returns that are remembered."""
+APART = 25
+"""Episodes: of the windows that end within the same so many, the best is remembered."""
+EPISODES = 50
+"""Fresh episodes for the last ones left, at most."""
+ROUND = 10
+"""Episodes per round; after each the worse half is left out."""
+LEAST_EPISODES = 4
+"""With fewer in the first round nothing is scored: their mean would say less than the window's."""
+SHARE = 1 / 20
+"""Of the run's steps that scoring may use."""
+COMPILED_STEPS = 150_000
+"""Steps that scoring may use in compiled environments if that is more: about a tenth of a second of CartPole."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A policy that may be the best."""
+
+    snapshot: Snapshot
+    mean: float
+    """The mean of the training returns that speak for it."""
+    episodes: int
+    """How many had finished by then."""
+
+
+class Candidates:
+    """The policies of the best windows of training returns, the best first."""
+
+    def __init__(self) -> None:
+        self.entries: list[Candidate] = []
+
+    def only(self, candidate: Candidate) -> None:
+        """Forget all others: while no window is full, the latest policy is the only candidate."""
+        self.entries = [candidate]
+
+    def offer(self, candidate: Candidate) -> None:
+        """Remember it if it is among the best; of equals the latest."""
+
+        def near(other: Candidate) -> bool:
+            return other.episodes // APART == candidate.episodes // APART
+
+        if any(near(other) and other.mean > candidate.mean for other in self.entries):
+            return
+        others = [other for other in self.entries if not near(other)]
+        self.entries = sorted([candidate, *others], key=lambda c: (-c.mean, -c.episodes))[:CANDIDATES]
+
+    def state(self) -> State:
+        """All of them, for a checkpoint."""
+        return {
+            str(i): {
+                "parameters": entry.snapshot.parameters,
+                "buffers": {name: b.numpy(force=True) for name, b in entry.snapshot.buffers.items()},
+                "mean": entry.mean,
+                "episodes": entry.episodes,
+            }
+            for i, entry in enumerate(self.entries)
+        }
+
+    def restore(self, state: State) -> None:
+        """Hold the candidates of that `state`."""
+        self.entries = []
+        for i in range(len(state)):
+            parameters, buffers, mean, episodes = fields(
+                state[str(i)], "parameters", "buffers", "mean", "episodes"
+            )
+            tensors = {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
+            self.entries.append(Candidate(Snapshot(parameters, tensors), mean, episodes))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What scoring the candidates came to."""
+
+    chosen: int
+    """Which of the candidates it is."""
+    greedy: bool
+    """Whether it acted better greedily than by samples."""
+    mean: float
+    """Its mean return over `episodes` fresh episodes: the largest of several means, and so a little too high."""
+    episodes: int
+    candidates: int
+    """How many were scored, each both ways."""
+    steps: int
+    """Environment steps that this took; they count neither in the run's steps nor in its seconds."""
+    greedy_each: tuple[bool, ...]
+    """Of every candidate, which way was better in its last round."""
+
+    def summary(self) -> dict[str, Any]:
+        """As plain JSON."""
+        names = ("greedy", "mean", "episodes", "candidates", "steps")
+        return {name: getattr(self, name) for name in names}
+
+
+def allowance(environments: Environments, steps: int) -> int:
+    """Return how many steps scoring may use after a run of so many.
+
+    They are counted rather than timed, so that the same seed selects the same policy on a busy machine.
+    """
+    compiled = isinstance(environments.vector, KernelVectorEnv)
+    return max(int(steps * SHARE), COMPILED_STEPS if compiled else 0)
+
+
+def select(
+    policy: Policy,
+    snapshots: Sequence[Snapshot],
+    environments: Environments,
+    *,
+    budget: int,
+    typical_length: float,
+    seed: int,
+) -> Selection | None:
+    """Score snapshots of a policy on fresh episodes, the same ones for all, in rounds that leave out the worse half.
+
+    Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits", algorithm 1, with rounds of
+    equal length and means over all rounds.
+
+    Args:
+        policy: takes the snapshots' parameters; it is left as it was.
+        snapshots: the candidates, the likeliest first, who win ties.
+        environments: of the scoring's own.
+        budget: how many steps it may use.
+        typical_length: of an episode in steps, for planning.
+        seed: of the run; the scoring has a stream of its own.
+
+    Returns:
+        The selection, or None if the budget is too small to tell anything.
+    """
+    size = min(ROUND, int(budget / (2 * typical_length)))
+    # each environment runs as many episodes as any other
+    size -= size % environments.num_envs
+    if size < LEAST_EPISODES:
+        return None
+    count = min(len(snapshots), max(int(budget / (2 * size * typical_length)), 1))
+    rng = stream(seed, "selection")
+    before = policy.snapshot()
+    arms = [(i, greedy) for i in range(count) for greedy in (True, False)]
+    returns: dict[tuple[int, bool], list[float]] = {arm: [] for arm in arms}
+    used, per_arm = 0, 0.0
+    try:
+        with evaluation_mode(policy):
+            while max(map(len, returns.values())) < EPISODES:
+                if used + per_arm * len(arms) > budget:
+                    break
+                began, round_seed = used, int(rng.integers(2**31))
+                for arm in arms:
+                    policy.restore(snapshots[arm[0]])
+                    found = run_episodes(policy, environments, size, arm[1], round_seed)
+                    returns[arm] += found.returns.tolist()
+                    used += int(found.lengths.sum())
+                per_arm = (used - began) / len(arms)
+                arms.sort(key=lambda arm: (-_mean(returns[arm]), arm[0], not arm[1]))
+                arms = arms[: max(2, len(arms) // 2)]
+    finally:
+        policy.restore(before)
+    winner = arms[0]
+    ways = [max((True, False), key=lambda greedy: _mean(returns[i, greedy])) for i in range(count)]
+    ways += [winner[1]] * (len(snapshots) - count)
+    won = returns[winner]
+    return Selection(winner[0], winner[1], _mean(won), len(won), count, used, tuple(ways))
+
+
+def _mean(returns: list[float]) -> float:
+    return math.fsum(returns) / len(returns)
