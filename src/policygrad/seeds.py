@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def run_seeds(
     if settings.out is None:
         return _run_all(experiment, seeds, display, at_a_time, None)
     with Place(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
-        environments = make(experiment.env, settings.num_envs, settings, otherwise=DEFAULT_ENVS)
+        opening = replace(settings, vectorize="sync")
+        environments = make(experiment.env, settings.num_envs, opening, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
         place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))

@@ -110,6 +110,7 @@ def test_what_crashes_costs_nobody_else_s_files(tmp_path: Path, capsys: pytest.C
 
     options: dict[str, Any] = {"seeds": 3, "cores": 1, "steps": 300, "num_envs": 2, "out": out}
     pg.train("CartPole-v1", **options)
+    options["vectorize"] = "sync"
     with pytest.raises(OSError, match="no boat"):
         pg.train(factory, pg.Reinforce(), **options, overwrite=True, progress=True)
     assert sorted(path.name for path in out.glob("seed-*")) == ["seed-0", "seed-1"]
@@ -139,8 +140,7 @@ def test_names_of_one_s_own_from_the_command_line(
     out = str(tmp_path / "boat")
     assert main(["train", "compiled_environment:BOAT", *arguments, "--out", out]) == 0
     assert "Boat: fused engine" in capsys.readouterr().out
-    assert main(["evaluate", out, "--episodes", "2"]) == 2
-    assert "give --env module:name" in capsys.readouterr().err
+    assert main(["evaluate", out, "--episodes", "2"]) == 0
     assert main(["evaluate", out, "--episodes", "2", "--env", "compiled_environment:BOAT"]) == 0
     own = ["--algo", "own_algorithm:Optimist", "--bad-news", "0.1"]
     assert main(["train", "CartPole-v1", *own, *arguments, "--out", str(tmp_path / "run")]) == 0

@@ -266,7 +266,8 @@ def test_a_natural_step_goes_by_the_advantages_that_it_was_asked_for(algorithm: 
 
 def test_actions_are_clipped_at_both_sides():
     box, arm = spaces.Box(-np.inf, np.inf, (D,)), spaces.Box(np.float32(-2), np.float32(1), (1,))
-    policy = pg.Policy(pg.GaussianPolicy(D, 1, (), rng=np.random.default_rng(0)), box, arm)
+    network = pg.GaussianPolicy(D, 1, (), rng=np.random.default_rng(0))
+    policy = pg.Policy(network, box, arm, scale_actions=False)
     actions = np.array([-2.5, -3, -2.1, 1.5, 0, -1.9, 0.9, 1, -2, 7], np.float32).reshape(5, 2, 1)
     rollout = replace(rollout_of([[0.0] * 5] * 2, D=D), action=actions)
     found = _rollout_metrics(rollout, policy)

@@ -192,8 +192,8 @@ def test_training_goes_on_from_a_policy():
         (("CartPole-v1",), {"engine": "gpu"}, ValueError, "engine must be"),
         (("CartPole-v1",), {"device": "gpu"}, ValueError, "device 'gpu' cannot be used here: take 'cpu'"),
         (("CartPole-v1",), {"network": 64}, TypeError, r"network must be a Network\(...\); got 64"),
-        (("CartPole-v1",), {"policy": 3}, TypeError, r"policy must be a Module\(...\); got 3"),
-        (("CartPole-v1",), {"value": 3}, TypeError, r"value must be a Module\(...\); got 3"),
+        (("CartPole-v1",), {"policy": 3}, TypeError, r"policy must be a torch module, a function.*; got 3"),
+        (("CartPole-v1",), {"value": 3}, TypeError, r"value must be a torch module, a function.*; got 3"),
         (("CartPole-v1",), {"out": 5}, TypeError, "out must be the path of a folder; got 5"),
         (("CartPole-v1",), {"progress": "x"}, TypeError, "progress must be True, False or None; got 'x'"),
         (("CartPole-v1",), {"network": pg.Network(log_std=1.0)}, ValueError, "log_std=1.0 would be ignored: it is for"),
@@ -358,7 +358,11 @@ def test_numpy_numbers_are_numbers(tmp_path: Path):
     with pytest.raises(TypeError, match="call it to make one"):
         pg.train("CartPole-v1", pg.Reinforce)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="shaping must be a function"):
-        pg.train("CartPole-v1", shaping="prset")  # type: ignore[arg-type]
+        pg.train("CartPole-v1", shaping=3)
+    with pytest.raises(ValueError, match="shaping prset: expected preset, none or module:name"):
+        pg.train("CartPole-v1", shaping="prset")
+    with pytest.raises(TypeError, match="train has no setting 'step': did you mean steps"):
+        pg.train("CartPole-v1", step=10)
 
 
 def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path):
@@ -489,7 +493,8 @@ def test_an_update_in_which_no_episode_ended_leaves_no_point_and_no_warning(tmp_
 
 def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pytest.MonkeyPatch):
     """The best policy is the one whose episodes gave the mean, not one of those that came after it unproven."""
-    run = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), steps=64 * 400, num_envs=64, progress=False)
+    options: dict[str, Any] = {"steps": 64 * 400, "num_envs": 64, "select": False}
+    run = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), **options)
     means = run.history["return_100"]
     told = np.flatnonzero(np.isfinite(run.history["return"]) & (run.history["episodes"] >= 100))
     best = told[np.flatnonzero(means[told] == means[told].max())[-1]]
@@ -503,7 +508,7 @@ def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pyte
                 yield iteration
 
     monkeypatch.setattr("policygrad.experiment.Training", Listening)
-    again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), steps=64 * 400, num_envs=64, progress=False)
+    again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), **options)
     np.testing.assert_array_equal(flat_parameters(again.policy).numpy(), acted[best].parameters)
 
 

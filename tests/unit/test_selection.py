@@ -1,0 +1,179 @@
+"""Which policy of a run is its best, and how it acts where nobody says how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import policygrad as pg
+from policygrad.envs import make
+from policygrad.policies import Snapshot
+from policygrad.selection import APART, CANDIDATES, Candidate, Candidates, allowance, select
+from tests.conftest import Countdown
+
+NOTHING = Snapshot(np.zeros(1, np.float32), {})
+
+
+class Bet(gym.Env):
+    """One step: the reward is the action's number, so a policy's mean return is the mean of its actions."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int):
+        return np.zeros(1, np.float32), float(action), True, False, {}
+
+
+def policy_with(*logits: float) -> pg.Policy:
+    policy = pg.Policy(
+        pg.DiscretePolicy(1, 4, (), rng=np.random.default_rng(0)), Bet.observation_space, Bet.action_space
+    )
+    import torch
+
+    with torch.no_grad():
+        policy.network.network[0].weight.zero_()  # type: ignore[index, union-attr]
+        policy.network.network[0].bias.copy_(torch.tensor(logits))  # type: ignore[index, union-attr]
+    return policy
+
+
+def scored(*policies: pg.Policy, budget: int = 10_000, num_envs: int = 2) -> Any:
+    environments = make(Bet, num_envs, vectorize="sync")
+    snapshots = [policy.snapshot() for policy in policies]
+    try:
+        return select(policies[0], snapshots, environments, budget=budget, typical_length=1.0, seed=3)
+    finally:
+        environments.close()
+
+
+def test_the_best_on_fresh_episodes_is_chosen_with_its_way_of_acting():
+    always_one, always_three = policy_with(0, 50, 0, 0), policy_with(0, 0, 0, 50)
+    found = scored(always_one, always_three)
+    assert (found.chosen, found.mean, found.greedy) == (1, 3.0, True)
+    # most probably 0, on average more: samples are better
+    spread = policy_with(1.0, 0.9, 0.9, 0.9)
+    found = scored(spread, policy_with(50, 0, 0, 0))
+    assert (found.chosen, found.greedy) == (0, False)
+    assert 0.9 < found.mean < 2.1
+    assert found.greedy_each[0] is False
+
+
+def test_of_equals_the_likeliest_greedily():
+    found = scored(policy_with(0, 0, 50, 0), policy_with(0, 0, 50, 1))
+    assert (found.chosen, found.greedy, found.mean) == (0, True, 2.0)
+
+
+def test_scoring_leaves_the_policy_as_it_was_and_keeps_to_its_budget():
+    first, second = policy_with(0, 0, 1, 0), policy_with(0, 0, 0, 50)
+    before = first.snapshot()
+    for budget in (16, 100, 400):
+        found = scored(first, second, budget=budget)
+        np.testing.assert_array_equal(first.snapshot().parameters, before.parameters)
+        assert found.steps <= budget
+    # 4 episodes both ways of one candidate are the least
+    assert scored(first, second, budget=7) is None
+    assert scored(first, second, budget=8).candidates == 1
+    # with as many environments as no round has episodes nothing is fair
+    assert scored(first, second, num_envs=64) is None
+
+
+def test_candidates_are_the_best_of_windows_that_lie_apart():
+    candidates = Candidates()
+    means = [5.0, 7.0, 6.0, 7.0, 1.0, 9.0, 8.0, 3.0]
+    for i, mean in enumerate(means):
+        candidates.offer(Candidate(NOTHING, mean, 100 + i * APART // 2))
+    # two in each stretch of episodes: the better one, the later of equals
+    assert [(c.mean, c.episodes) for c in candidates.entries] == [
+        (9.0, 100 + 5 * APART // 2),
+        (8.0, 100 + 6 * APART // 2),
+        (7.0, 100 + 3 * APART // 2),
+        (7.0, 100 + 1 * APART // 2),
+    ]
+    for i in range(20):
+        candidates.offer(Candidate(NOTHING, 10.0 + i, 1000 + i * APART))
+    assert [c.mean for c in candidates.entries] == [29.0, 28.0, 27.0, 26.0, 25.0]
+    assert len(candidates.entries) == CANDIDATES
+
+
+def test_the_allowance_is_a_twentieth_or_a_tenth_of_a_second_where_steps_are_cheap():
+    compiled, python = make("CartPole-v1", 2), make(Bet, 2, vectorize="sync")
+    assert allowance(python, 10_000) == 500
+    assert allowance(compiled, 10_000) == 150_000
+    assert allowance(compiled, 10_000_000) == 500_000
+
+
+def test_a_run_selects_and_says_so(tmp_path: Path):
+    run = pg.train("CartPole-v1", steps=30_000, seed=1, out=tmp_path / "run")
+    assert run.selection is not None
+    assert run.policy.greedy is run.selection.greedy
+    summary = run.summary()["selection"]
+    assert summary["mean"] == run.selection.mean
+    assert summary["episodes"] >= 10
+    # what is saved acts the same way
+    loaded = pg.load(tmp_path / "run")
+    assert loaded.greedy is run.policy.greedy is True
+    state = np.array([0.01, 0.0, 0.02, 0.0], np.float32)
+    actions = {loaded.act(state) for _ in range(20)}
+    assert actions == {loaded.act(state, greedy=True)}
+    # asked for samples it samples
+    loaded.network.network[-1].weight.data.zero_()  # type: ignore[index, union-attr]
+    loaded.network.network[-1].bias.data.zero_()  # type: ignore[index, union-attr]
+    assert {loaded.act(state, greedy=False) for _ in range(50)} == {0, 1}
+    unselected = pg.train("CartPole-v1", steps=30_000, seed=1, select=False)
+    assert unselected.selection is None
+    assert unselected.policy.greedy is False
+    # scoring counts in nothing else
+    for name, history in unselected.history.items():
+        if name != "seconds":
+            np.testing.assert_array_equal(history, run.history[name])
+    assert unselected.best_mean == run.best_mean
+
+
+def test_a_resumed_run_selects_as_an_uninterrupted_one(tmp_path: Path):
+    whole = pg.train("CartPole-v1", steps=40_000, seed=2)
+    assert whole.selection is not None
+
+    from policygrad.run import Recorder
+
+    taken = Recorder._take
+
+    def interrupted(self: Any, iteration: Any) -> None:
+        taken(self, iteration)
+        if iteration.metrics["steps"] > 25_000:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "halves"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "_take", interrupted)
+        patch.setattr("policygrad.run_folder.RunFolder.save_interval", 0.0)
+        stopped = pg.train("CartPole-v1", steps=40_000, seed=2, out=out)
+    assert stopped.ended == "interrupted"
+    assert stopped.selection is None
+    resumed = pg.train("CartPole-v1", steps=40_000, seed=2, out=out, resume=True)
+    assert resumed.selection == whole.selection
+    for name, tensor in whole.policy.state_dict().items():
+        np.testing.assert_array_equal(resumed.policy.state_dict()[name], tensor)
+
+
+def test_scoring_that_fails_costs_nothing_that_was_learned():
+    made: list[int] = []
+
+    def factory() -> gym.Env:
+        made.append(1)
+        if len(made) > 2:
+            raise OSError("no more of them")
+        return Countdown([5])
+
+    with pytest.warns(RuntimeWarning, match="scoring the best policies raised OSError: no more of them"):
+        run = pg.train(factory, pg.Reinforce(), steps=2_000, num_envs=2, vectorize="sync")
+    assert run.ended == "budget"
+    assert run.selection is None
+    assert run.policy.act([0.0, 0.0]) in (0, 1)
