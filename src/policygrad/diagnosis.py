@@ -18,7 +18,8 @@ def findings(rows: Sequence[dict[str, float]]) -> list[str]:
     """Return what is to be said of a run with these rows of metrics, a sentence or two for each finding."""
     if not rows:
         return []
-    found = [_blown_up(rows), _learned_nothing(rows), _clipped(rows)]
+    # a policy that has blown up has no gradient either, for another reason than those that are named then
+    found = [_blown_up(rows) or _learned_nothing(rows), _clipped(rows)]
     return [finding for finding in found if finding is not None]
 
 
@@ -32,7 +33,7 @@ def _blown_up(rows: Sequence[dict[str, float]]) -> str | None:
             and rows[-1].get("entropy", now) < CERTAIN
         ):
             return (
-                f"the update after {int(before['steps']):,} steps took the policy too far: its KL was "
+                f"an update before step {int(after['steps']):,} took the policy too far: its KL was "
                 f"{before['kl']:.3g} (healthy: below 0.03), and the entropy fell from {was:.3g} to {now:.3g}. Since "
                 "then the policy takes one action only and has hardly a gradient. Lower the learning rate, or add an "
                 "entropy bonus"

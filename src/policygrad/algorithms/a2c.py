@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from policygrad.advantages import n_step_returns, vtrace
-from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
@@ -35,7 +35,7 @@ Estimator = Literal["gae", "n-step", "v-trace"]
 
 @register("a2c")
 @dataclass(frozen=True, kw_only=True)
-class A2C:
+class A2C(FixedLoss):
     """Advantage actor-critic."""
 
     gamma: float = 0.99

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from policygrad.advantages import td_errors
-from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
@@ -32,7 +32,7 @@ REMEMBERED = 1_000
 
 @register("actor-critic")
 @dataclass(frozen=True, kw_only=True)
-class ActorCritic:
+class ActorCritic(FixedLoss):
     """One-step actor-critic, online: an update from each step of the environments."""
 
     gamma: float = 0.99

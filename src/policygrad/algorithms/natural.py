@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.algorithms.steps import (
@@ -84,7 +84,7 @@ class _Settings:
 
 @register("npg")
 @dataclass(frozen=True, kw_only=True)
-class NaturalGradient(_Settings):
+class NaturalGradient(_Settings, FixedLoss):
     """The natural policy gradient, each step as long as its quadratic model of the KL allows.
 
     Rajeswaran et al. 2017, whose δ is twice ours: the length is given by the KL that it is to bring about and
@@ -110,7 +110,7 @@ class NaturalGradient(_Settings):
 
 @register("trpo")
 @dataclass(frozen=True, kw_only=True)
-class TRPO(_Settings):
+class TRPO(_Settings, FixedLoss):
     """Trust region policy optimisation: a natural step, shortened until what it promises is true."""
 
     line_search_steps: int = 10

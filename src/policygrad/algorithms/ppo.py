@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from policygrad.advantages import normalize_parts
-from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import (
@@ -37,7 +37,7 @@ LARGEST_CHANGE = 2.0**20
 
 @register("ppo")
 @dataclass(frozen=True, kw_only=True)
-class PPO:
+class PPO(FixedLoss):
     """Proximal policy optimisation."""
 
     gamma: float = 0.99

@@ -1,4 +1,4 @@
-"""The command line: `policygrad train`, `evaluate`, `proof`, `metrics`."""
+"""The command line: `policygrad train`, `evaluate`, `proof`, `metrics`, `check-env`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from policygrad import __version__
 from policygrad.garbage import collection_paused
 
 with collection_paused():
+    from policygrad.cli.check import check_command
     from policygrad.cli.evaluate import evaluate_command
     from policygrad.cli.show import metrics_command, proof_command
     from policygrad.cli.tables import INTERRUPTED
@@ -25,6 +26,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad evaluate runs/cartpole                    run it for 100 fresh episodes
   policygrad proof                                     hold REINFORCE against the exact gradient
   policygrad metrics                                   what each logged number means
+  policygrad check-env module:Env-v0                   check an environment, and how fast it is
 
 Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all options of a command.
 """
@@ -81,6 +83,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate_command,
     "proof": proof_command,
     "metrics": metrics_command,
+    "check-env": check_command,
 }
 
 __all__ = ["COMMANDS", "main"]

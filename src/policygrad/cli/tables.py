@@ -65,9 +65,8 @@ def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
     for e in evaluations:
         how = "greedy" if e.greedy else "sampled"
         if e.cut:
-            table.add_row(
-                f"{how} episodes without an end", f"{e.cut}, cut after {int(e.lengths.max()):,} steps"
-            )
+            limit = f"cut after {int(e.lengths.max()):,} steps: the policy may repeat an action that leads nowhere"
+            table.add_row(f"{how} episodes without an end", f"{e.cut}, {limit}")
         if len(e.returns) == 1:
             table.add_row(f"{how} return, one episode", f"{e.mean:.1f}")
             continue

@@ -2,7 +2,7 @@
 
 from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.make import KERNELS, EnvLike, make, without_module
+from policygrad.envs.make import KERNELS, EnvLike, make, make_one, without_module
 from policygrad.envs.options import Backend, EnvOptions
 from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
@@ -21,5 +21,6 @@ __all__ = [
     "apply_shaping",
     "elementwise",
     "make",
+    "make_one",
     "without_module",
 ]

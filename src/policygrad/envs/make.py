@@ -14,7 +14,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from policygrad.envs.classic import CLASSIC
-from policygrad.envs.compiled import KernelVectorEnv
+from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
 from policygrad.envs.contract import Checked
 from policygrad.envs.kernel import Kernel
 from policygrad.envs.options import EnvOptions
@@ -102,6 +102,22 @@ def make(
     )  # fmt: skip
 
 
+def make_one(env: EnvLike, options: EnvOptions = DEFAULT) -> Checked:
+    """Open a single environment, checked, in this process; options and errors as of `make`."""
+    found = _found(env) if isinstance(env, str) else env
+    if isinstance(found, str) and found in KERNELS and not options.needs_python:
+        found = KERNELS[found]
+    if isinstance(found, Kernel):
+        kernel = found
+        return Checked(KernelEnv(_with_limit(kernel, options)), kernel.name)
+    vector = make(
+        env, 1, replace(options, vectorize="sync", backend="auto" if callable(found) else "gymnasium")
+    ).vector
+    if not (isinstance(vector, SyncVectorEnv) and isinstance(vector.envs[0], Checked)):
+        raise ValueError(f"{env} has a vectorized form only: check-env looks at single environments")
+    return vector.envs[0]
+
+
 def without_module(name: str) -> str:
     """Return an id without the module that brings it: `Env-v0` of `module:Env-v0`."""
     return name.rpartition(":")[2]
@@ -144,9 +160,12 @@ def _refuse(options: EnvOptions, what: str, *names: str) -> None:
 
 
 def _kernels(kernel: Kernel, num_envs: int, options: EnvOptions) -> KernelVectorEnv:
-    if options.max_episode_steps is not None:
-        kernel = replace(kernel, max_steps=options.max_episode_steps)
-    return KernelVectorEnv(kernel, num_envs)
+    return KernelVectorEnv(_with_limit(kernel, options), num_envs)
+
+
+def _with_limit(kernel: Kernel, options: EnvOptions) -> Kernel:
+    limit = options.max_episode_steps
+    return kernel if limit is None else replace(kernel, max_steps=limit)
 
 
 def _from_vector(

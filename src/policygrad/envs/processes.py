@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
@@ -167,14 +167,35 @@ def _relayed(error: BaseException, index: int, function: str) -> str:
     return f"environment {index} raised {type(error).__name__} in {function}: {error}\n{trace}"
 
 
+class Costs(NamedTuple):
+    """What a step costs, in seconds."""
+
+    wall: float
+    """Of one environment, by the clock."""
+    cpu: float
+    """Of which it computes."""
+    together: float
+    """Of all environments, one after another in this process."""
+    apart: float
+    """Of all environments in processes of their own, as far as can be told."""
+
+    @property
+    def pay(self) -> bool:
+        """Whether processes are expected to be faster."""
+        return self.apart <= GAIN * self.together
+
+
 def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
-    """Measure an environment made for the purpose, and return whether processes would be faster.
+    """Measure an environment made for the purpose, and return whether processes would be faster."""
+    return num_envs > 1 and costs(make, num_envs).pay
+
+
+def costs(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> Costs:
+    """Measure an environment made for the purpose, with random actions.
 
     One process per environment takes its wall-clock time, but no more cores than there are; one after the other
     they take all of it. Environments that wait gain most, those that compute gain by the cores.
     """
-    if num_envs < 2:
-        return False
     env = make()
     try:
         env.action_space.seed(0)
@@ -192,4 +213,4 @@ def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
         env.close()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     apart = max(wall, num_envs * cpu / min(cores, num_envs)) + OVERHEAD
-    return apart <= GAIN * num_envs * wall
+    return Costs(wall, cpu, num_envs * wall, apart)

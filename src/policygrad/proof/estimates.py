@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import ndtri
 
 from policygrad.algorithms import Reinforce
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import make
 from policygrad.envs.finite import FiniteMDP, kernel
@@ -93,8 +92,16 @@ def estimate(
         seed: of everything.
 
     Returns:
-        The estimates of ∇J, the loss's gradient with its sign turned.
+        The estimates of ∇J, the loss's gradient with its sign turned: of the algorithm's own `cotangents` and
+        `coefficients`, those of a subclass too.
+
+    Raises:
+        TypeError: the algorithm is not a `Reinforce`.
     """
+    if not isinstance(algorithm, Reinforce):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"estimate takes the batch and the loss of a Reinforce or a subclass; got {type(algorithm).__name__}"
+        )
     mdp = mdp or three_states()
     environments = make(kernel(mdp, "the decision process"), episodes)
     S, A = mdp.transition.shape[:2]
@@ -116,6 +123,6 @@ def estimate(
         for _ in range(repeats):
             batch = algorithm.batch(collector.episodes(), motor)
             coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
-            samples.append(-motor.gradient(batch, cotangents, coefficients)[0].astype(np.float64))
+            samples.append(-motor.gradient(batch, algorithm.cotangents, coefficients)[0].astype(np.float64))
     environments.close()
     return Estimates(np.stack(samples), exact_gradient(mdp, policy, algorithm.gamma))

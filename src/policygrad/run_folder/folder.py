@@ -92,7 +92,8 @@ class RunFolder:
             self._checkpointed = time.monotonic()
 
     def save_policies(self, best: Policy, last: Policy) -> None:
-        """Write both policies now."""
+        """Write both policies now, also where somebody has moved or removed the folder meanwhile."""
+        self.path.mkdir(parents=True, exist_ok=True)
         save(best, self.path / FILE_NAME)
         save(last, self.path / LAST_POLICY)
 

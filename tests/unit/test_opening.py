@@ -1,0 +1,289 @@
+"""Environments and networks by name, with arguments and wrappers, from Python and from the shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+from torch import nn
+
+import policygrad as pg
+from policygrad.cli import main
+from policygrad.cli.keywords import keywords
+from policygrad.envs import make
+from tests.conftest import Countdown
+
+MODULE = """
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from torch import nn
+
+
+class Room(gym.Env):
+    observation_space = spaces.Box(-1, 1, (3,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, size=4, name="plain"):
+        self.size, self.name, self.t = size, name, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(3, np.float32), float(self.size), self.t == self.size, False, {}
+
+
+class Double(gym.RewardWrapper):
+    def reward(self, reward):
+        return 2 * reward
+
+
+class Net(nn.Module):
+    def __init__(self, state_dim, action_dim):
+        super().__init__()
+        self.layer = nn.Linear(state_dim, action_dim)
+
+    def forward(self, state):
+        return self.layer(state)
+
+
+def make_value(state_dim):
+    return nn.Linear(state_dim, 1)
+
+
+gym.register("Room-v3", entry_point=Room)
+"""
+
+
+@pytest.fixture
+def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module `rooms` in the working directory, which registers an id."""
+    (tmp_path / "rooms.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    gym.registry.pop("Room-v3", None)
+    import sys
+
+    sys.modules.pop("rooms", None)
+
+
+def test_an_id_with_its_module_is_trained_on_and_evaluated(rooms: Path, capsys: pytest.CaptureFixture[str]):
+    run = pg.train("rooms:Room-v3", pg.Reinforce(), steps=40, num_envs=2, env_kwargs={"size": 5})
+    assert run.environment == "rooms:Room-v3"
+    assert set(run.episode_returns) == {25.0}
+    options = [
+        "--env-kwargs",
+        "size=3",
+        "name=odd",
+        "--wrap",
+        "rooms:Double",
+        "--steps",
+        "40",
+        "--episodes",
+        "3",
+    ]
+    assert main(["train", "rooms:Room-v3", "--out", "run", *options]) == 0
+    assert "18.0" in capsys.readouterr().out
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["environment_id"] == "rooms:Room-v3"
+    assert config["env_kwargs"] == {"size": 3, "name": "odd"}
+    assert config["wrap"] == ["rooms:Double"]
+    # evaluation opens it as training did
+    assert main(["evaluate", "run", "--episodes", "3", "--policy", "greedy"]) == 0
+    assert "18.0" in capsys.readouterr().out
+    assert main(["evaluate", "run", "--episodes", "3", "--policy", "greedy", "--env-kwargs", "size=2"]) == 0
+    assert "8.0" in capsys.readouterr().out
+
+
+def test_a_factory_by_name_takes_arguments_too(rooms: Path):
+    assert (
+        main(
+            [
+                "train",
+                "rooms:Room",
+                "--env-kwargs",
+                "size=2",
+                "--steps",
+                "20",
+                "--out",
+                "run",
+                "--episodes",
+                "2",
+            ]
+        )
+        == 0
+    )
+    run = pg.train("rooms:Room", pg.Reinforce(), steps=20, env_kwargs={"size": 2}, num_envs=1)
+    assert set(run.episode_returns) == {4.0}
+    assert pg.evaluate(pg.load("run"), "rooms:Room", 2, env_kwargs={"size": 3}).mean == 9.0
+
+
+def test_wrappers_are_functions_or_names_the_first_one_innermost(rooms: Path):
+    class Plus(gym.RewardWrapper):
+        def reward(self, reward: Any) -> float:
+            return float(reward) + 1
+
+    run = pg.train("rooms:Room-v3", pg.Reinforce(), steps=20, num_envs=1, wrap=("rooms:Double", Plus))
+    assert set(run.episode_returns) == {4 * (2 * 4 + 1)}
+    with pytest.raises(TypeError, match=r"made a int; expected a gymnasium\.Env"):
+        make("rooms:Room-v3", 1, wrap=(lambda env: 3,))
+    with pytest.raises(ValueError, match=r"wrap rooms:Triple: .*Triple"):
+        make("rooms:Room-v3", 1, wrap=("rooms:Triple",))
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "message"),
+    [
+        ("Room-v9", {}, r"unknown environment 'Room-v9'.*name its module in front, 'module:Room-v9'"),
+        ("nowhere:Room-v3", {}, "the module nowhere cannot be imported"),
+        ("rooms:Roam-v3", {}, "rooms has registered no such id.*did you mean rooms:Room-v3"),
+        (
+            "CartPole-v1",
+            {"env_kwargs": {"x": 1}, "backend": "compiled"},
+            "does not go with env_kwargs and wrap",
+        ),
+        (
+            lambda: SyncVectorEnv([lambda: Countdown([3])]),
+            {"wrap": (lambda env: env,)},
+            "wrap does not go with a vector",
+        ),
+        (Countdown([3]), {"env_kwargs": {"x": 1}}, "env_kwargs does not go with an environment object"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(rooms: Path, env: Any, options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        make(env, None, **options)
+
+
+def test_keywords_on_the_command_line():
+    given = ["a=1", "b=1e-3", "c=True", "d=None", "e=text", "f=[1, 2]", "g=x=y", "h="]
+    assert keywords("--env-kwargs", given) == {
+        "a": 1, "b": 1e-3, "c": True, "d": None, "e": "text", "f": [1, 2], "g": "x=y", "h": "",
+    }  # fmt: skip
+    for wrong in ("a", "1=2", "=3"):
+        with pytest.raises(ValueError, match=f"--env-kwargs {wrong}: expected key=value"):
+            keywords("--env-kwargs", [wrong])
+
+
+def test_arguments_leave_the_compiled_form_for_gymnasium_s():
+    environments = make("CartPole-v1", 2, env_kwargs={"sutton_barto_reward": True}, vectorize="sync")
+    assert isinstance(environments.vector, SyncVectorEnv)
+    environments.close()
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "FrozenLake-v1", lambda: gym.make("CartPole-v1")])
+def test_a_step_limit_of_one_s_own(env: Any):
+    run = pg.train(env, pg.Reinforce(), steps=100, num_envs=2, max_episode_steps=7, vectorize="sync")
+    assert run.history["episode_length"].max() <= 7
+    longer = make("CartPole-v1", 1, backend="gymnasium", max_episode_steps=1000)
+    assert longer.max_episode_steps == 1000
+    longer.close()
+    with pytest.raises(ValueError, match="max_episode_steps must be 1 or more"):
+        make("CartPole-v1", 1, max_episode_steps=0)
+
+
+def test_a_factory_may_make_a_vector_environment():
+    def factory() -> Any:
+        return SyncVectorEnv([lambda: Countdown([4])] * 3)
+
+    run = pg.train(factory, pg.A2C(), steps=60)
+    assert run.rows[0]["episodes"] > 0
+    assert pg.evaluate(run.policy, factory, 6).lengths.tolist() == [4] * 6
+    with pytest.raises(ValueError, match="holds 3; num_envs=2"):
+        pg.train(factory, pg.A2C(), steps=60, num_envs=2)
+
+
+class Net(nn.Module):
+    def __init__(self, state_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(state_dim, action_dim)
+
+    def forward(self, state: torch.Tensor) -> torch.Tensor:
+        return self.layer(state)
+
+
+def test_networks_from_factories_are_of_the_run_s_seed():
+    """Each seed has networks of its own, the same ones again for the same seed, and nothing global is touched."""
+    options: dict[str, Any] = {
+        "policy": Net,
+        "value": lambda state_dim: nn.Linear(state_dim, 1),
+        "steps": 300,
+    }
+    torch_before = torch.get_rng_state()
+    runs = pg.train("CartPole-v1", pg.Reinforce(), seeds=2, **options)
+    alone = pg.train("CartPole-v1", pg.Reinforce(), seed=1, **options)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    for name, history in alone.history.items():
+        if name != "seconds":
+            np.testing.assert_array_equal(history, runs[1].history[name])
+    weights = [run.policy.network.layer.weight.detach().numpy() for run in runs]  # type: ignore[union-attr]
+    assert (weights[0] != weights[1]).any()
+    assert runs[0].engine == "autograd"
+
+
+@pytest.mark.draws_globally
+def test_networks_by_name(rooms: Path):
+    out = ["--out", "run", "--steps", "40", "--episodes", "2"]
+    assert main(["train", "rooms:Room-v3", "--policy", "rooms:Net", "--value", "rooms:make_value", *out]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["policy"], config["value"]) == ("rooms.Net", "rooms.make_value")
+    import rooms as module  # type: ignore[import-not-found]
+
+    assert pg.load("run", module.Net(3, 2)).act(np.zeros(3)) in (0, 1)
+    with pytest.raises(ValueError, match="policy rooms:Nut"):
+        pg.train("rooms:Room-v3", pg.Reinforce(), policy="rooms:Nut", steps=10)
+    with pytest.raises(TypeError, match=r"what policy makes must be a Module\(...\); got 3"):
+        pg.train("rooms:Room-v3", pg.Reinforce(), policy=lambda: 3, steps=10)
+
+
+def test_an_image_for_an_mlp_is_warned_about():
+    class Camera(Countdown):
+        observation_space = spaces.Box(0, 255, (40, 40, 3), np.uint8)  # type: ignore[assignment]
+
+        def _observation(self) -> np.ndarray:
+            return np.zeros((40, 40, 3), np.uint8)
+
+    with pytest.warns(UserWarning, match=r"images of shape \(40, 40, 3\): an MLP sees them as 4,800 numbers"):
+        pg.train(lambda: Camera([3]), pg.Reinforce(), steps=10, num_envs=1, select=False)
+
+
+def test_an_id_that_only_envpool_knows_is_said_to_be_another_perhaps():
+    pytest.importorskip("envpool")
+    from policygrad.envs.pool import pool_ids
+
+    unknown = sorted(name for name in pool_ids() if name not in gym.registry and "Catch" in name)
+    with pytest.warns(
+        UserWarning, match=r"not registered with Gymnasium, but EnvPool has an environment of this name"
+    ):
+        make(unknown[0], 1).close()
+
+
+def test_check_env_from_the_shell(rooms: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check-env", "rooms:Room-v3", "--env-kwargs", "size=3"]) == 0
+    shown = capsys.readouterr().out
+    assert "they do not pay" in shown
+    assert "9 to 9" in shown
+    assert "it can be trained on" in shown
+    Path("broken.py").write_text(
+        MODULE.replace("self.t == self.size, False, {}", "0, False, {}").replace("Room-v3", "R-v0")
+    )
+    try:
+        assert main(["check-env", "broken:Room"]) == 1
+    finally:
+        gym.registry.pop("R-v0", None)
+    assert "to be mended: Room: step 1 of an episode gave terminated=0, a int" in capsys.readouterr().out
+    assert main(["check-env", "nowhere:Room"]) == 2
+    assert "the module nowhere cannot be imported" in capsys.readouterr().err
+    assert main(["check-env", "CartPole-v1"]) == 0
+    assert "compiled, within the training loop" in capsys.readouterr().out.replace("\n", " ")
