@@ -87,6 +87,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         check_action_space(env.action_space)
         if self._composite:
             self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        self._discrete = isinstance(env.action_space, spaces.Discrete)
         self._unchecked = CHECKED_STEPS
         self._steps = 0
         parameters = inspect.signature(env.unwrapped.reset).parameters.values()
@@ -111,8 +112,8 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return self._observation(result[0], "reset"), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """One step; the info is left out."""
-        result: Any = self.env.step(action)
+        """One step; the info is left out. A choice is given as Python's own integer, which every environment takes."""
+        result: Any = self.env.step(int(action) if self._discrete else action)
         self._steps += 1
         if not (isinstance(result, tuple) and len(result) == 5):  # pyright: ignore[reportUnknownArgumentType]
             old = " (4 values were the interface before Gym 0.26: wrap the environment in shimmy's)"

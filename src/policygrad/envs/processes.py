@@ -31,7 +31,7 @@ GAIN = 0.7
 """Processes are used where they are expected to take this share of the time or less."""
 
 
-class ProcessVectorEnv(AsyncVectorEnv[Any, Any]):
+class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgument]  # generic from Gymnasium 1.4 on
     """Gymnasium's `AsyncVectorEnv`, whose faults say which environment it was, and why.
 
     The processes are forked where the system can, so that scripts need no main guard and notebooks work. They
