@@ -6,8 +6,8 @@
 
 The environments were named before anything was run on them. Each run's result is a line of
 `results/defaults/LIBRARY.jsonl`, and a run that stands there is not run again. A score is the mean of 20 fresh episodes
-of at most 10,000 steps: of stable-baselines3's last model the better of sampled and greedy, of policygrad's best policy in
-its own way of acting.
+of at most 10,000 steps: of the last model of stable-baselines3 the better of sampled and greedy, of the best policy of
+policygrad its own way of acting.
 """
 
 from __future__ import annotations
