@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow lint types check bench scores scoreboard clean
+.PHONY: train test test-slow lint types check bench scores scoreboard third-party clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
@@ -35,6 +35,16 @@ scores: $(VENV)/.ready  ## what the presets reach, ten seeds each: some ten minu
 scoreboard: $(VENV)/.ready  ## every preset beside published numbers; goes on where it was ended: many hours in all
 	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(CORES),--cores $(CORES))
+
+third-party: .venv-third-party/.ready  ## environments of some thirty packages, each trained on for a moment
+	.venv-third-party/bin/python benchmarks/third_party.py
+
+.venv-third-party/.ready: pyproject.toml benchmarks/third_party.txt
+	test -x .venv-third-party/bin/python || $(PYTHON) -m venv .venv-third-party
+	.venv-third-party/bin/python -m pip install --quiet --upgrade pip
+	.venv-third-party/bin/python -m pip install --quiet --editable . -r benchmarks/third_party.txt
+	.venv-third-party/bin/python -m pip install --quiet --no-deps minihack  # it asks for an old gym that does not build
+	touch $@
 
 # the virtual environment is made anew when the dependencies change
 $(VENV)/.ready: pyproject.toml

@@ -28,6 +28,7 @@ popgym:popgym-MineSweeperEasy-v0
 gymnasium_2048:gymnasium_2048/TwentyFortyEight-v0
 flappy_bird_gymnasium:FlappyBird-v0 --env-kwargs use_lidar=False
 nle:NetHackScore-v0
+minihack:MiniHack-Room-5x5-v0
 gym_electric_motor:Finite-CC-PMSM-v0
 gym_electric_motor:Cont-CC-PermExDc-v0
 ale_py:ALE/Breakout-v5 --env-kwargs obs_type=ram
