@@ -121,9 +121,28 @@ def _leaves(space: Space) -> list[tuple[tuple[str, ...], Space]]:
     return [((key, *keys), leaf) for key, part in entries for keys, leaf in _leaves(part)]
 
 
+def entry(observation: Any, key: str) -> Any:
+    """Return a part of a dict or a tuple by the name that it has in the space that networks see.
+
+    Names are strings there; in the environment's own dicts they may be numbers or members of an enumeration.
+
+    Raises:
+        KeyError, IndexError, TypeError: there is no such part.
+    """
+    if isinstance(observation, tuple | list):
+        return observation[int(key)]  # pyright: ignore[reportUnknownVariableType]
+    try:
+        return observation[key]
+    except KeyError:
+        for own_key, part in observation.items():
+            if str(own_key) == key:
+                return part
+        raise
+
+
 def _at(observation: Any, keys: tuple[str, ...]) -> Any:
     for key in keys:
-        observation = observation[int(key)] if isinstance(observation, tuple | list) else observation[key]
+        observation = entry(observation, key)
     return observation
 
 

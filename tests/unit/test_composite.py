@@ -154,6 +154,20 @@ def test_blackjack_and_a_factory_of_tuples_are_trained_on():
     assert run.policy.act(observation) in (0, 1)
 
 
+def test_keys_may_be_numbers():
+    class Numbered(Countdown):
+        observation_space = spaces.Dict({1: spaces.Discrete(2), 2: spaces.Box(0, 9, (1,))})  # type: ignore[assignment, dict-item]
+
+        def _observation(self) -> Any:
+            return {2: np.array([self.t], np.float32), 1: self.t % 2}
+
+    environments = make(lambda: Numbered([4]), 1, vectorize="sync")
+    assert environments.reset(EpisodeSeeds(np.random.default_rng(0))).tolist() == [[1, 0, 0]]
+    assert environments.step(np.zeros(1, np.int64))[0].tolist() == [[0, 1, 1]]
+    policy = pg.train(lambda: Numbered([4]), pg.Reinforce(), steps=40).policy
+    assert policy.act({1: 0, 2: [3.0]}) in (0, 1)
+
+
 def test_an_agent_takes_dicts():
     agent = pg.Agent(
         NESTED, spaces.Discrete(2), pg.Reinforce(baseline="none", normalize_advantages=False), seed=0

@@ -17,6 +17,7 @@ from policygrad.errors import EnvironmentFault
 from policygrad.spaces import (
     Space,
     check_action_space,
+    entry,
     flatten_one,
     is_composite,
     observation_size,
@@ -151,10 +152,10 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
             for key, part in entries:
                 inner = f"{what}[{key!r}]"
                 try:
-                    value = found[int(key)] if isinstance(found, tuple | list) else found[key]
+                    value = entry(found, str(key))
                 except (KeyError, IndexError, TypeError):
                     raise EnvironmentFault(
-                        f"{self.name}: {function} gave {_described(found)}, which has no {inner}; expected {space}"
+                        f"{self.name}: {function} gave {what} {_described(found)}, without {key!r}; expected {space}"
                     ) from None
                 self._check_parts(part, value, inner, function)
         else:
