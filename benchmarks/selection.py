@@ -29,7 +29,7 @@ def main() -> None:
     for select, name in ((False, "largest mean of training returns"), (True, "scored candidates")):
         found = np.array(returns[select])
         print(
-            f"{name}: mean {found.mean():.2f}, worst {found.min():.1f}, below 499: {(found < 499).sum()} of {len(found)}; "
+            f"{name}: mean {found.mean():.2f}, worst {found.min():.1f}, below 499: {(found < 499).sum()}; "
             f"median {np.median(seconds[select]):.3f} s"
         )
 

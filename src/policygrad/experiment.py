@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, is_dataclass
@@ -92,7 +91,7 @@ class Experiment:
                 threads=self.env_threads,
                 say=display.say,
             )
-            open_until_the_end.callback(_close, environments)
+            open_until_the_end.callback(environments.close)
             acting = make_policy(
                 environments.observation_space,
                 environments.action_space,
@@ -186,7 +185,7 @@ class Experiment:
             )
         finally:
             if scored is not environments:
-                _close(scored)
+                scored.close()
 
     def config(self, seed: int, environments: Environments) -> dict[str, Any]:
         """What was asked, presets and defaults filled in."""
@@ -203,18 +202,6 @@ class Experiment:
             "seed": seed,
             "cores": self.cores,
         }
-
-
-def _close(environments: Environments) -> None:
-    """Close environments whose results are safe already: an error is a warning."""
-    try:
-        environments.close()
-    except Exception as error:
-        warnings.warn(
-            f"closing {environments.name} raised {type(error).__name__}: {error}. Nothing that was learned is lost",
-            RuntimeWarning,
-            stacklevel=2,
-        )
 
 
 def _facts(engine: Engine, environments: Environments) -> dict[str, Any]:

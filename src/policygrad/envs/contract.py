@@ -7,6 +7,9 @@ ends as bools. An environment's `info` stays with it, whatever is in it: nothing
 from __future__ import annotations
 
 import inspect
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -58,6 +61,19 @@ def as_flag(flag: Any, name: str, where: str) -> bool:
     ):
         return bool(flag)
     raise EnvironmentFault(f"{where} gave {name}={flag!r}, a {type(flag).__name__}; expected True or False")
+
+
+@contextmanager
+def errors_are_warnings(doing: str) -> Generator[None]:
+    """Warn of an exception in the block instead of raising it."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(
+            f"{doing} raised {type(error).__name__}: {error}. Nothing that was learned is lost",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 class Checked(gym.Wrapper[Any, Any, Any, Any]):
@@ -131,6 +147,11 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         if truncated is not False:
             truncated = as_flag(truncated, "truncated", self._place())
         return self._observation(observation, "step"), reward, terminated, truncated, {}
+
+    def close(self) -> None:
+        """Close the environment; what it raises then is a warning, for all that counts is done."""
+        with errors_are_warnings(f"closing {self.name}"):
+            self.env.close()
 
     def _place(self) -> str:
         return f"{self.name}: step {self._steps} of an episode"

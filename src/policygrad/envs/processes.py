@@ -145,13 +145,6 @@ class _Relayed(gym.Wrapper[Any, Any, Any, Any]):
         with self._relaying("step"):
             return self.env.step(action)
 
-    def close(self) -> None:
-        try:
-            self.env.close()
-        except Exception:
-            # after all that counts
-            traceback.print_exc()
-
     @contextmanager
     def _relaying(self, function: str) -> Generator[None]:
         try:

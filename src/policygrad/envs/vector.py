@@ -13,6 +13,7 @@ from gymnasium.wrappers import TimeLimit
 
 from policygrad.checkpoint import fields
 from policygrad.envs.compiled import KernelVectorEnv
+from policygrad.envs.contract import errors_are_warnings
 from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import (
@@ -183,7 +184,8 @@ class Environments:
     def close(self) -> None:
         """Close the environments, if they were made here rather than given."""
         if self._owned:
-            self.vector.close()
+            with errors_are_warnings(f"closing {self.name}"):
+                self.vector.close()
 
 
 @contextmanager
