@@ -25,7 +25,7 @@ from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
 from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
 from policygrad.seeding import stream
-from policygrad.selection import LEAST_EPISODES, ROUND, Selection, allowance, select
+from policygrad.selection import ROUND, Selection, allowance, select
 from policygrad.settings import Settings
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
@@ -172,13 +172,14 @@ class Experiment:
         """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""
         lengths = [row["episode_length"] for row in run.rows if row["episode_length"] > 0]
         budget = allowance(environments, run.steps)
-        if not lengths or budget < LEAST_EPISODES * lengths[-1]:
+        if not lengths or budget < 2 * ROUND * lengths[-1]:
             return None
         scored = environments
         if self.can_repeat:
             compiled = isinstance(environments.vector, KernelVectorEnv)
-            count = ROUND if compiled else min(ROUND, environments.num_envs)
-            scored = make(self.env, count, self.settings, threads=self.env_threads)
+            most = ROUND if compiled else environments.num_envs
+            count = max(n for n in range(1, ROUND + 1) if ROUND % n == 0 and n <= most)
+            scored = make(self.env, None, self.settings, otherwise=count, threads=self.env_threads)
         try:
             return select(
                 run.last_policy, snapshots, scored, budget=budget, typical_length=lengths[-1], seed=run.seed

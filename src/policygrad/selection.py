@@ -28,9 +28,11 @@ APART = 25
 EPISODES = 50
 """Fresh episodes for the last ones left, at most."""
 ROUND = 10
-"""Episodes per round; after each the worse half is left out."""
-LEAST_EPISODES = 4
-"""With fewer in the first round nothing is scored: their mean would say less than the window's."""
+"""Episodes per round, of each candidate in each way; after a round the worse half is left out. If the budget is too
+small for one round, nothing is scored: the means would say less than the windows'."""
+EACH = 20
+"""Episodes that there has to be time for, of each candidate that is scored: the best of many means of few episodes
+is luck again."""
 SHARE = 1 / 20
 """Of the run's steps that scoring may use."""
 COMPILED_STEPS = 150_000
@@ -150,12 +152,11 @@ def select(
     Returns:
         The selection, or None if the budget is too small to tell anything.
     """
-    size = min(ROUND, int(budget / (2 * typical_length)))
     # each environment runs as many episodes as any other
-    size -= size % environments.num_envs
-    if size < LEAST_EPISODES:
+    size = environments.num_envs * math.ceil(ROUND / environments.num_envs)
+    if budget < 2 * size * typical_length:
         return None
-    count = min(len(snapshots), max(int(budget / (2 * size * typical_length)), 1))
+    count = min(len(snapshots), max(int(budget / (2 * EACH * typical_length)), 1))
     rng = stream(seed, "selection")
     before = policy.snapshot()
     arms = [(i, greedy) for i in range(count) for greedy in (True, False)]

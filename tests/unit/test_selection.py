@@ -74,15 +74,18 @@ def test_of_equals_the_likeliest_greedily():
 def test_scoring_leaves_the_policy_as_it_was_and_keeps_to_its_budget():
     first, second = policy_with(0, 0, 1, 0), policy_with(0, 0, 0, 50)
     before = first.snapshot()
-    for budget in (16, 100, 400):
+    for budget in (20, 100, 400):
         found = scored(first, second, budget=budget)
         np.testing.assert_array_equal(first.snapshot().parameters, before.parameters)
         assert found.steps <= budget
-    # 4 episodes both ways of one candidate are the least
-    assert scored(first, second, budget=7) is None
-    assert scored(first, second, budget=8).candidates == 1
-    # with as many environments as no round has episodes nothing is fair
-    assert scored(first, second, num_envs=64) is None
+    # ten episodes both ways of one candidate are the least, and twenty of each one more
+    assert scored(first, second, budget=19) is None
+    assert scored(first, second, budget=20).candidates == 1
+    assert scored(first, second, budget=79).candidates == 1
+    assert scored(first, second, budget=80).candidates == 2
+    # of more environments each runs one episode
+    assert scored(first, second, budget=127, num_envs=64) is None
+    assert scored(first, second, budget=128, num_envs=64).episodes == 64
 
 
 def test_candidates_are_the_best_of_windows_that_lie_apart():
