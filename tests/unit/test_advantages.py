@@ -138,6 +138,16 @@ def test_optimal_baseline_minimises_the_variance():  # Greensmith et al. 2004
         np.testing.assert_allclose(second_moment(b), expected, rtol=1e-9)
 
 
+def test_the_optimal_baseline_of_equal_returns_is_exactly_theirs():
+    rng, valid = np.random.default_rng(0), np.ones((50, 1), bool)
+    for returns in (1e9 + 0.1, 1e10 / 3, -1e-200, 1e200):
+        found = optimal_baseline(np.full((50, 1), returns), valid, rng.uniform(0, 1e-3, (50, 1)))
+        np.testing.assert_array_equal(found, returns)
+    nothing, unknown = np.zeros((50, 1)), np.full((50, 1), np.nan)
+    np.testing.assert_array_equal(optimal_baseline(np.ones((50, 1)), valid, nothing), 0)
+    assert np.isnan(optimal_baseline(np.ones((50, 1)), valid, unknown)).all()
+
+
 def test_normalising_one_sample_or_equal_ones_stays_finite():  # bug 8
     np.testing.assert_array_equal(normalize(np.array([3.0])), [3.0])
     np.testing.assert_array_equal(normalize(np.array([2.0, 2.0])), [0.0, 0.0])

@@ -1,4 +1,4 @@
-"""What REINFORCE learns from."""
+"""What REINFORCE learns from: its returns and its baselines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from torch import nn
 import policygrad as pg
 from policygrad.engines import make_engine
 from tests.conftest import rollout_of
-from tests.unit.test_engines import D, networks
+from tests.unit.test_engines import D, networks, rollout_for
 
 
 def values(network: nn.Module, observations: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return network(torch.from_numpy(observations)).numpy().astype(np.float64)
+
+
+def scores(policy: pg.Policy, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """∇ log π(a|s) of each sample, [B, P], one after another."""
+    rows, parameters = [], list(policy.parameters())
+    for x, a in zip(torch.from_numpy(observations), actions, strict=True):
+        log_prob = policy(x[None])[0, int(a)]
+        rows.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(log_prob, parameters)]))
+    return torch.stack(rows).numpy().astype(np.float64)
 
 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
@@ -38,3 +47,35 @@ def test_a_cut_episode_continues_with_the_value_of_what_followed_its_last_step(e
     np.testing.assert_allclose(batch.target, expected, rtol=1e-5)
     now = values(value, rollout.observation[rollout.valid])
     np.testing.assert_allclose(batch.advantage, expected - now, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(engine: Any, weighted: bool):
+    """Σ ‖x (G − b)‖² with x = ∇ log π, or γ^t ∇ log π where the estimator has that factor: Greensmith et al. 2004."""
+    gamma = 0.8
+    policy, _ = networks("categorical")
+    rollout = rollout_for(policy, 3)
+    algorithm = pg.Reinforce(
+        gamma=gamma, baseline="optimal", discount_weighting=weighted, normalize_advantages=False
+    )
+    batch = algorithm.batch(rollout, make_engine(policy, None, "sgd", engine))
+    factor = gamma ** np.nonzero(rollout.valid)[0] if weighted else np.ones(rollout.num_samples)
+    x = factor[:, None] * scores(policy, batch.observation, batch.action)
+    returns = batch.target.astype(np.float64)
+
+    def spread(b: float) -> float:
+        return float(np.square(x * (returns - b)[:, None]).sum())
+
+    grid = np.linspace(returns.min(), returns.max(), 20_001)
+    best = grid[np.argmin([spread(b) for b in grid])]
+    exact = np.linalg.lstsq(x.reshape(-1, 1), (x * returns[:, None]).ravel())[0][0]
+    assert abs(best - exact) <= grid[1] - grid[0]
+    # late samples' factors are too small to divide by
+    early = np.nonzero(rollout.valid)[0] < 10
+    used = returns[early] - batch.advantage[early] / factor[early]
+    np.testing.assert_allclose(used, exact, rtol=1e-4, atol=1e-4)
+    # the two are far apart: the other's constant would be found out
+    other = x / factor[:, None] if weighted else x * (gamma ** np.nonzero(rollout.valid)[0])[:, None]
+    weight = np.square(other).sum(1)
+    assert abs(weight @ returns / weight.sum() - exact) > 0.01

@@ -53,8 +53,9 @@ class Reinforce:
     leaves it out. Whole-episode returns are discounted from the start already."""
     baseline: Baseline = "value"
     """What is subtracted from the return: `none`; the `mean` over the batch; `leave-one-out`, the mean over
-    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant (Greensmith et al.
-    2004); a learned `value` V(s) with its own network."""
+    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant, which minimizes the
+    variance of the samples' gradients, γ^t included where `discount_weighting` is on (Greensmith et al. 2004); a
+    learned `value` V(s) with its own network."""
     bootstrap_truncated: bool = True
     """Where a time limit cut an episode, V(s) of its last state stands for what would have followed. Needs
     the `value` baseline; with the others a cut episode's return ends at the cut."""
@@ -236,6 +237,8 @@ class Reinforce:
         if self.baseline == "optimal":
             squared = np.zeros_like(returns)
             squared[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
+            if self.discount_weighting:
+                squared *= discount_weights(returns.shape, self.gamma) ** 2
             return optimal_baseline(returns, valid, squared)[valid]
         rows = valid[:1] if self.returns == "episode" else valid
         simple = {"mean": mean_baseline, "leave-one-out": leave_one_out_baseline, "time": time_baseline}
