@@ -79,3 +79,11 @@ def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(eng
     other = x / factor[:, None] if weighted else x * (gamma ** np.nonzero(rollout.valid)[0])[:, None]
     weight = np.square(other).sum(1)
     assert abs(weight @ returns / weight.sum() - exact) > 0.01
+
+
+def test_the_advantages_of_returns_that_float32_cannot_hold_are_refused():
+    policy, _ = networks("categorical")
+    engine = make_engine(policy, None, "sgd", "fused")
+    algorithm = pg.Reinforce(baseline="none", normalize_advantages=False)
+    with pytest.raises(pg.NonFiniteError, match=r"return is not finite, from rewards up to 1e\+200.*float32"):
+        algorithm.batch(rollout_of([[1e200, 1.0]], D=D), engine)
