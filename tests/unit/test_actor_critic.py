@@ -497,6 +497,22 @@ def test_what_the_value_explains_is_the_formula_s():
     assert np.isnan(value_metrics(value[:1], target[:1])["explained_variance"])
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30, 0.1, 1e9 + 0.1, 1e30])
+def test_of_targets_that_are_equal_up_to_rounding_nothing_is_explained(size: float):
+    value = (size * np.random.default_rng(0).standard_normal(500)).astype(np.float32)
+    target = np.full(500, size, np.float32)
+    for odd in (target[0], np.nextafter(target[0], np.float32(2 * size))):
+        target[::7] = odd
+        moments = np.zeros((2, 3))
+        for rows in (slice(0, 200), slice(200, 500)):
+            assert np.isnan(value_metrics(value[rows], target[rows], moments, kept=0.9)["explained_variance"])
+    # what is more than rounding is explained as ever
+    target[::7] *= np.float32(1.001)
+    if size:
+        found = value_metrics(value, target)["explained_variance"]
+        assert found == pytest.approx(explained_variance(value, target), rel=1e-9)
+
+
 def test_of_many_samples_evenly_spaced_ones_say_how_far_the_policy_came():
     policy, value = networks("categorical")
     engine, rollout = make_engine(policy, value, "adam"), steps_for(policy, 0)

@@ -1,4 +1,4 @@
-"""What REINFORCE learns from: its returns and its baselines."""
+"""What REINFORCE learns from: its returns, its baselines, and how it normalizes what is left."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.engines import make_engine
+from policygrad.types import Rollout
 from tests.conftest import rollout_of
 from tests.unit.test_engines import D, networks, rollout_for
 
@@ -79,6 +80,38 @@ def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(eng
     other = x / factor[:, None] if weighted else x * (gamma ** np.nonzero(rollout.valid)[0])[:, None]
     weight = np.square(other).sum(1)
     assert abs(weight @ returns / weight.sum() - exact) > 0.01
+
+
+BASELINES: tuple[Any, ...] = ("none", "mean", "leave-one-out", "time", "optimal")
+
+
+def equal_episodes(reward: float, lengths: tuple[int, ...]) -> Rollout:
+    return rollout_of([[reward] * length for length in lengths], D=D)
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("reward", [0.1, 1e9 + 0.1, -1e-12 / 3])
+def test_equal_episodes_teach_nothing(baseline: Any, reward: float):
+    """Advantages that are rounding alone must not be scaled up to 1.
+
+    With γ = 0 all returns are the same. Of the mean over three of them rounding is left.
+    """
+    policy, _ = networks("categorical")
+    engine = make_engine(policy, None, "sgd", "fused")
+    algorithm = pg.Reinforce(gamma=0.0, baseline=baseline)
+    batch = algorithm.batch(equal_episodes(reward, (7, 5, 3)), engine)
+    np.testing.assert_array_equal(batch.advantage, 0)
+
+
+@pytest.mark.parametrize("length", [3, 50, 500])
+def test_a_baseline_of_each_step_that_all_episodes_meet_exactly_leaves_nothing(length: int):
+    """As on CartPole once every episode lasts as long as it can: but for rounding G_t is its mean over them."""
+    policy, _ = networks("categorical")
+    algorithm = pg.Reinforce(gamma=0.99, baseline="time")
+    for episodes in (3, 7, 8):
+        rollout = equal_episodes(1.0, (length,) * episodes)
+        batch = algorithm.batch(rollout, make_engine(policy, None, "sgd", "fused"))
+        np.testing.assert_array_equal(batch.advantage, 0)
 
 
 def test_the_advantages_of_returns_that_float32_cannot_hold_are_refused():

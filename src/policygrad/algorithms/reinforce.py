@@ -22,6 +22,7 @@ from policygrad.advantages import (
     normalize,
     optimal_baseline,
     returns_to_go,
+    rounding_error,
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
@@ -198,7 +199,8 @@ class Reinforce:
         baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
         advantage = samples(rollout, returns) - baseline
         if self.normalize_advantages:
-            advantage = normalize(advantage)
+            # returns that differ by rounding alone are equal, however small the difference that a baseline leaves
+            advantage = normalize(advantage, negligible=rounding_error(returns))
         if self.discount_weighting:
             advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
         return as_finite(rollout, "advantage", advantage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad.advantages import generalized_advantages, normalize
+from policygrad.advantages import generalized_advantages
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
 from policygrad.types import F32, F64, Array, Batch, Rollout
@@ -77,8 +77,3 @@ def check_can_be_normalized(rollout: Rollout, *, off: object) -> None:
             "advantages are normalised over the samples of an update, of which there is one: raise horizon or "
             f"num_envs, or set normalize_advantages to {off!r}"
         )
-
-
-def normalized(advantage: F32) -> F32:
-    """Advantages [B] centred and scaled over all of them, in float64 on the way."""
-    return normalize(advantage.astype(np.float64)).astype(np.float32)
