@@ -242,8 +242,8 @@ def train_continuous(
 ) -> tuple[ContinuousREINFORCE, list[float]]:
     """Train the Gaussian REINFORCE, by default on the car that cannot learn so: it ends at doing nothing.
 
-    Its only reward for effort is a cost, until a goal that random actions practically never reach. See
-    `docs/limits.md` for why, and `policygrad train MountainCarContinuous-v0` for what helps.
+    Its only reward for effort is a cost, until a goal that random actions hardly ever reach. See `docs/limits.md` for
+    why, and `policygrad train MountainCarContinuous-v0` for what helps.
 
     Args and returns: as of `train_reinforce`; prints each 50th episode's return.
     """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import policygrad as pg
 from policygrad.advantages import explained_variance
@@ -199,6 +201,94 @@ def test_two_cores_step_the_two_networks_to_the_same_bits(batch_size: int):
         found.append((parameters(engine), outputs.log_prob, outputs.value, outputs.policy_steps))
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize("normalized", ["none", "minibatch", "batch"])
+def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine: Any):
+    """Gradient descent by torch on the loss as the paper writes it, its advantages normalized by NumPy."""
+    policy, value = networks("categorical")
+    rollout, rate, parts, epochs = steps_for(policy, 2), 0.1, 2, 2
+    motor, _ = copied(policy, value, engine)
+    size = rollout.num_samples // parts
+    algorithm = pg.PPO(
+        epochs=epochs, minibatch_size=size, normalize_advantages=normalized, value_coef=0.3, entropy_coef=0.02,
+        learning_rate=rate, optimizer="sgd", max_grad_norm=None,
+    )  # fmt: skip
+    batch, _ = algorithm.batch(motor, rollout)
+    algorithm.learn(motor, rollout, learning())
+
+    order, bounds = shuffled(np.random.default_rng(0), len(batch), parts, epochs)
+    assert set(np.diff(bounds)) == {119}
+    x, target, old = (torch.from_numpy(c) for c in (batch.observation, batch.target, batch.old_log_prob))
+    action = torch.from_numpy(batch.action)
+    for start, stop in pairwise(bounds):
+        rows = order[start:stop]
+        advantage = batch.advantage[rows].astype(np.float64)
+        if normalized != "none":
+            among = advantage if normalized == "minibatch" else batch.advantage.astype(np.float64)
+            advantage = (advantage - among.mean()) / among.std()
+        log_probs = policy(x[rows])
+        ratio = (log_probs[np.arange(len(rows)), action[rows]] - old[rows]).exp()
+        A = torch.from_numpy(advantage.astype(np.float32))
+        surrogate = torch.min(ratio * A, ratio.clamp(0.8, 1.2) * A)
+        entropy = -(log_probs.exp() * log_probs).sum(1)
+        error = (value(x[rows]) - target[rows]) ** 2
+        loss = (-surrogate - 0.02 * entropy + 0.3 * 0.5 * error).mean()
+        parameters_of_both = [*policy.parameters(), *value.parameters()]
+        with torch.no_grad():
+            for p, gradient in zip(
+                parameters_of_both, torch.autograd.grad(loss, parameters_of_both), strict=True
+            ):
+                p -= rate * gradient
+    expected = np.concatenate([flat_parameters(m).numpy() for m in (policy, value)])
+    assert relative(expected, parameters(motor)) < 1e-5
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_v_trace_corrects_by_the_policy_now_over_the_one_that_acted(engine: Any):
+    """With λ = 0 by hand: the advantage is min(1, π_now/π_acted) δ, and V's target V + that."""
+    policy, value = networks("categorical")
+    motor, _ = copied(policy, value, engine)
+    rollout = steps_for(policy, 2)
+    algorithm = pg.A2C(gamma=0.9, gae_lambda=0.0, estimator="v-trace", updates=2)
+    x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
+    now, _ = motor.evaluate(x, action)
+    acted = now + np.random.default_rng(0).normal(0, 0.5, len(now)).astype(np.float32)
+    batch = Batch(x, action, *np.zeros((2, len(x)), np.float32))
+    corrected = algorithm._corrected(motor, rollout, batch, acted)
+    with torch.no_grad():
+        v, after = (
+            value(torch.from_numpy(seen[rollout.valid])).numpy().astype(np.float64)
+            for seen in (rollout.observation, rollout.next_observation)
+        )
+    over = rollout.terminated[rollout.valid]
+    error = rollout.reward[rollout.valid] + 0.9 * np.where(over, 0, after) - v
+    expected = np.minimum(1, np.exp(now.astype(np.float64) - acted)) * error
+    np.testing.assert_allclose(corrected.advantage, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(corrected.target, v + expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(corrected.advantage - error).max() > 0.1
+
+
+@pytest.mark.parametrize("sizes", [(79, 79, 80), (2, 3, 233)], ids=str)
+def test_ppo_normalizes_advantages_over_each_minibatch(sizes: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    advantage = rng.normal(3, 2, sum(sizes)).astype(np.float32)
+    order, bounds = rng.permutation(len(advantage)), np.append(0, np.cumsum(sizes))
+    found = pg.PPO()._normalized(advantage, order, bounds, len(sizes))
+    assert found.dtype == np.float32
+    for start, stop in pairwise(bounds):
+        part = advantage[order[start:stop]].astype(np.float64)
+        np.testing.assert_allclose(
+            found[order[start:stop]], (part - part.mean()) / part.std(), rtol=1e-5, atol=1e-6
+        )
+    whole = advantage.astype(np.float64)
+    for settings, count in ((pg.PPO(normalize_advantages="batch"), len(sizes)), (pg.PPO(), 1)):
+        found = settings._normalized(advantage, order, bounds, count)
+        np.testing.assert_allclose(found, (whole - whole.mean()) / whole.std(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        pg.PPO(normalize_advantages="none")._normalized(advantage, order, bounds, 3), advantage
+    )
 
 
 def test_shuffled_passes_take_each_sample_once():
@@ -405,6 +495,22 @@ def test_what_the_value_explains_is_the_formula_s():
         in_parts = value_metrics(value[rows], target[rows], moments, kept=1.0)
     assert in_parts["explained_variance"] == pytest.approx(metrics["explained_variance"], rel=1e-9)
     assert np.isnan(value_metrics(value[:1], target[:1])["explained_variance"])
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 0.1, 1e9 + 0.1, 1e30])
+def test_of_targets_that_are_equal_up_to_rounding_nothing_is_explained(size: float):
+    value = (size * np.random.default_rng(0).standard_normal(500)).astype(np.float32)
+    target = np.full(500, size, np.float32)
+    for odd in (target[0], np.nextafter(target[0], np.float32(2 * size))):
+        target[::7] = odd
+        moments = np.zeros((2, 3))
+        for rows in (slice(0, 200), slice(200, 500)):
+            assert np.isnan(value_metrics(value[rows], target[rows], moments, kept=0.9)["explained_variance"])
+    # what is more than rounding is explained as ever
+    target[::7] *= np.float32(1.001)
+    if size:
+        found = value_metrics(value, target)["explained_variance"]
+        assert found == pytest.approx(explained_variance(value, target), rel=1e-9)
 
 
 def test_of_many_samples_evenly_spaced_ones_say_how_far_the_policy_came():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ from policygrad.advantages import (
     normalize_parts,
     optimal_baseline,
     returns_to_go,
+    rounding_error,
     td_errors,
     time_baseline,
     vtrace,
@@ -138,9 +139,103 @@ def test_optimal_baseline_minimises_the_variance():  # Greensmith et al. 2004
         np.testing.assert_allclose(second_moment(b), expected, rtol=1e-9)
 
 
+def test_the_optimal_baseline_of_equal_returns_is_exactly_theirs():
+    rng, valid = np.random.default_rng(0), np.ones((50, 1), bool)
+    for returns in (1e9 + 0.1, 1e10 / 3, -1e-200, 1e200):
+        found = optimal_baseline(np.full((50, 1), returns), valid, rng.uniform(0, 1e-3, (50, 1)))
+        np.testing.assert_array_equal(found, returns)
+    nothing, unknown = np.zeros((50, 1)), np.full((50, 1), np.nan)
+    np.testing.assert_array_equal(optimal_baseline(np.ones((50, 1)), valid, nothing), 0)
+    assert np.isnan(optimal_baseline(np.ones((50, 1)), valid, unknown)).all()
+
+
 def test_normalising_one_sample_or_equal_ones_stays_finite():  # bug 8
     np.testing.assert_array_equal(normalize(np.array([3.0])), [3.0])
     np.testing.assert_array_equal(normalize(np.array([2.0, 2.0])), [0.0, 0.0])
+
+
+def constants(count: int, dtype: Any) -> Iterator[tuple[int, Any]]:
+    """(length, number): of both signs and of every size that the dtype has."""
+    rng, largest = np.random.default_rng(1), np.log10(np.finfo(dtype).max)
+    for length in rng.integers(2, 300, count):
+        yield int(length), dtype(rng.choice([-1, 1]) * 10 ** rng.uniform(-largest, largest))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_advantages_are_zero_whatever_their_size(dtype: Any):
+    numbers = [(7, dtype(1e9 + 0.1)), (10, dtype(1e10 / 3)), (3, dtype(0)), *constants(20_000, dtype)]
+    for length, number in numbers:
+        assert not normalize(np.full(length, number, dtype)).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parts_of_equal_advantages_are_zero_whatever_their_size(dtype: Any):
+    """Each part has its own constant, and the rows are shuffled."""
+    lengths, numbers = zip(*constants(20_000, dtype), strict=True)
+    order = np.random.default_rng(2).permutation(sum(lengths))
+    advantage = np.empty(len(order), dtype)
+    advantage[order] = np.repeat(np.array(numbers, dtype), lengths)
+    assert not normalize_parts(advantage, order, np.append(0, np.cumsum(lengths))).any()
+
+
+@pytest.mark.parametrize(
+    "advantage",
+    [
+        [1e-9, 3e-9], [0.0, 1e-200], [3e-200, 9e-200], [0.0, 5e-324], [-1e200, 1e200], [1e200, 1e200 + 1e190],
+        [-1e307, 1e307], [1e9, 1e9 + 1e-5], [1e-20, 1.0],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_spread_may_be_of_any_size(advantage: list[float]):
+    expected = [-1, 1]
+    np.testing.assert_allclose(normalize(np.array(advantage)), expected, rtol=1e-12)
+    parts = normalize_parts(np.array([0.0, *advantage, 1.0]), np.array([2, 1, 3, 0]), np.array([0, 2, 4]))
+    np.testing.assert_allclose(parts, [-1, *expected, 1], rtol=1e-12)
+
+
+def test_a_single_sample_that_differs_counts_among_many():
+    """However many there are: the deviation alone would be below the rounding of the others' size."""
+    advantage = np.full(1_000_000, 1.0, np.float32)
+    advantage[77] = 1.0001
+    found = normalize(advantage)
+    np.testing.assert_allclose(found[77], 999.9995, rtol=1e-5)
+    np.testing.assert_allclose(found[:77], -0.001, rtol=1e-5)
+
+
+def test_advantages_that_differ_by_the_rounding_of_their_dtype_are_equal():
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        number = rng.choice([-1, 1]) * 10 ** rng.uniform(-30, 30)
+        exact = number * (1 + 1e-7 * rng.uniform(-1, 1, 50))
+        rounded = exact.astype(np.float32)
+        assert not normalize(rounded).any()
+        assert not normalize_parts(rounded, rng.permutation(50), np.array([0, 20, 50])).any()
+        # in float64 they have their digits, and some units in the last place of that are nothing
+        np.testing.assert_allclose(normalize(exact).std(), 1, rtol=1e-6)
+        assert not normalize(number * (1 + 2.0**-52 * rng.integers(-1, 2, 50))).any()
+
+
+def test_differences_as_small_as_the_rounding_of_what_they_come_from_count_as_none():
+    returns = np.array([0.1 + 0.2, 0.3, 0.3])
+    advantage = returns - returns.mean()
+    assert np.abs(normalize(advantage)).max() > 1
+    assert not normalize(advantage, negligible=rounding_error(returns)).any()
+    returns[2] = 0.31
+    advantage = returns - returns.mean()
+    np.testing.assert_array_equal(normalize(advantage, rounding_error(returns)), normalize(advantage))
+    assert rounding_error(np.array([-3.0, 2.0], np.float32)) == 3 * 4 * 2.0**-23
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_not_finite_is_not_normalised_away(wrong: float, place: int):
+    """Or nobody would hear of it."""
+    advantage = np.ones(5)
+    advantage[place] = wrong
+    assert np.isnan(normalize(advantage)).all()
+    parts = normalize_parts(advantage, np.arange(5), np.array([0, 2, 5]))
+    assert np.isnan(parts[:2]).all()
+    assert not parts[2:].any()
 
 
 def test_normalising_many():
@@ -161,6 +256,17 @@ def test_explained_variance_of_perfect_constant_and_absurd_values():
     assert explained_variance(square, square) == 1
     assert explained_variance(0.5 * square, square) == pytest.approx(explained_variance(0.5 * target, target))
     assert np.isnan(explained_variance(target, np.ones(50)))
+
+
+def test_the_explained_variance_of_targets_of_any_size():
+    value, target = np.array([1.0, 2.0, 2.0]), np.array([1.0, 3.0, 2.0])
+    for size in (1e-200, 1.0, 1e200):
+        assert explained_variance(size * value, size * target) == pytest.approx(1 - (2 / 9) / (2 / 3))
+    # equal up to rounding, in float64 and in float32
+    for constant in (1e9 + 0.1, np.full(1, 1e9 + 0.1, np.float32)[0]):
+        near = constant * (1 + np.finfo(constant).eps * np.array([0, 1, 0]))
+        for targets in (np.full(3, constant), near.astype(type(constant))):
+            assert np.isnan(explained_variance(value, targets))
 
 
 def test_whole_episodes_are_asked_for():

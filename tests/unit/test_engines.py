@@ -19,7 +19,7 @@ from policygrad.algorithms import Reinforce
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.compiled import compiled
 from policygrad.engines import make_engine
-from policygrad.engines.fused.heads.functions import exp, gammas, log, log_slope
+from policygrad.engines.fused.heads.functions import exp, gammas, log, log1p_of_unit, log_slope, tanh
 from policygrad.engines.fused.matmul import (
     ACTIVATE,
     ADD,
@@ -693,57 +693,93 @@ def test_a_row_s_outputs_do_not_depend_on_its_neighbours(head: str):
             np.testing.assert_array_equal(outputs(rows), together[:, rows])
 
 
-@compiled(types.void(types.float64[::1], types.float64[:, ::1], VECTOR, VECTOR))
-def of_heads(x: Any, y: Any, u: Any, slope: Any) -> None:
+@compiled(types.void(VECTOR, types.float32[:, ::1]))
+def of_heads(x: Any, y: Any) -> None:
     for i in range(x.size):
-        y[i, 0], y[i, 1], y[i, 2] = gammas(x[i])
-    for i in range(u.size):
-        slope[i] = log_slope(u[i])
+        y[0, i] = exp(x[i])
+        y[1, i] = log(x[i])
+        y[2, i] = tanh(x[i])
+        y[3, i] = log1p_of_unit(x[i])
+        y[4, i] = log_slope(x[i])
 
 
-def test_the_heads_functions_are_accurate():
-    """Against SciPy, and the slope of tanh against its plain form in float64, where that has its digits."""
-    x = np.concatenate([np.linspace(1, 30, 5001), [1e2, 1e3, 1e5]])
-    y = np.empty((len(x), 3))
-    u = np.linspace(-40, 40, 4001).astype(np.float32)
-    slope = np.empty_like(u)
-    of_heads(x, y, u, slope)
-    for column, exact in enumerate((special.gammaln(x), special.digamma(x), special.polygamma(1, x))):
-        assert (np.abs(y[:, column] - exact) <= 1e-11 * np.maximum(1, np.abs(exact))).all()
-    near = np.abs(u) < 8
-    exact = np.log1p(-np.square(np.tanh(u[near].astype(np.float64))))
-    np.testing.assert_allclose(slope[near], exact, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(slope[~near], 2 * (np.log(2) - np.abs(u[~near])), rtol=1e-6)
+EXP, LOG, TANH_OF_HEADS, LOG1P, LOG_SLOPE = range(5)
 
 
-@compiled(types.void(VECTOR, VECTOR))
-def logarithms(x: Any, y: Any) -> None:
-    for i in range(x.size):
-        y[i] = log(x[i])
+def of_heads_at(function: int, x: np.ndarray) -> np.ndarray:
+    y = np.empty((5, x.size), np.float32)
+    of_heads(x, y)
+    return y[function].astype(np.float64)
 
 
-def test_the_logarithm_is_accurate():
-    decades = 10 ** np.linspace(-37, 38, 100_001)
-    x = np.concatenate([np.linspace(0.5, 20, 100_001), decades, 1 + 2.0 ** -np.arange(24)]).astype(np.float32)
-    y = np.empty_like(x)
-    logarithms(x, y)
+def floats(low: float, high: float, every: int = 97) -> np.ndarray:
+    """Each 97th float32 between two positive ones, both included: as many near 0 as there are."""
+    first, last = (int(np.float32(end).view(np.int32)) for end in (low, high))
+    return np.append(np.arange(first, last, every, dtype=np.int32), np.int32(last)).view(np.float32)
+
+
+def on_both_sides(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([-x, x])
+
+
+def test_the_exponential_is_as_accurate_as_it_says():
+    for low, high, bound in ((1e-10, 2, 4e-7), (2, 87, 5e-6)):
+        x = on_both_sides(floats(low, high))
+        assert np.abs(of_heads_at(EXP, x) / np.exp(x.astype(np.float64)) - 1).max() < bound
+    outside = np.array([-1e30, -200, -87, 0, 88, 200, 1e30, np.nan], np.float32)
+    found = of_heads_at(EXP, outside)
+    np.testing.assert_array_equal(found[[0, 1, 3, 5, 6]], found[[2, 2, 3, 4, 4]])
+    np.testing.assert_allclose(found[[2, 3, 4]], np.exp([-87.0, 0.0, 88.0]), rtol=5e-6)
+    assert np.isnan(found[-1])
+
+
+def test_the_logarithm_is_as_accurate_as_it_says():
+    x = np.concatenate([floats(1.2e-38, 3.4e38, 997), floats(0.5, 2), 1 + 2.0 ** -np.arange(24, dtype="f4")])
     exact = np.log(x.astype(np.float64))
-    assert (np.abs(y - exact) <= 2e-7 * np.maximum(1, np.abs(exact))).all()
+    assert (np.abs(of_heads_at(LOG, x) - exact) / np.maximum(1, np.abs(exact))).max() < 2e-7
 
 
-@compiled(types.void(VECTOR, VECTOR))
-def exponentials(x: Any, y: Any) -> None:
+def test_the_heads_hyperbolic_tangent_is_as_accurate_as_it_says():
+    x = on_both_sides(floats(1e-10, 100))
+    assert np.abs(of_heads_at(TANH_OF_HEADS, x) - np.tanh(x.astype(np.float64))).max() < 1e-6
+
+
+def test_the_logarithm_of_one_to_two_is_as_accurate_as_it_says():
+    # the largest errors are near 1
+    x = np.concatenate([[np.float32(0)], floats(1e-30, 0.9, 997), floats(0.9, 1, 3)])
+    error = np.abs(of_heads_at(LOG1P, x) - np.log1p(x.astype(np.float64)))
+    assert error.max() < 2e-7
+    assert error[0] == 0
+
+
+def test_the_slope_of_tanh_is_as_accurate_as_it_says():
+    """Against the form that has all of float64's digits, and that one against the plain form where it has them."""
+    x = on_both_sides(floats(1e-10, 100))
+    size = np.abs(x).astype(np.float64)
+    exact = 2 * (np.log(2) - size - np.log1p(np.exp(-2 * size)))
+    near = size < 8
+    np.testing.assert_allclose(exact[near], np.log1p(-np.square(np.tanh(size[near]))), rtol=1e-8, atol=1e-8)
+    assert (np.abs(of_heads_at(LOG_SLOPE, x) - exact) / np.maximum(1, np.abs(exact))).max() < 6e-7
+
+
+@compiled(types.void(types.float64[::1], types.float64[:, ::1]))
+def gammas_of(x: Any, y: Any) -> None:
     for i in range(x.size):
-        y[i] = exp(x[i])
+        y[0, i], y[1, i], y[2, i] = gammas(x[i])
 
 
-def test_the_exponential_is_accurate():
-    x = np.concatenate([np.linspace(-87, 88, 200_001), [-1e30, -200.0, 0.0]]).astype(np.float32)
-    y = np.empty_like(x)
-    exponentials(x, y)
-    exact = np.exp(x[:-3].astype(np.float64))
-    error = np.abs(y[:-3] / exact - 1)
-    assert error.max() < 5e-6
-    assert error[np.abs(x[:-3]) <= 2].max() < 3e-7
-    assert (y[-3:-1] < 1e-37).all()
-    assert y[-1] == 1
+def test_the_gamma_functions_are_as_accurate_as_they_say():
+    x = np.concatenate(
+        [
+            np.linspace(1, 30, 50_001),
+            1 + 10.0 ** -np.arange(1, 16),
+            [np.nextafter(8, 0)],
+            10.0 ** np.arange(2, 9),
+        ]
+    )
+    y = np.empty((3, len(x)))
+    gammas_of(x, y)
+    for found, exact in zip(
+        y, (special.gammaln(x), special.digamma(x), special.polygamma(1, x)), strict=True
+    ):
+        assert (np.abs(found - exact) <= 1e-11 * np.maximum(1, np.abs(exact))).all()

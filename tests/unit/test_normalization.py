@@ -42,6 +42,24 @@ def test_moments_in_parts_are_those_of_all():
     np.testing.assert_allclose(moments.variance(), x.var(0), rtol=1e-9)
 
 
+@pytest.mark.parametrize("numbers", [[-1e200, 1e200], [1e308, 1e308], [0.0, np.nan]], ids=str)
+def test_numbers_whose_variance_is_not_finite_are_refused(numbers: list[float]):
+    moments = Moments(1)
+    moments.add(np.array([[1.0], [3.0]]))
+    with pytest.raises(pg.NonFiniteError, match=r"running variance is not finite.*scale them down"):
+        moments.add(np.array(numbers)[:, None])
+    # nothing was taken in, and what is large but has a finite variance still is
+    assert (float(moments.count), moments.mean.item(), moments.variance().item()) == (2, 2, 1)
+    moments.add(np.array([[-1e150], [1e150]]))
+    np.testing.assert_allclose(moments.variance(), 5e299)
+
+
+def test_rewards_too_large_to_be_scaled_are_refused():
+    policy = policy_for(normalization=pg.Normalization(normalize_rewards=True))
+    with pytest.raises(pg.NonFiniteError, match=r"returns up to 1e\+200 in size.*normalize_rewards"):
+        RewardScaling(policy, 0.9)(rollout_of([[1e200, -1e200]], D=3))
+
+
 def test_observations_are_seen_by_the_statistics_of_before():
     policy = policy_for()
     x = (np.random.default_rng(1).standard_normal((500, 3)) * 4 + 7).astype(np.float32)

@@ -11,7 +11,7 @@ from policygrad.advantages.baselines import (
 )
 from policygrad.advantages.bootstrapped import generalized_advantages, n_step_returns, td_errors, vtrace
 from policygrad.advantages.returns import check_whole_episodes, discount_weights, returns_to_go
-from policygrad.advantages.scaling import explained_variance, normalize, normalize_parts
+from policygrad.advantages.scaling import explained_variance, normalize, normalize_parts, rounding_error
 
 __all__ = [
     "check_whole_episodes",
@@ -25,6 +25,7 @@ __all__ = [
     "normalize_parts",
     "optimal_baseline",
     "returns_to_go",
+    "rounding_error",
     "td_errors",
     "time_baseline",
     "vtrace",

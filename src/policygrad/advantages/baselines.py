@@ -49,18 +49,24 @@ def time_baseline(returns: F64, valid: Bool) -> F64:
 
 
 def optimal_baseline(returns: F64, valid: Bool, squared_scores: F64) -> F64:
-    """The constant that minimises the variance of the samples' gradients: [T, N].
+    """Return the constant that minimizes the variance of the samples' gradients x (G − b), as [T, N].
 
-        b* = E[‖∇ log π‖² G] / E[‖∇ log π‖²]
+        b* = E[‖x‖² G] / E[‖x‖²],    x = ∇ log π, or γ^t ∇ log π where the estimator weighs its samples by γ^t
 
     Greensmith, Bartlett & Baxter 2004, theorem 8 (theirs is for single samples; the covariance between the
     steps of one episode is not in it). Estimated on the samples that it is used for, it is biased by O(1/B).
 
+    >>> optimal_baseline(np.array([[1.0], [5.0]]), np.ones((2, 1), bool), np.array([[3.0], [1.0]])).ravel()
+    array([2., 2.])
+
     Args:
         returns, valid: [T, N].
-        squared_scores: [T, N] float64, ‖∇_θ log π(a_t|s_t)‖² of each sample.
+        squared_scores: [T, N] float64, ‖x‖² of each sample: ‖∇_θ log π(a_t|s_t)‖², or γ^{2t} times that.
     """
     check_shape("squared_scores", squared_scores, returns.shape)
-    weight = squared_scores[valid]
+    weight, sample = squared_scores[valid], returns[valid]
     total = weight.sum()
-    return np.full_like(returns, (weight * returns[valid]).sum() / total if total > 0 else 0.0)
+    if total == 0:
+        return np.zeros_like(returns)
+    # around one of them, so that the baseline of equal returns is exactly theirs
+    return np.full_like(returns, sample[0] + weight @ (sample - sample[0]) / total)

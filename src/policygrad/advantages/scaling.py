@@ -2,59 +2,153 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from policygrad.compiled import compiled_when_called, inner
 from policygrad.types import F64, I64, Array
 
-SMALLEST_DEVIATION = 1e-8
-"""Below it all samples are taken to be equal."""
+Float = TypeVar("Float", np.float32, np.float64)
+ROUNDING = 4
+"""Numbers that differ by less than about this many units in the last place are taken to be equal."""
 
 
-def normalize(advantage: F64) -> F64:
-    """Zero mean and unit deviation over all samples [B]; where all are equal, zeros.
+def rounding_error(numbers: Array) -> float:
+    """Return how far apart rounding alone may have taken equal numbers of this size and this dtype."""
+    return _relative_rounding(numbers) * float(max(-numbers.min(), numbers.max()))
 
-    A single one stays as it is: zero would say that it was as good as the others, and there are none.
+
+def normalize(advantage: NDArray[Float], negligible: float = 0.0) -> NDArray[Float]:
+    """Return the advantages shifted and scaled to mean 0 and standard deviation 1; zeros if all are equal.
+
+    Advantages are equal if they differ by no more than a few units in the last place of their dtype, so float32
+    advantages should be passed as float32. Everything is computed in float64. A NaN or an infinity among the
+    advantages makes all of them NaN.
+
+    A single advantage is returned as it is: there are no others to compare it with, and 0 would mean "as good as
+    the others".
 
     >>> normalize(np.array([1.0, 3.0]))
     array([-1.,  1.])
+    >>> normalize(np.array([0.1 + 0.2, 0.3]))
+    array([0., 0.])
+
+    Args:
+        advantage: [B] float32 or float64.
+        negligible: differences up to this count as none as well. Advantages that are differences of large numbers
+            are rounded like those numbers: see `rounding_error`.
+
+    Returns:
+        [B] of the same dtype.
     """
     if len(advantage) == 1:
         return advantage
-    centred = advantage - advantage.mean()
-    deviation = np.sqrt(centred @ centred / len(centred))
-    return centred / deviation if deviation > SMALLEST_DEVIATION else np.zeros_like(centred)
+    normalized = advantage.astype(np.float64)
+    _normalize(normalized, _relative_rounding(advantage), negligible)
+    return normalized.astype(advantage.dtype, copy=False)
 
 
-def normalize_parts(advantage: F64, order: I64, bounds: I64) -> F64:
-    """As `normalize`, for each of several parts by itself: part i is order[bounds[i] : bounds[i + 1]].
+def normalize_parts(advantage: NDArray[Float], order: I64, bounds: I64) -> NDArray[Float]:
+    """Return the advantages with each of several parts normalized by itself, as `normalize` does it.
 
-    A part of one sample among others gives zero: its scale would be another than theirs.
+    Part i consists of the rows order[bounds[i] : bounds[i + 1]]. A part of one sample among others becomes zero,
+    because its scale would not be theirs.
 
     Args:
-        advantage: [B] float64.
+        advantage: [B] float32 or float64.
         order: [B] int64, each row once.
-        bounds: [parts + 1] int64, from 0 to B.
+        bounds: [parts + 1] int64, strictly increasing from 0 to B.
 
     Returns:
-        [B] float64, in the rows' own places.
+        [B] of the same dtype, in the rows' own places.
     """
-    sizes, starts = np.diff(bounds), bounds[:-1]
-    sorted_ = advantage[order]
-    centred = sorted_ - np.repeat(np.add.reduceat(sorted_, starts) / sizes, sizes)
-    deviation = np.sqrt(np.add.reduceat(centred**2, starts) / sizes)
-    # a part of one sample, or of equal ones, says nothing of which was better
-    scale = np.where(deviation > SMALLEST_DEVIATION, 1 / np.maximum(deviation, SMALLEST_DEVIATION), 0.0)
+    parts = advantage[order].astype(np.float64)
+    _normalize_each(parts, bounds, _relative_rounding(advantage))
     normalized = np.empty_like(advantage)
-    normalized[order] = centred * np.repeat(scale, sizes)
+    normalized[order] = parts
     return normalized
 
 
 def explained_variance(value: Array, target: Array) -> float:
-    """1 − Var(G − V) / Var(G): 1 is a perfect V, 0 no better than a constant, below 0 worse; NaN if G is constant."""
-    variance = _variance(target.astype(np.float64))
-    return 1 - _variance(target.astype(np.float64) - value) / variance if variance else float("nan")
+    """Return 1 − Var(G − V) / Var(G).
+
+    It is 1 if V is perfect, 0 if V is no better than a constant, and negative if V is worse than that. It is NaN if
+    the targets G are equal up to rounding, as `normalize` understands it.
+
+    Args:
+        value, target: V(s) and G, of the same shape and any floating dtypes.
+    """
+    unexplained = _deviation(target.astype(np.float64) - value, _relative_rounding(target))
+    deviation = _deviation(target.astype(np.float64), _relative_rounding(target))
+    return 1 - (unexplained / deviation) ** 2 if deviation > 0 else float("nan")
 
 
-def _variance(x: F64) -> float:
-    centred = (x - x.mean()).ravel()
-    return float(centred @ centred) / x.size
+def _relative_rounding(numbers: Array) -> float:
+    return ROUNDING * float(np.finfo(numbers.dtype).eps)
+
+
+def _deviation(numbers: F64, relative_rounding: float) -> float:
+    """The standard deviation of all the numbers; 0 where they are equal up to rounding."""
+    return _normalize(numbers.flatten(), relative_rounding, 0.0)
+
+
+@compiled_when_called
+def _normalize(part: F64, relative_rounding: float, negligible: float) -> float:
+    """Normalize [B] in place and return the standard deviation that it had; 0 and zeros where all are equal."""
+    first = part[0]
+    negligible = max(negligible, relative_rounding * abs(first))
+    different = 0
+    for i in range(len(part)):
+        # equal advantages become exact zeros, as they would not by subtracting a mean, which is rounded
+        part[i] -= first
+        # not `>`, which is False for NaN
+        different += not abs(part[i]) <= negligible
+    if different == 0:
+        part[:] = 0.0
+        return 0.0
+    # no square of what is at most 1 overflows, nor do they all underflow
+    scale = _sum_of_sizes(part)
+    for i in range(len(part)):
+        part[i] /= scale
+    mean = _sum(part) / len(part)
+    for i in range(len(part)):
+        part[i] -= mean
+    deviation = np.sqrt(_sum_of_squares(part) / len(part))
+    for i in range(len(part)):
+        part[i] /= deviation
+    return deviation * scale
+
+
+@compiled_when_called
+def _normalize_each(parts: F64, bounds: I64, relative_rounding: float) -> None:
+    for k in range(len(bounds) - 1):
+        _normalize(parts[bounds[k] : bounds[k + 1]], relative_rounding, 0.0)
+
+
+# sums by themselves, because only with `fastmath` are they vectorized, and with it a difference could be rearranged
+
+
+@inner
+def _sum(x: F64) -> float:
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i]
+    return total
+
+
+@inner
+def _sum_of_sizes(x: F64) -> float:
+    total = 0.0
+    for i in range(len(x)):
+        total += abs(x[i])
+    return total
+
+
+@inner
+def _sum_of_squares(x: F64) -> float:
+    total = 0.0
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    return total

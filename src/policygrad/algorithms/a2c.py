@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from policygrad.advantages import n_step_returns, vtrace
+from policygrad.advantages import n_step_returns, normalize, vtrace
 from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
 from policygrad.algorithms.reinforce import cotangents
@@ -23,7 +23,6 @@ from policygrad.algorithms.steps import (
     batch_of,
     check_can_be_normalized,
     gae,
-    normalized,
     values_along,
 )
 from policygrad.checks import check_fields, check_in_effect
@@ -127,7 +126,7 @@ class A2C(FixedLoss):
         if not self.normalize_advantages:
             return batch
         check_can_be_normalized(rollout, off=False)
-        return replace(batch, advantage=normalized(batch.advantage))
+        return replace(batch, advantage=normalize(batch.advantage))
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> tuple[F64, F64]:
         """(advantages, targets of V(s)), each [T, N] float64."""

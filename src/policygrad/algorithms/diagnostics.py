@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad.advantages.scaling import ROUNDING
 from policygrad.compiled import compiled_when_called
 from policygrad.interfaces import Engine
 from policygrad.types import F32, F64, Batch
 
 ENOUGH = 256
 """Samples that say how far a single step took the policy: to look at all of them would cost a tenth of learning."""
+RELATIVE_ROUNDING = ROUNDING * float(np.finfo(np.float32).eps)
+"""Targets whose standard deviation is at most this share of their mean differ by float32's rounding alone."""
 
 
 def distance(
@@ -67,7 +70,7 @@ def _distance(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, flo
 
 @compiled_when_called
 def _errors(value: F32, target: F32, moments: F64, kept: float) -> tuple[float, float, float]:
-    """(½ mean (V − G)², mean (V − G), explained variance)."""
+    """(½ mean (V − G)², mean (V − G), explained variance or NaN where G is constant up to rounding)."""
     B = len(value)
     error = total = 0.0
     for i in range(B):
@@ -88,5 +91,6 @@ def _errors(value: F32, target: F32, moments: F64, kept: float) -> tuple[float, 
         moments[k, 1] += apart * B / weight
         moments[k, 2] = moments[k, 2] * kept + arounds[k] + apart**2 * before * B / weight
         moments[k, 0] = weight
-    explained = 1 - moments[0, 2] / moments[1, 2] if moments[1, 2] > 0 else np.nan
+    noise = moments[1, 0] * (RELATIVE_ROUNDING * moments[1, 1]) ** 2
+    explained = 1 - moments[0, 2] / moments[1, 2] if moments[1, 2] > noise else np.nan
     return loss, -means[0], explained

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from policygrad.advantages import normalize
 from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import value_metrics
@@ -24,7 +25,6 @@ from policygrad.algorithms.steps import (
     batch_of,
     check_can_be_normalized,
     gae,
-    normalized,
     values_along,
 )
 from policygrad.checks import check_fields
@@ -238,7 +238,7 @@ def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Bat
     start = engine.policy_outputs(batch.observation, batch.action)
     if not np.isfinite(start.log_prob.sum(dtype=np.float64)):
         raise NonFiniteError("log π(a|s) is not finite. No step was taken: lower max_kl or raise damping")
-    advantage = normalized(batch.advantage) if settings.normalize_advantages else batch.advantage
+    advantage = normalize(batch.advantage) if settings.normalize_advantages else batch.advantage
     batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
     return batch, as_learned(rollout, "V(s)", value), start
 

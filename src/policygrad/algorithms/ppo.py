@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from policygrad.advantages import normalize_parts
+from policygrad.advantages import normalize, normalize_parts
 from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.schedule import linear
@@ -20,7 +20,6 @@ from policygrad.algorithms.steps import (
     as_learned,
     check_can_be_normalized,
     gae,
-    normalized,
     samples,
     values_along,
 )
@@ -199,8 +198,8 @@ class PPO(FixedLoss):
         if self.normalize_advantages == "none":
             return advantage
         if self.normalize_advantages == "batch" or count == 1:
-            return normalized(advantage)
-        return normalize_parts(advantage.astype(np.float64), order, bounds).astype(np.float32)
+            return normalize(advantage)
+        return normalize_parts(advantage, order, bounds)
 
     def _adapted(self, penalty: float, kl: float) -> float:
         """Schulman et al. 2017, section 4."""

@@ -22,6 +22,7 @@ from policygrad.advantages import (
     normalize,
     optimal_baseline,
     returns_to_go,
+    rounding_error,
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
@@ -53,8 +54,9 @@ class Reinforce:
     leaves it out. Whole-episode returns are discounted from the start already."""
     baseline: Baseline = "value"
     """What is subtracted from the return: `none`; the `mean` over the batch; `leave-one-out`, the mean over
-    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant (Greensmith et al.
-    2004); a learned `value` V(s) with its own network."""
+    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant, which minimizes the
+    variance of the samples' gradients, γ^t included where `discount_weighting` is on (Greensmith et al. 2004); a
+    learned `value` V(s) with its own network."""
     bootstrap_truncated: bool = True
     """Where a time limit cut an episode, V(s) of its last state stands for what would have followed. Needs
     the `value` baseline; with the others a cut episode's return ends at the cut."""
@@ -197,7 +199,8 @@ class Reinforce:
         baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
         advantage = samples(rollout, returns) - baseline
         if self.normalize_advantages:
-            advantage = normalize(advantage)
+            # returns that differ by rounding alone are equal, however small the difference that a baseline leaves
+            advantage = normalize(advantage, negligible=rounding_error(returns))
         if self.discount_weighting:
             advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
         return as_finite(rollout, "advantage", advantage)
@@ -236,6 +239,8 @@ class Reinforce:
         if self.baseline == "optimal":
             squared = np.zeros_like(returns)
             squared[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
+            if self.discount_weighting:
+                squared *= discount_weights(returns.shape, self.gamma) ** 2
             return optimal_baseline(returns, valid, squared)[valid]
         rows = valid[:1] if self.returns == "episode" else valid
         simple = {"mean": mean_baseline, "leave-one-out": leave_one_out_baseline, "time": time_baseline}

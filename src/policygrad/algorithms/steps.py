@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad.advantages import generalized_advantages, normalize
+from policygrad.advantages import generalized_advantages
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
 from policygrad.types import F32, F64, Array, Batch, Rollout
@@ -36,12 +36,15 @@ def as_learned(rollout: Rollout, name: str, array: F64) -> F32:
 
 
 def as_finite(rollout: Rollout, name: str, column: F64) -> F32:
-    """A number of each sample, [B] float64, as float32; NonFiniteError with the name where one is not finite."""
-    if not np.isfinite(column).all():
+    """A number of each sample, [B] float64, as float32; NonFiniteError with the name where one is not finite then."""
+    with np.errstate(over="ignore"):
+        learned = column.astype(np.float32)
+    if not np.isfinite(learned).all():
         raise NonFiniteError(
-            f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size"
+            f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size; float32, in "
+            "which networks learn, ends at 3.4e38"
         )
-    return column.astype(np.float32)
+    return learned
 
 
 def gae(rollout: Rollout, value: F64, next_value: F64, gamma: float, lam: float) -> tuple[F64, F64]:
@@ -74,8 +77,3 @@ def check_can_be_normalized(rollout: Rollout, *, off: object) -> None:
             "advantages are normalised over the samples of an update, of which there is one: raise horizon or "
             f"num_envs, or set normalize_advantages to {off!r}"
         )
-
-
-def normalized(advantage: F32) -> F32:
-    """Advantages [B] centred and scaled over all of them, in float64 on the way."""
-    return normalize(advantage.astype(np.float64)).astype(np.float32)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from policygrad.checks import check_fields, check_in_effect
 from policygrad.compiled import compiled_when_called
+from policygrad.errors import NonFiniteError
 from policygrad.types import F64, Array, Bool
 
 SMALLEST_VARIANCE = 1e-8
@@ -54,17 +55,27 @@ class Moments(nn.Module):
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
 
     def add(self, x: Array) -> None:
-        """Take in the rows of [B, size]."""
+        """Take in the rows of [B, size].
+
+        Raises:
+            NonFiniteError: a number is NaN, or so large that the variance is not finite; nothing was taken in.
+        """
         if not len(x):
             return
         x = x.astype(np.float64)
-        mean = x.mean(0)
-        squares = ((x - mean) ** 2).sum(0)
         before = float(self.count)
         total = before + len(x)
-        apart = mean - self.mean.numpy(force=True)
-        more = torch.from_numpy(squares + apart**2 * (before * len(x) / total))
-        self.squares += more.to(self.squares.device)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean(0)
+            apart = mean - self.mean.numpy(force=True)
+            more = ((x - mean) ** 2).sum(0) + apart**2 * (before * len(x) / total)
+            squares = self.squares.numpy(force=True) + more
+        if not np.isfinite(squares).all():
+            raise NonFiniteError(
+                f"the running variance is not finite, from observations or returns up to {np.abs(x).max():g} in size: "
+                "scale them down in the environment, or switch off normalize_observations or normalize_rewards"
+            )
+        self.squares.copy_(torch.from_numpy(squares))
         self.mean += torch.from_numpy(apart * (len(x) / total)).to(self.mean.device)
         self.count.fill_(total)
 
