@@ -44,13 +44,11 @@ class Categorical:
         return rng.random((n, *self.stored_shape))
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Inverse of the cumulative distribution at the noise."""
-        marks = noise.to(parameters.dtype).reshape(len(noise), len(self.sizes))
-        actions = [
-            (part.exp().cumsum(-1) <= marks[:, k, None]).sum(-1).clamp_(max=self.sizes[k] - 1)
-            for k, part in enumerate(self._choices(parameters))
-        ]
-        return self._stored(actions)
+        """The inverse of the cumulative distribution at the noise: never an action of probability 0."""
+        marks = noise.cpu().reshape(len(noise), len(self.sizes))
+        parts = self._choices(parameters.detach().cpu())
+        actions = [_chosen(part.exp().double(), marks[:, k, None]) for k, part in enumerate(parts)]
+        return self._stored(actions).to(parameters.device)
 
     def mode(self, parameters: Tensor) -> Tensor:
         """argmax, the first of equals."""
@@ -80,3 +78,15 @@ class Categorical:
 
     def _stored(self, actions: list[Tensor]) -> Tensor:
         return torch.stack(actions, -1).reshape(-1, *self.stored_shape)
+
+
+def _chosen(probability: Tensor, uniform: Tensor) -> Tensor:
+    """The first alternative [B] whose cumulative probability exceeds the uniform number times the total.
+
+    Both arguments are float64, [B, n] and [B, 1]: rounded to float32, a uniform number just below 1 would be 1 and
+    would select the last alternative whatever its probability.
+    """
+    # an alternative of probability 0 has no cumulative probability, so nothing selects it
+    cumulative = torch.where(probability > 0, probability.cumsum(-1), 0.0)
+    total = cumulative.amax(-1, keepdim=True)
+    return (cumulative > uniform * total).byte().argmax(-1)

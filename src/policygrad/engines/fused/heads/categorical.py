@@ -15,7 +15,7 @@ from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import exp, log
 from policygrad.engines.fused.subnormal import NOTHING
 
-f32 = np.float32
+f32, f64 = np.float32, np.float64
 LOG_NOTHING = f32(math.log(NOTHING))
 
 
@@ -29,6 +29,12 @@ def log_normalizer(logits):
     for k in range(logits.size):
         total += exp(logits[k] - highest)
     return highest + log(total)
+
+
+@inlined
+def weight(z):
+    """exp(z) of a logit less the highest one, and 0 where float32 has no normal number for it."""
+    return f32(0) if z < f32(-87) else exp(z)
 
 
 @inlined
@@ -49,20 +55,27 @@ def most_probable(logits):
 
 @inlined
 def chosen(logits, uniform):
-    """Inverse of the cumulative distribution at a uniform; leaves exp(logits − highest) behind."""
+    """The first alternative whose cumulative probability exceeds the uniform number, in float64.
+
+    Never one of probability 0: the last alternative above 0 takes what rounding leaves. Leaves
+    its `weight` in place of each logit.
+    """
     highest = logits[0]
     for k in range(1, logits.size):
         highest = max(highest, logits[k])
-    total = f32(0)
+    total = 0.0
     for k in range(logits.size):
-        logits[k] = exp(logits[k] - highest)
-        total += logits[k]
-    mark = f32(uniform) * total
-    cumulative = f32(0)
+        logits[k] = weight(logits[k] - highest)
+        total += f64(logits[k])
+    mark = uniform * total
+    cumulative = 0.0
     choice = 0
-    for k in range(logits.size - 1):
-        cumulative += logits[k]
-        choice += cumulative <= mark
+    for k in range(logits.size):
+        if logits[k] > f32(0):
+            cumulative += f64(logits[k])
+            choice = k
+            if cumulative > mark:
+                break
     return choice
 
 
