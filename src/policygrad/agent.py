@@ -12,7 +12,7 @@ from torch import nn
 from policygrad.algorithms import Algorithm, algorithm_class, critic_sees_action
 from policygrad.engines import EngineName, make_engine
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Network, make_policy, make_value
+from policygrad.policies import Network, check_actions, make_policy, make_value
 from policygrad.seeding import stream
 from policygrad.spaces import Space
 from policygrad.threads import single_thread
@@ -101,13 +101,14 @@ class Agent:
         Raises:
             RuntimeError: the action before has not been observed yet.
             ValueError: the observation's shape is not the space's.
-            NonFiniteError: the observation has a NaN or an infinity.
+            NonFiniteError: the observation has a NaN or an infinity, or no action can be chosen.
         """
         episode = self._current
         if len(episode.actions) > len(episode.rewards):
             raise RuntimeError("act was called twice: call observe with what the last action brought first")
         encoded = self.policy.encode_checked(np.asarray(observation)[None])
         action = self._engine.act(encoded, self.policy.draw_noise(self._rng, 1))
+        check_actions(self.policy, encoded, action)
         episode.observations.append(encoded)
         episode.actions.append(action)
         given = self.policy.environment_actions(action)[0]

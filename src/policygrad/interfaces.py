@@ -33,7 +33,10 @@ class Engine(Protocol):
     """How many actions there are, of a Discrete; None of others."""
 
     def act(self, observation: F32, noise: F64) -> Array:
-        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`."""
+        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`.
+
+        A choice is −1 where the network's logits are no softmax, as in `Policy.choose`.
+        """
         ...
 
     def values(self, observation: F32) -> F32:
@@ -51,7 +54,11 @@ class Engine(Protocol):
     def policy_outputs(
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them."""
+        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them.
+
+        Raises:
+            NonFiniteError: log π or H is NaN or infinite, and there is no `before`.
+        """
         ...
 
     def policy_parameters(self) -> F32:

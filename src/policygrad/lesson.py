@@ -23,7 +23,7 @@ from policygrad.advantages import returns_to_go
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, check_actions
 from policygrad.threads import single_thread
 from policygrad.types import F32, F64, Array, Batch, Outputs
 
@@ -55,6 +55,7 @@ class _EpisodeLearner:
     def _choose(self, state: Any) -> Array:
         encoded = self._acting.encode_checked(np.asarray(state)[None])
         action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
+        check_actions(self._acting, encoded, action)
         self.states.append(encoded)
         self.actions.append(action)
         return action[0]

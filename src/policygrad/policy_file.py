@@ -112,7 +112,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     except RuntimeError as error:
         raise PolicyFileError(f"{file}: the weights do not fit the network: {error}") from error
     found = _outputs(policy, probe)
-    if not torch.allclose(found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
+    if not torch.allclose(found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True):
         off = (found - expected).abs().max().item()
         raise PolicyFileError(
             f"{file}: the policy acts otherwise than when it was saved (its outputs differ by up to {off:g}). "

@@ -236,8 +236,6 @@ def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Bat
     value, next_value = values_along(engine, rollout)
     batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
     start = engine.policy_outputs(batch.observation, batch.action)
-    if not np.isfinite(start.log_prob.sum(dtype=np.float64)):
-        raise NonFiniteError("log π(a|s) is not finite. No step was taken: lower max_kl or raise damping")
     advantage = normalized(batch.advantage) if settings.normalize_advantages else batch.advantage
     batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
     return batch, as_learned(rollout, "V(s)", value), start

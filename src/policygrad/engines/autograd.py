@@ -77,7 +77,10 @@ class AutogradEngine:
         distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
-        return PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        if before is None:
+            common.check_policy_outputs(self.policy, observation, found.log_prob, found.entropy)
+        return found
 
     def policy_parameters(self) -> F32:
         """See `Engine.policy_parameters`."""
@@ -237,7 +240,7 @@ class AutogradEngine:
             self.value.zero_grad(set_to_none=True)
         outputs = {"log_prob": _array(log_prob), "entropy": _array(entropy), "value": _array(values)}
         sample = common.samples_of(batch)._replace(**outputs)
-        common.check_outputs(sample)
+        common.check_outputs(sample, self.policy, batch.observation)
         w, e, c = (np.empty(len(batch), np.float32) for _ in range(3))
         call_cotangents(cotangents, sample, coefficients, w, e, c)
         pairs = [

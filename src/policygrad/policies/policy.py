@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
+from policygrad.policies.faults import check_actions
 from policygrad.policies.flat import flat_parameters
+from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
@@ -209,15 +210,17 @@ class Policy(nn.Module):
 
         Raises:
             ValueError: the observation's shape is not the space's.
-            NonFiniteError: it holds a NaN or an infinity.
+            NonFiniteError: it holds a NaN or an infinity, or the network gave what no action can be chosen from.
         """
         array = np.asarray(observation)
         single = array.shape == self.observation_space.shape
         encoded = self.encode_checked(array[None] if single else array)
         noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
-        # acting is no training: dropout and the like are off, whatever the module's mode
-        with evaluation_mode(self) if self.training else nullcontext():
-            actions = self.environment_actions(self.choose(encoded, noise))
+        # acting is not training: dropout and the like are off, whatever the module's mode
+        with evaluation_mode(self):
+            chosen = self.choose(encoded, noise)
+        check_actions(self, encoded, chosen)
+        actions = self.environment_actions(chosen)
         if not single:
             return actions
         return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
@@ -226,7 +229,8 @@ class Policy(nn.Module):
     def choose(self, encoded: F32, noise: F64 | None) -> Array:
         """Stored actions, [N] or [N, K] int64 or [N, K] float32, for encoded observations [N, D].
 
-        They are sampled by the noise (see `draw_noise`); without any they are the most probable.
+        They are sampled by the noise (see `draw_noise`); without any they are the most probable. A choice is −1
+        where the network's logits are no softmax: see `faults.check_actions`.
         """
         device = self.observation_shift.device
         parameters = self(torch.from_numpy(encoded).to(device))
@@ -245,18 +249,6 @@ class Policy(nn.Module):
                     f"this policy was made for {kind}s of {mine}; {name} has {theirs}. "
                     "Evaluate it on the environment it was trained on, or train one for this environment"
                 )
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Generator[None]:
-    """`eval()` within the block; after it every submodule's mode is what it was."""
-    before = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in before:
-            m.training = training
 
 
 def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:

@@ -74,5 +74,9 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
         p = chance * float(np.prod(probabilities[states[:-1], actions]))
         for t, (s, a) in enumerate(zip(states[:-1], actions, strict=True)):
             weight[s, a] += p * sum(gamma**k * r for k, r in enumerate(rewards) if k >= t)
-    score = torch.autograd.grad((log_prob * torch.from_numpy(weight)).sum(), list(policy.parameters()))
+    # what is never done counts for nothing, also where its log-probability is −inf
+    score = torch.autograd.grad(
+        (log_prob.masked_fill(torch.from_numpy(weight == 0), 0.0) * torch.from_numpy(weight)).sum(),
+        list(policy.parameters()),
+    )
     return torch.cat([g.reshape(-1) for g in score]).double().numpy()

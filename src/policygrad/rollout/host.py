@@ -9,7 +9,7 @@ import numpy as np
 
 from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy
+from policygrad.policies import Policy, check_actions, sound_actions
 from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
@@ -116,7 +116,11 @@ class HostCollector:
             record.raw.append(np.array(environments.current))
         action = self._act(encoded, self._noise.peek(1)[0])
         self._noise.advance(1)
-        _check_actions(policy, action)
+        sound = sound_actions(action)
+        if not sound.all():
+            check_actions(policy, encoded[valid], action[valid])
+            # the observation of an environment that idles need not allow any action
+            action[~sound] = 0
         raw, reward, terminated, truncated = environments.step(policy.environment_actions(action))
         successor = _encode(policy, raw, environments.name, t + 1)
         if self._shaping:
@@ -198,21 +202,6 @@ def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
             f"{np.asarray(raw)[rows[0]]}. Find what makes it in the environment's step or reset"
         )
     return encoded
-
-
-def _check_actions(policy: Policy, action: Array) -> None:
-    if action.dtype.kind == "f" and not np.isfinite(action.sum()):
-        raise NonFiniteError(actions_not_finite(policy))
-
-
-def actions_not_finite(policy: Policy) -> str:
-    """What to say of actions that are NaN or infinite."""
-    largest = max((float(p.detach().abs().max()), name) for name, p in policy.named_parameters())
-    return (
-        f"the policy's actions are not finite; its largest parameter is {largest[0]:.3g}, in {largest[1]}. "
-        "If that has grown, lower the learning rate or scale the observations; a network of your own must "
-        "give a finite mean and a std above 0"
-    )
 
 
 def _check_rewards(reward: F64, valid: Bool, name: str) -> None:

@@ -141,6 +141,8 @@ class FusedEngine:
                 fisher.divergence(self.head, before.distribution[rows], distribution[rows], kl[rows])
 
         self._workers.map(run, len(parts))
+        if before is None:
+            common.check_policy_outputs(self.policy, observation, log_prob, entropy)
         return PolicyOutputs(log_prob, entropy, kl, distribution)
 
     def policy_parameters(self) -> F32:
@@ -179,7 +181,7 @@ class FusedEngine:
         """See `Engine.gradient`."""
         samples, has_value = common.samples_of(batch), self.value is not None
         self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
-        common.check_outputs(samples)
+        common.check_outputs(samples, self.policy, batch.observation)
         value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.net.gradient.copy(), value_gradient.copy()
 
@@ -235,7 +237,7 @@ class FusedEngine:
             )  # fmt: skip
 
         if set(self._workers.map(run, len(rates))) != {loop.DONE}:
-            common.check_outputs(samples)
+            common.check_outputs(samples, self.policy, batch.observation)
             for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
                 ("value", self.value, self._critic, value_rate),

@@ -1,6 +1,7 @@
 """Softmax over the alternatives of one choice, or of several: `sizes` [K] says how many each has.
 
-The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K].
+The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K], −1 where a choice's logits
+are no softmax. A logit of −inf masks its alternative: see `policies.distributions.Categorical`.
 """
 
 # pyright: basic
@@ -44,18 +45,26 @@ def probability(log):
 
 
 @inlined
+def bounded(log):
+    """log π, or −1000 where it is less: the product with π is 0 either way, where 0 · −inf would be NaN."""
+    return max(log, f32(-1000))
+
+
+@inlined
 def most_probable(logits):
-    """argmax, the first of equals."""
+    """argmax, the first of equals; −1 where one is NaN or +inf, or all are −inf."""
     best = 0
-    for k in range(1, logits.size):
+    sound = True
+    for k in range(logits.size):
         if logits[k] > logits[best]:
             best = k
-    return best
+        sound = sound and logits[k] < np.inf
+    return best if sound and logits[best] > -np.inf else -1
 
 
 @inlined
 def chosen(logits, uniform):
-    """The first alternative whose cumulative probability exceeds the uniform number, in float64.
+    """The first alternative whose cumulative probability exceeds the uniform number, in float64; −1 as above.
 
     Never one of probability 0: the last alternative above 0 takes what rounding leaves. Leaves
     its `weight` in place of each logit.
@@ -71,12 +80,11 @@ def chosen(logits, uniform):
     cumulative = 0.0
     choice = 0
     for k in range(logits.size):
-        if logits[k] > f32(0):
-            cumulative += f64(logits[k])
-            choice = k
-            if cumulative > mark:
-                break
-    return choice
+        # the last one of those above 0 before which the mark has not been passed; without a jump
+        choice = k if (logits[k] > f32(0)) & (cumulative <= mark) else choice
+        cumulative += f64(logits[k])
+    # where a logit was NaN or infinite, so is the total
+    return choice if total > 0 else -1
 
 
 @inner
@@ -107,7 +115,7 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
                 logits[j] -= highest
                 part = exp(logits[j])
                 total += part
-                weighted += part * logits[j]
+                weighted += part * bounded(logits[j])
             log_total = log(total)
             # −Σ π log π, with log π = z − log Σ exp z: no second exponential
             h += log_total - weighted / total
@@ -130,9 +138,9 @@ def differentiate(sizes, outputs, action, entropy, w, e):
             if sizes.size > 1:
                 h = f32(0)
                 for j in range(logs.size):
-                    h -= exp(logs[j]) * logs[j]
+                    h -= exp(logs[j]) * bounded(logs[j])
             for j in range(logs.size):
-                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (logs[j] + h))
+                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (bounded(logs[j]) + h))
             logs[int(action[i, k])] += w[i]
             first += sizes[k]
 
@@ -167,5 +175,6 @@ def divergence(old, new, kl):
     for i in range(old.shape[0]):
         total = f32(0)
         for j in range(old.shape[1]):
-            total += exp(old[i, j]) * (old[i, j] - new[i, j])
+            p = probability(old[i, j])
+            total += p * (old[i, j] - new[i, j]) if p != f32(0) else f32(0)
         kl[i] = total
