@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from torch import Tensor, nn
 from policygrad.policies.distributions.protocol import Transform
 from policygrad.policies.networks import DiscretePolicy
 from policygrad.types import F64, I64, Array
+
+LOOKS = 3
+"""The first batches of a network's outputs, which are checked for being probabilities rather than logits."""
 
 
 class Categorical:
@@ -30,6 +35,7 @@ class Categorical:
     def __init__(self, sizes: I64, *, single: bool) -> None:
         self.sizes = [int(n) for n in sizes]
         self.stored_shape = () if single else (len(self.sizes),)
+        self._looks = LOOKS
 
     def parameters_of(self, network: nn.Module, observation: Tensor) -> Tensor:
         """log π_k(·|s) side by side [B, Σ n_k], of a `DiscretePolicy` or of any module that gives logits."""
@@ -43,7 +49,27 @@ class Categorical:
         if not isinstance(logits, Tensor) or logits.shape != expected:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"the policy network gave {shape}; expected logits of shape {expected}")
+        # not while a gradient is recorded, for under vmap no value can be looked at
+        if self._looks > 0 and not torch.is_grad_enabled() and type(network) is not DiscretePolicy:
+            self._look_for_probabilities(logits, type(network).__name__)
         return logits
+
+    def _look_for_probabilities(self, logits: Tensor, name: str) -> None:
+        """Warn once if the first `LOOKS` batches are probabilities."""
+        if not len(logits):
+            return
+        totals = [logits.sum(-1)], [part.sum(-1) for part in self._choices(logits)]
+        sums_to_one = any(all(bool(((t - 1).abs() < 1e-4).all()) for t in each) for each in totals)
+        # one batch that is not made of them is enough to know
+        self._looks = self._looks - 1 if sums_to_one and bool((logits >= 0).all()) else -1
+        if self._looks == 0:
+            warnings.warn(
+                f"the policy network, a {name}, returns rows that are not negative and sum to 1. They look like "
+                "probabilities, but a policy network must return logits: as logits, probabilities make a nearly "
+                "uniform policy that can hardly learn. Return the logits themselves (of a DiscretePolicy, "
+                ".logits(state)) or the logarithm of the probabilities",
+                stacklevel=2,
+            )
 
     def fault(self, logits: Tensor) -> str | None:
         """Why logits [B, Σ n_k] give no softmax; None if they do."""
