@@ -15,6 +15,7 @@ from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, check_actions, make_policy, make_value
 from policygrad.seeding import stream
 from policygrad.spaces import Space
+from policygrad.surroundings import default_numpy_errors
 from policygrad.threads import single_thread
 from policygrad.types import F32, Array, Learning, Rollout
 
@@ -149,7 +150,7 @@ class Agent:
             raise RuntimeError("no episode has finished since the last update: observe one to its end first")
         rollout = Rollout.side_by_side(self._finished)
         self._learning.progress = self._used / self._budget if self._budget else 0.0
-        with single_thread():
+        with single_thread(), default_numpy_errors():
             metrics = self.algorithm.learn(self._engine, rollout, self._learning)
         self._finished = []
         self._used += rollout.num_samples

@@ -24,6 +24,7 @@ from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
 from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
 from policygrad.seeding import stream
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
 from policygrad.types import State
@@ -53,6 +54,7 @@ class Experiment:
         """Whether `env` is an id, a kernel or a factory, of which any number can be made."""
         return not isinstance(self.env, gym.Env | VectorEnv)
 
+    @in_ordinary_torch
     def run(
         self,
         seed: int,

@@ -46,7 +46,9 @@ class _EpisodeLearner:
         self._engine = make_engine(acting, self.value, "adam")
         self._acting = acting
         # as torch's own sampling: torch.manual_seed decides
-        self._rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+        self._rng = np.random.default_rng(
+            int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
+        )
 
     def store_reward(self, reward: float) -> None:
         """What the last action brought; `rewards.append(reward)` is the same."""

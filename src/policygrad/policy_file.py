@@ -32,6 +32,7 @@ from policygrad.policies import (
     is_standard,
 )
 from policygrad.spaces import is_choice, space_from_json, space_to_json
+from policygrad.surroundings import in_ordinary_torch
 
 FORMAT, READABLE = 2, (1, 2)
 """Format 1 knows only softmax over one choice and Gaussians that are clipped; it is read as ever."""
@@ -75,6 +76,7 @@ def save(policy: Policy, path: str | Path) -> None:
     write_atomically(Path(path), data)
 
 
+@in_ordinary_torch
 def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     """The policy of a run folder or of a policy file.
 
@@ -158,6 +160,7 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+@in_ordinary_torch
 @torch.no_grad()
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
     """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""

@@ -30,6 +30,7 @@ from policygrad.algorithms.steps import (
 from policygrad.checks import check_fields
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
 
 
@@ -221,7 +222,9 @@ def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> dict[str, fl
     """How far the policy is now from what it was at the start, and what the surrogate makes of it."""
     now = engine.policy_outputs(batch.observation, batch.action, start)
     # the ratio minus 1: of a small step the difference of two surrogates would be mostly rounding
-    gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
+    with ignored_numpy_errors():
+        # of a step that goes too far it may be infinite, and such a step is not taken
+        gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
     return {
         "kl": float(now.kl.mean(dtype=np.float64)),
         "surrogate_improvement": float((gain * batch.advantage).mean()),

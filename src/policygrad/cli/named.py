@@ -13,13 +13,16 @@ def found(option: str, text: str, otherwise: str = "") -> Any:
     module, _, name = text.partition(":")
     if not name:
         raise ValueError(f"{option} {text}: expected {otherwise}module:name")
-    sys.path.insert(0, str(Path.cwd()))
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         found: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{option} {text}: {error}") from error
     finally:
-        sys.path.pop(0)
+        # by its name, for the module may have put others before it, or removed this one
+        if folder in sys.path:
+            sys.path.remove(folder)
     return found
 
 

@@ -13,8 +13,9 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 
 from policygrad.engines import common
 from policygrad.engines.signatures import call_cotangents
-from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer
-from policygrad.policies import Policy, kl_estimate
+from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer, take_step
+from policygrad.policies import Policy, kl_estimate, leave_inference_mode
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
 
 
@@ -32,6 +33,7 @@ class AutogradEngine:
     networks_are_apart = False
 
     def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
+        leave_inference_mode(policy, value)
         self.policy = policy
         self.value = value
         self.num_choices = policy.num_choices
@@ -39,17 +41,20 @@ class AutogradEngine:
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
 
+    @in_ordinary_torch
     @torch.no_grad()
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
         parameters = self.policy(self._tensor(observation))
         return self.policy.distribution.sample(parameters, self._tensor(noise)).numpy(force=True)
 
+    @in_ordinary_torch
     @torch.no_grad()
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
         return self._values(self._tensor(observation)).numpy(force=True)
 
+    @in_ordinary_torch
     @torch.no_grad()
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
@@ -57,6 +62,7 @@ class AutogradEngine:
         log_prob = distribution.log_prob(parameters, self._tensor(action))
         return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
 
+    @in_ordinary_torch
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """See `Engine.squared_scores`."""
         parameters = {name: p.detach() for name, p in self.policy.named_parameters()}
@@ -69,6 +75,7 @@ class AutogradEngine:
         scores: dict[str, Tensor] = per_sample(parameters, self._tensor(observation), self._tensor(action))
         return sum(s.flatten(1).square().sum(1) for s in scores.values()).numpy(force=True)  # pyright: ignore
 
+    @in_ordinary_torch
     @torch.no_grad()
     def policy_outputs(
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
@@ -90,6 +97,7 @@ class AutogradEngine:
         """See `Engine.set_policy_parameters`."""
         common.set_policy_parameters(self.policy, parameters)
 
+    @in_ordinary_torch
     def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
         """See `Engine.fisher_vector_product`.
 
@@ -105,6 +113,7 @@ class AutogradEngine:
         kl = self.policy.distribution.kl(fixed, now).mean()
         slopes = torch.autograd.grad(kl, learned, create_graph=True, **options)
 
+        @in_ordinary_torch
         def product(vector: F32) -> F32:
             parts = self._tensor(vector).split([p.numel() for p in every])
             along = [v.view_as(p) for v, p in zip(parts, every, strict=True) if p.requires_grad]
@@ -117,11 +126,13 @@ class AutogradEngine:
 
         return product
 
+    @in_ordinary_torch
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         self._backward(batch, cotangents, coefficients, policy=True, value=self.value is not None)
         return _flat_gradient(self.policy), _flat_gradient(self.value)
 
+    @in_ordinary_torch
     def apply(
         self,
         policy_gradient: F32,
@@ -141,6 +152,7 @@ class AutogradEngine:
         self._step(policy_rate, value_rate, max_grad_norm, norms)
         return norms[0], norms[1]
 
+    @in_ordinary_torch
     def update(
         self,
         batch: Batch,
@@ -207,7 +219,7 @@ class AutogradEngine:
                     p.grad.mul_(factor)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.step()
+            take_step(optimizer)
         if policy_rate is not None:
             self.policy.project()
 
@@ -216,6 +228,7 @@ class AutogradEngine:
         optimizers = (self._policy_optimizer, self._value_optimizer)
         return common.engine_state(self.value, *(optimizer_state(o) for o in optimizers))
 
+    @in_ordinary_torch
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
         optimizers = (self._policy_optimizer, self._value_optimizer)
@@ -227,7 +240,7 @@ class AutogradEngine:
     ) -> tuple[F32, F32, F32]:
         """Fill the parameters' gradients; returns (log_prob, entropy, value), each [B]."""
         observation = self._tensor(batch.observation)
-        zeros = torch.zeros(len(batch), device=self._device)
+        zeros = torch.zeros(len(batch), dtype=torch.float32, device=self._device)
         log_prob = entropy = values = zeros
         if policy:
             parameters = self.policy(observation)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,6 +25,14 @@ def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters)
 
 
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """One step along the gradients that stand in the parameters."""
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    # what torch makes at a parameter's first step, to count them, it makes on the default device
+    with torch.device("cpu") if len(optimizer.state) < count else nullcontext():
+        optimizer.step()
+
+
 def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
     """Of each parameter that has taken a step, by its place, what torch keeps for it."""
     if optimizer is None:
@@ -30,7 +40,9 @@ def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
     kept: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
     return {
         str(i): {
-            name: torch.as_tensor(x).numpy(force=True).copy() for name, x in of_one.items() if x is not None
+            name: x.numpy(force=True).copy() if isinstance(x, torch.Tensor) else np.asarray(x)
+            for name, x in of_one.items()
+            if x is not None
         }
         for i, of_one in kept.items()
     }

@@ -10,12 +10,14 @@ import torch
 from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Categorical
 from policygrad.policies.modes import evaluation_mode
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, Array, Bool
 
 if TYPE_CHECKING:
     from policygrad.policies.policy import Policy
 
 
+@in_ordinary_torch
 @torch.no_grad()
 def fault_of(policy: Policy, encoded: F32) -> str | None:
     """Why the logits for encoded observations [B, D] give no softmax; None if they do, or there are no logits."""

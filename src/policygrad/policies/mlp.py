@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from policygrad.policies.flat import flat_parameters
+from policygrad.surroundings import in_ordinary_torch
 
 Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]
@@ -29,6 +30,7 @@ class MLP(nn.Sequential):
             layers do.
     """
 
+    @in_ordinary_torch
     def __init__(
         self,
         sizes: Sequence[int],
@@ -62,7 +64,7 @@ def is_plain(module: object) -> bool:
 
 
 def _generator_from_torch() -> np.random.Generator:
-    return np.random.default_rng(int(torch.randint(2**62, ()).item()))
+    return np.random.default_rng(int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item()))
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:

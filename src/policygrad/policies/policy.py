@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
 from policygrad.policies.faults import check_actions
-from policygrad.policies.flat import flat_parameters
+from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
@@ -27,6 +27,7 @@ from policygrad.spaces import (
     environment_actions,
     observation_size,
 )
+from policygrad.surroundings import ignored_numpy_errors, in_ordinary_torch
 from policygrad.types import F32, F64, Array
 
 NONE = Normalization()
@@ -67,6 +68,7 @@ class Policy(nn.Module):
     observation_shift: Tensor
     observation_scale: Tensor
 
+    @in_ordinary_torch
     def __init__(
         self,
         network: nn.Module,
@@ -83,6 +85,7 @@ class Policy(nn.Module):
         self.distribution: Distribution = distribution_for(
             distribution, network, action_space, environment_name
         )
+        leave_inference_mode(network)
         self.network = network
         self.observation_space = observation_space
         self.action_space = action_space
@@ -182,7 +185,8 @@ class Policy(nn.Module):
             raise ValueError(
                 f"observation has shape {observations.shape}; expected {shape}, or [N] before that"
             )
-        encoded = self.encode(observations)
+        with ignored_numpy_errors():
+            encoded = self.encode(observations)
         if not np.isfinite(encoded).all():
             raise NonFiniteError(f"observation has a NaN or an infinity: {observations}")
         return encoded
@@ -193,7 +197,8 @@ class Policy(nn.Module):
 
     def environment_actions(self, actions: Array) -> Array:
         """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
-        return environment_actions(self.action_space, self.distribution.in_units(actions))
+        with ignored_numpy_errors():
+            return environment_actions(self.action_space, self.distribution.in_units(actions))
 
     def forward(self, observation: Tensor) -> Any:
         """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""
@@ -225,6 +230,7 @@ class Policy(nn.Module):
             return actions
         return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
 
+    @in_ordinary_torch
     @torch.no_grad()
     def choose(self, encoded: F32, noise: F64 | None) -> Array:
         """Stored actions, [N] or [N, K] int64 or [N, K] float32, for encoded observations [N, D].

@@ -13,6 +13,7 @@ from policygrad.policies import Policy, check_actions, sound_actions
 from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64, Array, Bool, Rollout, State
 
 
@@ -194,8 +195,10 @@ def shaped_reward(
 
 
 def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
-    encoded = policy.encode(raw)
-    if not np.isfinite(encoded.sum(dtype=np.float64)):
+    with ignored_numpy_errors():
+        encoded = policy.encode(raw)
+        finite = np.isfinite(encoded.sum(dtype=np.float64))
+    if not finite:
         rows = np.flatnonzero(~np.isfinite(encoded).all(1))
         raise NonFiniteError(
             f"{name}: the observation of environment {rows[0]} at step {step} has a NaN or an infinity: "

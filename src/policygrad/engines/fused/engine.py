@@ -14,7 +14,7 @@ from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
-from policygrad.policies import Policy
+from policygrad.policies import Policy, leave_inference_mode
 from policygrad.threads import Workers
 from policygrad.types import (
     F32,
@@ -50,6 +50,7 @@ class FusedEngine:
         reason = why_not(policy, value)
         if reason is not None:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
+        leave_inference_mode(policy, value)
         self.policy = policy
         self.value = value
         self.head = heads.head_of(policy)
