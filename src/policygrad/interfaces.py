@@ -29,6 +29,12 @@ class Engine(Protocol):
     name: str
     networks_are_apart: bool
     """Whether nothing that is learned by V(s) can change what the policy puts out, nor the other way round."""
+    has_modes: bool
+    """Whether `update` and `gradient` may find other outputs than all else, because a network is in training mode.
+
+    Dropout and BatchNorm make it another one there. Acting, `values` and whatever looks at the policy are in
+    evaluation mode.
+    """
     num_choices: int | None
     """How many actions there are, of a Discrete; None of others."""
 
@@ -44,7 +50,10 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
-        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored: what `update` finds for them."""
+        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored.
+
+        They are what `update` finds for them, unless the engine `has_modes`.
+        """
         ...
 
     def squared_scores(self, observation: F32, action: Array) -> F32:

@@ -15,6 +15,14 @@ ENOUGH = 256
 """Samples that say how far a single step took the policy: to look at all of them would cost a tenth of learning."""
 
 
+def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
+    """log π [B] before an update, for `distance`; None where the update's own says the same.
+
+    An update may compute it in training mode, while afterwards it is looked at in evaluation mode.
+    """
+    return engine.evaluate(batch.observation, batch.action)[0] if engine.has_modes else None
+
+
 def distance(
     engine: Engine, batch: Batch, old_log_prob: F32, *, clip: float | None = None, at_most: int | None = None
 ) -> dict[str, float]:
@@ -23,7 +31,7 @@ def distance(
     Args:
         engine: has the policy as it is now.
         batch: the samples.
-        old_log_prob: [B], log π of the policy that acted.
+        old_log_prob: [B], log π of the policy that acted; see `log_prob_before`.
         clip: ε, for the share of the samples whose ratio is beyond 1 ± ε.
         at_most: as many of the samples, evenly spaced, are enough.
     """

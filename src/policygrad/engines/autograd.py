@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 
 from policygrad.engines import common
+from policygrad.engines.fusible import is_fusible
 from policygrad.engines.signatures import call_cotangents
 from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer, take_step
-from policygrad.policies import Policy, kl_estimate, leave_inference_mode
+from policygrad.policies import Policy, evaluation_mode, is_standard, kl_estimate, leave_inference_mode
 from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
 
@@ -37,6 +39,7 @@ class AutogradEngine:
         self.policy = policy
         self.value = value
         self.num_choices = policy.num_choices
+        self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
         self._device = policy.observation_shift.device
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
@@ -45,20 +48,22 @@ class AutogradEngine:
     @torch.no_grad()
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
-        parameters = self.policy(self._tensor(observation))
-        return self.policy.distribution.sample(parameters, self._tensor(noise)).numpy(force=True)
+        with self._evaluating():
+            return self.policy.choose(observation, noise)
 
     @in_ordinary_torch
     @torch.no_grad()
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
-        return self._values(self._tensor(observation)).numpy(force=True)
+        with self._evaluating():
+            return self._values(self._tensor(observation)).numpy(force=True)
 
     @in_ordinary_torch
     @torch.no_grad()
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
-        parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
+        with self._evaluating():
+            parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
         log_prob = distribution.log_prob(parameters, self._tensor(action))
         return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
 
@@ -72,7 +77,10 @@ class AutogradEngine:
             return self.policy.distribution.log_prob(outputs, action[None])[0]
 
         per_sample: Any = vmap(grad(log_prob), in_dims=(None, 0, 0), chunk_size=256)
-        scores: dict[str, Tensor] = per_sample(parameters, self._tensor(observation), self._tensor(action))
+        with self._evaluating():
+            scores: dict[str, Tensor] = per_sample(
+                parameters, self._tensor(observation), self._tensor(action)
+            )
         return sum(s.flatten(1).square().sum(1) for s in scores.values()).numpy(force=True)  # pyright: ignore
 
     @in_ordinary_torch
@@ -81,7 +89,8 @@ class AutogradEngine:
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
         """See `Engine.policy_outputs`."""
-        distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
+        with self._evaluating():
+            distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
         found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
@@ -102,11 +111,13 @@ class AutogradEngine:
         """See `Engine.fisher_vector_product`.
 
         The mean KL differentiated twice, as in Schulman et al. 2015, appendix C: its gradient's graph is made
-        once, and each product is one backward pass through it.
+        once, and each product is one backward pass through it. In evaluation mode, as the KL is measured: with
+        dropout the two networks would differ, and what is differentiated would not be least where they meet.
         """
-        now = self.policy(self._tensor(observation))
-        with torch.no_grad():
-            fixed = self.policy(self._tensor(observation))
+        with self._evaluating():
+            now = self.policy(self._tensor(observation))
+            with torch.no_grad():
+                fixed = self.policy(self._tensor(observation))
         every = list(self.policy.parameters())
         learned = [p for p in every if p.requires_grad]
         options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
@@ -263,6 +274,16 @@ class AutogradEngine:
         ]
         torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         return sample.log_prob, sample.entropy, sample.value
+
+    @contextmanager
+    def _evaluating(self) -> Generator[None]:
+        """Both networks in evaluation mode, where they have modes."""
+        if not self.has_modes:
+            yield
+            return
+        # V(s) may stand on hidden layers of the policy
+        with evaluation_mode(self.policy), evaluation_mode(self.value or nn.Module()):
+            yield
 
     def _values(self, observation: Tensor) -> Tensor:
         assert self.value is not None, "this engine was made without a value network"

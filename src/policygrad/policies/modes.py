@@ -10,7 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Generator[None]:
-    """`eval()` within the block; after it every submodule's mode is what it was."""
+    """`eval()` within the block; after it every submodule's mode is what it was.
+
+    It costs next to nothing where no submodule is in training mode.
+    """
     before = [(m, m.training) for m in module.modules()]
     if not any(training for _, training in before):
         yield

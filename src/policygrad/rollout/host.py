@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy, check_actions, sound_actions
+from policygrad.policies import Policy, check_actions, evaluation_mode, is_standard, sound_actions
 from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
@@ -51,6 +52,7 @@ class HostCollector:
         self._shaping = shaping
         self._watch = watch
         self._max_steps = max_steps
+        self._has_modes = not is_standard(policy.network)
 
     def episodes(self, per_env: int = 1) -> Rollout:
         """Run exactly `per_env` whole episodes in each environment.
@@ -65,7 +67,8 @@ class HostCollector:
             NonFiniteError: an observation or a reward is NaN or infinite.
             ValueError: an episode is longer than `max_steps`.
         """
-        return Rollout.side_by_side([self._round() for _ in range(per_env)])
+        with self._acting():
+            return Rollout.side_by_side([self._round() for _ in range(per_env)])
 
     def steps(self, horizon: int) -> Rollout:
         """Run `horizon` steps in each environment, going on where the last call stopped.
@@ -79,8 +82,9 @@ class HostCollector:
         if self._environments.current is None:
             self._environments.reset(self._seeds)
         record = _Record()
-        for _ in range(horizon):
-            self._step(record, ~self._environments.resetting)
+        with self._acting():
+            for _ in range(horizon):
+                self._step(record, ~self._environments.resetting)
         return self._rollout(record)
 
     def state(self) -> State:
@@ -90,6 +94,10 @@ class HostCollector:
     def restore(self, state: State) -> bool:
         """See `Collector.restore`."""
         return restore(state, self._environments, self._seeds, self._noise)
+
+    def _acting(self) -> AbstractContextManager[None]:
+        """Evaluation mode: in training mode an action may depend on those of the other environments."""
+        return evaluation_mode(self._policy) if self._has_modes else nullcontext()
 
     def _round(self) -> Rollout:
         environments = self._environments

@@ -43,6 +43,7 @@ class FusedEngine:
     """
 
     name = "fused"
+    has_modes = False
 
     def __init__(
         self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
