@@ -29,6 +29,7 @@ from policygrad.policies import (
 )
 
 BOX = spaces.Box(-1, 1, (3,))
+ACTED = spaces.Box(-1, 1, (2,))
 
 
 def rng() -> np.random.Generator:
@@ -142,6 +143,42 @@ def test_depth_and_widths():
 def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         Network(**settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP((3, 2), activation="rleu"), "activation must be one of .*'rleu': did you mean 'relu'"),
+        (lambda: MLP((3, 2), init="orthogonl"), "init must be one of .*did you mean 'orthogonal'"),
+        (lambda: DiscretePolicy(3, 2, activation="Tanh"), "did you mean 'tanh'"),
+        (
+            lambda: GaussianPolicy(3, 2, init="xavier"),
+            r"init must be one of \(.*\); got 'xavier'$",
+        ),
+        (lambda: GSDEPolicy(3, 2, init=None), "init must be one of .*got None$"),
+        (lambda: BetaPolicy(3, 2, activation=nn.ReLU), "activation must be one of"),
+        (lambda: ValueNetwork(3, init=["uniform"]), "init must be one of"),
+        (
+            lambda: Policy(MLP((3, 4), rng=rng()), BOX, ACTED, distribution="gausian"),
+            "distribution must be .*mean 'gaussian'",
+        ),
+        (
+            lambda: Policy(MLP((3, 4), rng=rng()), BOX, ACTED, distribution=np.zeros(2)),
+            "distribution must be one of",
+        ),
+        (
+            lambda: Policy(MLP((3, 2), rng=rng()), BOX, spaces.Discrete(2), distribution="sofmax"),
+            "distribution must be one of",
+        ),
+        (lambda: Network(activation="rlu"), "did you mean 'relu'"),
+        (lambda: Network(init=np.array(["uniform"])), "init must be one of"),
+        (lambda: pg.Reinforce(baseline="vlaue"), "did you mean 'value'"),
+    ],
+)
+def test_choices_that_there_are_not_are_refused_with_the_nearest(make: Any, message: str):
+    """Nothing falls through to another choice in silence."""
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_widths_may_come_as_a_list():

@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from policygrad.algorithms.algorithm import Optimizer
 from policygrad.checkpoint import fields
+from policygrad.checks import check_choice
 from policygrad.engines import common
 from policygrad.errors import CheckpointError
 from policygrad.types import State
 
 
 def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
-    """`adam`, `rmsprop` or `sgd` over what can be learned of a module."""
+    """`adam`, `rmsprop` or `sgd` over what can be learned of a module; ValueError of another name."""
+    check_choice("optimizer", name, Optimizer)
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
         return torch.optim.Adam(parameters, betas=(common.ADAM_BETA1, common.ADAM_BETA2), eps=common.ADAM_EPS)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from policygrad.checks import check_choice
 from policygrad.policies.flat import flat_parameters
 from policygrad.surroundings import in_ordinary_torch
 
@@ -28,6 +29,9 @@ class MLP(nn.Sequential):
         gain: factor on the last layer's weights under `orthogonal`.
         rng: where the weights come from; None draws a seed from torch's global generator, as torch's own
             layers do.
+
+    Raises:
+        ValueError: there is no such activation or initialization.
     """
 
     @in_ordinary_torch
@@ -39,6 +43,8 @@ class MLP(nn.Sequential):
         gain: float = 1.0,
         rng: np.random.Generator | None = None,
     ) -> None:
+        check_choice("activation", activation, Activation)
+        check_choice("init", init, Initialisation)
         rng = rng if rng is not None else _generator_from_torch()
         layers: list[nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from torch import nn
 
+from policygrad.algorithms.algorithm import Optimizer
+from policygrad.checks import check_choice
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, optimizers
 from policygrad.engines.fused.net import Placed
@@ -51,6 +53,7 @@ class FusedEngine:
         reason = why_not(policy, value)
         if reason is not None:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
+        check_choice("optimizer", optimizer, Optimizer)
         leave_inference_mode(policy, value)
         self.policy = policy
         self.value = value
