@@ -13,9 +13,10 @@ from policygrad.algorithms import Algorithm, algorithm_class, critic_sees_action
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs.contract import as_flag, as_reward
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Network, make_policy, make_value
+from policygrad.policies import Network, check_actions, make_policy, make_value
 from policygrad.seeding import stream
 from policygrad.spaces import Space
+from policygrad.surroundings import default_numpy_errors
 from policygrad.threads import single_thread
 from policygrad.types import F32, Array, Learning, Rollout
 
@@ -102,7 +103,7 @@ class Agent:
         Raises:
             RuntimeError: the action before has not been observed yet.
             ValueError: the observation's shape is not the space's.
-            NonFiniteError: the observation has a NaN or an infinity.
+            NonFiniteError: the observation has a NaN or an infinity, or no action can be chosen.
         """
         episode = self._current
         if len(episode.actions) > len(episode.rewards):
@@ -111,6 +112,7 @@ class Agent:
         if not single:
             raise ValueError(f"act takes one observation of {self.policy.observation_space}; got several")
         action = self._engine.act(encoded, self.policy.draw_noise(self._rng, 1))
+        check_actions(self.policy, encoded, action)
         episode.observations.append(encoded)
         episode.actions.append(action)
         given = self.policy.environment_actions(action)[0]
@@ -158,7 +160,7 @@ class Agent:
             raise RuntimeError("no episode has finished since the last update: observe one to its end first")
         rollout = Rollout.side_by_side(self._finished)
         self._learning.progress = self._used / self._budget if self._budget else 0.0
-        with single_thread():
+        with single_thread(), default_numpy_errors():
             metrics = self.algorithm.learn(self._engine, rollout, self._learning)
         self._finished = []
         self._used += rollout.num_samples

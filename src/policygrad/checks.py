@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,16 @@ def check_is_a(kind: type[Any], name: str, value: Any) -> None:
     """Raise TypeError unless a setting is of the class that it has to be."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}(...); got {value!r}")
+
+
+def check_choice(name: str, value: Any, literal: Any) -> None:
+    """Raise ValueError, with the nearest choices, unless a setting is one of the strings of a `Literal`."""
+    choices: tuple[str, ...] = get_args(literal)
+    if isinstance(value, str) and value in choices:
+        return
+    near = difflib.get_close_matches(value.lower(), choices, n=2) if isinstance(value, str) else []
+    hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"{name} must be one of {choices}; got {value!r}{hint}")
 
 
 def check_in_effect(config: Any, name: str, where: str, holds: bool) -> None:
@@ -79,8 +90,7 @@ def check_fields(
         optional: which of them may be None.
     """
     for name, literal in (choices or {}).items():
-        if getattr(config, name) not in get_args(literal):
-            raise ValueError(f"{name} must be one of {get_args(literal)}; got {getattr(config, name)!r}")
+        check_choice(name, getattr(config, name), literal)
     for name in (field.name for field in fields(config) if field.type in ("bool", bool)):
         if not isinstance(getattr(config, name), bool | np.bool_):
             raise ValueError(f"{name} must be True or False; got {getattr(config, name)!r}")

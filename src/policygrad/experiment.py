@@ -27,6 +27,7 @@ from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.selection import ROUND, Selection, allowance, select
 from policygrad.settings import Settings
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Training
 from policygrad.types import State
@@ -62,6 +63,7 @@ class Experiment:
         """EnvPool's threads; None is one per core."""
         return 1 if self.settings.seeds is not None else self.settings.cores
 
+    @in_ordinary_torch
     def run(
         self,
         seed: int,

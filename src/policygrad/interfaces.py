@@ -29,11 +29,20 @@ class Engine(Protocol):
     name: str
     networks_are_apart: bool
     """Whether nothing that is learned by V(s) can change what the policy puts out, nor the other way round."""
+    has_modes: bool
+    """Whether `update` and `gradient` may find other outputs than all else, because a network is in training mode.
+
+    Dropout and BatchNorm make it another one there. Acting, `values` and whatever looks at the policy are in
+    evaluation mode.
+    """
     num_choices: int | None
     """How many actions there are, of a Discrete; None of others."""
 
     def act(self, observation: F32, noise: F64) -> Array:
-        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`."""
+        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`.
+
+        A choice is −1 where the network's logits are no softmax, as in `Policy.choose`.
+        """
         ...
 
     def values(self, observation: F32) -> F32:
@@ -41,7 +50,10 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
-        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored: what `update` finds for them."""
+        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored.
+
+        They are what `update` finds for them, unless the engine `has_modes`.
+        """
         ...
 
     def squared_scores(self, observation: F32, action: Array) -> F32:
@@ -51,7 +63,11 @@ class Engine(Protocol):
     def policy_outputs(
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them."""
+        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them.
+
+        Raises:
+            NonFiniteError: log π or H is NaN or infinite, and there is no `before`.
+        """
         ...
 
     def policy_parameters(self) -> F32:

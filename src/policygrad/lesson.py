@@ -23,7 +23,7 @@ from policygrad.advantages import returns_to_go
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
-from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork
+from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, check_actions
 from policygrad.threads import single_thread
 from policygrad.types import F32, F64, Array, Batch, Outputs
 
@@ -46,7 +46,9 @@ class _EpisodeLearner:
         self._engine = make_engine(acting, self.value, "adam")
         self._acting = acting
         # as torch's own sampling: torch.manual_seed decides
-        self._rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+        self._rng = np.random.default_rng(
+            int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
+        )
 
     def store_reward(self, reward: float) -> None:
         """What the last action brought; `rewards.append(reward)` is the same."""
@@ -55,6 +57,7 @@ class _EpisodeLearner:
     def _choose(self, state: Any) -> Array:
         encoded = self._acting.encode_checked(state)[0]
         action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
+        check_actions(self._acting, encoded, action)
         self.states.append(encoded)
         self.actions.append(action)
         return action[0]

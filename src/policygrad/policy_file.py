@@ -32,6 +32,7 @@ from policygrad.policies import (
     is_standard,
 )
 from policygrad.spaces import is_choice, space_from_json, space_to_json
+from policygrad.surroundings import in_ordinary_torch
 
 FORMAT, READABLE = 3, (1, 2, 3)
 """Format 1 knows softmax over one choice and Gaussians that are clipped, format 2 all distributions. Their Gaussians
@@ -78,6 +79,7 @@ def save(policy: Policy, path: str | Path) -> None:
     write_atomically(Path(path), data)
 
 
+@in_ordinary_torch
 def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     """The policy of a run folder or of a policy file.
 
@@ -117,7 +119,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     except RuntimeError as error:
         raise PolicyFileError(f"{file}: the weights do not fit the network: {error}") from error
     found = _outputs(policy, probe)
-    if not torch.allclose(found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE):
+    if not torch.allclose(found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True):
         off = (found - expected).abs().max().item()
         raise PolicyFileError(
             f"{file}: the policy acts otherwise than when it was saved (its outputs differ by up to {off:g}). "
@@ -163,6 +165,7 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+@in_ordinary_torch
 @torch.no_grad()
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
     """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""

@@ -231,7 +231,7 @@ def _plain(value: Any) -> Any:
 def _check_device(device: str) -> None:
     """Raise ValueError unless torch can compute there."""
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device {device!r} cannot be used here: take 'cpu', or one that this machine has and its torch "

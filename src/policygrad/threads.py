@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -19,20 +19,80 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def single_thread() -> Generator[None]:
-    """One thread within the block; what was set before is restored after it."""
-    before = torch.get_num_threads()
-    with _libraries().limit(limits=1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    """One thread within the block, for as long as any of several blocks lasts; afterwards what was set before.
+
+    Blocks may be nested in one thread and overlap in several: BLAS has one number of threads for the whole process,
+    which the last block to end restores; OpenMP and torch have one for each thread that calls them.
+    """
+    if _here.holds:
+        yield
+        return
+    usual = _process.take()
+    openmp = _set_threads("openmp", None)
+    torch.set_num_threads(1)
+    _here.holds = True
+    try:
+        yield
+    finally:
+        _here.holds = False
+        _process.release()
+        _set_threads("openmp", openmp)
+        torch.set_num_threads(usual)
+
+
+class _Process:
+    """What the blocks of all threads have in common."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._usual = 1
+        self._blas: list[int] = []
+
+    def take(self) -> int:
+        """Limit BLAS; returns torch's own number of threads, to be set in this thread when its block ends."""
+        with self._lock:
+            here = torch.get_num_threads()
+            if self._holders == 0:
+                self._usual, self._blas = here, _set_threads("blas", None)
+            self._holders += 1
+            # a thread that calls torch for the first time starts with the 1 that another one has set meanwhile
+            return self._usual if here == 1 else here
+
+    def release(self) -> None:
+        """Restore BLAS if this was the last block."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                _set_threads("blas", self._blas)
+
+
+class _Here(threading.local):
+    """What is each thread's own."""
+
+    holds = False
+
+
+_process, _here = _Process(), _Here()
+
+
+def _set_threads(kind: str, numbers: list[int] | None) -> list[int]:
+    """Give each library of a kind this number of threads, or 1 where None is given; returns what they had."""
+    libraries = _libraries(kind)
+    before = [library.get_num_threads() for library in libraries]
+    for library, number in zip(libraries, [1] * len(libraries) if numbers is None else numbers, strict=True):
+        # threadpoolctl listens to one thread alone, the first that sets a limit; here the last block may be another's
+        forget = getattr(library, "clear_controlling_thread", lambda force: None)
+        forget(force=True)
+        library.set_num_threads(number)
+        forget(force=True)
+    return before
 
 
 @cache
-def _libraries() -> ThreadpoolController:
-    """The libraries with threads of their own, looked up once: that takes a millisecond or more."""
-    return ThreadpoolController()
+def _libraries(kind: str) -> list[Any]:
+    """The libraries of this kind with threads of their own, looked up once: that takes a millisecond or more."""
+    return ThreadpoolController().select(user_api=kind).lib_controllers
 
 
 T = TypeVar("T")

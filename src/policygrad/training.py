@@ -19,6 +19,7 @@ from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy, Snapshot
 from policygrad.policies.distributions import GSDE, Gaussian, SquashedGaussian
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
+from policygrad.surroundings import default_numpy_errors
 from policygrad.threads import Workers
 from policygrad.types import F64, Bool, Learning, Rollout, State, check_shape
 
@@ -111,7 +112,8 @@ class Training:
             if not collected.num_samples:
                 # each environment only reset itself
                 continue
-            learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learning)
+            with default_numpy_errors():
+                learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learning)
             self._policy.renew_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
             found = _rollout_metrics(collected, self._policy) | learned

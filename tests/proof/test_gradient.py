@@ -93,6 +93,8 @@ def test_tables_that_are_no_probabilities_are_refused():
     mdp = three_states()
     with pytest.raises(ValueError, match="must sum to 1"):
         FiniteMDP(mdp.transition * 2, mdp.reward, mdp.start, mdp.terminal, 4)
+    with pytest.raises(ValueError, match="none of them below 0"):
+        FiniteMDP(mdp.transition, mdp.reward, np.array([1.5, -0.5, 0.0]), mdp.terminal, 4)
     with pytest.raises(ValueError, match="reward has shape"):
         FiniteMDP(mdp.transition, mdp.reward[0], mdp.start, mdp.terminal, 4)
 

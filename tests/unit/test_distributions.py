@@ -413,9 +413,52 @@ def test_each_learns_a_bandit(kind: str, engine: Any):
         np.testing.assert_allclose(chosen, [[-0.5] * 2, [0.5] * 2], atol=0.15)
 
 
+LARGEST = np.nextafter(1.0, 0.0)
+"""The largest uniform number; as float32 it is 1, which no sum of probabilities exceeds."""
+
+
+def chosen_by(policy: Policy, observation: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
+    """The actions of both engines, and of the policy by itself."""
+    engines = [make_engine(policy, None, "sgd", engine) for engine in ENGINES]  # type: ignore[arg-type]
+    return [policy.choose(observation, noise), *(engine.act(observation, noise) for engine in engines)]
+
+
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_the_largest_noise_is_the_last_choice(n: int):
-    """As float32 it is 1, which no sum of probabilities is above."""
     policy = policy_for({}, spaces.Discrete(n))
     x = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
-    np.testing.assert_array_equal(policy.choose(x, np.full(500, np.nextafter(1.0, 0.0))), n - 1)
+    for action in chosen_by(policy, x, np.full(500, LARGEST)):
+        np.testing.assert_array_equal(action, n - 1)
+
+
+IMPOSSIBLE = [[0], [3], [1, 2], [0, 3], [0, 1, 3]]
+
+
+@pytest.mark.parametrize("impossible", IMPOSSIBLE, ids=str)
+def test_an_action_of_probability_zero_is_never_chosen(impossible: list[int]):
+    """Not by the least and the largest noise either: they choose the first and the last action that is possible."""
+    policy = policy_for({}, spaces.MultiDiscrete([4, 4]))
+    with torch.no_grad():
+        policy.network.network[-1].bias[impossible] = -1e4  # type: ignore[union-attr, index]
+    possible = np.setdiff1d(np.arange(4), impossible)
+    n = 3000
+    x = np.random.default_rng(0).standard_normal((n, 3)).astype(np.float32)
+    noise = np.random.default_rng(1).random((n, 2))
+    noise[: n // 3], noise[n // 3 : 2 * n // 3] = 0.0, LARGEST
+    for action in chosen_by(policy, x, noise):
+        assert set(action[:, 0]) == set(possible)
+        np.testing.assert_array_equal(action[: n // 3], [[possible[0], 0]] * (n // 3))
+        np.testing.assert_array_equal(action[n // 3 : 2 * n // 3], [[possible[-1], 3]] * (n // 3))
+
+
+def test_the_chosen_action_is_where_the_noise_passes_the_cumulative_probability():
+    """To 1e-6 on either side of each step, which is farther than the engines' rounding of probabilities."""
+    policy = policy_for({}, spaces.Discrete(5))
+    x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+    logits: Tensor = policy.network.network(torch.from_numpy(x)).detach().double()  # type: ignore[operator]
+    steps = torch.softmax(logits, -1).cumsum(-1).numpy()
+    for k in range(4):
+        for action in chosen_by(policy, x, steps[:, k] - 1e-6):
+            assert (action <= k).all()
+        for action in chosen_by(policy, x, steps[:, k] + 1e-6):
+            assert (action > k).all()

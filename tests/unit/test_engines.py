@@ -507,6 +507,13 @@ def test_an_unknown_engine_is_refused():
         make_engine(policy, None, "adam", "warp")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_an_unknown_optimizer_is_refused(engine: Any):
+    policy, _ = networks("categorical")
+    with pytest.raises(ValueError, match=r"optimizer must be one of .*did you mean 'adam'"):
+        make_engine(policy, None, "adamw", engine)
+
+
 def test_a_minibatch_may_have_more_rows_than_the_batch():
     """Drawn with replacement, as a bootstrap does."""
     order = np.random.default_rng(0).integers(0, 10, 300)

@@ -281,6 +281,53 @@ def assert_frequencies(counts: np.ndarray, probabilities: np.ndarray) -> None:
     assert (off <= 5 * np.sqrt(probabilities * (1 - probabilities) / n) + 1e-12).all()
 
 
+M64 = 2**64
+GOLDEN, *FACTORS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def stream_that_begins_with(bits: int) -> np.ndarray:
+    """A kernel's `rng` whose next 64 random bits are these: SplitMix64 backwards."""
+
+    def unshifted(z: int, shift: int) -> int:
+        found = z
+        for _ in range(64 // shift):
+            found = z ^ (found >> shift)
+        return found
+
+    z = unshifted(bits, 31) * pow(FACTORS[1], -1, M64) % M64
+    z = unshifted(z, 27) * pow(FACTORS[0], -1, M64) % M64
+    return np.array([(unshifted(z, 30) - GOLDEN) % M64], np.uint64)
+
+
+class Always(NamedTuple):
+    """A generator of one number."""
+
+    number: float
+
+    def random(self) -> float:
+        return self.number
+
+
+@numba.njit
+def step_from(addresses, state, action, rng):
+    step_at(addresses[1])(state, action, rng)
+
+
+@pytest.mark.parametrize(
+    ("bits", "number", "following"), [(0, 0.0, 1), (2**64 - 1, float(np.nextafter(1.0, 0.0)), 3)]
+)
+def test_a_state_of_probability_zero_is_never_reached(bits: int, number: float, following: int):
+    """By the least and by the largest uniform number, in both environments that are made of the tables."""
+    transition = np.broadcast_to([0, 0.25, 0, 0.75, 0], (5, 2, 5)).copy()
+    mdp = FiniteMDP(transition, np.zeros((5, 2, 5)), np.eye(5)[0], (), 10)
+    compiled, env = kernel(mdp, "gaps"), FiniteEnv(mdp)
+    state = compiled.state.copy()
+    step_from(compiled.addresses, state, np.zeros(1), stream_that_begins_with(bits))
+    env.reset(seed=0)
+    env.np_random = Always(number)  # type: ignore[assignment]
+    assert state[0] == env.step(0)[0] == following
+
+
 def test_finite_kernels_share_their_machine_code():
     assert len({compiled.addresses for compiled in TEXTBOOK.values()}) == 1
     assert kernel(three_states(), "three").addresses == TEXTBOOK["Chain-v0"].addresses

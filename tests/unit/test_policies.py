@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from gymnasium import spaces
 from torch import nn
 
 import policygrad as pg
+from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.policies import (
     MLP,
@@ -26,6 +29,7 @@ from policygrad.policies import (
 )
 
 BOX = spaces.Box(-1, 1, (3,))
+ACTED = spaces.Box(-1, 1, (2,))
 
 
 def rng() -> np.random.Generator:
@@ -139,6 +143,42 @@ def test_depth_and_widths():
 def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         Network(**settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP((3, 2), activation="rleu"), "activation must be one of .*'rleu': did you mean 'relu'"),
+        (lambda: MLP((3, 2), init="orthogonl"), "init must be one of .*did you mean 'orthogonal'"),
+        (lambda: DiscretePolicy(3, 2, activation="Tanh"), "did you mean 'tanh'"),
+        (
+            lambda: GaussianPolicy(3, 2, init="xavier"),
+            r"init must be one of \(.*\); got 'xavier'$",
+        ),
+        (lambda: GSDEPolicy(3, 2, init=None), "init must be one of .*got None$"),
+        (lambda: BetaPolicy(3, 2, activation=nn.ReLU), "activation must be one of"),
+        (lambda: ValueNetwork(3, init=["uniform"]), "init must be one of"),
+        (
+            lambda: Policy(MLP((3, 4), rng=rng()), BOX, ACTED, distribution="gausian"),
+            "distribution must be .*mean 'gaussian'",
+        ),
+        (
+            lambda: Policy(MLP((3, 4), rng=rng()), BOX, ACTED, distribution=np.zeros(2)),
+            "distribution must be one of",
+        ),
+        (
+            lambda: Policy(MLP((3, 2), rng=rng()), BOX, spaces.Discrete(2), distribution="sofmax"),
+            "distribution must be one of",
+        ),
+        (lambda: Network(activation="rlu"), "did you mean 'relu'"),
+        (lambda: Network(init=np.array(["uniform"])), "init must be one of"),
+        (lambda: pg.Reinforce(baseline="vlaue"), "did you mean 'value'"),
+    ],
+)
+def test_choices_that_there_are_not_are_refused_with_the_nearest(make: Any, message: str):
+    """Nothing falls through to another choice in silence."""
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_widths_may_come_as_a_list():
@@ -277,3 +317,64 @@ def test_evaluation_mode_restores_every_submodule():  # bug 20
     with evaluation_mode(module):
         assert not any(m.training for m in module.modules())
     assert [m.training for m in module.modules()] == before
+
+
+class Wrapped(nn.Module):
+    """A network of one's own around one of the library's, with what it returns left open."""
+
+    def __init__(self, returned: str, action_dim: int = 3) -> None:
+        super().__init__()
+        self.inner = DiscretePolicy(3, action_dim, 8, rng=rng())
+        self.returned = returned
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.returned == "probabilities":
+            return self.inner(x)
+        if self.returned == "one softmax per choice":
+            return torch.cat([part.softmax(-1) for part in self.inner.logits(x).split([3, 2], -1)], -1)
+        return self.inner(x).log() if self.returned == "their logarithm" else self.inner.logits(x)
+
+
+@pytest.mark.parametrize(
+    ("returned", "space"),
+    [
+        ("probabilities", spaces.Discrete(3)),
+        ("probabilities", spaces.MultiDiscrete([3, 2])),
+        ("one softmax per choice", spaces.MultiDiscrete([3, 2])),
+    ],
+)
+def test_probabilities_in_the_place_of_logits_are_warned_of_once(returned: str, space: Any):
+    policy = Policy(Wrapped(returned, pg.spaces.action_size(space)), BOX, space)
+    x = np.random.default_rng(1).uniform(-1, 1, (10, 5, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for observations in x:
+            policy.act(observations, rng=rng())
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "a Wrapped, returns rows that are not negative and sum to 1" in message
+    assert "logarithm of the probabilities" in message
+
+
+@pytest.mark.parametrize("returned", ["logits", "their logarithm"])
+def test_logits_are_not_warned_of(returned: str):
+    """Nor is a network that once happens to return what could be probabilities; warnings are errors here."""
+    policy = Policy(Wrapped(returned), BOX, spaces.Discrete(3))
+    policy.act(np.zeros((5, 3)), rng=rng())
+    policy.network.returned = "probabilities"
+    for _ in range(10):
+        policy.act(np.zeros((5, 3)), rng=rng())
+    mine = Policy(DiscretePolicy(3, 3, rng=rng()), BOX, spaces.Discrete(3))
+    for _ in range(10):
+        mine.act(np.zeros((5, 3)), rng=rng())
+
+
+def test_training_warns_of_probabilities():
+    """Also where what comes first is each sample's own gradient, in which no value can be looked at."""
+    network = Wrapped("probabilities")
+    env = gym.make("Acrobot-v1", max_episode_steps=20)
+    network.inner = DiscretePolicy(6, 3, 8, rng=rng())
+    with pytest.warns(UserWarning, match="look like probabilities"):
+        pg.train(env, pg.Reinforce(baseline="optimal"), policy=network, steps=40, progress=False)
+    motor = make_engine(Policy(Wrapped("probabilities"), BOX, spaces.Discrete(3)), None, "sgd", "autograd")
+    assert (motor.squared_scores(np.zeros((2, 3), np.float32), np.zeros(2, np.int64)) > 0).all()

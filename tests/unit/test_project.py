@@ -22,9 +22,10 @@ SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
     "garbage", "errors", "checks", "names", "types", "interfaces", "seeding", "compiled", "pointers", "threads",
-    "files", "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout",
-    "agent", "training", "progress", "evaluation", "selection", "policy_file", "presets", "settings", "curve",
-    "diagnosis", "circumstances", "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
+    "surroundings", "files", "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms",
+    "engines", "rollout", "agent", "training", "progress", "evaluation", "selection", "policy_file", "presets",
+    "settings", "curve", "diagnosis", "circumstances", "run_folder", "run", "experiment", "seeds", "launch", "proof",
+    "lesson", "cli",
 ]  # fmt: skip
 """The rooms in the order in which data flows through them: each imports only from those before it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from policygrad.advantages.returns import returns_to_go
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F64, Bool, check_shape
 
 
@@ -141,7 +142,9 @@ def vtrace(
     for name, array in (("log_ratio", log_ratio), ("done", done)):
         check_shape(name, array, reward.shape)
     error = td_errors(reward, value, next_value, terminated, gamma)
-    ratio = np.exp(log_ratio)
+    with ignored_numpy_errors():
+        # an infinite ratio is cut to ρ̄ and c̄ below
+        ratio = np.exp(log_ratio)
     rho, c = np.minimum(rho_max, ratio), lam * np.minimum(c_max, ratio)
     following = np.where(terminated, 0.0, next_value)
     targets, later = np.empty_like(error), following.copy()

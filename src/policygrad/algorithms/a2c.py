@@ -15,7 +15,7 @@ import numpy as np
 
 from policygrad.advantages import n_step_returns, normalize, vtrace
 from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
+from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import (
@@ -105,13 +105,15 @@ class A2C(FixedLoss):
         entropy_coef = linear(self.entropy_coef, self.entropy_coef_end, learning.progress)
         scale = 1 / len(batch)
         coefficients = np.array([scale, entropy_coef * scale, self.value_coef * scale], np.float32)
+        before = log_prob_before(engine, batch)
         first = last = engine.update(batch, cotangents, coefficients, **options)
+        acted = first.log_prob if before is None else before
         target = batch.target
         for _ in range(self.updates - 1):
-            batch = self._corrected(engine, rollout, batch, first.log_prob)
+            batch = self._corrected(engine, rollout, batch, acted)
             last = engine.update(batch, cotangents, coefficients, **options)
         metrics = _metrics(first, last, batch) | {"learning_rate": rate}
-        metrics |= distance(engine, batch, first.log_prob, at_most=ENOUGH)
+        metrics |= distance(engine, batch, acted, at_most=ENOUGH)
         return metrics | value_metrics(as_learned(rollout, "V(s)", value), target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:

@@ -17,7 +17,7 @@ import numpy as np
 
 from policygrad.advantages import td_errors
 from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
+from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, value_metrics
 from policygrad.algorithms.reinforce import cotangents
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_learned, samples, values_along
@@ -113,8 +113,9 @@ class ActorCritic(FixedLoss):
         else:
             scale = 1 / len(batch)
             coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
+            before = log_prob_before(engine, batch)
             outputs = engine.update(batch, cotangents, coefficients, **options)
-            log_prob, entropy = outputs.log_prob, outputs.entropy
+            log_prob, entropy = outputs.log_prob if before is None else before, outputs.entropy
             norms = outputs.policy_grad_norm, outputs.value_grad_norm
         moments = learning.traces.setdefault("moments", np.zeros((2, 3)))
         return {

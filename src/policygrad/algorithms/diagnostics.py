@@ -18,6 +18,14 @@ RELATIVE_ROUNDING = ROUNDING * float(np.finfo(np.float32).eps)
 """Targets whose standard deviation is at most this share of their mean differ by float32's rounding alone."""
 
 
+def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
+    """log π [B] before an update, for `distance`; None where the update's own says the same.
+
+    An update may compute it in training mode, while afterwards it is looked at in evaluation mode.
+    """
+    return engine.evaluate(batch.observation, batch.action)[0] if engine.has_modes else None
+
+
 def distance(
     engine: Engine, batch: Batch, old_log_prob: F32, *, clip: float | None = None, at_most: int | None = None
 ) -> dict[str, float]:
@@ -26,7 +34,7 @@ def distance(
     Args:
         engine: has the policy as it is now.
         batch: the samples.
-        old_log_prob: [B], log π of the policy that acted.
+        old_log_prob: [B], log π of the policy that acted; see `log_prob_before`.
         clip: ε, for the share of the samples whose ratio is beyond 1 ± ε.
         at_most: as many of the samples, evenly spaced, are enough.
     """

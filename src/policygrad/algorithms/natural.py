@@ -30,6 +30,7 @@ from policygrad.algorithms.steps import (
 from policygrad.checks import check_fields
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
 
 
@@ -221,7 +222,9 @@ def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> dict[str, fl
     """How far the policy is now from what it was at the start, and what the surrogate makes of it."""
     now = engine.policy_outputs(batch.observation, batch.action, start)
     # the ratio minus 1: of a small step the difference of two surrogates would be mostly rounding
-    gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
+    with ignored_numpy_errors():
+        # of a step that goes too far it may be infinite, and such a step is not taken
+        gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
     return {
         "kl": float(now.kl.mean(dtype=np.float64)),
         "surrogate_improvement": float((gain * batch.advantage).mean()),
@@ -236,8 +239,6 @@ def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Bat
     value, next_value = values_along(engine, rollout)
     batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
     start = engine.policy_outputs(batch.observation, batch.action)
-    if not np.isfinite(start.log_prob.sum(dtype=np.float64)):
-        raise NonFiniteError("log π(a|s) is not finite. No step was taken: lower max_kl or raise damping")
     advantage = normalize(batch.advantage) if settings.normalize_advantages else batch.advantage
     batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
     return batch, as_learned(rollout, "V(s)", value), start

@@ -26,7 +26,7 @@ from policygrad.advantages import (
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, value_metrics
+from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, value_metrics
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.steps import as_finite, as_learned, samples
 from policygrad.checks import check_fields
@@ -147,6 +147,7 @@ class Reinforce:
             value = engine.values(batch.observation)
         batch = replace(batch, advantage=self.advantages(rollout, engine, returns, value))
         rate = linear(self.learning_rate, self.learning_rate_end, progress)
+        before = log_prob_before(engine, batch)
         outputs = update(batch, policy_rate=rate, value_rate=None)
         metrics = {
             "policy_loss": -float(np.mean(outputs.log_prob * batch.advantage, dtype=np.float64)),
@@ -158,7 +159,8 @@ class Reinforce:
             while len(fits) < self.value_steps:
                 fits.append(update(batch, policy_rate=None, value_rate=value_rate))
             metrics |= value_metrics(value, batch.target) | {"value_grad_norm": fits[0].value_grad_norm}
-        return metrics | distance(engine, batch, outputs.log_prob, at_most=ENOUGH)
+        acted = outputs.log_prob if before is None else before
+        return metrics | distance(engine, batch, acted, at_most=ENOUGH)
 
     def batch(self, rollout: Rollout, engine: Engine) -> Batch:
         """The rollout's samples with advantages and value targets, nothing being learned on the way.

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from policygrad.checks import check_choice
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
 from policygrad.interfaces import Engine
@@ -29,10 +30,9 @@ def make_engine(
     Fused splits large batches between `workers`.
 
     Raises:
-        ValueError: there is no such engine, or fused was asked for and cannot take these networks.
+        ValueError: there is no such engine or optimizer, or fused was asked for and cannot take these networks.
     """
-    if engine not in ("auto", "fused", "autograd"):
-        raise ValueError(f"engine must be 'auto', 'fused' or 'autograd'; got {engine!r}")
+    check_choice("engine", engine, EngineName)
     reason = why_not(policy, value)
     if engine == "fused" or (engine == "auto" and reason is None):
         with announce_compilation():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPrivateImportUsage]
 
 from policygrad.engines import common
+from policygrad.engines.fusible import is_fusible
 from policygrad.engines.signatures import call_cotangents
-from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer
-from policygrad.policies import Policy, kl_estimate
+from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer, take_step
+from policygrad.policies import Policy, evaluation_mode, is_standard, kl_estimate, leave_inference_mode
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
 
 
@@ -32,31 +35,39 @@ class AutogradEngine:
     networks_are_apart = False
 
     def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
+        leave_inference_mode(policy, value)
         self.policy = policy
         self.value = value
         self.num_choices = policy.num_choices
+        self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
         self._device = policy.device
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
 
+    @in_ordinary_torch
     @torch.no_grad()
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
-        parameters = self.policy(self._tensor(observation))
-        return self.policy.distribution.sample(parameters, self._tensor(noise)).numpy(force=True)
+        with self._evaluating():
+            return self.policy.choose(observation, noise)
 
+    @in_ordinary_torch
     @torch.no_grad()
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
-        return self._values(self._tensor(observation)).numpy(force=True)
+        with self._evaluating():
+            return self._values(self._tensor(observation)).numpy(force=True)
 
+    @in_ordinary_torch
     @torch.no_grad()
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
-        parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
+        with self._evaluating():
+            parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
         log_prob = distribution.log_prob(parameters, self._tensor(action))
         return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
 
+    @in_ordinary_torch
     def squared_scores(self, observation: F32, action: Array) -> F32:
         """See `Engine.squared_scores`."""
         parameters = {name: p.detach() for name, p in self.policy.named_parameters()}
@@ -66,18 +77,26 @@ class AutogradEngine:
             return self.policy.distribution.log_prob(outputs, action[None])[0]
 
         per_sample: Any = vmap(grad(log_prob), in_dims=(None, 0, 0), chunk_size=256)
-        scores: dict[str, Tensor] = per_sample(parameters, self._tensor(observation), self._tensor(action))
+        with self._evaluating():
+            scores: dict[str, Tensor] = per_sample(
+                parameters, self._tensor(observation), self._tensor(action)
+            )
         return sum(s.flatten(1).square().sum(1) for s in scores.values()).numpy(force=True)  # pyright: ignore
 
+    @in_ordinary_torch
     @torch.no_grad()
     def policy_outputs(
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
         """See `Engine.policy_outputs`."""
-        distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
+        with self._evaluating():
+            distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
-        return PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        if before is None:
+            common.check_policy_outputs(self.policy, observation, found.log_prob, found.entropy)
+        return found
 
     def policy_parameters(self) -> F32:
         """See `Engine.policy_parameters`."""
@@ -87,21 +106,25 @@ class AutogradEngine:
         """See `Engine.set_policy_parameters`."""
         common.set_policy_parameters(self.policy, parameters)
 
+    @in_ordinary_torch
     def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
         """See `Engine.fisher_vector_product`.
 
         The mean KL differentiated twice, as in Schulman et al. 2015, appendix C: its gradient's graph is made
-        once, and each product is one backward pass through it.
+        once, and each product is one backward pass through it. In evaluation mode, as the KL is measured: with
+        dropout the two networks would differ, and what is differentiated would not be least where they meet.
         """
-        now = self.policy(self._tensor(observation))
-        with torch.no_grad():
-            fixed = self.policy(self._tensor(observation))
+        with self._evaluating():
+            now = self.policy(self._tensor(observation))
+            with torch.no_grad():
+                fixed = self.policy(self._tensor(observation))
         every = list(self.policy.parameters())
         learned = [p for p in every if p.requires_grad]
         options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
         kl = self.policy.distribution.kl(fixed, now).mean()
         slopes = torch.autograd.grad(kl, learned, create_graph=True, **options)
 
+        @in_ordinary_torch
         def product(vector: F32) -> F32:
             parts = self._tensor(vector).split([p.numel() for p in every])
             along = [v.view_as(p) for v, p in zip(parts, every, strict=True) if p.requires_grad]
@@ -114,11 +137,13 @@ class AutogradEngine:
 
         return product
 
+    @in_ordinary_torch
     def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         self._backward(batch, cotangents, coefficients, policy=True, value=self.value is not None)
         return _flat_gradient(self.policy), _flat_gradient(self.value)
 
+    @in_ordinary_torch
     def apply(
         self,
         policy_gradient: F32,
@@ -138,6 +163,7 @@ class AutogradEngine:
         self._step(policy_rate, value_rate, max_grad_norm, norms)
         return norms[0], norms[1]
 
+    @in_ordinary_torch
     def update(
         self,
         batch: Batch,
@@ -204,7 +230,7 @@ class AutogradEngine:
                     p.grad.mul_(factor)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.step()
+            take_step(optimizer)
         if policy_rate is not None:
             self.policy.project()
 
@@ -213,6 +239,7 @@ class AutogradEngine:
         optimizers = (self._policy_optimizer, self._value_optimizer)
         return common.engine_state(self.value, *(optimizer_state(o) for o in optimizers))
 
+    @in_ordinary_torch
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
         optimizers = (self._policy_optimizer, self._value_optimizer)
@@ -224,7 +251,7 @@ class AutogradEngine:
     ) -> tuple[F32, F32, F32]:
         """Fill the parameters' gradients; returns (log_prob, entropy, value), each [B]."""
         observation = self._tensor(batch.observation)
-        zeros = torch.zeros(len(batch), device=self._device)
+        zeros = torch.zeros(len(batch), dtype=torch.float32, device=self._device)
         log_prob = entropy = values = zeros
         if policy:
             parameters = self.policy(observation)
@@ -237,7 +264,7 @@ class AutogradEngine:
             self.value.zero_grad(set_to_none=True)
         outputs = {"log_prob": _array(log_prob), "entropy": _array(entropy), "value": _array(values)}
         sample = common.samples_of(batch)._replace(**outputs)
-        common.check_outputs(sample)
+        common.check_outputs(sample, self.policy, batch.observation)
         w, e, c = (np.empty(len(batch), np.float32) for _ in range(3))
         call_cotangents(cotangents, sample, coefficients, w, e, c)
         pairs = [
@@ -247,6 +274,16 @@ class AutogradEngine:
         ]
         torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         return sample.log_prob, sample.entropy, sample.value
+
+    @contextmanager
+    def _evaluating(self) -> Generator[None]:
+        """Both networks in evaluation mode, where they have modes."""
+        if not self.has_modes:
+            yield
+            return
+        # V(s) may stand on hidden layers of the policy
+        with evaluation_mode(self.policy), evaluation_mode(self.value or nn.Module()):
+            yield
 
     def _values(self, observation: Tensor) -> Tensor:
         assert self.value is not None, "this engine was made without a value network"

@@ -10,7 +10,8 @@ from torch import nn
 
 from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy, flat_parameters
+from policygrad.policies import Policy, fault_of, flat_parameters
+from policygrad.policies.distributions import Categorical
 from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample, State
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
@@ -36,9 +37,28 @@ def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
             )
 
 
-def check_outputs(sample: Sample) -> None:
-    """Raise NonFiniteError unless log π, H and V are finite."""
-    check_finite((("log π(a|s)", sample.log_prob), ("the entropy", sample.entropy), ("V(s)", sample.value)))
+def check_outputs(sample: Sample, policy: Policy, observation: F32) -> None:
+    """Raise NonFiniteError unless log π, H and V of the samples, seen as observations [B, D], are finite."""
+    check_policy_outputs(policy, observation, sample.log_prob, sample.entropy)
+    check_finite([("V(s)", sample.value)])
+
+
+def check_policy_outputs(policy: Policy, observation: F32, log_prob: F32, entropy: F32) -> None:
+    """Raise NonFiniteError unless log π and H, [B] each, are finite, with what is wrong with the logits if it is they.
+
+    Actions that have become impossible are named as well: a batch may hold one only if its mask has changed.
+    """
+    if not (np.isfinite(log_prob).all() and np.isfinite(entropy).all()):
+        fault = fault_of(policy, observation)
+        if fault is not None:
+            raise NonFiniteError(f"log π(a|s) is not finite: {fault}")
+        if isinstance(policy.distribution, Categorical) and np.isneginf(log_prob).any():
+            row = int(np.isneginf(log_prob).argmax())
+            raise NonFiniteError(
+                f"log π(a|s) is −inf: the action taken for observation {row} of {len(log_prob)} has probability 0 now. "
+                "A mask must allow the same actions each time that the network sees the same observation"
+            )
+    check_finite((("log π(a|s)", log_prob), ("the entropy", entropy)))
 
 
 def samples_of(batch: Batch) -> Sample:

@@ -21,7 +21,7 @@ def why_not(policy: Policy, value: nn.Module | None) -> str | None:
         return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
     if isinstance(value, SharedValueNetwork) and value.trunk is not network.network:
         return "V(s) shares the hidden layers of another policy"
-    if value is not None and not _is_fusible(value):
+    if value is not None and not is_fusible(value):
         return f"the value network, a {type(value).__name__}, is none of this library's, or was changed"
     modules = [m for m in (network, value) if m is not None]
     for parameter in (p for m in modules for p in m.parameters()):
@@ -32,7 +32,8 @@ def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     return None
 
 
-def _is_fusible(value: nn.Module) -> bool:
+def is_fusible(value: nn.Module) -> bool:
+    """Whether a value network is one of this library's, and as it was made."""
     if type(value) is SharedValueNetwork:
         return is_plain(value.head)
     return isinstance(value, ValueNetwork) and is_standard(value)

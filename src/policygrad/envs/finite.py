@@ -19,7 +19,7 @@ class FiniteMDP:
     """S states, A actions, an episode of at most `horizon` steps.
 
     Raises:
-        ValueError: a table is not of the shape said here, or no probability.
+        ValueError: a table does not have the shape given here, or what should be probabilities are not.
     """
 
     transition: F64
@@ -42,6 +42,8 @@ class FiniteMDP:
         check_shape("start", self.start, (S,))
         if not (np.allclose(self.transition.sum(-1), 1) and np.isclose(self.start.sum(), 1)):
             raise ValueError("transition and start must sum to 1 over the states they lead to")
+        if self.transition.min() < 0 or self.start.min() < 0:
+            raise ValueError("transition and start must hold probabilities, none of them below 0")
         if self.looks is not None and (len(self.looks) != S or min(self.looks) < 0):
             raise ValueError(
                 f"looks is {self.looks}; expected an observation, 0 or more, for each of {S} states"

@@ -1,9 +1,11 @@
 """Torch modules that are policies and values, the distributions they describe, and the policy that acts."""
 
 from policygrad.policies.distributions.kl import kl_estimate
-from policygrad.policies.flat import flat_parameters
+from policygrad.policies.faults import actions_not_finite, check_actions, fault_of, sound_actions
+from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.make import Network, make_policy, make_value
 from policygrad.policies.mlp import MLP, is_plain
+from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
@@ -14,7 +16,7 @@ from policygrad.policies.networks import (
     is_standard,
 )
 from policygrad.policies.normalization import Normalization
-from policygrad.policies.policy import Policy, Snapshot, evaluation_mode
+from policygrad.policies.policy import Policy, Snapshot
 from policygrad.policies.shared import SharedValueNetwork
 
 __all__ = [
@@ -30,11 +32,16 @@ __all__ = [
     "Snapshot",
     "StandardPolicy",
     "ValueNetwork",
+    "actions_not_finite",
+    "check_actions",
     "evaluation_mode",
+    "fault_of",
     "flat_parameters",
     "is_plain",
     "is_standard",
     "kl_estimate",
+    "leave_inference_mode",
     "make_policy",
     "make_value",
+    "sound_actions",
 ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from policygrad.surroundings import in_ordinary_torch
 
+
+@in_ordinary_torch
 def flat_parameters(module: nn.Module) -> Tensor:
     """The one buffer [P] whose consecutive views are the module's parameters, in `parameters()` order.
 
@@ -18,7 +21,7 @@ def flat_parameters(module: nn.Module) -> Tensor:
     """
     parameters = list(module.parameters())
     if not parameters:
-        return torch.zeros(0)
+        return torch.zeros(0, dtype=torch.float32, device="cpu")
     kinds = {(p.dtype, p.device) for p in parameters}
     if len(kinds) > 1 or parameters[0].dtype != torch.float32:
         raise TypeError(f"expected parameters of float32 on one device; got {sorted(map(str, kinds))}")
@@ -32,6 +35,26 @@ def flat_parameters(module: nn.Module) -> Tensor:
         p.data = flat[offset : offset + p.numel()].view(p.shape)
         offset += p.numel()
     return flat
+
+
+@in_ordinary_torch
+def leave_inference_mode(*modules: nn.Module | None) -> None:
+    """Replace the parameters and buffers of modules that were made within `torch.inference_mode()` by copies.
+
+    Parameters that torch makes there can never learn, and nothing outside can write to them. What modules share
+    they share afterwards.
+    """
+    anew: dict[Tensor, Tensor] = {}
+    for owner in (m for module in modules if module is not None for m in module.modules()):
+        parameters = owner.named_parameters(recurse=False, remove_duplicate=False)
+        buffers = owner.named_buffers(recurse=False, remove_duplicate=False)
+        for name, tensor in [*parameters, *buffers]:
+            if tensor.is_inference():
+                if tensor not in anew:
+                    copy = tensor.clone()
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    anew[tensor] = nn.Parameter(copy, tensor.requires_grad) if is_parameter else copy
+                setattr(owner, name, anew[tensor])
 
 
 def _consecutive(parameters: list[nn.Parameter]) -> bool:

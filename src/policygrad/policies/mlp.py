@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from policygrad.checks import check_choice
 from policygrad.policies.flat import flat_parameters
+from policygrad.surroundings import in_ordinary_torch
 
 Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]
@@ -27,8 +29,12 @@ class MLP(nn.Sequential):
         gain: factor on the last layer's weights under `orthogonal`.
         rng: where the weights come from; None draws a seed from torch's global generator, as torch's own
             layers do.
+
+    Raises:
+        ValueError: there is no such activation or initialization.
     """
 
+    @in_ordinary_torch
     def __init__(
         self,
         sizes: Sequence[int],
@@ -37,6 +43,8 @@ class MLP(nn.Sequential):
         gain: float = 1.0,
         rng: np.random.Generator | None = None,
     ) -> None:
+        check_choice("activation", activation, Activation)
+        check_choice("init", init, Initialisation)
         rng = rng if rng is not None else _generator_from_torch()
         layers: list[nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
@@ -62,7 +70,7 @@ def is_plain(module: object) -> bool:
 
 
 def _generator_from_torch() -> np.random.Generator:
-    return np.random.default_rng(int(torch.randint(2**62, ()).item()))
+    return np.random.default_rng(int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item()))
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:

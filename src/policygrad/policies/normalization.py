@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from policygrad.checks import check_fields, check_in_effect
 from policygrad.compiled import compiled_when_called
 from policygrad.errors import NonFiniteError
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F64, Array, Bool
 
 SMALLEST_VARIANCE = 1e-8
@@ -47,12 +48,13 @@ class Moments(nn.Module):
     mean: Tensor
     squares: Tensor
 
+    @in_ordinary_torch
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64, device="cpu"))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64, device="cpu"))
         # the sum of squared distances from the mean
-        self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(size, dtype=torch.float64, device="cpu"))
 
     def add(self, x: Array) -> None:
         """Take in the rows of [B, size].

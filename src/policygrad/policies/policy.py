@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
-from policygrad.policies.flat import flat_parameters
+from policygrad.policies.faults import check_actions
+from policygrad.policies.flat import flat_parameters, leave_inference_mode
+from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
@@ -30,6 +31,7 @@ from policygrad.spaces import (
     observation_size,
     observed_part,
 )
+from policygrad.surroundings import ignored_numpy_errors, in_ordinary_torch
 from policygrad.types import F32, F64, Array
 
 NONE = Normalization()
@@ -72,6 +74,7 @@ class Policy(nn.Module):
     observation_shift: Tensor
     observation_scale: Tensor
 
+    @in_ordinary_torch
     def __init__(
         self,
         network: nn.Module,
@@ -90,6 +93,7 @@ class Policy(nn.Module):
         self.distribution: Distribution = distribution_for(
             distribution, network, action_space, environment_name, scale_actions
         )
+        leave_inference_mode(network)
         self.network = network
         observation_space, _ = observed_part(observation_space)
         self.observation_space = observation_space
@@ -214,7 +218,8 @@ class Policy(nn.Module):
             ValueError, NonFiniteError: as `act`.
         """
         rows, single = as_rows(self.observation_space, observations)
-        encoded = self.encode(rows)
+        with ignored_numpy_errors():
+            encoded = self.encode(rows)
         if not np.isfinite(encoded).all():
             raise NonFiniteError(f"observation has a NaN or an infinity: {observations}")
         return encoded, single
@@ -225,7 +230,8 @@ class Policy(nn.Module):
 
     def environment_actions(self, actions: Array) -> Array:
         """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
-        return environment_actions(self.action_space, self.distribution.in_units(actions))
+        with ignored_numpy_errors():
+            return environment_actions(self.action_space, self.distribution.in_units(actions))
 
     def forward(self, observation: Tensor) -> Any:
         """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""
@@ -246,23 +252,27 @@ class Policy(nn.Module):
 
         Raises:
             ValueError: the observation's shape is not the space's.
-            NonFiniteError: it holds a NaN or an infinity.
+            NonFiniteError: it holds a NaN or an infinity, or the network gave what no action can be chosen from.
         """
         encoded, single = self.encode_checked(observation)
         greedy = self.greedy if greedy is None else greedy
         noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
-        # acting is no training: dropout and the like are off, whatever the module's mode
-        with evaluation_mode(self) if self.training else nullcontext():
-            actions = self.environment_actions(self.choose(encoded, noise))
+        # acting is not training: dropout and the like are off, whatever the module's mode
+        with evaluation_mode(self):
+            chosen = self.choose(encoded, noise)
+        check_actions(self, encoded, chosen)
+        actions = self.environment_actions(chosen)
         if not single:
             return actions
         return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
 
+    @in_ordinary_torch
     @torch.no_grad()
     def choose(self, encoded: F32, noise: F64 | None) -> Array:
         """Stored actions, [N] or [N, K] int64 or [N, K] float32, for encoded observations [N, D].
 
-        They are sampled by the noise (see `draw_noise`); without any they are the most probable.
+        They are sampled by the noise (see `draw_noise`); without any they are the most probable. A choice is −1
+        where the network's logits are no softmax: see `faults.check_actions`.
         """
         device = self.device
         parameters = self(torch.from_numpy(encoded).to(device))
@@ -282,18 +292,6 @@ class Policy(nn.Module):
                     f"this policy was made for {kind}s of {mine}; {name} has {theirs}. "
                     "Evaluate it on the environment it was trained on, or train one for this environment"
                 )
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Generator[None]:
-    """`eval()` within the block; after it every submodule's mode is what it was."""
-    before = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in before:
-            m.training = training
 
 
 def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:

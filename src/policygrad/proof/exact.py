@@ -10,6 +10,7 @@ from torch import Tensor
 
 from policygrad.envs.textbook import FiniteMDP
 from policygrad.policies import Policy
+from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F64
 
 
@@ -49,6 +50,7 @@ def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
     return total
 
 
+@in_ordinary_torch
 def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     """∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
     S = mdp.transition.shape[0]
@@ -58,6 +60,7 @@ def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     return torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
 
 
+@in_ordinary_torch
 def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     """Σ_τ p(τ) Σ_t γ^t G_t ∇ log π(a_t|s_t): the right side of the policy gradient theorem, in full.
 
@@ -74,5 +77,9 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
         p = chance * float(np.prod(probabilities[states[:-1], actions]))
         for t, (s, a) in enumerate(zip(states[:-1], actions, strict=True)):
             weight[s, a] += p * sum(gamma**k * r for k, r in enumerate(rewards) if k >= t)
-    score = torch.autograd.grad((log_prob * torch.from_numpy(weight)).sum(), list(policy.parameters()))
+    # what is never done counts for nothing, also where its log-probability is −inf
+    score = torch.autograd.grad(
+        (log_prob.masked_fill(torch.from_numpy(weight == 0), 0.0) * torch.from_numpy(weight)).sum(),
+        list(policy.parameters()),
+    )
     return torch.cat([g.reshape(-1) for g in score]).double().numpy()

@@ -12,9 +12,9 @@ from policygrad.engines.fused import FusedEngine
 from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import KernelVectorEnv, named_faults
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy
+from policygrad.policies import Policy, actions_not_finite
 from policygrad.policies.distributions import GSDE, Gaussian
-from policygrad.rollout.host import actions_not_finite, shaped_reward
+from policygrad.rollout.host import shaped_reward
 from policygrad.rollout.loop import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
 from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
@@ -149,7 +149,8 @@ class CompiledCollector:
                         self._head, self._nets[part].address, spaces, noise, t, steps, where,
                     )  # fmt: skip
                 if ending == BAD_ACTION:
-                    raise NonFiniteError(actions_not_finite(self._policy))
+                    seen = steps.observation[stop, where[1]][None]
+                    raise NonFiniteError(actions_not_finite(self._policy, seen))
                 if ending == BAD_INDEX:
                     raise ValueError(
                         f"{vector.kernel.name}: observe of environment {where[1]} at step {where[2]} wrote "

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
-from policygrad.policies import Policy
+from policygrad.policies import Policy, check_actions, evaluation_mode, is_standard, sound_actions
 from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64, Array, Bool, Rollout, State
 
 
@@ -57,6 +59,7 @@ class HostCollector:
         self._shaping = shaping
         self._watch = watch
         self._max_steps = max_steps
+        self._has_modes = not is_standard(policy.network)
 
     def episodes(self, per_env: int = 1) -> Rollout:
         """Run exactly `per_env` whole episodes in each environment.
@@ -71,7 +74,8 @@ class HostCollector:
             NonFiniteError: an observation or a reward is NaN or infinite.
             ValueError: an episode is longer than `max_steps`, and is not to be cut.
         """
-        return Rollout.side_by_side([self._round() for _ in range(per_env)])
+        with self._acting():
+            return Rollout.side_by_side([self._round() for _ in range(per_env)])
 
     def steps(self, horizon: int) -> Rollout:
         """Run `horizon` steps in each environment, going on where the last call stopped.
@@ -85,8 +89,9 @@ class HostCollector:
         if self._environments.current is None:
             self._environments.reset(self._seeds)
         record = _Record()
-        for _ in range(horizon):
-            self._step(record, ~self._environments.resetting)
+        with self._acting():
+            for _ in range(horizon):
+                self._step(record, ~self._environments.resetting)
         return self._rollout(record)
 
     def state(self) -> State:
@@ -96,6 +101,10 @@ class HostCollector:
     def restore(self, state: State) -> bool:
         """See `Collector.restore`."""
         return restore(state, self._environments, self._seeds, self._noise)
+
+    def _acting(self) -> AbstractContextManager[None]:
+        """Evaluation mode: in training mode an action may depend on those of the other environments."""
+        return evaluation_mode(self._policy) if self._has_modes else nullcontext()
 
     def _round(self) -> Rollout:
         environments = self._environments
@@ -132,7 +141,11 @@ class HostCollector:
             record.raw.append(np.array(environments.current))
         action = self._act(encoded, self._noise.peek(1)[0])
         self._noise.advance(1)
-        _check_actions(policy, action)
+        sound = sound_actions(action)
+        if not sound.all():
+            check_actions(policy, encoded[valid], action[valid])
+            # the observation of an environment that idles need not allow any action
+            action[~sound] = 0
         raw, reward, terminated, truncated = environments.step(policy.environment_actions(action))
         successor = _encode(policy, raw, environments.name, t + 1)
         if self._shaping:
@@ -206,29 +219,16 @@ def shaped_reward(
 
 
 def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
-    encoded = policy.encode(raw)
-    if not np.isfinite(encoded.sum(dtype=np.float64)):
+    with ignored_numpy_errors():
+        encoded = policy.encode(raw)
+        finite = np.isfinite(encoded.sum(dtype=np.float64))
+    if not finite:
         rows = np.flatnonzero(~np.isfinite(encoded).all(1))
         raise NonFiniteError(
             f"{name}: the observation of environment {rows[0]} at step {step} has a NaN or an infinity: "
             f"{np.asarray(raw)[rows[0]]}. Find what makes it in the environment's step or reset"
         )
     return encoded
-
-
-def _check_actions(policy: Policy, action: Array) -> None:
-    if action.dtype.kind == "f" and not np.isfinite(action.sum()):
-        raise NonFiniteError(actions_not_finite(policy))
-
-
-def actions_not_finite(policy: Policy) -> str:
-    """What to say of actions that are NaN or infinite."""
-    largest = max((float(p.detach().abs().max()), name) for name, p in policy.named_parameters())
-    return (
-        f"the policy's actions are not finite; its largest parameter is {largest[0]:.3g}, in {largest[1]}. "
-        "If that has grown, lower the learning rate or scale the observations; a network of your own must "
-        "give a finite mean and a std above 0"
-    )
 
 
 def _check_rewards(reward: F64, valid: Bool, name: str) -> None:

@@ -21,7 +21,8 @@ from policygrad.policies.distributions import Transform
 from policygrad.types import F32, F64, I64, Bool
 
 BAD_ACTION, BAD_INDEX = 3, 4
-"""Beside `envs.compiled`'s endings: an action is NaN or infinite; an observed index is not in its space."""
+"""Beside `envs.compiled`'s endings: an action is NaN, infinite or could not be chosen; an observed index is
+not in its space."""
 
 
 ADD_START, CLIP, SQUASH, SCALE = 0, 1, 2, 3
@@ -112,11 +113,13 @@ def encode(spaces, shown, x):
 
 @inlined
 def own_action(spaces, stored, own):
-    """What the environment gets of a stored action; False where that is NaN or infinite."""
+    """What the environment gets of a stored action; False where that is NaN, infinite or a choice of −1."""
     total = np.float32(0)
     for k in range(stored.size):
         total += stored[k] * np.float32(0)
         if spaces.transform == ADD_START:
+            if stored[k] < np.float32(0):
+                return False
             own[k] = stored[k] + spaces.starts[k]
         else:
             # in float64 and then rounded to what the environment's Box holds, as `Policy` does it

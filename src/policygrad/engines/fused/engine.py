@@ -8,13 +8,15 @@ from collections.abc import Callable
 import numpy as np
 from torch import nn
 
+from policygrad.algorithms.algorithm import Optimizer
+from policygrad.checks import check_choice
 from policygrad.engines import common
 from policygrad.engines.fused import heads, loop, optimizers
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
 from policygrad.engines.fusible import why_not
 from policygrad.engines.signatures import cotangents_address
-from policygrad.policies import Policy
+from policygrad.policies import Policy, leave_inference_mode
 from policygrad.threads import Workers
 from policygrad.types import (
     F32,
@@ -43,6 +45,7 @@ class FusedEngine:
     """
 
     name = "fused"
+    has_modes = False
 
     def __init__(
         self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
@@ -50,6 +53,8 @@ class FusedEngine:
         reason = why_not(policy, value)
         if reason is not None:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
+        check_choice("optimizer", optimizer, Optimizer)
+        leave_inference_mode(policy, value)
         self.policy = policy
         self.value = value
         self.head = heads.head_of(policy)
@@ -141,6 +146,8 @@ class FusedEngine:
                 fisher.divergence(self.head, before.distribution[rows], distribution[rows], kl[rows])
 
         self._workers.map(run, len(parts))
+        if before is None:
+            common.check_policy_outputs(self.policy, observation, log_prob, entropy)
         return PolicyOutputs(log_prob, entropy, kl, distribution)
 
     def policy_parameters(self) -> F32:
@@ -179,7 +186,7 @@ class FusedEngine:
         """See `Engine.gradient`."""
         samples, has_value = common.samples_of(batch), self.value is not None
         self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
-        common.check_outputs(samples)
+        common.check_outputs(samples, self.policy, batch.observation)
         value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.net.gradient.copy(), value_gradient.copy()
 
@@ -235,7 +242,7 @@ class FusedEngine:
             )  # fmt: skip
 
         if set(self._workers.map(run, len(rates))) != {loop.DONE}:
-            common.check_outputs(samples)
+            common.check_outputs(samples, self.policy, batch.observation)
             for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, policy_rate),
                 ("value", self.value, self._critic, value_rate),

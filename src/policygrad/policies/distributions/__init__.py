@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
+from policygrad.checks import check_choice
 from policygrad.policies.distributions.beta import Beta
 from policygrad.policies.distributions.categorical import Categorical
 from policygrad.policies.distributions.gaussian import Gaussian, SquashedGaussian, Units
@@ -42,8 +43,9 @@ def distribution_for(
     With `scale_actions` a Gaussian's and gSDE's are in units of the box: see `Units`.
 
     Raises:
-        ValueError: the name, the network and the space do not go together.
+        ValueError: the name is not a `DistributionName`, or it, the network and the space do not go together.
     """
+    check_choice("distribution", name, DistributionName)
     own = next((own for kind, own in OF_NETWORK.items() if isinstance(network, kind)), None)
     if is_choice(space):
         if isinstance(network, GaussianPolicy) or own is not None:

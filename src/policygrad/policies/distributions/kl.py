@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64
 
 
@@ -14,4 +15,5 @@ def kl_estimate(log_prob: F32, old_log_prob: F32) -> F64:
     (http://joschu.net/blog/kl-approx.html, k3).
     """
     log_ratio = log_prob.astype(np.float64) - old_log_prob
-    return np.expm1(log_ratio) - log_ratio
+    with ignored_numpy_errors():
+        return np.expm1(log_ratio) - log_ratio

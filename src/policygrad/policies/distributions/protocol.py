@@ -41,11 +41,15 @@ class Distribution(Protocol):
         ...
 
     def sample(self, parameters: Any, noise: Tensor) -> Tensor:
-        """Stored actions [B] or [B, K] from noise."""
+        """Stored actions [B] or [B, K] from noise.
+
+        A choice is −1 where the network's logits are no softmax (see `Categorical.fault`): only the caller knows
+        whether the action matters.
+        """
         ...
 
     def mode(self, parameters: Any) -> Tensor:
-        """The stored actions [B] or [B, K] that a greedy policy takes."""
+        """The stored actions [B] or [B, K] that a greedy policy takes; −1 as in `sample`."""
         ...
 
     def log_prob(self, parameters: Any, action: Tensor) -> Tensor:

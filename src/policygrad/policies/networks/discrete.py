@@ -59,7 +59,7 @@ class DiscretePolicy(nn.Module):
         The log-probability keeps its graph, with the state's leading shape. Draws from torch's global
         generator.
         """
-        state = torch.as_tensor(state, dtype=torch.float32)
+        state = torch.as_tensor(state, dtype=torch.float32, device=next(self.parameters()).device)
         distribution = torch.distributions.Categorical(logits=self.logits(state))
         action = distribution.sample()
         return int(action.item()), distribution.log_prob(action)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths
+from policygrad.surroundings import in_ordinary_torch
 
 
 class GaussianPolicy(nn.Module):
@@ -37,6 +38,7 @@ class GaussianPolicy(nn.Module):
     log_std: nn.Parameter
     """[K]; None with `state_dependent_std`."""
 
+    @in_ordinary_torch
     def __init__(
         self,
         state_dim: int,
@@ -67,7 +69,7 @@ class GaussianPolicy(nn.Module):
             with torch.no_grad():
                 last.bias[action_dim:] = half * math.atanh((log_std - middle) / half)
         else:
-            self.log_std = nn.Parameter(torch.full((action_dim,), log_std))
+            self.log_std = nn.Parameter(torch.full((action_dim,), log_std, dtype=torch.float32, device="cpu"))
         # log_std is registered on this module and so comes first in parameters(): [log_std | network]
         flat_parameters(self)
 
@@ -89,7 +91,7 @@ class GaussianPolicy(nn.Module):
 
         Draws from torch's global generator.
         """
-        mean, std = self(torch.as_tensor(state, dtype=torch.float32))
+        mean, std = self(torch.as_tensor(state, dtype=torch.float32, device=next(self.parameters()).device))
         distribution = torch.distributions.Normal(mean, std)
         action = distribution.sample()
         return action, distribution.log_prob(action).sum(-1)

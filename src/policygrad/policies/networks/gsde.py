@@ -13,6 +13,7 @@ from policygrad.checks import whole
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks.shape import check_log_std, widths
+from policygrad.surroundings import in_ordinary_torch
 
 
 class GSDEPolicy(nn.Module):
@@ -30,6 +31,7 @@ class GSDEPolicy(nn.Module):
         sde_period: steps for which a rollout holds E.
     """
 
+    @in_ordinary_torch
     def __init__(
         self,
         state_dim: int,
@@ -55,7 +57,9 @@ class GSDEPolicy(nn.Module):
         self.typical_norm = math.sqrt(min(state_dim, self.features))
         share = math.log(self.typical_norm)
         self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
-        self.log_std = nn.Parameter(torch.full((self.features, self.action_dim), log_std - share))
+        self.log_std = nn.Parameter(
+            torch.full((self.features, self.action_dim), log_std - share, dtype=torch.float32, device="cpu")
+        )
         flat_parameters(self)
 
     def typical_std(self) -> float:

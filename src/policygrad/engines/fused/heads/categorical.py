@@ -1,6 +1,7 @@
 """Softmax over the alternatives of one choice, or of several: `sizes` [K] says how many each has.
 
-The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K].
+The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K], −1 where a choice's logits
+are no softmax. A logit of −inf masks its alternative: see `policies.distributions.Categorical`.
 """
 
 # pyright: basic
@@ -15,7 +16,7 @@ from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import exp, log
 from policygrad.engines.fused.subnormal import NOTHING
 
-f32 = np.float32
+f32, f64 = np.float32, np.float64
 LOG_NOTHING = f32(math.log(NOTHING))
 
 
@@ -32,38 +33,58 @@ def log_normalizer(logits):
 
 
 @inlined
+def weight(z):
+    """exp(z) of a logit less the highest one, and 0 where float32 has no normal number for it."""
+    return f32(0) if z < f32(-87) else exp(z)
+
+
+@inlined
 def probability(log):
     """π from log π, and 0 where it is less than `NOTHING`; only that keeps a certain choice's updates quick."""
     return f32(0) if log < LOG_NOTHING else exp(log)
 
 
 @inlined
+def bounded(log):
+    """log π, or −1000 where it is less: the product with π is 0 either way, where 0 · −inf would be NaN."""
+    return max(log, f32(-1000))
+
+
+@inlined
 def most_probable(logits):
-    """argmax, the first of equals."""
+    """argmax, the first of equals; −1 where one is NaN or +inf, or all are −inf."""
     best = 0
-    for k in range(1, logits.size):
+    sound = True
+    for k in range(logits.size):
         if logits[k] > logits[best]:
             best = k
-    return best
+        sound = sound and logits[k] < np.inf
+    return best if sound and logits[best] > -np.inf else -1
 
 
 @inlined
 def chosen(logits, uniform):
-    """Inverse of the cumulative distribution at a uniform; leaves exp(logits − highest) behind."""
+    """The first alternative whose cumulative probability exceeds the uniform number, in float64; −1 as above.
+
+    Never one of probability 0: the last alternative above 0 takes what rounding leaves. Leaves
+    its `weight` in place of each logit.
+    """
     highest = logits[0]
     for k in range(1, logits.size):
         highest = max(highest, logits[k])
-    total = f32(0)
+    total = 0.0
     for k in range(logits.size):
-        logits[k] = exp(logits[k] - highest)
-        total += logits[k]
-    mark = f32(uniform) * total
-    cumulative = f32(0)
+        logits[k] = weight(logits[k] - highest)
+        total += f64(logits[k])
+    mark = uniform * total
+    cumulative = 0.0
     choice = 0
-    for k in range(logits.size - 1):
-        cumulative += logits[k]
-        choice += cumulative <= mark
-    return choice
+    for k in range(logits.size):
+        # the last one of those above 0 before which the mark has not been passed; without a jump
+        choice = k if (logits[k] > f32(0)) & (cumulative <= mark) else choice
+        cumulative += f64(logits[k])
+    # where a logit was NaN or infinite, so is the total
+    return choice if total > 0 else -1
 
 
 @inner
@@ -94,7 +115,7 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
                 logits[j] -= highest
                 part = exp(logits[j])
                 total += part
-                weighted += part * logits[j]
+                weighted += part * bounded(logits[j])
             log_total = log(total)
             # −Σ π log π, with log π = z − log Σ exp z: no second exponential
             h += log_total - weighted / total
@@ -117,9 +138,9 @@ def differentiate(sizes, outputs, action, entropy, w, e):
             if sizes.size > 1:
                 h = f32(0)
                 for j in range(logs.size):
-                    h -= exp(logs[j]) * logs[j]
+                    h -= exp(logs[j]) * bounded(logs[j])
             for j in range(logs.size):
-                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (logs[j] + h))
+                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (bounded(logs[j]) + h))
             logs[int(action[i, k])] += w[i]
             first += sizes[k]
 
@@ -154,5 +175,6 @@ def divergence(old, new, kl):
     for i in range(old.shape[0]):
         total = f32(0)
         for j in range(old.shape[1]):
-            total += exp(old[i, j]) * (old[i, j] - new[i, j])
+            p = probability(old[i, j])
+            total += p * (old[i, j] - new[i, j]) if p != f32(0) else f32(0)
         kl[i] = total
