@@ -79,7 +79,7 @@ METRICS: dict[str, Metric] = {
         "below 0.3; above, the environment sees little of what the policy does",
     ),
     "std": Metric(
-        "action units", "mean σ where it is a parameter, of `squashed` before tanh; of gSDE the noise's, where "
+        "units of the box", "mean σ where it is a parameter, of `squashed` before tanh; of gSDE the noise's, where "
         "‖φ(s)‖² is as `GSDEPolicy` says",
         "falls slowly, not to its bound",
     ),

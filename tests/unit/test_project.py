@@ -127,6 +127,16 @@ def test_links_in_documents_lead_somewhere(document: Path):
             assert (document.parent / target).exists(), target
 
 
+def test_the_commands_of_third_party_environments_stand_in_the_docs():
+    source = (ROOT / "benchmarks" / "third_party.py").read_text()
+    commands = re.search(r'COMMANDS = """\n(.*?)\n"""', source, re.DOTALL)
+    assert commands is not None
+    listed = re.findall(
+        r"^\| [^|]*\| `([^`]+)` \|$", (ROOT / "docs" / "environments.md").read_text(), re.MULTILINE
+    )
+    assert [line for line in listed if ":" in line] == commands.group(1).splitlines()
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda e: e.name)
 def test_examples_run(example: Path, tmp_path: Path):
     done = subprocess.run(
