@@ -1,0 +1,116 @@
+"""What a run is told about itself, and what of an algorithm would be ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import policygrad as pg
+from policygrad.algorithms import reinforce
+from policygrad.diagnosis import findings
+from policygrad.proof import estimate
+from policygrad.types import Cotangents
+from tests.conftest import Countdown
+
+
+@pytest.mark.parametrize("algorithm", [pg.Reinforce(learning_rate=1.0), pg.PPO(learning_rate=1.0)])
+def test_a_policy_that_blew_up_is_told_so(algorithm: Any, capsys: pytest.CaptureFixture[str]):
+    pg.train("CartPole-v1", algorithm, steps=5_000, progress=True, select=False)
+    said = capsys.readouterr().err
+    assert "took the policy too far: its KL was" in said
+    assert "Lower the learning rate" in said
+    assert "every advantage was 0" not in said
+
+
+def test_equal_rewards_are_still_told_as_such(capsys: pytest.CaptureFixture[str]):
+    class Flat(Countdown):
+        def step(self, action: int):
+            observation, _, *rest = super().step(action)
+            return observation, 0.0, *rest
+
+    pg.train(lambda: Flat([5]), pg.Reinforce(baseline="none"), steps=100, progress=True, vectorize="sync")
+    assert "every advantage was 0" in capsys.readouterr().err
+
+
+def test_a_certain_policy_was_certain_from_the_start():
+    rows = [{"steps": 10.0 * i, "entropy": 1e-9, "kl": 0.0, "policy_grad_norm": 0.0} for i in range(3)]
+    assert ["certain of its actions from the start" in finding for finding in findings(rows)] == [True]
+
+
+def test_a_healthy_run_is_told_nothing():
+    assert findings([]) == []
+    assert findings(pg.train("CartPole-v1", steps=20_000).rows) == []
+    # a softmax that learns to be certain, a step at a time
+    rows = [
+        {"steps": float(i), "entropy": 0.7 * 0.5**i, "kl": 0.01, "policy_grad_norm": 0.1} for i in range(30)
+    ]
+    assert findings(rows) == []
+    # a Gaussian's entropy may be negative
+    rows = [{"steps": float(i), "entropy": -float(i), "kl": 2.0, "policy_grad_norm": 0.1} for i in range(5)]
+    assert findings(rows) == []
+
+
+def test_the_proof_takes_the_algorithm_s_own_derivatives():
+    """One of the wrong sign is found biased, and the right one, written again, is not."""
+
+    def wrong(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
+        for i in range(len(w)):
+            w[i] = coefficients[0] * sample.advantage[i]
+            e[i] = 0.0
+            c[i] = 0.0
+
+    def right(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
+        for i in range(len(w)):
+            w[i] = -coefficients[0] * sample.advantage[i]
+            e[i] = 0.0
+            c[i] = 0.0
+
+    def variant(cotangents: Callable[..., None]) -> pg.Reinforce:
+        class Own(pg.Reinforce):
+            @property
+            def cotangents(self) -> Cotangents:
+                return cotangents
+
+        return Own(
+            gamma=0.9, baseline="none", discount_weighting=True, average="episodes", normalize_advantages=False,
+            bootstrap_truncated=False,
+        )  # fmt: skip
+
+    assert not estimate(variant(wrong), repeats=300).unbiased()
+    found, own = estimate(variant(right), repeats=300), estimate(variant(reinforce.cotangents), repeats=300)
+    assert found.unbiased()
+    np.testing.assert_allclose(found.samples, own.samples, rtol=1e-6, atol=1e-7)
+    with pytest.raises(
+        TypeError, match="estimate takes the batch and the loss of a Reinforce or a subclass; got PPO"
+    ):
+        estimate(pg.PPO())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", [pg.PPO, pg.A2C, pg.ActorCritic, pg.NaturalGradient, pg.TRPO])
+def test_a_loss_that_would_be_ignored_is_refused(base: Any):
+    with pytest.raises(TypeError, match=r"Mine has cotangents, which \w+\.learn never asks for"):
+
+        class Mine(base):
+            @property
+            def cotangents(self) -> Cotangents:
+                return reinforce.cotangents
+
+    class Teaches(base):
+        """Its own learn may use them."""
+
+        @property
+        def cotangents(self) -> Cotangents:
+            return reinforce.cotangents
+
+        def learn(self, engine: Any, rollout: Any, learning: Any) -> dict[str, float]:
+            return {}
+
+    assert Teaches().gamma == base().gamma
+
+    class Plain(base):
+        pass
+
+    assert Plain().gamma == base().gamma
