@@ -158,6 +158,8 @@ class PeriodicEvaluation:
                 with evaluation_mode(policy):
                     result = run_episodes(policy, self._environments, self._episodes, True, seed)
                 iteration.metrics["test_return"] = result.mean
+                if result.cut:
+                    iteration.metrics["test_cut"] = result.cut
             yield iteration
 
     def close(self) -> None:
@@ -172,6 +174,7 @@ def run_episodes(
     greedy: bool,
     seed: int,
     tick: Callable[[int, int], None] = lambda episodes, steps: None,
+    max_steps: int | None = None,
 ) -> Evaluation:
     """Run whole episodes in environments that are open already: see `evaluate`.
 
@@ -180,6 +183,7 @@ def run_episodes(
         environments: with the policy's spaces.
         episodes, greedy, seed: as in `evaluate`.
         tick: called now and then with the number of episodes that have ended, and of the steps that were taken.
+        max_steps: cut episodes in Python environments after this many steps, if that comes before the limit.
     """
     env_rng, action_rng = stream(seed, "evaluation").spawn(2)
     before = [0, 0]
@@ -199,7 +203,7 @@ def run_episodes(
         def act(encoded: F32, noise: F64) -> Array:
             return policy.choose(encoded, None if greedy else noise)
 
-        limit = environments.max_episode_steps or STEP_LIMIT
+        limit = min(environments.max_episode_steps or STEP_LIMIT, max_steps or STEP_LIMIT)
         collector = HostCollector(environments, policy, act, **rngs, max_steps=limit, cut=True, tick=count)
     returns, lengths = list[F64](), list[Array]()
     # which of a last, partly needed round count was settled before it ran: the first ones

@@ -25,7 +25,7 @@ from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
 from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
 from policygrad.seeding import stream
-from policygrad.selection import ROUND, Selection, allowance, select
+from policygrad.selection import ROUND, Selection, allowance, select, typical_length
 from policygrad.settings import Settings
 from policygrad.surroundings import in_ordinary_torch
 from policygrad.threads import Workers, single_thread
@@ -103,6 +103,8 @@ class Experiment:
                 given=cast("nn.Module | None", settings.policy),
                 environment_name=environments.name,
             ).to(settings.device)
+            # how a policy acted that is trained on says nothing of what it becomes
+            acting.greedy = False
             critic = make_value(
                 acting,
                 cast(Network, settings.network),
@@ -172,9 +174,10 @@ class Experiment:
 
     def _select(self, environments: Environments, run: Run, snapshots: list[Snapshot]) -> Selection | None:
         """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""
-        lengths = [row["episode_length"] for row in run.rows if row["episode_length"] > 0]
-        budget = allowance(environments, run.steps)
-        if not lengths or budget < 2 * ROUND * lengths[-1]:
+        length = typical_length(run.rows)
+        budget = allowance(environments, run.last_policy, run.steps)
+        if length is None or budget < 2 * ROUND * length:
+            # not worth opening environments for
             return None
         scored = environments
         if self.can_repeat:
@@ -183,9 +186,7 @@ class Experiment:
             count = max(n for n in range(1, ROUND + 1) if ROUND % n == 0 and n <= most)
             scored = make(self.env, None, self.settings, otherwise=count, threads=self.env_threads)
         try:
-            return select(
-                run.last_policy, snapshots, scored, budget=budget, typical_length=lengths[-1], seed=run.seed
-            )
+            return select(run.last_policy, snapshots, scored, budget=budget, length=length, seed=run.seed)
         finally:
             if scored is not environments:
                 scored.close()

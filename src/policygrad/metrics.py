@@ -25,6 +25,10 @@ METRICS: dict[str, Metric] = {
     "test_return": Metric(
         "reward", "mean return of fresh episodes, greedy, after this update; with `test_every` only", "rises"
     ),
+    "test_cut": Metric(
+        "episodes", "episodes of the test that a step limit ended, where the environment has none; only if any",
+        "absent; otherwise the greedy policy may repeat an action that leads nowhere",
+    ),
     "shaped_return": Metric("reward", "as `return`, of the shaped reward; logged with shaping only", "rises"),
     "episode_length": Metric("steps", "mean over this update's episodes", "depends on the task"),
     "idle_share": Metric(

@@ -47,6 +47,6 @@ def working_directory_importable() -> Generator[None]:
 
 
 def name_of_object(thing: Any) -> str:
-    """Return `module.qualname` of a function or a class, or of the class of any other object."""
+    """Return `module:qualname` of a function or a class, or of the class of any other object: see `named`."""
     named_thing = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{named_thing.__module__}.{named_thing.__qualname__}"
+    return f"{named_thing.__module__}:{named_thing.__qualname__}"

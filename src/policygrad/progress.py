@@ -57,9 +57,16 @@ def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int
         columns = (TextColumn("evaluating"), BarColumn(bar_width=12), TextColumn("{task.description}"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("the first episodes", total=total)
-            yield lambda episodes, steps: bar.update(
-                task, completed=episodes, description=f"{episodes:,} of {total:,} episodes, {steps:,} steps"
-            )
+            shown = 0.0
+
+            def redraw(episodes: int, steps: int) -> None:
+                nonlocal shown
+                if time.perf_counter() - shown >= 0.1:
+                    shown = time.perf_counter()
+                    text = f"{episodes:,} of {total:,} episodes, {steps:,} steps"
+                    bar.update(task, completed=episodes, description=text)
+
+            yield redraw
     else:
         last = time.perf_counter()
 

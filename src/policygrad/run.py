@@ -18,7 +18,7 @@ from policygrad.curve import save_curve
 from policygrad.diagnosis import findings
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, Snapshot
-from policygrad.progress import Progress
+from policygrad.progress import Progress, Silent
 from policygrad.run_folder import SUMMARY, RunFolder
 from policygrad.selection import Candidate, Candidates, Selection
 from policygrad.training import WINDOW, Iteration
@@ -57,6 +57,8 @@ class Run:
     best_mean: float = -math.inf
     """The best mean of 100 training returns. It is the largest of many, and so too high by luck: a fair figure is
     that of `evaluate`."""
+    findings: list[str] = field(default_factory=list[str], repr=False)
+    """What the run's own numbers say went wrong, in words; empty where all looks well."""
     selection: Selection | None = None
     """How the best policy was chosen; None where nothing was scored."""
     out: Path | None = None
@@ -93,6 +95,7 @@ class Run:
             "episodes": len(self.episode_returns),
             "solved_at": self.solved_at,
             "best_mean_return": self.best_mean if math.isfinite(self.best_mean) else None,
+            "findings": self.findings,
             "selection": None if self.selection is None else self.selection.summary(),
         }
 
@@ -185,6 +188,9 @@ class Recorder:
                 if self._asked_to_end():
                     run.ended = "interrupted"
                     break
+            # Ctrl-C may come in the middle of an update: there the last checkpoint stands, from between two
+            if folder is not None:
+                folder.save_checkpoint(self.state, now=True)
         except KeyboardInterrupt:
             run.ended = "interrupted"
             self._display.say("interrupted: saving what there is")
@@ -200,10 +206,6 @@ class Recorder:
             with suppress(AttributeError):
                 error.run = run  # pyright: ignore[reportAttributeAccessIssue]
             raise
-        else:
-            # Ctrl-C may come in the middle of an update: there the last checkpoint stands, from between two
-            if folder is not None:
-                folder.save_checkpoint(self.state, now=True)
         return self._finish(run.ended)
 
     def _take(self, iteration: Iteration) -> None:
@@ -247,7 +249,7 @@ class Recorder:
                 run.selection = self._select(run, snapshots)
             except KeyboardInterrupt:
                 self._display.say("interrupted: the best policy is the one of the best training returns")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 warnings.warn(
                     f"scoring the best policies raised {type(error).__name__}: {error}. The best policy is the one of "
                     "the best training returns; select=False (--no-select) leaves scoring out",
@@ -271,7 +273,10 @@ class Recorder:
             self._select_best()
         else:
             run.policy = self._best_policy()
-        for finding in findings(run.rows):
+        run.findings = findings(run.rows)
+        for finding in run.findings:
+            if type(self._display) is Silent:
+                warnings.warn(finding, stacklevel=4)
             self._display.say(finding)
         if folder is None:
             return run

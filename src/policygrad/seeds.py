@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,8 @@ def _run_all(
         if kept is not None:
             together.say(f"the runs that were at {place.path} before are now at {kept}")
     if errors:
+        with suppress(AttributeError):
+            errors[0].runs = runs  # pyright: ignore[reportAttributeAccessIssue]
         raise errors[0]
     return runs
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from policygrad.checkpoint import fields
+from policygrad.engines.fusible import why_not
 from policygrad.envs import Environments, KernelVectorEnv
 from policygrad.evaluation import run_episodes
 from policygrad.policies import Policy, Snapshot, evaluation_mode
@@ -110,7 +111,8 @@ class Selection:
     steps: int
     """Environment steps that this took; they count neither in the run's steps nor in its seconds."""
     greedy_each: tuple[bool, ...]
-    """Of every candidate, which way was better in its last round."""
+    """Of every candidate, whether it was better greedily, over the episodes that it played both ways; of one that was
+    not scored, as the chosen one."""
 
     def summary(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -118,13 +120,23 @@ class Selection:
         return {name: getattr(self, name) for name in names}
 
 
-def allowance(environments: Environments, steps: int) -> int:
+def allowance(environments: Environments, policy: Policy, steps: int) -> int:
     """Return how many steps scoring may use after a run of so many.
 
     They are counted rather than timed, so that the same seed selects the same policy on a busy machine.
     """
-    compiled = isinstance(environments.vector, KernelVectorEnv)
+    compiled = isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None
     return max(int(steps * SHARE), COMPILED_STEPS if compiled else 0)
+
+
+def typical_length(rows: Sequence[dict[str, float]]) -> float | None:
+    """Return the mean length in steps of the last hundred training episodes or so; None before any has ended."""
+    last = rows[-1]
+    first = next((row for row in reversed(rows) if row["episodes"] <= last["episodes"] - 100), None)
+    steps, episodes = (first["steps"], first["episodes"]) if first is not None else (0.0, 0.0)
+    if last["episodes"] == episodes:
+        return None
+    return (last["steps"] - steps) / (last["episodes"] - episodes)
 
 
 def select(
@@ -133,10 +145,12 @@ def select(
     environments: Environments,
     *,
     budget: int,
-    typical_length: float,
+    length: float,
     seed: int,
 ) -> Selection | None:
-    """Score snapshots of a policy on fresh episodes, the same ones for all, in rounds that leave out the worse half.
+    """Score snapshots of a policy on fresh episodes, in rounds that leave out the worse half.
+
+    In a round all have the same seeds, which EnvPool's environments take the first time only.
 
     Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits", algorithm 1, with rounds of
     equal length and means over all rounds.
@@ -146,7 +160,7 @@ def select(
         snapshots: the candidates, the likeliest first, who win ties.
         environments: of the scoring's own.
         budget: how many steps it may use.
-        typical_length: of an episode in steps, for planning.
+        length: of a typical episode in steps, for planning.
         seed: of the run; the scoring has a stream of its own.
 
     Returns:
@@ -154,9 +168,9 @@ def select(
     """
     # each environment runs as many episodes as any other
     size = environments.num_envs * math.ceil(ROUND / environments.num_envs)
-    if budget < 2 * size * typical_length:
+    if budget < 2 * size * length:
         return None
-    count = min(len(snapshots), max(int(budget / (2 * EACH * typical_length)), 1))
+    count = min(len(snapshots), max(int(budget / (2 * max(EACH, size) * length)), 1))
     rng = stream(seed, "selection")
     before = policy.snapshot()
     arms = [(i, greedy) for i in range(count) for greedy in (True, False)]
@@ -168,20 +182,36 @@ def select(
                 if used + per_arm * len(arms) > budget:
                     break
                 began, round_seed = used, int(rng.integers(2**31))
+                of_round = dict[tuple[int, bool], list[float]]()
                 for arm in arms:
                     policy.restore(snapshots[arm[0]])
-                    found = run_episodes(policy, environments, size, arm[1], round_seed)
-                    returns[arm] += found.returns.tolist()
+                    longest = (budget - used) // size
+                    if longest < 1:
+                        break
+                    found = run_episodes(policy, environments, size, arm[1], round_seed, max_steps=longest)
                     used += int(found.lengths.sum())
+                    if found.cut and found.lengths.max() == longest:
+                        # an episode that the budget has ended says nothing of its return
+                        break
+                    of_round[arm] = found.returns.tolist()
+                if len(of_round) < len(arms):
+                    # episodes were longer than was to be expected: the rounds that are whole decide, if there are any
+                    break
+                for arm in arms:
+                    returns[arm] += of_round[arm]
                 per_arm = (used - began) / len(arms)
                 arms.sort(key=lambda arm: (-_mean(returns[arm]), arm[0], not arm[1]))
                 arms = arms[: max(2, len(arms) // 2)]
     finally:
         policy.restore(before)
     winner = arms[0]
-    ways = [max((True, False), key=lambda greedy: _mean(returns[i, greedy])) for i in range(count)]
-    ways += [winner[1]] * (len(snapshots) - count)
     won = returns[winner]
+    if not won:
+        return None
+    ways = [winner[1]] * len(snapshots)
+    for i in (i for i in range(count) if i != winner[0]):
+        both = min(len(returns[i, greedy]) for greedy in (True, False))
+        ways[i] = _mean(returns[i, True][:both]) >= _mean(returns[i, False][:both])
     return Selection(winner[0], winner[1], _mean(won), len(won), count, used, tuple(ways))
 
 

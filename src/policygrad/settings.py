@@ -163,10 +163,6 @@ class Settings(EnvOptions):
             named(name, given) if isinstance(given, str) else given
             for name, given in (("policy", self.policy), ("value", self.value))
         )
-        num_envs = self.num_envs
-        if num_envs is None and isinstance(env, str):
-            # an object, and what a factory makes, may hold a number of its own
-            num_envs = preset.num_envs
         normalization = self.normalization
         if normalization is None:
             # what a given policy keeps is part of it
@@ -174,7 +170,7 @@ class Settings(EnvOptions):
         return preset.algorithm, replace(
             self,
             steps=preset.steps if self.steps is None else self.steps,
-            num_envs=num_envs,
+            num_envs=preset.num_envs if self.num_envs is None else self.num_envs,
             network=preset.network if self.network is None else self.network,
             normalization=normalization,
             shaping=shaping,

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
 
 import policygrad as pg
 from policygrad.envs import make
@@ -173,3 +174,30 @@ def test_a_float64_observation_of_a_float32_space_is_taken_as_such():
         for kind in (Countdown, Wide)
     ]
     np.testing.assert_array_equal(runs[0].history["policy_grad_norm"], runs[1].history["policy_grad_norm"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (
+            2,
+            np.array(["False", "False"]),
+            r"gave terminated of shape \(2,\) and dtype <U5; expected bools of shape \(2,\)",
+        ),
+        (3, np.zeros(2), r"gave truncated of shape \(2,\) and dtype float64; expected bools"),
+        (
+            1,
+            np.zeros((2, 3)),
+            r"gave reward of shape \(2, 3\) and dtype float64; expected numbers of shape \(2,\)",
+        ),
+    ],
+)
+def test_a_vector_environment_gives_a_number_and_two_bools_each(column: int, value: Any, message: str):
+    class Odd(SyncVectorEnv):
+        def step(self, actions: Any) -> Any:
+            result = list(super().step(actions))
+            result[column] = value
+            return tuple(result)
+
+    with pytest.raises(pg.EnvironmentFault, match=message):
+        pg.train(Odd([lambda: Countdown([3])] * 2), pg.Reinforce(), steps=10)

@@ -308,7 +308,7 @@ def test_the_fused_engine_trains_around_a_masked_action(name: str):
     assert last.bias[2] == -torch.inf
     assert np.isfinite(np.delete(pg.policies.flat_parameters(network).numpy(), -1)).all()
     states = np.repeat(np.arange(3), 500)
-    assert set(run.last_policy.act(states, rng=np.random.default_rng(0))) == {0, 1}
+    assert set(run.last_policy.act(states, greedy=False, rng=np.random.default_rng(0))) == {0, 1}
 
 
 def test_a_policy_that_masks_is_saved_and_loaded(tmp_path: Path):

@@ -159,6 +159,8 @@ def test_wrappers_are_functions_or_names_the_first_one_innermost(rooms: Path):
             "wrap does not go with a vector",
         ),
         (Countdown([3]), {"env_kwargs": {"x": 1}}, "env_kwargs does not go with an environment object"),
+        ("CartPole-v1", {"vectorize": "processes"}, "vectorize='processes' is for environments in Python"),
+        (Countdown([3]), {"vectorize": "processes"}, "vectorize='processes' is for environments in Python"),
     ],
 )
 def test_what_does_not_go_together_is_refused(rooms: Path, env: Any, options: dict[str, Any], message: str):
@@ -237,7 +239,7 @@ def test_networks_by_name(rooms: Path):
     out = ["--out", "run", "--steps", "40", "--episodes", "2"]
     assert main(["train", "rooms:Room-v3", "--policy", "rooms:Net", "--value", "rooms:make_value", *out]) == 0
     config = json.loads(Path("run/config.json").read_text())
-    assert (config["policy"], config["value"]) == ("rooms.Net", "rooms.make_value")
+    assert (config["policy"], config["value"]) == ("rooms:Net", "rooms:make_value")
     import rooms as module  # type: ignore[import-not-found]
 
     assert pg.load("run", module.Net(3, 2)).act(np.zeros(3)) in (0, 1)

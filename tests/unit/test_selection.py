@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
@@ -49,7 +50,7 @@ def scored(*policies: pg.Policy, budget: int = 10_000, num_envs: int = 2) -> Any
     environments = make(Bet, num_envs, vectorize="sync")
     snapshots = [policy.snapshot() for policy in policies]
     try:
-        return select(policies[0], snapshots, environments, budget=budget, typical_length=1.0, seed=3)
+        return select(policies[0], snapshots, environments, budget=budget, length=1.0, seed=3)
     finally:
         environments.close()
 
@@ -85,7 +86,8 @@ def test_scoring_leaves_the_policy_as_it_was_and_keeps_to_its_budget():
     assert scored(first, second, budget=80).candidates == 2
     # of more environments each runs one episode
     assert scored(first, second, budget=127, num_envs=64) is None
-    assert scored(first, second, budget=128, num_envs=64).episodes == 64
+    many = scored(first, second, budget=300, num_envs=64)
+    assert (many.episodes, many.candidates, many.steps) == (64, 2, 256)
 
 
 def test_candidates_are_the_best_of_windows_that_lie_apart():
@@ -108,9 +110,15 @@ def test_candidates_are_the_best_of_windows_that_lie_apart():
 
 def test_the_allowance_is_a_twentieth_or_a_tenth_of_a_second_where_steps_are_cheap():
     compiled, python = make("CartPole-v1", 2), make(Bet, 2, vectorize="sync")
-    assert allowance(python, 10_000) == 500
-    assert allowance(compiled, 10_000) == 150_000
-    assert allowance(compiled, 10_000_000) == 500_000
+    policy = pg.train("CartPole-v1", steps=100, select=False).policy
+    assert allowance(python, policy, 10_000) == 500
+    assert allowance(compiled, policy, 10_000) == 150_000
+    assert allowance(compiled, policy, 10_000_000) == 500_000
+    # a network that the compiled loop does not take
+    own = pg.train(
+        "CartPole-v1", pg.Reinforce(), steps=100, select=False, policy=lambda d, n: nn.Linear(d, n)
+    ).policy
+    assert allowance(compiled, own, 10_000) == 500
 
 
 def test_a_run_selects_and_says_so(tmp_path: Path):
@@ -180,3 +188,33 @@ def test_scoring_that_fails_costs_nothing_that_was_learned():
     assert run.ended == "budget"
     assert run.selection is None
     assert run.policy.act([0.0, 0.0]) in (0, 1)
+
+
+def test_episodes_that_turn_out_long_do_not_break_the_budget():
+    """A greedy policy that is stuck would go on to the step limit: that is bounded, and nothing is chosen."""
+
+    class Stuck(Bet):
+        def step(self, action: int):
+            return np.zeros(1, np.float32), 0.0, action == 3, False, {}
+
+    environments = make(Stuck, 2, vectorize="sync")
+    stuck = policy_with(50, 0, 0, 0)
+    steps = 0
+    inner = environments.step
+
+    def counted(actions: Any) -> Any:
+        nonlocal steps
+        steps += 2
+        return inner(actions)
+
+    environments.step = counted  # type: ignore[method-assign]
+    assert select(stuck, [stuck.snapshot()], environments, budget=1_000, length=2.0, seed=0) is None
+    assert steps <= 1_000
+    environments.close()
+
+
+def test_a_policy_that_is_trained_on_forgets_how_it_acted():
+    first = pg.train("CartPole-v1", steps=20_000).policy
+    assert first.greedy is True
+    again = pg.train("CartPole-v1", pg.Reinforce(), policy=first, steps=300, select=False)
+    assert again.policy.greedy is False

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from policygrad.cli.named import found
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
@@ -24,6 +23,7 @@ import policygrad as pg
 from policygrad.algorithms.natural import cotangents
 from policygrad.engines import make_engine
 from policygrad.envs.textbook import three_states
+from policygrad.names import named
 from policygrad.policies import Policy, ValueNetwork, kl_estimate
 from policygrad.proof import UNBIASED, estimate, theorem_gradient
 from policygrad.threads import single_thread
@@ -337,5 +337,5 @@ def test_the_search_path_is_as_the_named_module_left_it(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     monkeypatch.setattr(sys, "path", list(before))
-    assert found("--env", "moves_the_path:thing") == 3
+    assert named("--env", "moves_the_path:thing") == 3
     assert sys.path == ["elsewhere", *before]

@@ -103,11 +103,10 @@ def train_command(arguments: list[str]) -> int:
         asked,
         env_kwargs=keywords("--env-kwargs", asked.env_kwargs),
         steps=preset.steps if asked.steps is None else asked.steps,
+        num_envs=preset.num_envs if asked.num_envs is None else asked.num_envs,
         shaping=preset.shaping if asked.shaping == "preset" else asked.shaping,
     )
     options = {setting.name: getattr(asked, setting.name) for setting in fields(Settings)}
-    if asked.num_envs is None and first.env == without_module(first.env):
-        options["num_envs"] = preset.num_envs
     if asked.seeds is not None:
         runs = train(asked.env, asked.algorithm, **options)
         console.print(seeds_table(runs, asked.out))

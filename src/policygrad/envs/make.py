@@ -74,9 +74,11 @@ def make(
         raise ValueError(f"backend={options.backend!r} is for ids; an environment of your own is what it is")
     if isinstance(env, Kernel):
         _refuse(options, "a compiled environment", "env_kwargs", "wrap")
+        _refuse_processes(options, env.name)
         return Environments(_kernels(env, num_envs or otherwise, options), env.name, owned=True)
     if isinstance(env, VectorEnv):
         _refuse(options, "a vector environment", "env_kwargs", "wrap", "max_episode_steps")
+        _refuse_processes(options, _environment_name(env))
         return _from_vector(env, num_envs, say, owned=False)
     if isinstance(env, gym.Env):
         if num_envs not in (None, 1):
@@ -86,6 +88,7 @@ def make(
             )
         _refuse(options, "an environment object", "env_kwargs")
         name = _environment_name(env)
+        _refuse_processes(options, name)
         return _from_factory(lambda: env, name, 1, options, say, owned=False)
     if not callable(env):
         raise TypeError(f"expected an id, a Kernel, an environment or a factory; got {type(env).__name__}")
@@ -93,6 +96,7 @@ def make(
     first: Any = factory(**options.env_kwargs)
     if isinstance(first, VectorEnv):
         _refuse(options, "a vector environment", "wrap", "max_episode_steps")
+        _refuse_processes(options, _environment_name(first))
         return _from_vector(first, num_envs, say, owned=True)
     if not isinstance(first, gym.Env):
         raise TypeError(f"the factory made a {type(first).__name__}; expected a gymnasium.Env or a VectorEnv")
@@ -163,6 +167,15 @@ def _kernels(kernel: Kernel, num_envs: int, options: EnvOptions) -> KernelVector
     return KernelVectorEnv(_with_limit(kernel, options), num_envs)
 
 
+def _refuse_processes(options: EnvOptions, name: str) -> None:
+    """Raise ValueError where processes are asked for, and the environments run otherwise."""
+    if options.vectorize == "processes":
+        raise ValueError(
+            f"vectorize='processes' is for environments in Python that are made one by one; {name} is not run so: "
+            "leave it out, give backend='gymnasium' for an id, or pass a function that makes one environment"
+        )
+
+
 def _with_limit(kernel: Kernel, options: EnvOptions) -> Kernel:
     limit = options.max_episode_steps
     return kernel if limit is None else replace(kernel, max_steps=limit)
@@ -200,6 +213,7 @@ def _from_id(
         what = "an id with its module" if from_module else "env_kwargs and wrap"
         raise ValueError(f"backend={backend!r} does not go with {what}: Gymnasium's environments take these")
     if env_id in KERNELS and backend in ("auto", "compiled") and not only_python:
+        _refuse_processes(options, name)
         say(f"environment: {name}, compiled")
         return Environments(_kernels(KERNELS[env_id], num_envs, options), name, owned=True)
     if backend == "compiled":
@@ -215,6 +229,7 @@ def _from_id(
                     f"'module:{env_id}'",
                     stacklevel=2,
                 )
+            _refuse_processes(options, name)
             say(f"environment: {name}, by EnvPool")
             return Environments(EnvPoolVectorEnv(env_id, num_envs, threads, limit), name, owned=True, say=say)
     if backend == "envpool":
@@ -222,7 +237,8 @@ def _from_id(
         raise ValueError(f"{name}: EnvPool {known}")
     spec = _spec(env_id)
     try:
-        if spec.vector_entry_point is not None and not options.needs_python and limit is None:
+        own_vector = spec.vector_entry_point is not None and options.vectorize != "processes"
+        if own_vector and not options.needs_python and limit is None:
             vector = gym.make_vec(spec, num_envs, vectorization_mode="vector_entry_point")
             say(f"environment: {name}, by Gymnasium")
             return Environments(vector, name, owned=True, say=say)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from policygrad.envs.quiet import without_warnings
 from policygrad.spaces import Space, is_choice
 from policygrad.types import Array
 
@@ -36,20 +33,9 @@ def same_limit(name: str) -> bool:
     import envpool  # pyright: ignore[reportMissingImports]
 
     known = gym.registry.get(name)
-    with _quietly():
+    with without_warnings():
         limit: int = envpool.make_spec(name).config.max_episode_steps
     return known is None or known.max_episode_steps == limit
-
-
-_filters = threading.Lock()
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Without the warnings that EnvPool's float64 bounds of float32 spaces raise; the filters are the process's."""
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
@@ -75,7 +61,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
 
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        with _quietly():
+        with without_warnings():
             spec: Any = envpool.make_spec(name, num_envs=num_envs, **self._limit)
             self.max_episode_steps: int = spec.config.max_episode_steps
             self.single_observation_space: Space = spec.gymnasium_observation_space
@@ -97,7 +83,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
             if not isinstance(seed, list):
                 super().reset(seed=seed)
                 seed = [int(one) for one in self.np_random.integers(2**31, size=self.num_envs)]
-            with _quietly():
+            with without_warnings():
                 self._pool = envpool.make_gymnasium(
                     self._name, num_envs=self.num_envs, seed=seed, num_threads=self._threads, **self._limit
                 )

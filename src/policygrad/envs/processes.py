@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import torch
 from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import (
     AsyncState,
     _async_worker,  # pyright: ignore[reportPrivateUsage]
 )
 
+from policygrad.envs.quiet import without_warnings
 from policygrad.errors import EnvironmentFault
+from policygrad.threads import single_thread
 
 MEASURED_SECONDS = 0.1
 """Time that measuring an environment takes at most, but for its first steps."""
@@ -42,11 +42,9 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
         self._name = name
         self._broken = False
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forking beside threads; the children run nothing but their environment
-            warnings.simplefilter("ignore", DeprecationWarning)
-            with self._named_ends():
-                super().__init__(env_fns, context=method, worker=_worker)
+        # Python 3.12 warns of forking beside threads; the children run nothing but their environment
+        with without_warnings(), self._named_ends():
+            super().__init__(env_fns, context=method, worker=_worker)
 
     def reset(self, **options: Any) -> Any:
         """See `AsyncVectorEnv.reset`."""
@@ -103,31 +101,28 @@ def _of_signal(code: int) -> str:
 
 
 def _worker(*arguments: Any) -> None:
-    """Run Gymnasium's worker in a process that ends with its parent, and leaves Ctrl-C to it."""
+    """Run Gymnasium's worker in a process that leaves Ctrl-C to its parent, and whose libraries have a thread each.
+
+    It ends when its parent's end of the pipe is closed, which the system does however the parent ends.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
     index, factory, pipe, *rest = arguments
+    error_queue = arguments[5]
 
     def make() -> gym.Env[Any, Any]:
         return _Relayed(factory(), index)
 
-    try:
-        env = make()
-    except BaseException as error:
-        # the first message is answered by what went wrong
-        pipe.recv()
-        fault = EnvironmentFault(_relayed(error, index, "making it"))
-        error_queue = arguments[5]
-        error_queue.put((index, EnvironmentFault, fault, ""))
-        pipe.send((None, False))
-        return
-    _async_worker(index, lambda: env, pipe, *rest)
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        death_signal = 1  # PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+    with single_thread(), suppress(EOFError, ConnectionError):
+        try:
+            env = make()
+        except BaseException as error:
+            # the first message is answered by what went wrong
+            pipe.recv()
+            fault = EnvironmentFault(_relayed(error, index, "making it"))
+            error_queue.put((index, EnvironmentFault, fault, ""))
+            pipe.send((None, False))
+            return
+        _async_worker(index, lambda: env, pipe, *rest)
 
 
 class _Relayed(gym.Wrapper[Any, Any, Any, Any]):
@@ -157,7 +152,10 @@ def _relayed(error: BaseException, index: int, function: str) -> str:
     if isinstance(error, EnvironmentFault):
         return f"environment {index}: {error}"
     trace = "".join(traceback.format_exception(error)).rstrip()
-    return f"environment {index} raised {type(error).__name__} in {function}: {error}\n{trace}"
+    return (
+        f"environment {index} raised {type(error).__name__} in {function}: {error}\n{trace}\n"
+        "It ran in a process of its own; vectorize='sync' runs the environments in this process"
+    )
 
 
 class Costs(NamedTuple):
@@ -179,8 +177,18 @@ class Costs(NamedTuple):
 
 
 def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
-    """Measure an environment made for the purpose, and return whether processes would be faster."""
-    return num_envs > 1 and costs(make, num_envs).pay
+    """Measure an environment made for the purpose, and return whether processes would be faster.
+
+    An environment that does not take random actions is not measured, and stays in this process.
+    """
+    # what CUDA has begun in this process, no forked one can use
+    if num_envs < 2 or torch.cuda.is_initialized():
+        return False
+    try:
+        return costs(make, num_envs).pay
+    except Exception:
+        # what is wrong with it, if anything is, shows where it is trained on
+        return False
 
 
 def costs(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> Costs:
@@ -191,17 +199,18 @@ def costs(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> Costs:
     """
     env = make()
     try:
-        env.action_space.seed(0)
-        env.reset(seed=0)
-        # the first step often makes what later ones use
-        over = any(env.step(env.action_space.sample())[2:4])
-        steps, wall, cpu = 0, time.perf_counter(), time.process_time()
-        while time.perf_counter() - wall < MEASURED_SECONDS and steps < 1000:
-            if over:
-                env.reset()
+        with single_thread():
+            env.action_space.seed(0)
+            env.reset(seed=0)
+            # the first step often makes what later ones use
             over = any(env.step(env.action_space.sample())[2:4])
-            steps += 1
-        wall, cpu = (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
+            steps, wall, cpu = 0, time.perf_counter(), time.thread_time()
+            while time.perf_counter() - wall < MEASURED_SECONDS and steps < 1000:
+                if over:
+                    env.reset()
+                over = any(env.step(env.action_space.sample())[2:4])
+                steps += 1
+            wall, cpu = (time.perf_counter() - wall) / steps, (time.thread_time() - cpu) / steps
     finally:
         env.close()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

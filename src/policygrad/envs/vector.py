@@ -15,6 +15,7 @@ from policygrad.checkpoint import fields
 from policygrad.envs.compiled import KernelVectorEnv
 from policygrad.envs.contract import errors_are_warnings
 from policygrad.envs.pool import EnvPoolVectorEnv
+from policygrad.errors import EnvironmentFault
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import (
     Space,
@@ -114,8 +115,9 @@ class Environments:
             )
         observation = self._flat(observation)
         # some vector environments hand out, and go on writing, their own arrays
-        reward = np.array(reward, np.float64)
-        terminated, truncated = np.array(terminated, bool), np.array(truncated, bool)
+        reward = np.array(self._column("reward", reward, "biuf"), np.float64)
+        terminated = np.array(self._column("terminated", terminated, "b"))
+        truncated = np.array(self._column("truncated", truncated, "b"))
         done = terminated | truncated
         self.current, self.resetting = observation, done
         if done.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
@@ -134,6 +136,17 @@ class Environments:
                 observation = np.array(observation)
                 self.current = self._flat(self.vector.reset(options={"reset_mask": done})[0])
         return observation, reward, terminated, truncated
+
+    def _column(self, what: str, column: Any, kinds: str) -> Array:
+        """One entry per environment, [N], of these kinds of dtype; EnvironmentFault for anything else."""
+        array = np.asarray(column)
+        if array.shape != (self.num_envs,) or array.dtype.kind not in kinds:
+            expected = "bools" if kinds == "b" else "numbers"
+            raise EnvironmentFault(
+                f"{self.name}: step {self._steps} gave {what} of shape {array.shape} and dtype {array.dtype}; expected "
+                f"{expected} of shape ({self.num_envs},)"
+            )
+        return array
 
     def _flat(self, observation: Any) -> Array:
         return flatten_all(self.observation_space, observation) if self._flattens else observation

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from policygrad.checks import check_fields, check_in_effect, check_is_a, whole
+from policygrad.names import name_of_object
 from policygrad.policies.distributions import DistributionName
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks import (
@@ -100,7 +101,7 @@ def make_policy(
 
     Args:
         observation_space, action_space: what it is for.
-        network: its shape; where one is given only `scale_observations` and `distribution` count.
+        network: its shape; where one is given only `scale_observations`, `scale_actions` and `distribution` count.
         rng: the initial weights.
         normalization: the running statistics it keeps.
         given: use this instead: a `Policy` as it is, a module to make one of, or what makes a module: see `made_by`.
@@ -160,16 +161,23 @@ def made_by(
         raise TypeError(
             f"{name} must be a torch module, or a function or class that makes one; got {given!r}"
         )
-    parameters = inspect.signature(given).parameters.values()
-    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        taken = len(numbers)
+    parameters = inspect.signature(given).parameters
+    positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    # those that it has to be given, and those that say by their names that they are meant
+    taken = [p for p in positional if p.default is p.empty or p.name in ("state_dim", "action_dim")]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    arguments = numbers if takes_any else numbers[: len(taken)]
+    if len(taken) > len(numbers):
+        raise TypeError(
+            f"{name}={name_of_object(given)} takes {', '.join(p.name for p in taken)}; it is called with "
+            f"{' and '.join(('state_dim', 'action_dim')[: len(numbers)])}: give the others a default"
+        )
     # one at a time: the generator is the process's
-    with _torch_generator, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**63)))
-        made: Any = given(*numbers[:taken])
+    with _torch_generator, torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
+        made: Any = given(*arguments)
     check_is_a(nn.Module, f"what {name} makes", made)
-    return made
+    return made.to(torch.float32) if torch.get_default_dtype() != torch.float32 else made
 
 
 def _warn_of_images(observation_space: Space) -> None:

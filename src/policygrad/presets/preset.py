@@ -18,8 +18,8 @@ class Preset:
 
     algorithm: Algorithm
     network: Network = field(default_factory=Network)
-    num_envs: int = DEFAULT_ENVS
-    """Environments side by side."""
+    num_envs: int | None = None
+    """Environments side by side; where it is left out, 8, or as many as a vector environment holds."""
     steps: int = 200_000
     """Budget, in environment steps."""
     normalization: Normalization = field(default_factory=Normalization)

@@ -111,7 +111,7 @@ class HostCollector:
         environments.reset(self._seeds)
         alive = np.ones(environments.num_envs, np.bool_)
         record = _Record()
-        ended, steps = 0, 0
+        steps = 0
         while alive.any():
             steps += int(alive.sum())
             alive = alive & ~self._step(record, alive)
@@ -125,9 +125,8 @@ class HostCollector:
                 record.truncated[-1] = record.truncated[-1] | alive
                 self.cut_episodes += int(alive.sum())
                 alive = np.zeros_like(alive)
-            if self._tick is not None and environments.num_envs - alive.sum() > ended:
-                ended = int(environments.num_envs - alive.sum())
-                self._tick(ended, steps)
+            if self._tick is not None:
+                self._tick(int(environments.num_envs - alive.sum()), steps)
         return self._rollout(record)
 
     def _step(self, record: _Record, valid: Bool) -> Bool:
