@@ -52,6 +52,22 @@ def check_choice(name: str, value: Any, literal: Any) -> None:
     raise ValueError(f"{name} must be one of {choices}; got {value!r}{hint}")
 
 
+def check_names(function: str, kind: type[Any], options: Iterable[str]) -> None:
+    """Raise TypeError, with the nearest name, unless all options are fields of a dataclass.
+
+    Args:
+        function: what they were given to, for the message.
+        kind: the dataclass.
+        options: their names.
+    """
+    known = [field.name for field in fields(kind)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{function} has no setting {name!r}: {hint}")
+
+
 def check_in_effect(config: Any, name: str, where: str, holds: bool) -> None:
     """Raise ValueError where a setting is not at its default and would be ignored.
 

@@ -10,6 +10,8 @@ CERTAIN = 1e-4
 """Entropy in nats below which a softmax policy no longer tries anything else."""
 LEAP = 1.0
 """KL of one update in nats beyond which it has left where its data came from."""
+ENOUGH_STEPS = 1000
+"""Steps of a run from which on its share of clipped actions is no accident."""
 CLIPPED = 0.9
 """Share of clipped actions from which the environment hardly sees what the policy does."""
 
@@ -57,10 +59,10 @@ def _learned_nothing(rows: Sequence[dict[str, float]]) -> str | None:
 
 def _clipped(rows: Sequence[dict[str, float]]) -> str | None:
     last = [row["clipped_actions"] for row in rows[-10:] if "clipped_actions" in row]
-    if not last or sum(last) / len(last) < CLIPPED:
+    if rows[-1]["steps"] < ENOUGH_STEPS or not last or sum(last) / len(last) < CLIPPED:
         return None
     return (
         f"{sum(last) / len(last):.0%} of the actions were outside the box at the end and were clipped to its edge, so "
-        "the environment hardly saw what the policy did. Let scale_actions on (its default), lower log_std, or take "
+        "the environment hardly saw what the policy did. Leave scale_actions on (its default), lower log_std, or take "
         "distribution='squashed' or 'beta', which stay inside the box"
     )

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from policygrad.checkpoint import fields, restore_rng, rng_state
-from policygrad.checks import whole
+from policygrad.checks import check_names, whole
 from policygrad.compiled import announce_compilation
 from policygrad.engines.fusible import why_not
 from policygrad.envs import Environments, EnvLike, EnvOptions, KernelVectorEnv, make
@@ -105,6 +105,7 @@ def evaluate(
             "Policy(network, observation_space, action_space) makes one of a torch module"
         )
     episodes = whole("episodes", episodes, at_least=1)
+    check_names("evaluate", EnvOptions, options)
     environments = make(env, num_envs, EnvOptions(**options), otherwise=min(episodes, SIDE_BY_SIDE))
     try:
         policy.check_spaces(environments.observation_space, environments.action_space, environments.name)

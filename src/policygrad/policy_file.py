@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from policygrad.policies import (
     StandardPolicy,
     evaluation_mode,
     is_standard,
+    made_by,
 )
-from policygrad.spaces import is_choice, space_from_json, space_to_json
+from policygrad.spaces import action_size, is_choice, observation_size, space_from_json, space_to_json
 from policygrad.surroundings import in_ordinary_torch
 
 FORMAT, READABLE = 3, (1, 2, 3)
@@ -80,12 +82,13 @@ def save(policy: Policy, path: str | Path) -> None:
 
 
 @in_ordinary_torch
-def load(path: str | Path, network: nn.Module | None = None) -> Policy:
+def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None = None) -> Policy:
     """The policy of a run folder or of a policy file.
 
     Args:
         path: a run folder, or a file that `save` wrote.
-        network: needed, and filled, where the policy's network is a class of your own: one built as then.
+        network: needed, and filled, where the policy's network is a class of your own: one built as then, or the
+            function or class that makes one, as `train` takes it.
 
     Raises:
         FileNotFoundError: there is nothing there.
@@ -99,9 +102,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> Policy:
     if not file.exists():
         raise FileNotFoundError(f"no policy at {file}: expected a run folder or a .safetensors file")
     tensors, description = _read(file)
-    network = network if network is not None else _rebuild(description["network"], file)
     observation_space = space_from_json(description["observation_space"])
     action_space = space_from_json(description["action_space"])
+    if network is None:
+        network = _rebuild(description["network"], file)
+    else:
+        numbers = observation_size(observation_space), action_size(action_space)
+        network = made_by(network, "network", numbers, np.random.default_rng(0))
     # softmax goes without saying
     name = "auto" if is_choice(action_space) else description.get("distribution", "gaussian")
     policy = Policy(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class
-from policygrad.checks import check_fields, check_is_a, whole
+from policygrad.checks import check_fields, check_is_a, check_names, whole
 from policygrad.engines import EngineName
 from policygrad.envs import EnvLike, EnvOptions, PotentialShaping, Shaping, without_module
 from policygrad.names import name_of_object, named
@@ -129,6 +128,10 @@ class Settings(EnvOptions):
                 "resume (--resume) continues the run in a folder: name the folder with out (--out), and leave "
                 "overwrite out"
             )
+        if self.overwrite and self.out is None:
+            raise ValueError(
+                "overwrite (--overwrite) replaces the run in a folder: name the folder with out (--out)"
+            )
         _check_device(self.device)
 
     def _set(self, name: str, value: Any) -> None:
@@ -189,12 +192,7 @@ class Settings(EnvOptions):
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
     """Return the settings with these keyword arguments; TypeError with the nearest name for an unknown one."""
-    known = [field.name for field in fields(Settings)]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise TypeError(f"train has no setting {name!r}: {hint}")
+    check_names("train", Settings, options)
     return Settings(**options)
 
 

@@ -219,6 +219,8 @@ def check_action_space(space: Space) -> None:
         raise ValueError(
             f"actions of {space} are not supported: expected Discrete, MultiDiscrete, MultiBinary or Box"
         )
+    if 0 in (space.shape or ()):
+        raise ValueError(f"actions of {space} are not supported: there is nothing to choose")
     if isinstance(space, spaces.Box) and not np.issubdtype(space.dtype, np.floating):
         raise ValueError(f"actions of {space} are not supported: a Box of actions must be of floats")
 

@@ -37,7 +37,7 @@ def stop_iteration() -> None:
 @pytest.mark.parametrize(
     ("fail", "error"),
     [
-        (lambda: sys.exit(7), SystemExit),
+        (lambda: sys.exit(7), pg.EnvironmentFault),
         (stop_iteration, RuntimeError),
         (lambda: 1 / 0, ZeroDivisionError),
     ],

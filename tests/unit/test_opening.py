@@ -168,6 +168,58 @@ def test_what_does_not_go_together_is_refused(rooms: Path, env: Any, options: di
         make(env, None, **options)
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: make("rooms:Room-v3", 1, env_kwargs={"sise": 3}),
+            ValueError,
+            r"Room-v3 does not take env_kwargs.*sise",
+        ),
+        (
+            lambda: make(lambda a, b: Countdown([3]), 1),
+            ValueError,
+            r"cannot be called with no arguments: .*'a'",
+        ),
+        (
+            lambda: make("rooms:Room", 1, env_kwargs={"x": 3}),
+            ValueError,
+            r"rooms:Room cannot be called with env_kwargs",
+        ),
+        (
+            lambda: make("rooms:Room", 1, wrap=(gym.wrappers.TimeLimit,)),
+            ValueError,
+            "cannot be called with an environment",
+        ),
+        (lambda: pg.train("CartPole-v1", wrap=5), TypeError, "wrap must be functions"),
+        (
+            lambda: pg.train("CartPole-v1", env_kwargs={1: 2}),
+            TypeError,
+            "the keys of env_kwargs must be names",
+        ),
+        (lambda: pg.train("CartPole-v1", overwrite=True), ValueError, "name the folder with out"),
+        (
+            lambda: pg.evaluate(pg.train("CartPole-v1", steps=100).policy, "CartPole-v1", envkwargs={}),
+            TypeError,
+            "evaluate has no setting 'envkwargs': did you mean env_kwargs",
+        ),
+        (
+            lambda: pg.train("CartPole-v1", policy=lambda: nn.Linear(7, 2), steps=100),
+            ValueError,
+            r"the policy network does not take observations of shape \[B, 4\]",
+        ),
+        (
+            lambda: pg.train("CartPole-v1", policy=lambda a, b, c: None, steps=100),
+            TypeError,
+            "give the others a default",
+        ),
+    ],
+)
+def test_what_cannot_be_called_is_named(rooms: Path, call: Any, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        call()
+
+
 def test_keywords_on_the_command_line():
     given = ["a=1", "b=1e-3", "c=True", "d=None", "e=text", "f=[1, 2]", "g=x=y", "h="]
     assert keywords("--env-kwargs", given) == {
@@ -240,9 +292,11 @@ def test_networks_by_name(rooms: Path):
     assert main(["train", "rooms:Room-v3", "--policy", "rooms:Net", "--value", "rooms:make_value", *out]) == 0
     config = json.loads(Path("run/config.json").read_text())
     assert (config["policy"], config["value"]) == ("rooms:Net", "rooms:make_value")
+    assert main(["evaluate", "run", "--episodes", "2"]) == 0
     import rooms as module  # type: ignore[import-not-found]
 
     assert pg.load("run", module.Net(3, 2)).act(np.zeros(3)) in (0, 1)
+    assert pg.load("run", module.Net).act(np.zeros(3)) in (0, 1)
     with pytest.raises(ValueError, match="policy rooms:Nut"):
         pg.train("rooms:Room-v3", pg.Reinforce(), policy="rooms:Nut", steps=10)
     with pytest.raises(TypeError, match=r"what policy makes must be a Module\(...\); got 3"):

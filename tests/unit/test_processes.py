@@ -87,6 +87,45 @@ def test_they_are_measured():
     environments.close()
 
 
+def test_measuring_calls_no_factory_here():
+    """One that makes another environment at each call makes the same ones as without the measurement."""
+    made: list[int] = []
+
+    def factory() -> gym.Env:
+        made.append(len(made))
+        return Noisy(size=float(len(made)))
+
+    environments = make(factory, 3)
+    assert made == [0, 1, 2]
+    environments.close()
+
+
+def test_an_environment_that_takes_no_random_action_stays_here():
+    class Picky(Noisy):
+        def step(self, action: int):
+            assert action == 2
+            return super().step(action)
+
+    class Exits(Noisy):
+        def step(self, action: int):
+            os._exit(3)
+
+    assert not processes_pay(Picky, 8)
+    assert not processes_pay(Exits, 8)
+
+
+def test_processes_have_a_thread_each():
+    class Threads(Noisy):
+        def _observation(self) -> np.ndarray:
+            import torch
+
+            return np.array([torch.get_num_threads(), 0, 0], np.float32)
+
+    environments = make(Threads, 2, vectorize="processes")
+    assert environments.reset(EpisodeSeeds(np.random.default_rng(0)))[:, 0].tolist() == [1, 1]
+    environments.close()
+
+
 def test_evaluation_runs_them_too():
     policy = pg.train(Noisy, pg.Reinforce(), steps=60, num_envs=2, vectorize="sync").policy
     results = [pg.evaluate(policy, Noisy, 6, num_envs=3, vectorize=how) for how in ("sync", "processes")]
@@ -124,7 +163,7 @@ class Failing(Countdown):
             "step",
             r"environment 0 raised UnpicklableError in step: the motor is stuck\n(.|\n)*test_processes.py.*in fail",
         ),
-        ("exit", r"environment 0 raised SystemExit in step: 3"),
+        ("exit", r"environment 0: Failing: step 1 of an episode called sys\.exit\(3\)"),
         ("killed", r"Failing: the process of environment 0 \(exit code -9, SIGKILL\).*ended, or was killed"),
     ],
 )

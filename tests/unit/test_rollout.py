@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from policygrad.envs import elementwise, make
-from policygrad.errors import NonFiniteError
+from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds
@@ -226,7 +226,9 @@ def test_a_discrete_observation_outside_its_space_is_refused():
         def _observation(self):
             return -self.t
 
-    with pytest.raises(ValueError, match=r"is not in Discrete\(2\)"):
+    with pytest.raises(
+        EnvironmentFault, match=r"step 1 of an episode gave the observation -1, which is not in Discrete\(2\)"
+    ):
         collect(lambda: Outside([3]), 1)
 
 

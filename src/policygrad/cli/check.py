@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from policygrad.checks import whole
 from policygrad.cli.keywords import keywords
 from policygrad.cli.tables import two_columns
 from policygrad.envs import EnvOptions, KernelEnv, make_one
@@ -43,6 +45,8 @@ class CheckEnv:
 def check_command(arguments: list[str]) -> int:
     """Check as the arguments say; returns the exit status, 1 where something has to be mended."""
     asked = tyro.cli(CheckEnv, args=arguments, prog="policygrad check-env")
+    whole("steps", asked.steps, at_least=1)
+    whole("num_envs", asked.num_envs, at_least=1)
     options = EnvOptions(
         env_kwargs=keywords("--env-kwargs", asked.env_kwargs),
         wrap=asked.wrap,
@@ -100,6 +104,9 @@ def _walk(env: Checked, steps: int, table: Any) -> list[str]:
                 env.reset()
     except EnvironmentFault as fault:
         return [str(fault)]
+    except Exception as error:
+        trace = traceback.extract_tb(error.__traceback__)[-1]
+        return [f"{env.name} raised {type(error).__name__}: {error} ({trace.filename}, line {trace.lineno})"]
     table.add_row(
         "episodes in random play", f"{ends['terminated']} terminated, {ends['truncated']} truncated"
     )

@@ -15,6 +15,7 @@ from policygrad.cli.tables import add_evaluations, two_columns
 from policygrad.envs import Backend
 from policygrad.envs.options import Vectorize
 from policygrad.evaluation import evaluate
+from policygrad.names import named
 from policygrad.policy_file import load
 
 
@@ -47,7 +48,7 @@ class Evaluate:
 def evaluate_command(arguments: list[str]) -> int:
     """Evaluate as the arguments say; returns the exit status."""
     asked = tyro.cli(Evaluate, args=arguments, prog="policygrad evaluate")
-    policy = load(asked.run)
+    policy = load(asked.run, _network_of(asked.run))
     name = asked.env or _environment_of(asked.run)
     ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
     table = two_columns(f"{asked.run} on {name}")
@@ -77,6 +78,14 @@ def _environment_of(path: Path) -> str:
             f"{path} was trained on an environment of your own: give --env module:name, or evaluate in Python"
         )
     return name
+
+
+def _network_of(path: Path) -> Any:
+    """What made the run's network, where it was given by name; None where the file says all of it."""
+    name = _config_of(path).get("policy")
+    if name is None or name.startswith(("policygrad.", "torch.")):
+        return None
+    return named("the run's policy", name)
 
 
 def _config_of(path: Path) -> dict[str, Any]:

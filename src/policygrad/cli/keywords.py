@@ -27,6 +27,8 @@ def keywords(option: str, texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
             raise ValueError(f"{option} {text}: expected key=value")
+        if key in found:
+            raise ValueError(f"{option}: {key} is given twice")
         try:
             found[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -28,9 +28,6 @@ from policygrad.spaces import (
 )
 from policygrad.types import Array
 
-CHECKED_STEPS = 200
-"""Observations whose shape and dtype are looked at; rewards and ends are converted, and so checked, at every step."""
-
 
 def as_reward(reward: Any, where: str) -> float:
     """Return a reward as a float: a number, or an array of one.
@@ -64,11 +61,20 @@ def as_flag(flag: Any, name: str, where: str) -> bool:
 
 
 @contextmanager
+def exits_are_faults(doing: str) -> Generator[None]:
+    """Turn `sys.exit` in an environment into an EnvironmentFault: it must not end the program that trains."""
+    try:
+        yield
+    except SystemExit as error:
+        raise EnvironmentFault(f"{doing} called sys.exit({error.code!r})") from error
+
+
+@contextmanager
 def errors_are_warnings(doing: str) -> Generator[None]:
     """Warn of an exception in the block instead of raising it."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         warnings.warn(
             f"{doing} raised {type(error).__name__}: {error}. Nothing that was learned is lost",
             RuntimeWarning,
@@ -105,7 +111,6 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         if self._composite:
             self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
         self._discrete = isinstance(env.action_space, spaces.Discrete)
-        self._unchecked = CHECKED_STEPS
         self._steps = 0
         parameters = inspect.signature(env.unwrapped.reset).parameters.values()
         takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
@@ -120,18 +125,22 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Begin an episode; the info is left out."""
-        result: Any = self.env.reset(seed=seed, options=options)
+        with exits_are_faults(f"{self.name}: reset"):
+            result: Any = self.env.reset(seed=seed, options=options)
         self._steps = 0
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):  # pyright: ignore
             raise EnvironmentFault(
-                f"{self.name}: reset returned {_described(result)}; expected (observation, info), info a dict"
+                f"{self.name}: reset returned {_described(result)}; expected (observation, dict)"
             )
         return self._observation(result[0], "reset"), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """One step; the info is left out. A choice is given as Python's own integer, which every environment takes."""
-        result: Any = self.env.step(int(action) if self._discrete else action)
         self._steps += 1
+        try:
+            result: Any = self.env.step(int(action) if self._discrete else action)
+        except SystemExit as error:
+            raise EnvironmentFault(f"{self._place()} called sys.exit({error.code!r})") from error
         if not (isinstance(result, tuple) and len(result) == 5):  # pyright: ignore[reportUnknownArgumentType]
             old = " (4 values were the interface before Gym 0.26: wrap the environment in shimmy's)"
             hint = old if isinstance(result, tuple) and len(result) == 4 else ""  # pyright: ignore
@@ -157,17 +166,14 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return f"{self.name}: step {self._steps} of an episode"
 
     def _observation(self, observation: Any, function: str) -> Array:
-        if self._unchecked:
-            self._unchecked -= 1
-            if self._composite:
-                self._check_parts(self.shown_space, observation, "the observation", function)
-            else:
-                self._check_leaf(self.shown_space, observation, "the observation", function)
+        place = self._place() if function == "step" else f"{self.name}: {function}"
         if self._composite:
+            self._check_parts(self.shown_space, observation, "the observation", place)
             return flatten_one(self.shown_space, observation)
+        self._check_leaf(self.shown_space, observation, "the observation", place)
         return observation
 
-    def _check_parts(self, space: Space, found: Any, what: str, function: str) -> None:
+    def _check_parts(self, space: Space, found: Any, what: str, place: str) -> None:
         if isinstance(space, spaces.Dict | spaces.Tuple):
             entries: Any = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
             for key, part in entries:
@@ -176,31 +182,34 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
                     value = entry(found, str(key))
                 except (KeyError, IndexError, TypeError):
                     raise EnvironmentFault(
-                        f"{self.name}: {function} gave {what} {_described(found)}, without {key!r}; expected {space}"
+                        f"{place} gave {what} {_described(found)}, without {key!r}; expected {space}"
                     ) from None
-                self._check_parts(part, value, inner, function)
+                self._check_parts(part, value, inner, place)
         else:
-            self._check_leaf(space, found, what, function)
+            self._check_leaf(space, found, what, place)
 
-    def _check_leaf(self, space: Space, found: Any, what: str, function: str) -> None:
+    def _check_leaf(self, space: Space, found: Any, what: str, place: str) -> None:
+        if type(found) is np.ndarray and found.dtype == space.dtype and found.shape == space.shape:
+            # as nearly all are
+            return
         try:
             array = np.asarray(found)
         except ValueError:
             array = np.empty((), object)
         if array.dtype == object or array.dtype.kind in "USV":
-            raise EnvironmentFault(
-                f"{self.name}: {function} gave {what} {_described(found)}; expected numbers of {space}"
-            )
+            raise EnvironmentFault(f"{place} gave {what} {_described(found)}; expected numbers of {space}")
         shape = space.shape or ()
         if array.shape != shape:
             raise EnvironmentFault(
-                f"{self.name}: {function} gave {what} of shape {array.shape}; its space is {space}, of shape {shape}"
+                f"{place} gave {what} of shape {array.shape}; its space is {space}, of shape {shape}"
             )
         if space.dtype is not None and not np.can_cast(array.dtype, space.dtype, "same_kind"):
             raise EnvironmentFault(
-                f"{self.name}: {function} gave {what} of dtype {array.dtype}; its space is {space}, and "
+                f"{place} gave {what} of dtype {array.dtype}; its space is {space}, and "
                 f"{array.dtype} does not fit into {space.dtype}"
             )
+        if isinstance(space, spaces.Discrete) and not 0 <= int(array) - int(space.start) < int(space.n):
+            raise EnvironmentFault(f"{place} gave {what} {found!r}, which is not in {space}")
 
 
 def _described(value: Any) -> str:
@@ -208,7 +217,8 @@ def _described(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, tuple):
-        return f"a tuple of {len(value)}"  # pyright: ignore[reportUnknownArgumentType]
+        kinds = ", ".join(type(part).__name__ for part in value)  # pyright: ignore
+        return f"a tuple of {len(value)} ({kinds})"  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = repr(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,14 +16,14 @@ from gymnasium.wrappers import TimeLimit
 
 from policygrad.envs.classic import CLASSIC
 from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
-from policygrad.envs.contract import Checked
+from policygrad.envs.contract import Checked, exits_are_faults
 from policygrad.envs.kernel import Kernel
 from policygrad.envs.options import EnvOptions
 from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids, same_limit
 from policygrad.envs.processes import ProcessVectorEnv, processes_pay
 from policygrad.envs.textbook import TEXTBOOK
 from policygrad.envs.vector import Environments
-from policygrad.names import working_directory_importable
+from policygrad.names import name_of_object, working_directory_importable
 
 EnvLike: TypeAlias = (
     "str | Kernel | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Callable[..., gym.Env[Any, Any]]"
@@ -93,7 +94,7 @@ def make(
     if not callable(env):
         raise TypeError(f"expected an id, a Kernel, an environment or a factory; got {type(env).__name__}")
     factory = env
-    first: Any = factory(**options.env_kwargs)
+    first: Any = _made(factory, options)
     if isinstance(first, VectorEnv):
         _refuse(options, "a vector environment", "wrap", "max_episode_steps")
         _refuse_processes(options, _environment_name(first))
@@ -104,6 +105,24 @@ def make(
         lambda: factory(**options.env_kwargs), _environment_name(first), num_envs or otherwise, options, say,
         first=first,
     )  # fmt: skip
+
+
+def _made(factory: Callable[..., Any], options: EnvOptions) -> Any:
+    """What a factory makes; ValueError where it does not take the arguments that it is given."""
+    name = name_of_object(factory)
+    try:
+        inspect.signature(factory).bind(**options.env_kwargs)
+    except TypeError as error:
+        given = f"env_kwargs {dict(options.env_kwargs)}" if options.env_kwargs else "no arguments"
+        raise ValueError(
+            f"the factory {name} cannot be called with {given}: {error}. Its arguments are given by env_kwargs "
+            "(--env-kwargs key=value)"
+        ) from error
+    except ValueError:
+        # some callables have no signature
+        pass
+    with exits_are_faults(f"{name}: making it"):
+        return factory(**options.env_kwargs)
 
 
 def make_one(env: EnvLike, options: EnvOptions = DEFAULT) -> Checked:
@@ -130,7 +149,7 @@ def without_module(name: str) -> str:
 def _found(name: str) -> Any:
     """Return what `module:name` stands for, or the id alone where the module has registered it; an id as it is."""
     module, colon, rest = name.partition(":")
-    if not colon:
+    if not module or not colon:
         return name
     with working_directory_importable():
         try:
@@ -246,10 +265,23 @@ def _from_id(
         if limit is not None:
             settings["max_episode_steps"] = limit
         return _from_factory(
-            lambda: gym.make(spec, **settings), name, num_envs, replace(options, max_episode_steps=None), say
+            lambda: _made_by_gymnasium(spec, settings, options),
+            name,
+            num_envs,
+            replace(options, max_episode_steps=None),
+            say,
         )
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"{name} needs a package that is not installed: {error}") from error
+
+
+def _made_by_gymnasium(spec: Any, settings: dict[str, Any], options: EnvOptions) -> gym.Env[Any, Any]:
+    try:
+        return gym.make(spec, **settings)
+    except TypeError as error:
+        if not options.env_kwargs or "argument" not in str(error):
+            raise
+        raise ValueError(f"{spec.id} does not take env_kwargs {dict(options.env_kwargs)}: {error}") from error
 
 
 def _spec(env_id: str) -> Any:
@@ -280,7 +312,13 @@ def _from_factory(
 
     def finish(env: gym.Env[Any, Any]) -> Checked:
         for wrapper in wrappers:
-            env = wrapper(env)
+            try:
+                env = wrapper(env)
+            except TypeError as error:
+                raise ValueError(
+                    f"wrap: {name_of_object(wrapper)} cannot be called with an environment alone ({error}): give a "
+                    "function that calls it with its arguments"
+                ) from error
             if not isinstance(env, gym.Env):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(
                     f"the wrapper {wrapper!r} made a {type(env).__name__}; expected a gymnasium.Env"
@@ -290,15 +328,13 @@ def _from_factory(
         return Checked(env, name)
 
     def one() -> Checked:
-        return finish(factory())
+        with exits_are_faults(f"{name}: making it"):
+            return finish(factory())
 
     opened = None if first is None else finish(first)
-    if options.vectorize == "auto" and owned and num_envs > 1:
-        # the one that is measured is used no more: what was done with it must not be seen in any result
-        measured = opened or one()
-        opened, apart = None, processes_pay(lambda: measured, num_envs)
-    else:
-        apart = options.vectorize == "processes" and owned
+    apart = owned and (
+        options.vectorize == "processes" or (options.vectorize == "auto" and processes_pay(one, num_envs))
+    )
     if apart:
         sample = opened or one()
         vector: VectorEnv[Any, Any, Any] = ProcessVectorEnv([one] * num_envs, name)

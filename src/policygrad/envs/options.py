@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -48,8 +48,14 @@ class EnvOptions:
         )
         if not isinstance(self.env_kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"env_kwargs must be a dict of keyword arguments; got {self.env_kwargs!r}")
+        if not all(isinstance(key, str) for key in self.env_kwargs):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the keys of env_kwargs must be names; got {list(self.env_kwargs)}")
         wrap: Any = self.wrap
-        wrap = (wrap,) if isinstance(wrap, str) or callable(wrap) else tuple(wrap)
+        if isinstance(wrap, str) or callable(wrap):
+            wrap = (wrap,)
+        if not isinstance(wrap, Sequence):
+            raise TypeError(f"wrap must be functions or 'module:name'; got {wrap!r}")
+        wrap = tuple(wrap)
         for wrapper in wrap:
             if not (isinstance(wrapper, str) or callable(wrapper)):
                 raise TypeError(f"wrap must be functions or 'module:name'; got {wrapper!r}")
@@ -57,7 +63,13 @@ class EnvOptions:
 
     def wrappers(self) -> list[Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]]:
         """Return the wrappers themselves, named ones imported; ValueError where a name leads nowhere."""
-        return [named("wrap", w) if isinstance(w, str) else w for w in self.wrap]
+        found = [named("wrap", w) if isinstance(w, str) else w for w in self.wrap]
+        for wrapper, given in zip(found, self.wrap, strict=True):
+            if not callable(wrapper):
+                raise ValueError(
+                    f"wrap {given}: it is {wrapper!r}; expected a function or a class that wraps"
+                )
+        return found
 
     @property
     def needs_python(self) -> bool:

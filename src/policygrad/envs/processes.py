@@ -179,15 +179,38 @@ class Costs(NamedTuple):
 def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     """Measure an environment made for the purpose, and return whether processes would be faster.
 
-    An environment that does not take random actions is not measured, and stays in this process.
+    It is made and measured in a process of its own where the system can fork, so that this process, and the next call
+    of `make`, are as if nothing had been measured. An environment that does not take random actions stays here.
     """
     # what CUDA has begun in this process, no forked one can use
     if num_envs < 2 or torch.cuda.is_initialized():
         return False
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return _pay(make, num_envs)
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+
+    def measure() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        send.send(_pay(make, num_envs))
+
+    with without_warnings():
+        process = context.Process(target=measure, daemon=True)
+        process.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError:
+        # it ended the process: whatever is wrong with it shows where it is trained on
+        return False
+    finally:
+        process.join()
+
+
+def _pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     try:
         return costs(make, num_envs).pay
     except Exception:
-        # what is wrong with it, if anything is, shows where it is trained on
         return False
 
 

@@ -3,7 +3,7 @@
 from policygrad.policies.distributions.kl import kl_estimate
 from policygrad.policies.faults import actions_not_finite, check_actions, fault_of, sound_actions
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
-from policygrad.policies.make import Network, make_policy, make_value
+from policygrad.policies.make import Network, made_by, make_policy, make_value
 from policygrad.policies.mlp import MLP, is_plain
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
@@ -41,6 +41,7 @@ __all__ = [
     "is_standard",
     "kl_estimate",
     "leave_inference_mode",
+    "made_by",
     "make_policy",
     "make_value",
     "sound_actions",

@@ -17,6 +17,7 @@ from policygrad.checks import check_fields, check_in_effect, check_is_a, whole
 from policygrad.names import name_of_object
 from policygrad.policies.distributions import DistributionName
 from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
     BetaPolicy,
     DiscretePolicy,
@@ -24,6 +25,7 @@ from policygrad.policies.networks import (
     GSDEPolicy,
     ValueNetwork,
     check_log_std,
+    is_standard,
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
@@ -123,7 +125,7 @@ def make_policy(
     else:
         _warn_of_images(observation_space)
         given = _network_for(observation_space, action_space, network, rng, environment_name)
-    return Policy(
+    policy = Policy(
         given,
         observation_space,
         action_space,
@@ -133,6 +135,20 @@ def make_policy(
         normalization=normalization,
         environment_name=environment_name,
     )
+    if not is_standard(policy.network):
+        _try_out(policy, "policy", policy.observation_size, policy.device)
+    return policy
+
+
+def _try_out(module: nn.Module, name: str, numbers: int, device: torch.device) -> None:
+    """Call a network of one's own once; ValueError where it does not take the numbers that it will be shown."""
+    with torch.no_grad(), evaluation_mode(module):
+        try:
+            module(torch.zeros((2, numbers), dtype=torch.float32, device=device))
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"the {name} network does not take observations of shape [B, {numbers}]: {error}"
+            ) from error
 
 
 _torch_generator = threading.Lock()
