@@ -12,7 +12,7 @@ LEAP = 1.0
 """KL of one update in nats beyond which it has left where its data came from."""
 ENOUGH_STEPS = 1000
 """Steps of a run from which on its share of clipped actions is no accident."""
-CLIPPED = 0.9
+CLIPPED = 0.98
 """Share of clipped actions from which the environment hardly sees what the policy does."""
 
 
