@@ -57,11 +57,22 @@ def path_of(folder: Path, row: Row, seed: int) -> Path:
     return folder / row.name / f"seed-{seed}.json"
 
 
+OTHER_UNITS = ("Pendulum-v1", "InvertedPendulum-v5")
+"""Environments with boxes other than from −1 to 1: only there does it matter whether actions are in units of the box."""
+
+
+def settings_then(record: Record, row: Row) -> Record:
+    """A run's settings, with what was not a setting yet as it was in effect."""
+    settings = record["settings"]
+    network = {"scale_actions": row.environment not in OTHER_UNITS} | settings["network"]
+    return settings | {"network": network}
+
+
 def read(folder: Path, row: Row) -> tuple[list[Record], int]:
     """The row's runs with the settings of today, by seed; and how many there are with others."""
     found = [json.loads(path.read_text()) for path in (folder / row.name).glob("seed-*.json")]
     settings = settings_of(row)
-    current = [record for record in found if record["settings"] == settings]
+    current = [record for record in found if settings_then(record, row) == settings]
     return sorted(current, key=lambda record: record["seed"]), len(found) - len(current)
 
 
@@ -72,7 +83,7 @@ def to_do(folder: Path, jobs: Iterable[Job], say: Callable[[str], None]) -> list
         path = path_of(folder, row, seed)
         if path.exists():
             record = json.loads(path.read_text())
-            changed = _changes(record["settings"], settings_of(row))
+            changed = _changes(settings_then(record, row), settings_of(row))
             if changed:
                 say(f"{row.name}, seed {seed}: again, for other settings: {', '.join(changed)}")
             elif record["ended"] in FINISHED:
