@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,14 @@ from policygrad.engines import common
 from policygrad.engines.fusible import is_fusible
 from policygrad.engines.signatures import call_cotangents
 from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer, take_step
-from policygrad.policies import Policy, evaluation_mode, is_standard, kl_estimate, leave_inference_mode
+from policygrad.policies import (
+    Policy,
+    SharedValueNetwork,
+    evaluation_mode,
+    is_standard,
+    kl_estimate,
+    leave_inference_mode,
+)
 from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
 
@@ -43,26 +50,29 @@ class AutogradEngine:
         self._device = policy.device
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
+        self._policy_modules = _modules_with_modes(policy, is_standard(policy.network))
+        self._value_modules = _modules_with_modes(value, value is None or is_fusible(value))
+        if isinstance(value, SharedValueNetwork):
+            # its hidden layers are the policy's
+            self._value_modules = self._policy_modules
 
-    @in_ordinary_torch
-    @torch.no_grad()
     def act(self, observation: F32, noise: F64) -> Array:
         """See `Engine.act`."""
-        with self._evaluating():
+        with _evaluating(self._policy_modules):
             return self.policy.choose(observation, noise)
 
     @in_ordinary_torch
     @torch.no_grad()
     def values(self, observation: F32) -> F32:
         """See `Engine.values`."""
-        with self._evaluating():
+        with _evaluating(self._value_modules):
             return self._values(self._tensor(observation)).numpy(force=True)
 
     @in_ordinary_torch
     @torch.no_grad()
     def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
-        with self._evaluating():
+        with _evaluating(self._policy_modules):
             parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
         log_prob = distribution.log_prob(parameters, self._tensor(action))
         return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
@@ -77,7 +87,7 @@ class AutogradEngine:
             return self.policy.distribution.log_prob(outputs, action[None])[0]
 
         per_sample: Any = vmap(grad(log_prob), in_dims=(None, 0, 0), chunk_size=256)
-        with self._evaluating():
+        with _evaluating(self._policy_modules):
             scores: dict[str, Tensor] = per_sample(
                 parameters, self._tensor(observation), self._tensor(action)
             )
@@ -89,7 +99,7 @@ class AutogradEngine:
         self, observation: F32, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
         """See `Engine.policy_outputs`."""
-        with self._evaluating():
+        with _evaluating(self._policy_modules):
             distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
@@ -114,7 +124,7 @@ class AutogradEngine:
         once, and each product is one backward pass through it. In evaluation mode, as the KL is measured: with
         dropout the two networks would differ, and what is differentiated would not be least where they meet.
         """
-        with self._evaluating():
+        with _evaluating(self._policy_modules):
             now = self.policy(self._tensor(observation))
             with torch.no_grad():
                 fixed = self.policy(self._tensor(observation))
@@ -275,16 +285,6 @@ class AutogradEngine:
         torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
         return sample.log_prob, sample.entropy, sample.value
 
-    @contextmanager
-    def _evaluating(self) -> Generator[None]:
-        """Both networks in evaluation mode, where they have modes."""
-        if not self.has_modes:
-            yield
-            return
-        # V(s) may stand on hidden layers of the policy
-        with evaluation_mode(self.policy), evaluation_mode(self.value or nn.Module()):
-            yield
-
     def _values(self, observation: Tensor) -> Tensor:
         assert self.value is not None, "this engine was made without a value network"
         values: Tensor = self.value(observation)
@@ -295,6 +295,16 @@ class AutogradEngine:
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+def _modules_with_modes(module: nn.Module | None, is_ours: bool) -> list[nn.Module]:
+    """A network and all its submodules; none of this library's own, which are the same in either mode."""
+    return [] if module is None or is_ours else list(module.modules())
+
+
+def _evaluating(modules: list[nn.Module]) -> AbstractContextManager[None]:
+    """The first module, with all others in it, in evaluation mode; in a rollout it is already."""
+    return evaluation_mode(modules[0]) if any(m.training for m in modules) else nullcontext()
 
 
 def _array(tensor: Tensor) -> F32:

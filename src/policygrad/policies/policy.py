@@ -230,8 +230,7 @@ class Policy(nn.Module):
 
     def environment_actions(self, actions: Array) -> Array:
         """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
-        with ignored_numpy_errors():
-            return environment_actions(self.action_space, self.distribution.in_units(actions))
+        return environment_actions(self.action_space, self.distribution.in_units(actions))
 
     def forward(self, observation: Tensor) -> Any:
         """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""

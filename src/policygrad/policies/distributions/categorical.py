@@ -101,10 +101,14 @@ class Categorical:
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """The inverse of the cumulative distribution at the noise: never an action of probability 0."""
-        marks = noise.cpu().reshape(len(noise), len(self.sizes))
-        parts = self._choices(parameters.detach().cpu())
-        actions = [_chosen(part.exp().double(), marks[:, k, None]) for k, part in enumerate(parts)]
-        return self._stored(actions).to(parameters.device)
+        marks = noise.numpy(force=True).reshape(len(noise), len(self.sizes))
+        probability = parameters.detach().cpu().exp().double().numpy()
+        actions = np.empty(marks.shape, np.int64)
+        first = 0
+        for k, size in enumerate(self.sizes):
+            actions[:, k] = _chosen(probability[:, first : first + size], marks[:, k])
+            first += size
+        return torch.from_numpy(actions.reshape(-1, *self.stored_shape)).to(parameters.device)
 
     def mode(self, parameters: Tensor) -> Tensor:
         """argmax, the first of equals."""
@@ -140,14 +144,16 @@ class Categorical:
         return torch.stack(actions, -1).reshape(-1, *self.stored_shape)
 
 
-def _chosen(probability: Tensor, uniform: Tensor) -> Tensor:
-    """The first alternative [B] whose cumulative probability exceeds the uniform number times the total, or −1.
+def _chosen(probability: F64, uniform: F64) -> I64:
+    """The first alternative whose cumulative probability exceeds the uniform number times the total, or −1.
 
-    Both arguments are float64, [B, n] and [B, 1]: rounded to float32, a uniform number just below 1 would be 1 and
-    would select the last alternative whatever its probability.
+    From [B, n] and [B], in float64: rounded to float32, a uniform number just below 1 would be 1 and would select the
+    last alternative whatever its probability. One of probability 0 adds nothing, so the sum does not pass the mark
+    there.
     """
-    # an alternative of probability 0 has no cumulative probability, so nothing selects it
-    cumulative = torch.where(probability > 0, probability.cumsum(-1), 0.0)
-    total = cumulative.amax(-1)
-    choice = (cumulative > uniform * total[:, None]).byte().argmax(-1)
-    return torch.where(total > 0, choice, -1)
+    cumulative = np.cumsum(probability, -1)
+    total = cumulative[:, -1]
+    choice = (cumulative > (uniform * total)[:, None]).argmax(-1)
+    # the total is NaN where a logit was, or was +inf, or where all were −inf
+    choice[~(total > 0)] = -1
+    return choice
