@@ -58,7 +58,7 @@ def path_of(folder: Path, row: Row, seed: int) -> Path:
 
 
 OTHER_UNITS = ("Pendulum-v1", "InvertedPendulum-v5")
-"""Environments with boxes other than from −1 to 1: only there does it matter whether actions are in units of the box."""
+"""Environments with boxes other than from −1 to 1: only there do units of the box make a difference."""
 
 
 def settings_then(record: Record, row: Row) -> Record:

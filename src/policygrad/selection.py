@@ -28,9 +28,9 @@ APART = 25
 """Episodes: of the windows that end within the same so many, the best is remembered."""
 EPISODES = 50
 """Fresh episodes for the last ones left, at most."""
-ROUND = 10
-"""Episodes per round, of each candidate in each way; after a round the worse half is left out. If the budget is too
-small for one round, nothing is scored: the means would say less than the windows'."""
+ROUND = 5
+"""Episodes per round, of each candidate in each way; after each round but the first the worse half is left out. If the
+budget is too small for one round, nothing is scored: the means would say less than the windows'."""
 EACH = 20
 """Episodes that there has to be time for, of each candidate that is scored: the best of many means of few episodes
 is luck again."""
@@ -170,50 +170,91 @@ def select(
     size = environments.num_envs * math.ceil(ROUND / environments.num_envs)
     if budget < 2 * size * length:
         return None
-    count = min(len(snapshots), max(int(budget / (2 * max(EACH, size) * length)), 1))
     rng = stream(seed, "selection")
+    scores = _Scores(policy, snapshots, environments, budget, size)
     before = policy.snapshot()
-    arms = [(i, greedy) for i in range(count) for greedy in (True, False)]
-    returns: dict[tuple[int, bool], list[float]] = {arm: [] for arm in arms}
-    used, per_arm = 0, 0.0
+    arms = [(0, True), (0, False)]
     try:
         with evaluation_mode(policy):
-            while max(map(len, returns.values())) < EPISODES:
-                if used + per_arm * len(arms) > budget:
+            first = int(rng.integers(2**31))
+            # the likeliest, both ways: it also tells how long episodes are now, for greedily they may be far longer
+            if not scores.play(arms, first):
+                return None
+            length = max(scores.used / (2 * size), length)
+            others = int((budget - scores.used) / (2 * max(EACH, size) * length))
+            more = [(i, way) for i in range(1, min(len(snapshots), 1 + others)) for way in (True, False)]
+            if scores.play(more, first):
+                arms += more
+            while scores.played(arms[0]) < EPISODES:
+                if scores.used + size * length * len(arms) > budget or not scores.play(
+                    arms, int(rng.integers(2**31))
+                ):
                     break
-                began, round_seed = used, int(rng.integers(2**31))
-                of_round = dict[tuple[int, bool], list[float]]()
-                for arm in arms:
-                    policy.restore(snapshots[arm[0]])
-                    longest = (budget - used) // size
-                    if longest < 1:
-                        break
-                    found = run_episodes(policy, environments, size, arm[1], round_seed, max_steps=longest)
-                    used += int(found.lengths.sum())
-                    if found.cut and found.lengths.max() == longest:
-                        # an episode that the budget has ended says nothing of its return
-                        break
-                    of_round[arm] = found.returns.tolist()
-                if len(of_round) < len(arms):
-                    # episodes were longer than was to be expected: the rounds that are whole decide, if there are any
-                    break
-                for arm in arms:
-                    returns[arm] += of_round[arm]
-                per_arm = (used - began) / len(arms)
-                arms.sort(key=lambda arm: (-_mean(returns[arm]), arm[0], not arm[1]))
+                arms.sort(key=lambda arm: (-scores.mean(arm), arm[0], not arm[1]))
                 arms = arms[: max(2, len(arms) // 2)]
     finally:
         policy.restore(before)
-    winner = arms[0]
-    won = returns[winner]
-    if not won:
-        return None
-    ways = [winner[1]] * len(snapshots)
-    for i in (i for i in range(count) if i != winner[0]):
-        both = min(len(returns[i, greedy]) for greedy in (True, False))
-        ways[i] = _mean(returns[i, True][:both]) >= _mean(returns[i, False][:both])
-    return Selection(winner[0], winner[1], _mean(won), len(won), count, used, tuple(ways))
+    arms.sort(key=lambda arm: (-scores.mean(arm), arm[0], not arm[1]))
+    chosen, greedy = arms[0]
+    ways = [greedy if i == chosen else scores.better_greedily(i, greedy) for i in range(len(snapshots))]
+    return Selection(
+        chosen,
+        greedy,
+        scores.mean(arms[0]),
+        scores.played(arms[0]),
+        len(scores.returns) // 2,
+        scores.used,
+        tuple(ways),
+    )
 
 
-def _mean(returns: list[float]) -> float:
-    return math.fsum(returns) / len(returns)
+class _Scores:
+    """The returns of candidates, each acting in either way, (candidate, greedy), and the steps that they took."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        snapshots: Sequence[Snapshot],
+        environments: Environments,
+        budget: int,
+        size: int,
+    ) -> None:
+        self._policy, self._snapshots, self._environments = policy, snapshots, environments
+        self._budget, self._size = budget, size
+        self.returns: dict[tuple[int, bool], list[float]] = {}
+        self.used = 0
+
+    def play(self, arms: Sequence[tuple[int, bool]], seed: int) -> bool:
+        """Run a round of episodes with each; False, and nothing noted, where the budget ends before they do."""
+        found: dict[tuple[int, bool], list[float]] = {}
+        for i, greedy in arms:
+            longest = (self._budget - self.used) // self._size
+            if longest < 1:
+                return False
+            self._policy.restore(self._snapshots[i])
+            result = run_episodes(
+                self._policy, self._environments, self._size, greedy, seed, max_steps=longest
+            )
+            self.used += int(result.lengths.sum())
+            if result.cut and result.lengths.max() == longest:
+                # an episode that the budget has ended says nothing of its return
+                return False
+            found[i, greedy] = result.returns.tolist()
+        for arm, returns in found.items():
+            self.returns.setdefault(arm, []).extend(returns)
+        return True
+
+    def played(self, arm: tuple[int, bool]) -> int:
+        """Number of its episodes."""
+        return len(self.returns[arm])
+
+    def mean(self, arm: tuple[int, bool]) -> float:
+        """Its mean return."""
+        return math.fsum(self.returns[arm]) / len(self.returns[arm])
+
+    def better_greedily(self, i: int, otherwise: bool) -> bool:
+        """Whether a candidate was better greedily, over the episodes that it played both ways, if there are any."""
+        if (i, True) not in self.returns:
+            return otherwise
+        both = min(len(self.returns[i, way]) for way in (True, False))
+        return math.fsum(self.returns[i, True][:both]) >= math.fsum(self.returns[i, False][:both])

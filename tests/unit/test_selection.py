@@ -75,15 +75,15 @@ def test_of_equals_the_likeliest_greedily():
 def test_scoring_leaves_the_policy_as_it_was_and_keeps_to_its_budget():
     first, second = policy_with(0, 0, 1, 0), policy_with(0, 0, 0, 50)
     before = first.snapshot()
-    for budget in (20, 100, 400):
+    for budget in (12, 100, 400):
         found = scored(first, second, budget=budget)
         np.testing.assert_array_equal(first.snapshot().parameters, before.parameters)
         assert found.steps <= budget
-    # ten episodes both ways of one candidate are the least, and twenty of each one more
-    assert scored(first, second, budget=19) is None
-    assert scored(first, second, budget=20).candidates == 1
-    assert scored(first, second, budget=79).candidates == 1
-    assert scored(first, second, budget=80).candidates == 2
+    # six episodes (three of each environment) both ways of one candidate are the least, and twenty for each one more
+    assert scored(first, second, budget=11) is None
+    assert scored(first, second, budget=12).candidates == 1
+    assert scored(first, second, budget=51).candidates == 1
+    assert scored(first, second, budget=52).candidates == 2
     # of more environments each runs one episode
     assert scored(first, second, budget=127, num_envs=64) is None
     many = scored(first, second, budget=300, num_envs=64)

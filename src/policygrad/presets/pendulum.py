@@ -20,8 +20,8 @@ PRESETS = {
             learning_rate=0.001,
             learning_rate_end=0.0,
         ),
-        # tanh ended up some 15 lower; speeds reach 8, the other two numbers 1. In units of the box, whose half is 2, ten
-        # seeds came to -152, in the environment's own to -157
+        # tanh ended up some 15 lower; speeds reach 8, the other two numbers 1. In units of the box, whose half is 2,
+        # ten seeds came to -152, in the environment's own to -157
         Network(activation="relu", scale_observations=True),
         normalization=Normalization(normalize_rewards=True),
         num_envs=8,
