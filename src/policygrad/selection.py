@@ -35,7 +35,7 @@ EACH = 20
 """Episodes that there has to be time for, of each candidate that is scored: the best of many means of few episodes
 is luck again."""
 SHARE = 1 / 20
-"""Of the run's steps that scoring may use."""
+"""Share of the run's steps that scoring may use."""
 COMPILED_STEPS = 150_000
 """Steps that scoring may use in compiled environments if that is more: about a tenth of a second of CartPole."""
 
