@@ -261,7 +261,7 @@ class Recorder:
             return
         run.policy = self._best_policy(snapshots[run.selection.chosen])
         run.policy.greedy = run.selection.greedy
-        run.last_policy.greedy = run.selection.greedy_each[-1]
+        run.last_policy.greedy = run.selection.greedy
 
     def _finish(self, ended: Ending) -> Run:
         run, folder = self._run, self.folder

@@ -8,7 +8,7 @@ ways of acting.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ class Selection:
     chosen: int
     """Which of the candidates it is."""
     greedy: bool
-    """Whether it acted better greedily than by samples."""
+    """Whether the candidates acted better greedily than by samples, on average over them."""
     mean: float
     """Its mean return over `episodes` fresh episodes: the largest of several means, and so a little too high."""
     episodes: int
@@ -110,9 +110,6 @@ class Selection:
     """How many were scored, each both ways."""
     steps: int
     """Environment steps that this took; they count neither in the run's steps nor in its seconds."""
-    greedy_each: tuple[bool, ...]
-    """Of every candidate, whether it was better greedily, over the episodes that it played both ways; of one that was
-    not scored, as the chosen one."""
 
     def summary(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -185,27 +182,22 @@ def select(
             more = [(i, way) for i in range(1, min(len(snapshots), 1 + others)) for way in (True, False)]
             if scores.play(more, first):
                 arms += more
-            while scores.played(arms[0]) < EPISODES:
-                if scores.used + size * length * len(arms) > budget or not scores.play(
-                    arms, int(rng.integers(2**31))
-                ):
+            while len(arms) > 1 and scores.played(arms[0]) < EPISODES:
+                expected = size * length * len(arms)
+                if scores.used + expected > budget or not scores.play(arms, int(rng.integers(2**31))):
                     break
-                arms.sort(key=lambda arm: (-scores.mean(arm), arm[0], not arm[1]))
+                # which way is better is a matter of the task and of the policies' noise, which they share: all tell
+                greedy = scores.better_greedily(range(len(snapshots)))
+                arms = sorted(
+                    (arm for arm in arms if arm[1] == greedy), key=lambda arm: (-scores.mean(arm), arm[0])
+                )
                 arms = arms[: max(2, len(arms) // 2)]
     finally:
         policy.restore(before)
-    arms.sort(key=lambda arm: (-scores.mean(arm), arm[0], not arm[1]))
-    chosen, greedy = arms[0]
-    ways = [greedy if i == chosen else scores.better_greedily(i, greedy) for i in range(len(snapshots))]
-    return Selection(
-        chosen,
-        greedy,
-        scores.mean(arms[0]),
-        scores.played(arms[0]),
-        len(scores.returns) // 2,
-        scores.used,
-        tuple(ways),
-    )
+    greedy = scores.better_greedily(range(len(snapshots)))
+    best = min((arm for arm in arms if arm[1] == greedy), key=lambda arm: (-scores.mean(arm), arm[0]))
+    count = len(scores.returns) // 2
+    return Selection(best[0], greedy, scores.mean(best), scores.played(best), count, scores.used)
 
 
 class _Scores:
@@ -252,9 +244,10 @@ class _Scores:
         """Its mean return."""
         return math.fsum(self.returns[arm]) / len(self.returns[arm])
 
-    def better_greedily(self, i: int, otherwise: bool) -> bool:
-        """Whether a candidate was better greedily, over the episodes that it played both ways, if there are any."""
-        if (i, True) not in self.returns:
-            return otherwise
-        both = min(len(self.returns[i, way]) for way in (True, False))
-        return math.fsum(self.returns[i, True][:both]) >= math.fsum(self.returns[i, False][:both])
+    def better_greedily(self, candidates: Iterable[int]) -> bool:
+        """Whether greedily was better on average, over the episodes that each candidate played both ways."""
+        difference = 0.0
+        for i in (i for i in candidates if (i, True) in self.returns):
+            both = min(len(self.returns[i, way]) for way in (True, False))
+            difference += math.fsum(self.returns[i, True][:both]) - math.fsum(self.returns[i, False][:both])
+        return difference >= 0

@@ -242,19 +242,23 @@ def test_a_script_needs_no_main_guard(tmp_path: Path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_behind(tmp_path: Path, how: signal.Signals):
     script = textwrap.dedent(SCRIPT) + (
-        "\npg.train(Waiting, pg.Reinforce(), steps=10**9, num_envs=3, vectorize='processes', progress=False)\n"
+        "\npg.train(Waiting, pg.Reinforce(), steps=10**9, num_envs=3, vectorize='processes', out='run')\n"
     )
     (tmp_path / "script.py").write_text(script)
     process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
-    workers: list[int] = []
-    for _ in range(600):
-        time.sleep(0.1)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    try:
+        # until it has learned, it may still be compiling
+        for _ in range(1200):
+            if metrics.exists() and metrics.stat().st_size:
+                break
+            time.sleep(0.1)
         workers = children_of(process.pid)
-        if len(workers) == 3:
-            break
-    time.sleep(1.0)
-    process.send_signal(how)
-    process.wait(30)
+        process.send_signal(how)
+        process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
     for _ in range(100):
         if not any(Path(f"/proc/{worker}").exists() for worker in workers):
             break

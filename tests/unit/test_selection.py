@@ -64,7 +64,6 @@ def test_the_best_on_fresh_episodes_is_chosen_with_its_way_of_acting():
     found = scored(spread, policy_with(50, 0, 0, 0))
     assert (found.chosen, found.greedy) == (0, False)
     assert 0.9 < found.mean < 2.1
-    assert found.greedy_each[0] is False
 
 
 def test_of_equals_the_likeliest_greedily():
