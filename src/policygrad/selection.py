@@ -188,10 +188,10 @@ def select(
                     break
                 # which way is better is a matter of the task and of the policies' noise, which they share: all tell
                 greedy = scores.better_greedily(range(len(snapshots)))
-                arms = sorted(
-                    (arm for arm in arms if arm[1] == greedy), key=lambda arm: (-scores.mean(arm), arm[0])
-                )
-                arms = arms[: max(2, len(arms) // 2)]
+                in_this_way = [arm for arm in arms if arm[1] == greedy]
+                in_this_way.sort(key=lambda arm: (-scores.mean(arm), arm[0]))
+                both_ways = len(in_this_way) < len(arms)
+                arms = in_this_way if both_ways else in_this_way[: max(2, len(arms) // 2)]
     finally:
         policy.restore(before)
     greedy = scores.better_greedily(range(len(snapshots)))
