@@ -241,7 +241,9 @@ def test_a_script_needs_no_main_guard(tmp_path: Path):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_behind(tmp_path: Path, how: signal.Signals):
+    # whoever runs the tests in the background has told them to ignore Ctrl-C
     script = textwrap.dedent(SCRIPT) + (
+        "\nimport signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
         "\npg.train(Waiting, pg.Reinforce(), steps=10**9, num_envs=3, vectorize='processes', out='run')\n"
     )
     (tmp_path / "script.py").write_text(script)
