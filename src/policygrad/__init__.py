@@ -6,61 +6,18 @@
 True
 """
 
-__version__ = "0.1.0"
+from typing import Any
+
+import lazy_loader
 
 from policygrad.garbage import collection_paused
 
-with collection_paused():
-    from policygrad.agent import Agent
-    from policygrad.algorithms import A2C, PPO, TRPO, ActorCritic, NaturalGradient, Reinforce, register
-    from policygrad.envs import Kernel, PotentialShaping, elementwise, make
-    from policygrad.errors import CheckpointError, EnvironmentFault, NonFiniteError, PolicyFileError
-    from policygrad.evaluation import Evaluation, evaluate
-    from policygrad.launch import train
-    from policygrad.policies import (
-        BetaPolicy,
-        DiscretePolicy,
-        GaussianPolicy,
-        GSDEPolicy,
-        Network,
-        Normalization,
-        Policy,
-        ValueNetwork,
-    )
-    from policygrad.policy_file import load, save
-    from policygrad.run import Run
-    from policygrad.settings import Settings
+__version__ = "0.1.0"
 
-__all__ = [
-    "train",
-    "evaluate",
-    "load",
-    "save",
-    "make",
-    "Kernel",
-    "Reinforce",
-    "ActorCritic",
-    "A2C",
-    "PPO",
-    "NaturalGradient",
-    "TRPO",
-    "register",
-    "Network",
-    "Normalization",
-    "DiscretePolicy",
-    "GaussianPolicy",
-    "BetaPolicy",
-    "GSDEPolicy",
-    "ValueNetwork",
-    "Policy",
-    "Run",
-    "Settings",
-    "Evaluation",
-    "Agent",
-    "PotentialShaping",
-    "elementwise",
-    "EnvironmentFault",
-    "NonFiniteError",
-    "PolicyFileError",
-    "CheckpointError",
-]
+# the names are listed in __init__.pyi; what a name needs, PyTorch and Numba above all, is imported at its first use
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    with collection_paused():
+        return _load(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from policygrad.engines import make_engine
 from policygrad.envs import Environments, EnvLike, KernelVectorEnv, Shaping, make
 from policygrad.evaluation import PeriodicEvaluation
 from policygrad.interfaces import Engine
+from policygrad.interruption import Interruption
 from policygrad.policies import Network, Normalization, Snapshot, make_policy, make_value
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.progress import Progress
@@ -68,10 +68,10 @@ class Experiment:
         self,
         seed: int,
         display: Progress,
+        interruption: Interruption,
         *,
         out: str | Path | None = None,
         alone: bool = True,
-        asked_to_end: Callable[[], bool] = lambda: False,
     ) -> Run:
         """Train with one seed, `alone` or as one of many; raises as `train`."""
         settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
@@ -144,8 +144,8 @@ class Experiment:
             recorder = Recorder(
                 run,
                 display,
+                interruption,
                 stop=stop_at is not None,
-                asked_to_end=asked_to_end,
                 select=partial(self._select, environments) if settings.select else None,
                 state=state,
             )
@@ -161,8 +161,9 @@ class Experiment:
             if place is not None:
                 run.out = place.path
                 facts = _facts(engine, environments) | {"seed": seed}
-                folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
-                recorder.folder = open_until_the_end.enter_context(folder)
+                with interruption.saving:
+                    folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
+                    recorder.folder = open_until_the_end.enter_context(folder)
             if saved is not None and alone:
                 display.say(f"resuming at {out} after {training.used:,} steps")
             loop = iter(training) if tests is None else tests.watch(training, acting)

@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from policygrad.algorithms import Algorithm
 from policygrad.envs import EnvLike, EnvOptions
 from policygrad.experiment import Experiment
+from policygrad.interruption import Interruption
 from policygrad.progress import make_progress
 from policygrad.run import Run
 from policygrad.seeds import run_seeds
@@ -42,8 +43,8 @@ def train(
             {settings}
 
     Returns:
-            The run, or with `seeds` the list of them. Ctrl-C ends them early and returns them as well, with
-            `ended="interrupted"`.
+            The run, or with `seeds` the list of them. Ctrl-C ends a training after its current update; what was
+            learned is saved and returned, with `ended="interrupted"`.
 
     Raises:
             ValueError, TypeError: a setting is wrong; the message says which and what to do.
@@ -52,6 +53,9 @@ def train(
             CheckpointError: the checkpoint is damaged, or belongs to another training.
             NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`).
             EnvironmentFault: the environment broke Gymnasium's contract, or its process ended.
+            KeyboardInterrupt: Ctrl-C was pressed before the training began.
+            SystemExit: SIGTERM (status 143) or SIGHUP (status 129) ended it, as Ctrl-C does. In threads other than the
+                main one, and where the program handles these signals itself, they are left alone.
 
             Whatever is raised while training, what was learned is saved at `out`, and the exception's `run` is the
             run until then.
@@ -63,11 +67,22 @@ def train(
         )
     one = Experiment(env, *asked.resolved(env, algorithm))
     display = make_progress(one.steps * (asked.seeds or 1), asked.progress)
-    if asked.seeds is not None:
-        at_a_time = (os.cpu_count() or 1) if asked.cores is None else asked.cores
-        return run_seeds(one, range(asked.seed, asked.seed + asked.seeds), display, at_a_time)
-    with display:
-        return one.run(asked.seed, display, out=asked.out)
+    with Interruption(display.say) as interruption:
+        if asked.seeds is not None:
+            at_a_time = (os.cpu_count() or 1) if asked.cores is None else asked.cores
+            seeds_of_runs = range(asked.seed, asked.seed + asked.seeds)
+            result = run_seeds(one, seeds_of_runs, display, at_a_time, interruption)
+        else:
+            with display:
+                result = one.run(asked.seed, display, interruption, out=asked.out)
+            if interruption.asked:
+                # the signal may have come when the last update was over
+                result.ended = "interrupted"
+    if interruption.status is not None:
+        end = SystemExit(interruption.status)
+        end.run = result  # pyright: ignore[reportAttributeAccessIssue]
+        raise end
+    return result
 
 
 def _documented() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from policygrad.checkpoint import fields
 from policygrad.curve import save_curve
 from policygrad.diagnosis import findings
 from policygrad.errors import NonFiniteError
+from policygrad.interruption import Interruption
 from policygrad.policies import Policy, Snapshot
 from policygrad.progress import Progress, Silent
 from policygrad.run_folder import SUMMARY, RunFolder
@@ -106,8 +107,8 @@ class Recorder:
     Args:
         run: to be filled.
         display: what shows how far it is.
+        interruption: tells, between iterations, whether somebody wants the run to end.
         stop: end when it is solved.
-        asked_to_end: whether somebody wants it to end now; asked after each iteration.
         select: chooses between policies when the run is over, the likeliest first; None takes that one.
         state: where the training stands, for checkpoints; asked between iterations.
     """
@@ -116,9 +117,9 @@ class Recorder:
         self,
         run: Run,
         display: Progress,
+        interruption: Interruption,
         *,
         stop: bool,
-        asked_to_end: Callable[[], bool] = lambda: False,
         select: Callable[[Run, list[Snapshot]], Selection | None] | None = None,
         state: Callable[[], State],
     ) -> None:
@@ -126,8 +127,8 @@ class Recorder:
         self.folder: RunFolder | None = None
         """Where the run is saved."""
         self._display = display
+        self._interruption = interruption
         self._stop = stop
-        self._asked_to_end = asked_to_end
         self._state = state
         self._select = select
         self._acted = run.last_policy.snapshot()
@@ -175,25 +176,31 @@ class Recorder:
 
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
+        with self._interruption.saving:
+            return self._record(iter(loop))
+
+    def _record(self, loop: Iterator[Iteration]) -> Run:
         run, folder = self._run, self.folder
         try:
             if folder is not None and not run.rows:
                 # so that a run can be gone on with from its first moment
                 folder.save_checkpoint(self.state, now=True)
-            for iteration in loop:
+            while not self._interruption.asked:
+                with self._interruption.learning:
+                    iteration = next(loop, None)
+                if iteration is None:
+                    break
                 self._take(iteration)
                 if self._stop and iteration.solved:
                     run.ended = "stop_at"
                     break
-                if self._asked_to_end():
-                    run.ended = "interrupted"
-                    break
-            # Ctrl-C may come in the middle of an update: there the last checkpoint stands, from between two
+            else:
+                run.ended = "interrupted"
             if folder is not None:
                 folder.save_checkpoint(self.state, now=True)
         except KeyboardInterrupt:
+            # in the middle of an update, where nothing is consistent: the last checkpoint remains
             run.ended = "interrupted"
-            self._display.say("interrupted: saving what there is")
         except NonFiniteError as error:
             self._finish("non-finite")
             raise StoppedError(run, str(error)) from error
@@ -246,8 +253,10 @@ class Recorder:
         snapshots = [entry.snapshot for entry in self._candidates.entries] + [run.last_policy.snapshot()]
         if self._select is not None and run.rows:
             try:
-                run.selection = self._select(run, snapshots)
+                with self._interruption.opening:
+                    run.selection = self._select(run, snapshots)
             except KeyboardInterrupt:
+                run.ended = "interrupted"
                 self._display.say("interrupted: the best policy is the one of the best training returns")
             except (Exception, SystemExit) as error:
                 warnings.warn(
@@ -281,6 +290,7 @@ class Recorder:
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)
+        folder.write_json(SUMMARY, run.summary())
         if run.episode_returns and folder.alone:
             save_curve(
                 folder.path / "curve.png",
@@ -290,7 +300,6 @@ class Recorder:
                 run.threshold,
                 run.solved_at,
             )
-        folder.write_json(SUMMARY, run.summary())
         kept = folder.close(discard=not run.rows, keep_replaced=ended in ("error", "non-finite"))
         if kept is not None:
             self._display.say(f"the run that was at {run.out} before is now at {kept}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 from policygrad.curve import save_curves
 from policygrad.envs import make
 from policygrad.experiment import Experiment
+from policygrad.interruption import Interruption
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.progress import Progress, Together
 from policygrad.run import Run, StoppedError
@@ -28,6 +28,7 @@ def run_seeds(
     seeds: Sequence[int],
     display: Progress,
     at_a_time: int,
+    interruption: Interruption,
 ) -> list[Run]:
     """Train with each seed, `at_a_time` of them on threads; see `launch.train`.
 
@@ -48,14 +49,15 @@ def run_seeds(
             "with seeds each run needs environments of its own: give an id, a Kernel or a factory"
         )
     if settings.out is None:
-        return _run_all(experiment, seeds, display, at_a_time, None)
+        return _run_all(experiment, seeds, display, at_a_time, interruption, None)
     with Place(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
         opening = replace(settings, vectorize="sync")
         environments = make(experiment.env, settings.num_envs, opening, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
-        place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))
-        return _run_all(experiment, seeds, display, at_a_time, place)
+        with interruption.saving:
+            place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))
+            return _run_all(experiment, seeds, display, at_a_time, interruption, place)
 
 
 def _run_all(
@@ -63,33 +65,34 @@ def _run_all(
     seeds: Sequence[int],
     display: Progress,
     at_a_time: int,
+    interruption: Interruption,
     place: Place | None,
 ) -> list[Run]:
-    together, end = Together(display, at_a_time), threading.Event()
+    together = Together(display, at_a_time)
 
     def one(seed: int) -> Run | None:
-        if end.is_set():
+        if interruption.asked:
             return None
         folder = None if place is None else _folder(place, seed)
         share = together.one(seed)
         try:
-            return experiment.run(seed, share, out=folder, alone=False, asked_to_end=end.is_set)
+            return experiment.run(seed, share, interruption, out=folder, alone=False)
         except StoppedError as error:
             together.say(f"seed {seed}: {error}")
             return error.run
         except BaseException:
-            end.set()
+            interruption.ask()
             raise
 
-    with display, single_thread(), ThreadPoolExecutor(min(at_a_time, len(seeds))) as pool:
-        futures = list[Future[Run | None]]()
-        try:
-            futures.extend(pool.submit(one, seed) for seed in seeds)
-            wait(futures)
-        except KeyboardInterrupt:
-            together.say("interrupted: saving what there is")
-            end.set()
-            wait(futures)
+    # the runs look whether they are to end; an exception here would not reach their threads
+    with (
+        interruption.saving,
+        display,
+        single_thread(),
+        ThreadPoolExecutor(min(at_a_time, len(seeds))) as pool,
+    ):
+        futures = [pool.submit(one, seed) for seed in seeds]
+        wait(futures)
     # what one of them raised must not cost the others' results
     errors = [error for future in futures if (error := future.exception()) is not None]
     finished = [future.result() for future in futures if future.exception() is None]
@@ -105,6 +108,8 @@ def _run_all(
         with suppress(AttributeError):
             errors[0].runs = runs  # pyright: ignore[reportAttributeAccessIssue]
         raise errors[0]
+    if not runs:
+        raise KeyboardInterrupt
     return runs
 
 

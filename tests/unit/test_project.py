@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "checks", "names", "types", "interfaces", "seeding", "compiled", "pointers", "threads",
-    "surroundings", "files", "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms",
+    "garbage", "errors", "checks", "interruption", "names", "types", "interfaces", "seeding", "compiled", "pointers",
+    "threads", "surroundings", "files", "checkpoint", "metrics", "spaces", "policies", "envs", "advantages", "algorithms",
     "engines", "rollout", "agent", "training", "progress", "evaluation", "selection", "policy_file", "presets",
     "settings", "curve", "diagnosis", "circumstances", "run_folder", "run", "experiment", "seeds", "launch", "proof",
     "lesson", "cli",
@@ -63,11 +63,23 @@ def test_examples_in_docstrings(name: str):
     assert result.failed == 0
 
 
+def loaded_after(code: str) -> set[str]:
+    code = f"import sys; {code}; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_what_is_not_used_is_not_imported():
+    """The command's help and the package itself are there at once."""
+    heavy = {"torch", "numba", "numpy", "gymnasium", "rich"}
+    for code in ("import policygrad", "from policygrad.cli import main; main(['--help'])"):
+        assert not heavy & loaded_after(code)
+    assert not {"torch", "numba"} & loaded_after("from policygrad.cli import main; main(['metrics'])")
+
+
 def test_importing_is_light():
     """What is heavy and not always needed is imported where it is used."""
-    code = "import policygrad, sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    loaded = loaded_after("import policygrad; policygrad.train")
     heavy = {"matplotlib", "tensorboardX", "tyro", "rich", "pandas", "tensorflow", "scipy.stats", "pygame"}
     assert not heavy & loaded
     assert not {name for name in loaded if name.startswith("policygrad.engines.fused")}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import difflib
 import gc
+import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 from policygrad import __version__
+from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.garbage import collection_paused
-
-with collection_paused():
-    from policygrad.cli.check import check_command
-    from policygrad.cli.evaluate import evaluate_command
-    from policygrad.cli.show import metrics_command, proof_command
-    from policygrad.cli.tables import INTERRUPTED
-    from policygrad.cli.train import train_command
-    from policygrad.errors import EnvironmentFault, NonFiniteError
+from policygrad.interruption import INTERRUPTED
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
@@ -34,9 +34,6 @@ Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all option
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, 2 for a wrong setting."""
-    if argv is None:
-        # all that has been imported stays until the end: nobody need look through it for garbage again
-        gc.freeze()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP)
@@ -49,16 +46,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         return _fail(f"unknown command {name!r}: {hint}")
+    with _ending_at_once_on_ctrl_c(), collection_paused():
+        module, function = COMMANDS[name].split(":")
+        command: Callable[[list[str]], int] = getattr(import_module(module), function)
+    if argv is None:
+        # all that has been imported stays until the end: nobody need look through it for garbage again
+        gc.freeze()
     try:
-        return COMMANDS[name](rest)
+        return command(rest)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _fail("interrupted", INTERRUPTED)
     except NonFiniteError as error:
         return _fail(str(error), status=1)
     except (ValueError, TypeError, OSError, EnvironmentFault) as error:
         if not _is_told_by_us(error):
             raise
         return _fail(str(error))
+
+
+@contextmanager
+def _ending_at_once_on_ctrl_c() -> Generator[None]:
+    """End the process on Ctrl-C within the block, where an exception would come out of the middle of an import."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or before is not signal.default_int_handler:
+        # ignored, or handled by whoever calls this
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"policygrad: interrupted\n")
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _is_told_by_us(error: Exception) -> bool:
@@ -78,12 +102,13 @@ def _fail(message: str, status: int = 2) -> int:
     return status
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": train_command,
-    "evaluate": evaluate_command,
-    "proof": proof_command,
-    "metrics": metrics_command,
-    "check-env": check_command,
+COMMANDS = {
+    "train": "policygrad.cli.train:train_command",
+    "evaluate": "policygrad.cli.evaluate:evaluate_command",
+    "proof": "policygrad.cli.show:proof_command",
+    "metrics": "policygrad.cli.show:metrics_command",
+    "check-env": "policygrad.cli.check:check_command",
 }
+"""The function of each command; its module is imported when the command is given."""
 
 __all__ = ["COMMANDS", "main"]

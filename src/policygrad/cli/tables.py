@@ -10,9 +10,6 @@ from rich.table import Table
 from policygrad.evaluation import Evaluation
 from policygrad.run import Run
 
-INTERRUPTED = 130
-"""The exit status of a run that Ctrl-C ended, as shells have it."""
-
 
 def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
     """One run and what its best policy reaches."""

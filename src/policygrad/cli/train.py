@@ -12,9 +12,10 @@ from rich.console import Console
 from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.checks import whole
 from policygrad.cli.keywords import OPENING, keywords
-from policygrad.cli.tables import INTERRUPTED, run_table, seeds_table
+from policygrad.cli.tables import run_table, seeds_table
 from policygrad.envs import without_module
-from policygrad.evaluation import evaluate
+from policygrad.evaluation import Evaluation, evaluate
+from policygrad.interruption import INTERRUPTED
 from policygrad.launch import train
 from policygrad.names import named
 from policygrad.policies import Network, Normalization
@@ -117,11 +118,15 @@ def train_command(arguments: list[str]) -> int:
         console.print("interrupted before the first update: nothing was learned")
         return INTERRUPTED
     opening = {name: options[name] for name in OPENING}
-    # who wants it to end does not want to wait for a hundred episodes more
-    evaluations = [
-        evaluate(run.policy, asked.env, asked.episodes, greedy, seed=asked.seed, progress=True, **opening)
-        for greedy in (False, True)
-        if run.ended != "interrupted"
-    ]
+    evaluations, interrupted = list[Evaluation](), run.ended == "interrupted"
+    try:
+        for greedy in () if interrupted else (False, True):
+            evaluations.append(
+                evaluate(
+                    run.policy, asked.env, asked.episodes, greedy, seed=asked.seed, progress=True, **opening
+                )
+            )
+    except KeyboardInterrupt:
+        interrupted = True
     console.print(run_table(run, evaluations))
-    return INTERRUPTED if run.ended == "interrupted" else 0
+    return INTERRUPTED if interrupted else 0

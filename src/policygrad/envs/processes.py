@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import multiprocessing.util  # pyright: ignore[reportUnusedImport]  # its function at exit must be registered before ours
 import os
 import signal
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -43,6 +46,7 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
         self._broken = False
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
         # Python 3.12 warns of forking beside threads; the children run nothing but their environment
+        _open.add(self)
         with without_warnings(), self._named_ends():
             super().__init__(env_fns, context=method, worker=_worker)
 
@@ -58,6 +62,9 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """End the processes, by force where one of them is gone."""
+        for process in self.processes:
+            # they ignore what `terminate` sends
+            process.terminate = process.kill
         if self._broken:
             self._state = AsyncState.DEFAULT
         super().close_extras(timeout, terminate or self._broken)
@@ -93,6 +100,20 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
         raise EnvironmentFault("\n".join(str(fault[2]) for fault in faults))
 
 
+_open: weakref.WeakSet[ProcessVectorEnv] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_processes() -> None:
+    """Before multiprocessing waits for processes that are still open, which it asks to end by a signal they ignore."""
+    for vector in list(_open):
+        for process in getattr(vector, "processes", []):
+            # a fork of this process must not end the processes of its parent
+            with suppress(AssertionError):
+                if process.is_alive():
+                    process.kill()
+
+
 def _of_signal(code: int) -> str:
     try:
         return f", {signal.Signals(-code).name}" if code < 0 else ""
@@ -101,11 +122,11 @@ def _of_signal(code: int) -> str:
 
 
 def _worker(*arguments: Any) -> None:
-    """Run Gymnasium's worker in a process that leaves Ctrl-C to its parent, and whose libraries have a thread each.
+    """Run Gymnasium's worker in a process that leaves signals to its parent, and whose libraries have a thread each.
 
     It ends when its parent's end of the pipe is closed, which the system does however the parent ends.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_signals_to_the_parent()
     index, factory, pipe, *rest = arguments
     error_queue = arguments[5]
 
@@ -123,6 +144,13 @@ def _worker(*arguments: Any) -> None:
             pipe.send((None, False))
             return
         _async_worker(index, lambda: env, pipe, *rest)
+
+
+def _leave_signals_to_the_parent() -> None:
+    """Ignore what a terminal or a scheduler sends to all processes of a group: the parent saves and ends this one."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class _Relayed(gym.Wrapper[Any, Any, Any, Any]):
@@ -191,7 +219,7 @@ def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     receive, send = context.Pipe(duplex=False)
 
     def measure() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _leave_signals_to_the_parent()
         send.send(_pay(make, num_envs))
 
     with without_warnings():
@@ -203,6 +231,9 @@ def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     except EOFError:
         # it ended the process: whatever is wrong with it shows where it is trained on
         return False
+    except BaseException:
+        process.kill()
+        raise
     finally:
         process.join()
 

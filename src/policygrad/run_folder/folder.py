@@ -37,8 +37,8 @@ class RunFolder:
         FileExistsError, CheckpointError: as `Place.begin`.
     """
 
-    save_interval = 5.0
-    """Seconds between two writes of the best policy, and of a checkpoint, while the run goes on."""
+    first_save, save_interval = 0.5, 5.0
+    """Seconds until the best policy and a checkpoint are written for the first time, and between two writes."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class RunFolder:
             steps = int(go_on_after[-1]["steps"]) if go_on_after else 0
         self._metrics = metrics.open("w" if go_on_after is None else "a", encoding="utf-8")
         self._events = Events(self.path, after=steps) if alone else None
-        self._saved = self._checkpointed = time.monotonic()
+        self._save_at = self._checkpoint_at = time.monotonic() + min(self.first_save, self.save_interval)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -79,17 +79,19 @@ class RunFolder:
 
     def save_best(self, best: Callable[[], Policy]) -> None:
         """Write the best policy so far, unless that was done within the last seconds."""
-        if time.monotonic() - self._saved >= self.save_interval:
+        if time.monotonic() >= self._save_at:
             save(best(), self.path / FILE_NAME)
-            self._saved = time.monotonic()
+            self._save_at = time.monotonic() + self.save_interval
 
     def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
         """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
-        if now or time.monotonic() - self._checkpointed >= self.save_interval:
+        due = time.monotonic() >= self._checkpoint_at
+        if now or due:
             # it counts on the rows until then
             os.fsync(self._metrics.fileno())
             checkpoint.save(state(), self.path / checkpoint.FILE_NAME)
-            self._checkpointed = time.monotonic()
+        if due:
+            self._checkpoint_at = time.monotonic() + self.save_interval
 
     def save_policies(self, best: Policy, last: Policy) -> None:
         """Write both policies now, also where somebody has moved or removed the folder meanwhile."""

@@ -1,0 +1,33 @@
+from .agent import Agent as Agent
+from .algorithms import A2C as A2C
+from .algorithms import PPO as PPO
+from .algorithms import TRPO as TRPO
+from .algorithms import ActorCritic as ActorCritic
+from .algorithms import NaturalGradient as NaturalGradient
+from .algorithms import Reinforce as Reinforce
+from .algorithms import register as register
+from .envs import Kernel as Kernel
+from .envs import PotentialShaping as PotentialShaping
+from .envs import elementwise as elementwise
+from .envs import make as make
+from .errors import CheckpointError as CheckpointError
+from .errors import EnvironmentFault as EnvironmentFault
+from .errors import NonFiniteError as NonFiniteError
+from .errors import PolicyFileError as PolicyFileError
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .launch import train as train
+from .policies import BetaPolicy as BetaPolicy
+from .policies import DiscretePolicy as DiscretePolicy
+from .policies import GaussianPolicy as GaussianPolicy
+from .policies import GSDEPolicy as GSDEPolicy
+from .policies import Network as Network
+from .policies import Normalization as Normalization
+from .policies import Policy as Policy
+from .policies import ValueNetwork as ValueNetwork
+from .policy_file import load as load
+from .policy_file import save as save
+from .run import Run as Run
+from .settings import Settings as Settings
+
+__version__: str

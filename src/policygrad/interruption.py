@@ -1,0 +1,161 @@
+"""How a training ends early: on Ctrl-C, and on the signals of a system that shuts down."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import FrameType, TracebackType
+from typing import Any, Literal
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ends, by the convention of shells."""
+GRACE = 5.0
+"""Seconds in which the current update may finish after a signal. Then it is interrupted."""
+NOTICE = 0.5
+"""Seconds after which the user is told that the training is waiting for the end of an update."""
+ONE_PRESS = 0.3
+"""Seconds within which several signals count as one: a terminal and a parent process often both send one."""
+
+Phase = Literal["opening", "learning", "saving"]
+
+
+class Interruption:
+    """Turns Ctrl-C, SIGTERM and SIGHUP into an orderly end of a training.
+
+    What a signal does depends on the phase:
+
+    - "opening" (environments are made, policies are scored): it raises KeyboardInterrupt.
+    - "learning": the training is asked to end after the current update, so that its checkpoint is current. A second
+      signal, or `GRACE` seconds, raise KeyboardInterrupt.
+    - "saving": it is noted, and nothing is raised, so that no file is left out.
+
+    Within the context the handlers are installed, in the main thread only, and only where nobody has installed
+    handlers of their own: a signal that is ignored, as SIGHUP under nohup, stays ignored.
+
+    Args:
+        say: shows a message to the user.
+
+    Raises:
+        SystemExit: instead of KeyboardInterrupt, on leaving the context, where the signal was SIGTERM or SIGHUP; its
+            status is 128 plus the number of the signal.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._asked = False
+        self._signal: int | None = None
+        self._last = -ONE_PRESS
+        self._where = _Where()
+        self._before: dict[int, Any] = {}
+        # its put may be called in a signal handler, whatever the main thread was doing
+        self._signals: SimpleQueue[bool] = SimpleQueue()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self.opening = _Phase(self._where, "opening")
+        self.learning = _Phase(self._where, "learning")
+        self.saving = _Phase(self._where, "saving")
+
+    @property
+    def asked(self) -> bool:
+        """True if the training should end after the current update."""
+        return self._asked
+
+    def ask(self) -> None:
+        """Ask the training to end after the current update."""
+        self._asked = True
+
+    @property
+    def status(self) -> int | None:
+        """Exit status of a process that SIGTERM (143) or SIGHUP (129) ends; None if neither has arrived."""
+        return None if self._signal in (None, signal.SIGINT) else 128 + self._signal
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        self._where.thread = threading.get_ident()
+        default = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        if hasattr(signal, "SIGHUP"):
+            default[signal.SIGHUP] = signal.SIG_DFL
+        for number, handler in default.items():
+            if signal.getsignal(number) is handler:
+                self._before[number] = signal.signal(number, self._handle)
+        if self._before:
+            self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._where.phase = "saving"
+        if self._before:
+            # first of all, for the signal that it sends must find our handlers
+            self._signals.put(False)
+            self._watcher.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if isinstance(error, KeyboardInterrupt) and self.status is not None:
+            raise SystemExit(self.status) from None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        now, first = time.monotonic(), self._signal is None
+        if now - self._last < ONE_PRESS:
+            return
+        self._last = now
+        if first:
+            self._asked, self._signal = True, number
+        if first and self._where.phase != "opening":
+            self._signals.put(True)
+        elif self._where.phase != "saving":
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        """Wait for a signal, in a thread, and send it again if the update does not end."""
+        waits = [(None, lambda: None), (NOTICE, self._notify), (GRACE - NOTICE, self._insist)]
+        for seconds, act in waits:
+            try:
+                if not self._signals.get(timeout=seconds):
+                    return
+            except Empty:
+                act()
+
+    def _notify(self) -> None:
+        if self._where.phase != "opening":
+            self._say("interrupted: finishing the current update, then saving")
+
+    def _insist(self) -> None:
+        assert self._signal is not None
+        if self._where.phase == "learning" and self._where.thread is not None:
+            # to the main thread, so that what it is waiting for is interrupted too
+            send = getattr(signal, "pthread_kill", None)
+            with suppress(ProcessLookupError):
+                send(self._where.thread, self._signal) if send else signal.raise_signal(self._signal)
+
+
+class _Where:
+    """Which phase the training is in, and the thread whose signals are handled, if any."""
+
+    def __init__(self) -> None:
+        self.thread: int | None = None
+        self.phase: Phase = "opening"
+
+
+class _Phase:
+    """A context that sets the phase, if its thread is the one whose signals are handled, and restores it."""
+
+    def __init__(self, where: _Where, phase: Phase) -> None:
+        self._where = where
+        self._phase: Phase = phase
+        self._before: list[Phase] = []
+
+    def __enter__(self) -> None:
+        where = self._where
+        if where.thread == threading.get_ident():
+            self._before.append(where.phase)
+            where.phase = self._phase
+
+    def __exit__(self, *_: object) -> None:
+        if self._where.thread == threading.get_ident():
+            self._where.phase = self._before.pop()
