@@ -9,7 +9,6 @@ train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baselin
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
 
 test: $(VENV)/.ready  ## the tests, with a sample of the learning ones
-	find src tests -name '*.nb[ci]' -delete  # Numba does not notice a change in a function that a cached one calls
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(VENV)/.ready  ## the learning tests on all their seeds

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
 from numba.core.typing.templates import Signature
+
+from policygrad.code_cache import CodeCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,18 +42,35 @@ def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F
     for signature in () if makes_arrays else signatures:
         if isinstance(signature, Signature) and isinstance(signature.return_type, types.Array):
             raise TypeError(f"{signature} returns an array: say makes_arrays=True")
-    njit: Any = numba.njit
     options = COUNTED if makes_arrays else UNCOUNTED
-    decorate: Any = njit(
-        list(signatures), cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy", **options
+    decorate: Any = partial(
+        compile_cached, signatures=signatures, nogil=True, fastmath=FASTMATH, error_model="numpy", **options
     )
     return cast(Callable[[F], F], decorate)
 
 
 def compiled_when_called(function: F) -> F:
     """Compile a function at its first call, for the types it is called with; from the cache on disk thereafter."""
-    decorate: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
-    return cast(F, decorate(function))
+    return cast(F, compile_cached(function, nogil=True, error_model="numpy"))
+
+
+def compile_cached(function: Callable[..., Any], signatures: Sequence[object] = (), **options: Any) -> Any:
+    """Make Numba's dispatcher of a function, with a cache on disk.
+
+    Args:
+        function: written for Numba's nopython mode.
+        signatures: what it is compiled for now, and nothing else later; without any, at each call of new types.
+        options: of `numba.njit`.
+    """
+    njit: Any = numba.njit
+    dispatcher = njit(**options)(function)
+    # what `cache=True` does, with our cache instead of Numba's
+    dispatcher._cache = CodeCache(function, options)
+    for signature in signatures:
+        dispatcher.compile(signature)
+    if signatures:
+        dispatcher.disable_compile()
+    return dispatcher
 
 
 def inner(function: F) -> F:

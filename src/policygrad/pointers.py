@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import get_cython_function_address, intrinsic
 
-from policygrad.compiled import FASTMATH, UNCOUNTED
+from policygrad.compiled import FASTMATH, UNCOUNTED, compile_cached
 
 ADDRESS: Any = types.intp
 """The Numba type of a function's address."""
@@ -27,7 +26,7 @@ _compiled: dict[tuple[Any, Any, bool], Any] = {}
 def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> int:
     """Where a Python function lies as machine code for a Numba signature: see `function_at`.
 
-    Compiled once a process and kept, in the cache on disk where its source is a file.
+    Compiled once a process, and kept in the cache on disk.
 
     Args:
         function: written for Numba's nopython mode.
@@ -49,16 +48,9 @@ def _compile(function: Callable[..., Any], signature: Any, exact: bool) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact}
     options |= {"fastmath": False} if exact else {"fastmath": FASTMATH, **UNCOUNTED}
     python = getattr(function, "py_func", function)
-    njit: Any = numba.njit
     name = getattr(python, "__qualname__", repr(python))
     try:
-        try:
-            return njit([signature], cache=True, **options)(python)
-        except RuntimeError as error:
-            if "cannot cache function" not in str(error):
-                raise
-            # typed into an interpreter: there is no file to key a cache on
-            return njit([signature], **options)(python)
+        return compile_cached(python, [signature], **options)
     except NumbaError as error:
         arguments = ", ".join(str(argument) for argument in signature.args)
         raise TypeError(

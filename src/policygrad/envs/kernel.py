@@ -85,8 +85,7 @@ class Kernel:
         """Where (reset, step, observe) lie as machine code, in this process; compiled when first asked for.
 
         In these three functions every index is checked. A helper with a `numba.njit` of its own has to ask for
-        that itself, by `boundscheck=True`. What they read from other files is compiled in: after a change there,
-        delete the `__pycache__` beside the kernel's file.
+        that itself, by `boundscheck=True`.
 
         Raises:
             TypeError: Numba cannot compile one of them.
