@@ -142,7 +142,7 @@ def train_one(row: Row, seed: int) -> Record:
         figures = {"ended": "non-finite", "error": str(error)}
     except Exception as error:  # whatever it is, the other runs go on and this one says why it is missing
         figures = {"ended": "error", "error": f"{type(error).__name__}: {error}"}
-    if run is not None and run.rows:
+    if run is not None and run.updates:
         figures |= _figures(run)
     return record | figures | {"wall_seconds": round(time.perf_counter() - began, 2)}
 
@@ -169,7 +169,7 @@ def _figures(run: Run) -> Record:
         "seconds": round(run.seconds, 3),
         "steps_per_second": round(run.steps / run.seconds, 1),
         "solved_at": run.solved_at,
-        "episodes": len(run.episode_returns),
+        "episodes": len(run.episodes),
         "last_100": last if math.isfinite(last) else None,
         "test_max": float(tests.max()) if len(tests) else None,
         "tests": [steps[tested].astype(int).tolist(), np.round(tests, 3).tolist()],

@@ -70,7 +70,7 @@ def train_one(entry: Entry, seed: int) -> dict[str, Any]:
         "steps": run.steps,
         "seconds": run.seconds,
         "solved_at": run.solved_at,
-        "last_100": run.rows[-1]["return_100"],
+        "last_100": run.updates.latest["return_100"],
         "greedy": greedy.mean,
         "sampled": sampled.mean,
         "curve": [run.history["steps"].tolist(), run.history["return_100"].tolist()],

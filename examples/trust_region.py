@@ -9,7 +9,7 @@ for max_kl in (0.01, 0.1, 1.0):
         print(
             f"{name:15} max_kl {max_kl:<4}  largest KL {run.history['kl'].max():.3f}, "
             f"surrogate made worse in {(run.history['surrogate_improvement'] < 0).mean():.0%} of updates, "
-            f"last 100 returns {run.rows[-1]['return_100']:.0f}"
+            f"last 100 returns {run.updates.latest['return_100']:.0f}"
         )
         if isinstance(algorithm, pg.TRPO):
             assert run.history["kl"].max() <= max_kl

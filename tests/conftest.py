@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 from tensorboardX.proto.event_pb2 import Event
 
+from policygrad.run import Run
 from policygrad.types import Rollout
 
 # the tests have a process on every core: torch's threads of each would wait for one another's turn
@@ -31,6 +32,15 @@ def global_randomness_is_left_alone(request: pytest.FixtureRequest) -> Iterator[
 def _global_states() -> tuple[object, ...]:
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return kind, keys.tobytes(), *rest, torch.get_rng_state().numpy().tobytes()
+
+
+def rows_of(run: Run) -> list[dict[str, float]]:
+    """The history of a run as a row per update, without what was not logged in it."""
+    history = run.history
+    return [
+        {name: float(column[i]) for name, column in history.items() if not np.isnan(column[i])}
+        for i in range(len(history["steps"]))
+    ]
 
 
 class Countdown(gym.Env):

@@ -22,7 +22,7 @@ from policygrad.files import write_atomically
 from policygrad.types import Array, State
 
 FILE_NAME = "checkpoint.safetensors"
-FORMAT = 1
+FORMAT = 2
 _ARRAY = "array:"
 
 
@@ -55,7 +55,10 @@ def load(path: Path) -> State:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is no checkpoint, or a damaged one: {error}") from error
     if found != FORMAT:
-        raise CheckpointError(f"{path} is of format {found}; this version reads {FORMAT}")
+        raise CheckpointError(
+            f"{path} is of format {found}, and this version reads {FORMAT}: finish the run with the version that began "
+            "it, or begin it anew with overwrite (--overwrite)"
+        )
     if digest != _digest(arrays, rest):
         raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
     return _with_arrays(rest, arrays)

@@ -73,15 +73,17 @@ class CodeCache(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled for this signature; None if it has to be compiled."""
         target_context.refresh()
-        file = self._file(sig, target_context.codegen())
         try:
-            data = file.read_bytes()
-            digest, payload = data[:32], data[32:]
-            if hashlib.sha256(payload).digest() != digest:
-                return None
-            return CompileResult._rebuild(target_context, *pickle.loads(payload))  # pyright: ignore
+            data = self._file(sig, target_context.codegen()).read_bytes()
         except OSError:
             return None
+        digest, payload = data[:32], data[32:]
+        if hashlib.sha256(payload).digest() != digest:
+            return None
+        # whatever stands against it, such as a function whose module cannot be imported here: it can be compiled
+        with suppress(Exception):
+            return CompileResult._rebuild(target_context, *pickle.loads(payload))  # pyright: ignore
+        return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Keep what was compiled for this signature, and remove what was compiled of earlier states of the function."""

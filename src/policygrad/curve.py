@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,23 +15,30 @@ from policygrad.files import save_png
 from policygrad.training import WINDOW
 from policygrad.types import F64, Array
 
+POINTS = 2000
+"""Points of a line at most: a screen shows no more."""
+DOTS = 5000
+"""Episodes that are drawn at most."""
 
-def running_mean(returns: F64, window: int = WINDOW) -> F64:
-    """The mean of the last `window` returns at each episode (fewer at the start): [episodes] float64.
 
-    >>> running_mean(np.array([2.0, 4.0, 6.0]), window=2)
-    array([2., 3., 5.])
+def thinned(x: F64, y: F64, most: int = POINTS) -> tuple[F64, F64]:
+    """Return at most `most` points of a line, [n] each: the lowest and the highest of each stretch, in order.
+
+    >>> thinned(np.arange(6.0), np.array([0.0, 5.0, 1.0, 2.0, -3.0, 4.0]), most=4)
+    (array([0., 1., 4., 5.]), array([ 0.,  5., -3.,  4.]))
     """
-    sums = np.concatenate([[0.0], np.cumsum(returns)])
-    stop = np.arange(1, len(returns) + 1)
-    start = np.maximum(stop - window, 0)
-    return (sums[stop] - sums[start]) / (stop - start)
+    if len(x) <= most:
+        return x, y
+    stretches = np.array_split(np.arange(len(x)), most // 2)
+    ends = [sorted((part[y[part].argmin()], part[y[part].argmax()])) for part in stretches]
+    chosen = np.unique(np.concatenate(ends))
+    return x[chosen], y[chosen]
 
 
 def save_curve(
     path: Path,
-    steps: Array,
-    returns: F64,
+    history: Mapping[str, F64],
+    episodes: tuple[Array, F64],
     title: str,
     threshold: float | None = None,
     solved_at: int | None = None,
@@ -37,61 +47,49 @@ def save_curve(
 
     Args:
         path: where to.
-        steps: [episodes], the samples learned from when the episode's update was over.
-        returns: [episodes] float64.
+        history: `steps`, `return` and `return_100` of each update: [updates] float64.
+        episodes: the steps and the return of each episode, [episodes] both.
         title: over the picture.
         threshold: a line at the return that counts as solved.
         solved_at: a mark at the steps where the running mean reached it.
     """
-    # heavy, and only needed here
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure()
     blue, orange = "#2166ac", "#d6604d"
+    steps, returns = (each[:: math.ceil(len(episodes[0]) / DOTS)] for each in episodes)
     axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
-    last = _last_of_each_update(steps)
-    means = [part.mean() for part in np.split(returns, last[:-1] + 1)]
-    axes.plot(steps[last], means, color=blue, linewidth=1, alpha=0.5, label="mean of an update")
+    ended = np.isfinite(history["return"])
+    at = history["steps"][ended]
     axes.plot(
-        steps[last], running_mean(returns)[last], color=blue, linewidth=2, label=f"mean of the last {WINDOW}"
+        *thinned(at, history["return"][ended]), color=blue, linewidth=1, alpha=0.5, label="mean of an update"
     )
+    label = f"mean of the last {WINDOW}"
+    axes.plot(*thinned(at, history["return_100"][ended]), color=blue, linewidth=2, label=label)
     if threshold is not None:
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
     if solved_at is not None:
         axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
-    axes.set(title=title, xlabel="environment steps", ylabel="return of an episode")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
-    save_png(figure, path)
-
-
-def _last_of_each_update(steps: Array) -> Array:
-    """Episodes of one update share their steps: a point an update, not a staircase."""
-    return np.flatnonzero(np.diff(steps, append=steps[-1] + 1))
+    _finish(figure, axes, path, title, "return of an episode")
 
 
 def save_curves(
-    path: Path, runs: Sequence[tuple[Array, F64]], title: str, threshold: float | None = None
+    path: Path, runs: Sequence[Mapping[str, F64]], title: str, threshold: float | None = None
 ) -> None:
     """Draw several runs of one experiment: each one's running mean, and their median with its quartiles.
 
     Args:
         path: where to, as a PNG.
-        runs: of each (steps [episodes], returns [episodes]), as in `save_curve`.
+        runs: the history of each, as in `save_curve`.
         title: over the picture.
         threshold: a line at the return that counts as solved.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    lasts = [_last_of_each_update(steps) for steps, _ in runs]
-    means = [(s[last], running_mean(returns)[last]) for (s, returns), last in zip(runs, lasts, strict=True)]
+    figure, axes = _figure()
+    means = list[tuple[F64, F64]]()
+    for history in runs:
+        ended = np.isfinite(history["return"])
+        means.append((history["steps"][ended], history["return_100"][ended]))
     for steps, mean in means:
-        axes.plot(steps, mean, color="#2166ac", linewidth=0.8, alpha=max(0.15, 0.8 / math.sqrt(len(runs))))
+        alpha = max(0.15, 0.8 / math.sqrt(len(runs)))
+        axes.plot(*thinned(steps, mean), color="#2166ac", linewidth=0.8, alpha=alpha)
     # where every run has data: beyond, the median would be of those that are still going
     grid = np.linspace(max(s[0] for s, _ in means), min(s[-1] for s, _ in means), 200)
     together = np.stack([np.interp(grid, steps, mean) for steps, mean in means])
@@ -100,9 +98,33 @@ def save_curves(
     axes.plot(grid, middle, color="#d6604d", linewidth=2, label=f"median of {len(runs)} seeds")
     if threshold is not None:
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
-    axes.set(title=title, xlabel="environment steps", ylabel=f"mean return of the last {WINDOW} episodes")
+    _finish(figure, axes, path, title, f"mean return of the last {WINDOW} episodes")
+
+
+@contextmanager
+def drawing_may_fail() -> Generator[None]:
+    """Turn an exception in the block into a warning: a run is worth more than its picture."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"the learning curve could not be drawn: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _figure() -> tuple[Any, Any]:
+    # heavy, and only needed here
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finish(figure: Any, axes: Any, path: Path, title: str, what: str) -> None:
+    # a name may hold $, which would begin a formula
+    axes.set_title(title, parse_math=False)
+    axes.set(xlabel="environment steps", ylabel=what)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best")
+    # below the picture, where it hides nothing: to look for the best place takes as long as there are points
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     save_png(figure, path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping
+
+import numpy as np
+
+from policygrad.types import F64
 
 CERTAIN = 1e-4
 """Entropy in nats below which a softmax policy no longer tries anything else."""
@@ -16,40 +18,48 @@ CLIPPED = 0.98
 """Share of clipped actions from which the environment hardly sees what the policy does."""
 
 
-def findings(rows: Sequence[dict[str, float]]) -> list[str]:
-    """Return what is to be said of a run with these rows of metrics, a sentence or two for each finding."""
-    if not rows:
+def findings(history: Mapping[str, F64]) -> list[str]:
+    """Return what is to be said of a run with this history, a sentence or two for each finding.
+
+    Args:
+        history: each metric as an array with an entry per update, NaN where it was not logged.
+    """
+    if not history:
         return []
     # a policy that has blown up has no gradient either, for another reason than those that are named then
-    found = [_blown_up(rows) or _learned_nothing(rows), _clipped(rows)]
+    found = [_blown_up(history) or _learned_nothing(history), _clipped(history)]
     return [finding for finding in found if finding is not None]
 
 
-def _blown_up(rows: Sequence[dict[str, float]]) -> str | None:
+def _of(history: Mapping[str, F64], name: str) -> F64:
+    return history.get(name, np.full(len(history["steps"]), np.nan))
+
+
+def _blown_up(history: Mapping[str, F64]) -> str | None:
     """A softmax policy that one update has made certain, so that no later one can change it."""
-    for before, after in pairwise(rows):
-        was, now = before.get("entropy", math.nan), after.get("entropy", math.nan)
-        if (
-            before.get("kl", 0.0) > LEAP
-            and 0 <= now < CERTAIN < was
-            and rows[-1].get("entropy", now) < CERTAIN
-        ):
-            return (
-                f"an update before step {int(after['steps']):,} took the policy too far: its KL was "
-                f"{before['kl']:.3g} (healthy: below 0.03), and the entropy fell from {was:.3g} to {now:.3g}. Since "
-                "then the policy takes one action only and has hardly a gradient. Lower the learning rate, or add an "
-                "entropy bonus"
-            )
-    return None
-
-
-def _learned_nothing(rows: Sequence[dict[str, float]]) -> str | None:
-    if any(row.get("policy_grad_norm") != 0 for row in rows):
+    entropy, kl = _of(history, "entropy"), _of(history, "kl")
+    was, now = entropy[:-1], entropy[1:]
+    # each comparison with NaN is False
+    leaps = (kl[:-1] > LEAP) & (now >= 0) & (now < CERTAIN) & (was > CERTAIN)
+    if not leaps.any() or entropy[-1] >= CERTAIN:
         return None
-    if rows[0].get("entropy", math.inf) < CERTAIN and rows[0].get("entropy", math.inf) >= 0:
+    i = int(leaps.argmax())
+    return (
+        f"an update before step {int(history['steps'][i + 1]):,} took the policy too far: its KL was "
+        f"{kl[i]:.3g} (healthy: below 0.03), and the entropy fell from {was[i]:.3g} to {now[i]:.3g}. Since "
+        "then the policy takes one action only and has hardly a gradient. Lower the learning rate, or add an "
+        "entropy bonus"
+    )
+
+
+def _learned_nothing(history: Mapping[str, F64]) -> str | None:
+    if np.any(_of(history, "policy_grad_norm") != 0):
+        return None
+    first = _of(history, "entropy")[0]
+    if 0 <= first < CERTAIN:
         return (
             "the policy's gradient was 0 in every update, so it has not learned: it was certain of its actions from "
-            f"the start (entropy {rows[0]['entropy']:.3g}). Begin with a smaller policy_gain, or with another policy"
+            f"the start (entropy {first:.3g}). Begin with a smaller policy_gain, or with another policy"
         )
     return (
         "the policy's gradient was 0 in every update, so it has not learned: every advantage was 0. Were all "
@@ -57,12 +67,13 @@ def _learned_nothing(rows: Sequence[dict[str, float]]) -> str | None:
     )
 
 
-def _clipped(rows: Sequence[dict[str, float]]) -> str | None:
-    last = [row["clipped_actions"] for row in rows[-10:] if "clipped_actions" in row]
-    if rows[-1]["steps"] < ENOUGH_STEPS or not last or sum(last) / len(last) < CLIPPED:
+def _clipped(history: Mapping[str, F64]) -> str | None:
+    last = _of(history, "clipped_actions")[-10:]
+    last = last[~np.isnan(last)]
+    if history["steps"][-1] < ENOUGH_STEPS or not len(last) or last.mean() < CLIPPED:
         return None
     return (
-        f"{sum(last) / len(last):.0%} of the actions were outside the box at the end and were clipped to its edge, so "
+        f"{last.mean():.0%} of the actions were outside the box at the end and were clipped to its edge, so "
         "the environment hardly saw what the policy did. Leave scale_actions on (its default), lower log_std, or take "
         "distribution='squashed' or 'beta', which stay inside the box"
     )

@@ -23,7 +23,7 @@ from policygrad.policies import Network, Normalization, Snapshot, make_policy, m
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import Place, RunFolder, first_rows, to_go_on_from
+from policygrad.run_folder import Place, RunFolder, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.selection import ROUND, Selection, allowance, select, typical_length
 from policygrad.settings import Settings
@@ -140,7 +140,6 @@ class Experiment:
 
             config = self.config(seed, environments)
             saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
-            rows = None
             recorder = Recorder(
                 run,
                 display,
@@ -150,19 +149,25 @@ class Experiment:
                 state=state,
             )
             if saved is not None:
-                assert place is not None
-                rows = first_rows(place.path, saved["rows"])
-                of_training, of_tests = fields(recorder.restore(saved), "training", "tests")
+                of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
                 if not training.restore(of_training):
                     display.say("the episodes that were under way cannot be resumed: new ones begin")
                 if tests is not None and of_tests is not None:
                     tests.restore(of_tests)
-                recorder.restore_rows(rows)
+                recorder.restore_rows(saved.rows())
             if place is not None:
                 run.out = place.path
                 facts = _facts(engine, environments) | {"seed": seed}
                 with interruption.saving:
-                    folder = RunFolder(place, config, facts, go_on_after=rows, alone=alone)
+                    folder = RunFolder(
+                        place,
+                        config,
+                        facts,
+                        resumed=saved,
+                        steps=training.used,
+                        alone=alone,
+                        save_episodes=settings.save_episodes,
+                    )
                     recorder.folder = open_until_the_end.enter_context(folder)
             if saved is not None and alone:
                 display.say(f"resuming at {out} after {training.used:,} steps")
@@ -175,7 +180,7 @@ class Experiment:
 
     def _select(self, environments: Environments, run: Run, snapshots: list[Snapshot]) -> Selection | None:
         """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""
-        length = typical_length(run.rows)
+        length = typical_length(run.history["steps"], run.history["episodes"])
         budget = allowance(environments, run.last_policy, run.steps)
         if length is None or budget < 2 * ROUND * length:
             # not worth opening environments for

@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from policygrad.checkpoint import fields
-from policygrad.curve import save_curve
+from policygrad.curve import drawing_may_fail, save_curve
 from policygrad.diagnosis import findings
 from policygrad.errors import NonFiniteError
+from policygrad.history import Episodes, Updates
 from policygrad.interruption import Interruption
 from policygrad.policies import Policy, Snapshot
 from policygrad.progress import Progress, Silent
 from policygrad.run_folder import SUMMARY, RunFolder
 from policygrad.selection import Candidate, Candidates, Selection
 from policygrad.training import WINDOW, Iteration
-from policygrad.types import F64, State
+from policygrad.types import F64, I64, State
 
 Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
 
@@ -64,28 +63,43 @@ class Run:
     """How the best policy was chosen; None where nothing was scored."""
     out: Path | None = None
     """The run folder, if one was asked for."""
-    rows: list[dict[str, float]] = field(default_factory=list[dict[str, float]], repr=False)
-    """The history, a row an update."""
-    episode_returns: list[float] = field(default_factory=list[float], repr=False)
-    """Undiscounted original return of every training episode, in order."""
-    episode_steps: list[int] = field(default_factory=list[int], repr=False)
-    """Steps used when the update of that episode was over."""
+    updates: Updates = field(default_factory=Updates, repr=False)
+    """The metrics of its updates."""
+    episodes: Episodes = field(default_factory=Episodes, repr=False)
+    """The returns of its episodes."""
 
     @property
     def history(self) -> dict[str, F64]:
-        """Each metric as an array with an entry an update; NaN where it was not logged."""
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        return {name: np.array([row.get(name, math.nan) for row in self.rows]) for name in names}
+        """Each metric as an array with an entry per update; NaN where it was not logged.
+
+        A run of more than 100,000 updates keeps every second of them, then every fourth, and so on, and always the
+        latest. `metrics.jsonl` has them all.
+        """
+        return self.updates.columns()
+
+    @property
+    def episode_returns(self) -> F64:
+        """[episodes] float64: the undiscounted original return of each training episode, in order.
+
+        A run of more than a million episodes keeps every second of them, then every fourth, and so on: see
+        `episodes.every`. With `save_episodes` a file in the run folder has them all.
+        """
+        return self.episodes.returns
+
+    @property
+    def episode_steps(self) -> I64:
+        """[episodes] int64: the steps used when the update of that episode was over."""
+        return self.episodes.steps
 
     @property
     def steps(self) -> int:
         """Samples learned from."""
-        return int(self.rows[-1]["steps"]) if self.rows else 0
+        return int(self.updates.latest.get("steps", 0))
 
     @property
     def seconds(self) -> float:
         """Wall-clock time of collecting and learning."""
-        return self.rows[-1]["seconds"] if self.rows else 0.0
+        return self.updates.latest.get("seconds", 0.0)
 
     def summary(self) -> dict[str, Any]:
         """What it came to, as plain JSON: `summary.json`."""
@@ -93,7 +107,10 @@ class Run:
             "ended": self.ended,
             "steps": self.steps,
             "seconds": self.seconds,
-            "episodes": len(self.episode_returns),
+            "episodes": len(self.episodes),
+            "episode_returns_every": self.episodes.every,
+            "updates": len(self.updates),
+            "history_every": self.updates.every,
             "solved_at": self.solved_at,
             "best_mean_return": self.best_mean if math.isfinite(self.best_mean) else None,
             "findings": self.findings,
@@ -141,13 +158,10 @@ class Recorder:
         run = self._run
         return {
             "training": self._state(),
-            "rows": len(run.rows),
+            "rows": len(run.updates),
             "candidates": self._candidates.state(),
             "window full": self._window_full,
-            "episodes": {
-                "returns": np.array(run.episode_returns, np.float64),
-                "steps": np.array(run.episode_steps, np.int64),
-            },
+            "episodes": run.episodes.state(),
         }
 
     def restore(self, state: State) -> State:
@@ -158,21 +172,20 @@ class Recorder:
         run = self._run
         self._candidates.restore(candidates)
         run.best_mean = self._candidates.entries[0].mean
-        returns, steps = fields(episodes, "returns", "steps")
-        run.episode_returns, run.episode_steps = returns.tolist(), steps.tolist()
+        run.episodes.restore(episodes)
         return training
 
-    def restore_rows(self, rows: list[dict[str, float]]) -> None:
+    def restore_rows(self, rows: Iterable[dict[str, float]]) -> None:
         """And the history until then, once the training stands where it stood."""
         self._acted = self._run.last_policy.snapshot()
         run, threshold = self._run, self._run.threshold
-        run.rows = rows
         for row in rows:
+            run.updates.append(row)
             # by the threshold of now, which may be another than it was
             solved = threshold is not None and row["episodes"] >= WINDOW and row["return_100"] >= threshold
             self._note_if_solved(row, solved)
-        if rows:
-            self._display.update(rows[-1])
+        if run.updates:
+            self._display.update(run.updates.latest)
 
     def record(self, loop: Iterable[Iteration]) -> Run:
         """Consume the loop to its end, however it ends, and finish the run."""
@@ -182,7 +195,7 @@ class Recorder:
     def _record(self, loop: Iterator[Iteration]) -> Run:
         run, folder = self._run, self.folder
         try:
-            if folder is not None and not run.rows:
+            if folder is not None and not run.updates:
                 # so that a run can be gone on with from its first moment
                 folder.save_checkpoint(self.state, now=True)
             while not self._interruption.asked:
@@ -218,9 +231,8 @@ class Recorder:
     def _take(self, iteration: Iteration) -> None:
         run, row = self._run, iteration.metrics
         self._acted = iteration.acted
-        run.rows.append(row)
-        run.episode_returns += iteration.returns.tolist()
-        run.episode_steps += [int(row["steps"])] * len(iteration.returns)
+        run.updates.append(row)
+        run.episodes.extend(iteration.returns, run.steps)
         self._note_if_solved(row, iteration.solved)
         # a mean over fewer than the window is luck: until it is full the latest counts, and then the best of
         # those that an episode has just spoken for
@@ -232,7 +244,7 @@ class Recorder:
         self._window_full = row["episodes"] >= WINDOW
         run.best_mean = self._candidates.entries[0].mean
         if self.folder is not None:
-            self.folder.log(row)
+            self.folder.log(row, iteration.returns)
             if self._candidates.entries[0] is candidate:
                 self.folder.save_best(self._best_policy)
             self.folder.save_checkpoint(self.state)
@@ -251,7 +263,7 @@ class Recorder:
         """Take the candidate that scores best, and the way of acting that scored better."""
         run = self._run
         snapshots = [entry.snapshot for entry in self._candidates.entries] + [run.last_policy.snapshot()]
-        if self._select is not None and run.rows:
+        if self._select is not None and run.updates:
             try:
                 with self._interruption.opening:
                     run.selection = self._select(run, snapshots)
@@ -282,7 +294,7 @@ class Recorder:
             self._select_best()
         else:
             run.policy = self._best_policy()
-        run.findings = findings(run.rows)
+        run.findings = findings(run.history)
         for finding in run.findings:
             if type(self._display) is Silent:
                 warnings.warn(finding, stacklevel=4)
@@ -291,16 +303,17 @@ class Recorder:
             return run
         folder.save_policies(run.policy, run.last_policy)
         folder.write_json(SUMMARY, run.summary())
-        if run.episode_returns and folder.alone:
-            save_curve(
-                folder.path / "curve.png",
-                np.array(run.episode_steps),
-                np.array(run.episode_returns),
-                run.environment,
-                run.threshold,
-                run.solved_at,
-            )
-        kept = folder.close(discard=not run.rows, keep_replaced=ended in ("error", "non-finite"))
+        if run.episodes and folder.alone:
+            with drawing_may_fail():
+                save_curve(
+                    folder.path / "curve.png",
+                    run.history,
+                    (run.episode_steps, run.episode_returns),
+                    run.environment,
+                    run.threshold,
+                    run.solved_at,
+                )
+        kept = folder.close(discard=not run.updates, keep_replaced=ended in ("error", "non-finite"))
         if kept is not None:
             self._display.say(f"the run that was at {run.out} before is now at {kept}")
         return run
@@ -310,7 +323,7 @@ class StoppedError(NonFiniteError):
     """A NaN or an infinity ended a run; what was learned until then is in `run`, and in its folder."""
 
     def __init__(self, run: Run, cause: str) -> None:
-        learned = run.out is not None and run.rows
+        learned = run.out is not None and run.updates
         saved = f" The best policy until then is in {run.out}." if learned else ""
         super().__init__(f"after {run.steps:,} steps: {cause}.{saved}")
         self.run = run

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from policygrad.curve import save_curves
+from policygrad.curve import drawing_may_fail, save_curves
 from policygrad.envs import make
 from policygrad.experiment import Experiment
 from policygrad.interruption import Interruption
@@ -101,7 +101,7 @@ def _run_all(
         if runs:
             _report(place, runs, seeds, together.say)
         failed = bool(errors) or any(run.ended in ("error", "non-finite") for run in runs)
-        kept = place.settle(discard=not any(run.rows for run in runs), keep_replaced=failed)
+        kept = place.settle(discard=not any(run.updates for run in runs), keep_replaced=failed)
         if kept is not None:
             together.say(f"the runs that were at {place.path} before are now at {kept}")
     if errors:
@@ -122,13 +122,14 @@ def _report(place: Place, runs: list[Run], seeds: Sequence[int], say: Callable[[
     picture = place.path / "curves.png"
     if left and picture.exists():
         say(f"{picture} is as it was: not all seeds were gone on with")
-    elif with_episodes := [run for run in runs if run.episode_returns]:
-        save_curves(
-            picture,
-            [(np.array(run.episode_steps), np.array(run.episode_returns)) for run in with_episodes],
-            f"{runs[0].environment}, {len(runs)} seeds",
-            runs[0].threshold,
-        )
+    elif with_episodes := [run for run in runs if run.episodes]:
+        with drawing_may_fail():
+            save_curves(
+                picture,
+                [run.history for run in with_episodes],
+                f"{runs[0].environment}, {len(runs)} seeds",
+                runs[0].threshold,
+            )
 
 
 def _folder(place: Place, seed: int) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from policygrad.checkpoint import fields
@@ -20,7 +21,7 @@ from policygrad.envs import Environments, KernelVectorEnv
 from policygrad.evaluation import run_episodes
 from policygrad.policies import Policy, Snapshot, evaluation_mode
 from policygrad.seeding import stream
-from policygrad.types import State
+from policygrad.types import F64, State
 
 CANDIDATES = 5
 """Windows of training returns that are remembered."""
@@ -126,14 +127,17 @@ def allowance(environments: Environments, policy: Policy, steps: int) -> int:
     return max(int(steps * SHARE), COMPILED_STEPS if compiled else 0)
 
 
-def typical_length(rows: Sequence[dict[str, float]]) -> float | None:
-    """Return the mean length in steps of the last hundred training episodes or so; None before any has ended."""
-    last = rows[-1]
-    first = next((row for row in reversed(rows) if row["episodes"] <= last["episodes"] - 100), None)
-    steps, episodes = (first["steps"], first["episodes"]) if first is not None else (0.0, 0.0)
-    if last["episodes"] == episodes:
+def typical_length(steps: F64, episodes: F64) -> float | None:
+    """Return the mean length in steps of the last hundred training episodes or so; None before any has ended.
+
+    Args:
+        steps, episodes: [updates] float64: how many there had been after each update.
+    """
+    before = int(np.searchsorted(episodes, episodes[-1] - 100, side="right"))
+    first_steps, first_episodes = (steps[before - 1], episodes[before - 1]) if before else (0.0, 0.0)
+    if episodes[-1] == first_episodes:
         return None
-    return (last["steps"] - steps) / (last["episodes"] - episodes)
+    return float((steps[-1] - first_steps) / (episodes[-1] - first_episodes))
 
 
 def select(

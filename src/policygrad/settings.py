@@ -49,6 +49,8 @@ class Settings(EnvOptions):
     resume: bool = False
     """Resume the run at `out` from its last checkpoint, or begin it where there is none yet. All other settings
     must be as they were, except steps, stop_at, select, vectorize and those of the tests."""
+    save_episodes: bool = False
+    """Write the return of every episode to `episodes.csv` in `out`."""
     num_envs: int | None = None
     """Number of environments side by side. Preset, else 8."""
     engine: EngineName = "auto"
@@ -131,6 +133,10 @@ class Settings(EnvOptions):
         if self.overwrite and self.out is None:
             raise ValueError(
                 "overwrite (--overwrite) replaces the run in a folder: name the folder with out (--out)"
+            )
+        if self.save_episodes and self.out is None:
+            raise ValueError(
+                "save_episodes (--save-episodes) writes a file in the run's folder: name the folder with out (--out)"
             )
         _check_device(self.device)
 

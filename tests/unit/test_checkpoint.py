@@ -83,8 +83,8 @@ def same(a: pg.Policy, b: pg.Policy) -> bool:
 def assert_same(whole: pg.Run, resumed: pg.Run) -> None:
     assert same(whole.policy, resumed.policy)
     assert same(whole.last_policy, resumed.last_policy)
-    assert whole.episode_returns == resumed.episode_returns
-    assert whole.episode_steps == resumed.episode_steps
+    assert whole.episode_returns.tolist() == resumed.episode_returns.tolist()
+    assert whole.episode_steps.tolist() == resumed.episode_steps.tolist()
     assert (whole.best_mean, whole.solved_at) == (resumed.best_mean, resumed.solved_at)
     assert list(whole.history) == list(resumed.history)
     for name, column in whole.history.items():
@@ -187,8 +187,8 @@ def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path: Path):
     whole = pg.train("CartPole-v1", pg.A2C(), steps=2_000, **SMALL)
     # the first budget ended a row of the history early; nothing else
     assert same(whole.last_policy, more.last_policy)
-    assert whole.episode_returns == more.episode_returns
-    assert more.episode_returns[: len(first.episode_returns)] == first.episode_returns
+    assert whole.episode_returns.tolist() == more.episode_returns.tolist()
+    assert more.episode_returns[: len(first.episodes)].tolist() == first.episode_returns.tolist()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert len(manifest["before"]) == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 2_000
@@ -224,7 +224,7 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(monkeypatch: pytest.Mon
         with pytest.raises(Cut):
             pg.train("CartPole-v1", pg.A2C(), **options)
     begun = checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)
-    assert begun["training"]["training"]["counts"]["used"] == 0
+    assert begun["run"]["training"]["training"]["counts"]["used"] == 0
     resumed = pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
     assert_same(pg.train("CartPole-v1", pg.A2C(), **options | {"out": None}), resumed)
 
@@ -399,7 +399,7 @@ def test_a_field_too_few_or_too_many_is_refused(tmp_path: Path):  # bug 15
     whole = checkpoint.load(file)
     for change in ("missing", "more"):
         state = checkpoint.load(file)
-        learning = state["training"]["training"]["learning"]
+        learning = state["run"]["training"]["training"]["learning"]
         if change == "missing":
             del learning["adapted"]
         else:
@@ -429,7 +429,7 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
         finally:
             other.kill()
     # a lock ends with its process, and what that had learned is all there
-    used = checkpoint.load(place / checkpoint.FILE_NAME)["training"]["training"]["counts"]["used"]
+    used = checkpoint.load(place / checkpoint.FILE_NAME)["run"]["training"]["training"]["counts"]["used"]
     more = pg.train("CartPole-v1", pg.A2C(), steps=used + 1_000, resume=True, **options)
     assert used < more.steps < used + 2_000
 
@@ -496,7 +496,7 @@ def test_what_was_to_be_replaced_is_kept_where_the_new_run_has_learned(tmp_path:
         Place(tmp_path / "run", overwrite=True) as place,
         RunFolder(place, {}, {}) as folder,
     ):
-        folder.log({"steps": 1.0})
+        folder.log({"steps": 1.0}, np.zeros(0))
     aside = next(file for file in tmp_path.iterdir() if file.name.startswith(".run.replaced"))
     assert (aside / "metrics.jsonl").read_bytes() == before
 
@@ -539,7 +539,7 @@ def test_of_two_that_begin_at_one_place_the_first_to_begin_keeps_it(tmp_path: Pa
         with pytest.raises(FileExistsError, match="holds a run already"):
             pg.train(factory, pg.A2C(), steps=1_000, **how, **options)
         assert found == ["looked"]
-        assert checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)["rows"] > 0
+        assert checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)["run"]["rows"] > 0
         shutil.rmtree(tmp_path / "run")
 
 

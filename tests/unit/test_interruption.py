@@ -64,7 +64,7 @@ def send(*numbers: int) -> None:
 def is_current(out: Path) -> bool:
     """Whether the checkpoint counts on all the rows of the history."""
     rows = (out / "metrics.jsonl").read_text().count("\n")
-    return rows > 0 and checkpoint.load(out / "checkpoint.safetensors")["rows"] == rows
+    return rows > 0 and checkpoint.load(out / "checkpoint.safetensors")["run"]["rows"] == rows
 
 
 @pytest.mark.parametrize("number", HANDLED)
@@ -256,7 +256,7 @@ def test_each_of_several_seeds_is_saved(tmp_path: Path, number: int):
     for run in runs:
         folder = tmp_path / "runs" / f"seed-{run.seed}"
         assert json.loads((folder / "summary.json").read_text())["ended"] == "interrupted"
-        assert not run.rows or is_current(folder)
+        assert not run.updates or is_current(folder)
     summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
     assert set(summary["seeds"]) == {str(run.seed) for run in runs}
 

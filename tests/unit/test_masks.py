@@ -21,6 +21,7 @@ from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
 from policygrad.policies import DiscretePolicy, Policy
 from policygrad.types import Batch
+from tests.conftest import rows_of
 
 SEEN = spaces.Box(-1, 1, (3,))
 KEPT = [0, 2, 3]
@@ -283,7 +284,7 @@ def test_every_algorithm_trains_a_network_that_masks(name: str, mode: AutoresetM
     assert run.ended == "budget"
     assert all(torch.isfinite(p).all() for p in network.parameters())
     assert any(not torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))
-    for row in run.rows:
+    for row in rows_of(run):
         assert np.isfinite([row["entropy"], row["policy_grad_norm"], row["kl"]]).all()
 
 

@@ -20,6 +20,7 @@ from policygrad.policies import MLP, Policy
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds
 from policygrad.types import Batch, Learning
+from tests.conftest import rows_of
 
 SEEN = spaces.Box(-1, 1, (4,))
 ACTIONS: dict[str, Any] = {"choices": spaces.Discrete(3), "box": spaces.Box(-1, 1, (2,))}
@@ -222,7 +223,7 @@ def test_how_far_the_policy_moved_is_measured_in_one_mode(name: str):
         Steps, ALGORITHMS[name], num_envs=4, steps=200, policy=network, value=value, progress=False
     )
     assert {True, False} == set(network.seen)
-    for row in run.rows:
+    for row in rows_of(run):
         assert abs(row["kl"]) < 1e-6
         assert row["largest_ratio"] == pytest.approx(1, abs=1e-4)
 
@@ -254,7 +255,7 @@ def test_networks_with_modes_train(kind: str, name: str):
     )
     assert run.ended == "budget"
     assert all(modes(network))
-    for row in run.rows:
+    for row in rows_of(run):
         assert np.isfinite([row["kl"], row["policy_grad_norm"]]).all()
         assert name != "trpo" or row["kl"] <= 0.01
 

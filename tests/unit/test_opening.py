@@ -252,7 +252,7 @@ def test_a_factory_may_make_a_vector_environment():
         return SyncVectorEnv([lambda: Countdown([4])] * 3)
 
     run = pg.train(factory, pg.A2C(), steps=60)
-    assert run.rows[0]["episodes"] > 0
+    assert run.history["episodes"][0] > 0
     assert pg.evaluate(run.policy, factory, 6).lengths.tolist() == [4] * 6
     with pytest.raises(ValueError, match="holds 3; num_envs=2"):
         pg.train(factory, pg.A2C(), steps=60, num_envs=2)

@@ -10,6 +10,7 @@ import pytest
 import policygrad as pg
 from policygrad.envs.make import KERNELS
 from policygrad.presets import PRESETS
+from tests.conftest import rows_of
 
 ALL = [(env, algorithm) for env, presets in PRESETS.items() for algorithm in presets]
 
@@ -20,5 +21,5 @@ def test_one_update(env: str, algorithm: str):
         pytest.skip("its environments are EnvPool's")
     run = pg.train(env, algorithm, steps=1, cores=1, progress=False)
     assert run.engine == "fused"
-    row = run.rows[0]
+    row = rows_of(run)[0]
     assert all(np.isfinite(row[name]) for name in ("entropy", "policy_grad_norm", "explained_variance"))

@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
     "garbage", "errors", "checks", "interruption", "names", "types", "interfaces", "seeding", "files",
-    "code_cache", "compiled", "pointers", "threads", "surroundings", "checkpoint", "metrics", "spaces",
+    "code_cache", "compiled", "pointers", "threads", "surroundings", "checkpoint", "history", "metrics", "spaces",
     "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent", "training", "progress",
     "evaluation", "selection", "policy_file", "presets", "settings", "curve", "diagnosis", "circumstances",
     "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",

@@ -58,7 +58,7 @@ def test_runs_are_resumed_failures_recorded_and_rows_not_run_said(tmp_path: Path
     assert first["version"] == pg.__version__
     assert first["curve"][0][-1] == first["steps"]
     run = pg.train("CartPole-v1", "reinforce", seed=0, steps=600)
-    assert first["last_100"] == run.rows[-1]["return_100"]
+    assert first["last_100"] == run.updates.latest["return_100"]
     assert first["greedy"] == pg.evaluate(run.policy, "CartPole-v1", 4).mean
 
     page = where["page"].read_text()

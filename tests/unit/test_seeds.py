@@ -33,7 +33,7 @@ def test_each_run_is_what_it_would_be_alone(backend: Any, cores: int):
     for run in runs:
         alone = pg.train("CartPole-v1", seed=run.seed, backend=backend, **SMALL)
         assert torch.equal(parameters(run), parameters(alone))
-        assert run.episode_returns == alone.episode_returns
+        assert run.episode_returns.tolist() == alone.episode_returns.tolist()
     assert not torch.equal(parameters(runs[0]), parameters(runs[1]))
 
 
@@ -41,7 +41,7 @@ def test_two_cores_give_the_bits_of_one_run_repeated():
     big: dict[str, Any] = {"num_envs": 64, "steps": 20_000, "seed": 1}
     a, b = (pg.train("CartPole-v1", pg.Reinforce(), cores=2, **big) for _ in range(2))
     assert torch.equal(parameters(a), parameters(b))
-    assert a.episode_returns == b.episode_returns
+    assert a.episode_returns.tolist() == b.episode_returns.tolist()
 
 
 def test_the_folder_holds_every_run_and_all_together(tmp_path: Path):
@@ -57,7 +57,7 @@ def test_the_folder_holds_every_run_and_all_together(tmp_path: Path):
         assert run.out == folder
         assert torch.equal(flat_parameters(pg.load(folder).network), flat_parameters(run.policy.network))
         rows = (folder / "metrics.jsonl").read_text().splitlines()
-        assert len(rows) == len(run.rows)
+        assert len(rows) == len(run.updates)
         assert json.loads((folder / "config.json").read_text())["seed"] == run.seed
 
 

@@ -25,7 +25,7 @@ from policygrad.policies import flat_parameters
 from policygrad.seeding import EpisodeSeeds
 from policygrad.training import EpisodeReturns
 from policygrad.types import Rollout
-from tests.conftest import Countdown, events_of
+from tests.conftest import Countdown, events_of, rows_of
 
 SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
 BOTH = pg.Normalization(normalize_observations=True, normalize_rewards=True)
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_bits(engine: Any):
     a, b = (pg.train("CartPole-v1", seed=3, engine=engine, **SMALL) for _ in range(2))
     c = pg.train("CartPole-v1", seed=4, engine=engine, **SMALL)
     assert same_bits(a.last_policy, b.last_policy)
-    assert a.episode_returns == b.episode_returns
+    assert a.episode_returns.tolist() == b.episode_returns.tolist()
     assert not same_bits(a.last_policy, c.last_policy)
 
 
@@ -56,7 +56,7 @@ def test_both_engines_train_alike(env_id: str):
 def test_history_and_budget():
     run = pg.train("CartPole-v1", "reinforce", seed=0, **SMALL)
     steps, returns = run.history["steps"], run.history["return"]
-    assert len(steps) == len(returns) == len(run.rows)
+    assert len(steps) == len(returns) == len(run.updates)
     assert (np.diff(steps) > 0).all()
     assert steps[-2] < 1500 <= steps[-1] == run.steps
     # the reward of CartPole is 1 a step, so returns are lengths, and all of them were learned from
@@ -445,7 +445,7 @@ def test_tests_while_training_change_nothing_in_it():
     tested = pg.train(
         "CartPole-v1", pg.PPO(horizon=25, epochs=2), test_every=500, test_episodes=3, **settings
     )
-    assert plain.episode_returns == tested.episode_returns
+    assert plain.episode_returns.tolist() == tested.episode_returns.tolist()
     for name, tensor in plain.last_policy.state_dict().items():
         assert torch.equal(tensor, tested.last_policy.state_dict()[name]), name
     found = tested.history["test_return"]
@@ -475,9 +475,9 @@ def test_small_updates_are_reported_together():
 def test_reports_of_several_updates_are_means():
     once = pg.train("Pendulum-v1", pg.A2C(horizon=64), steps=256, num_envs=4, progress=False)
     thrice = pg.train("Pendulum-v1", pg.A2C(horizon=16), steps=256, num_envs=4, progress=False)
-    assert len(once.rows) == len(thrice.rows) == 1
-    assert once.rows[0].keys() == thrice.rows[0].keys()
-    assert thrice.rows[0]["entropy"] == pytest.approx(once.rows[0]["entropy"], abs=0.05)
+    assert len(once.updates) == len(thrice.updates) == 1
+    assert rows_of(once)[0].keys() == rows_of(thrice)[0].keys()
+    assert rows_of(thrice)[0]["entropy"] == pytest.approx(rows_of(once)[0]["entropy"], abs=0.05)
 
 
 def test_an_update_in_which_no_episode_ended_leaves_no_point_and_no_warning(tmp_path: Path):

@@ -17,7 +17,7 @@ def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
     table.add_row("steps", f"{run.steps:,}")
     table.add_row("seconds", f"{run.seconds:.2f}")
     table.add_row("steps/s, learning included", f"{run.steps / run.seconds:,.0f}")
-    table.add_row("mean of the last 100 training returns", f"{run.rows[-1]['return_100']:.1f}")
+    table.add_row("mean of the last 100 training returns", f"{run.updates.latest['return_100']:.1f}")
     if run.threshold is not None:
         solved = f"after {run.solved_at:,} steps" if run.solved_at is not None else "no"
         table.add_row(f"solved (that mean ≥ {run.threshold:g})", solved)

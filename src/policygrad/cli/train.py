@@ -114,7 +114,7 @@ def train_command(arguments: list[str]) -> int:
         endings = {run.ended for run in runs}
         return INTERRUPTED if "interrupted" in endings else int("non-finite" in endings)
     run = train(asked.env, asked.algorithm, **options)
-    if not run.rows:
+    if not run.updates:
         console.print("interrupted before the first update: nothing was learned")
         return INTERRUPTED
     opening = {name: options[name] for name in OPENING}

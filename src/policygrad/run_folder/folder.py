@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from policygrad import checkpoint
-from policygrad.files import write_atomically
 from policygrad.metrics import check_registered
 from policygrad.policies import Policy
 from policygrad.policy_file import FILE_NAME, save
+from policygrad.run_folder.appended import AppendedFile
 from policygrad.run_folder.events import Events
+from policygrad.run_folder.going_on import Resumed
 from policygrad.run_folder.place import METRICS_FILE, Place
-from policygrad.types import State
+from policygrad.types import F64, State
 
 SUMMARY = "summary.json"
+EPISODES_FILE = "episodes.csv"
+QUICK = 0.1
+"""Seconds in which a checkpoint is usually written. Where one takes longer, they are that much rarer."""
 LAST_POLICY = "last_policy.safetensors"
 
 
@@ -29,9 +32,10 @@ class RunFolder:
     Args:
         place: where.
         config, facts: as of `Place.begin`.
-        go_on_after: the run that is there goes on after these rows of its metrics, all later ones being dropped; None
-            begins one. See `to_go_on_from` and `first_rows`.
+        resumed: the checkpoint from which the run that is there continues; None begins one. See `to_go_on_from`.
+        steps: samples learned from until that checkpoint.
         alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
+        save_episodes: also write each episode's return to a file.
 
     Raises:
         FileExistsError, CheckpointError: as `Place.begin`.
@@ -46,17 +50,21 @@ class RunFolder:
         config: dict[str, Any],
         facts: dict[str, Any],
         *,
-        go_on_after: list[dict[str, float]] | None = None,
+        resumed: Resumed | None = None,
+        steps: int = 0,
         alone: bool = True,
+        save_episodes: bool = False,
     ) -> None:
-        place.begin(config, facts, go_on=go_on_after is not None, with_git=alone)
+        place.begin(config, facts, go_on=resumed is not None, with_git=alone)
         self._place, self.path, self.alone = place, place.path, alone
-        metrics, steps = self.path / METRICS_FILE, None
-        if go_on_after is not None:
-            write_atomically(metrics, "".join(map(_line, go_on_after)).encode())
-            steps = int(go_on_after[-1]["steps"]) if go_on_after else 0
-        self._metrics = metrics.open("w" if go_on_after is None else "a", encoding="utf-8")
-        self._events = Events(self.path, after=steps) if alone else None
+        names = [METRICS_FILE, *([EPISODES_FILE] if save_episodes else [])]
+        self._files = {
+            name: AppendedFile(self.path / name, None if resumed is None else resumed.files.get(name))
+            for name in names
+        }
+        if save_episodes and resumed is None:
+            self._files[EPISODES_FILE].write("steps,return\n")
+        self._events = Events(self.path, after=None if resumed is None else steps) if alone else None
         self._save_at = self._checkpoint_at = time.monotonic() + min(self.first_save, self.save_interval)
 
     def __enter__(self) -> RunFolder:
@@ -64,16 +72,19 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         """Let go of the files that grow."""
-        self._metrics.close()
+        for file in self._files.values():
+            file.close()
         events, self._events = self._events, None
         if events is not None:
             events.close()
 
-    def log(self, row: dict[str, float]) -> None:
-        """Append a row of metrics, all of them in the registry."""
+    def log(self, row: dict[str, float], returns: F64) -> None:
+        """Append a row of metrics, all of them in the registry, and the returns [E] of its episodes."""
         check_registered(row)
-        self._metrics.write(_line(row))
-        self._metrics.flush()
+        self._files[METRICS_FILE].write(_line(row))
+        if EPISODES_FILE in self._files and len(returns):
+            steps = int(row["steps"])
+            self._files[EPISODES_FILE].write("".join(f"{steps},{x!r}\n" for x in returns.tolist()))
         if self._events is not None:
             self._events.log(row)
 
@@ -85,13 +96,15 @@ class RunFolder:
 
     def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
         """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
-        due = time.monotonic() >= self._checkpoint_at
-        if now or due:
-            # it counts on the rows until then
-            os.fsync(self._metrics.fileno())
-            checkpoint.save(state(), self.path / checkpoint.FILE_NAME)
+        began = time.monotonic()
+        due = began >= self._checkpoint_at
+        if not (now or due):
+            return
+        files = {name: file.state() for name, file in self._files.items()}
+        checkpoint.save({"run": state(), "files": files}, self.path / checkpoint.FILE_NAME)
         if due:
-            self._checkpoint_at = time.monotonic() + self.save_interval
+            ended = time.monotonic()
+            self._checkpoint_at = ended + self.save_interval * max(1.0, (ended - began) / QUICK)
 
     def save_policies(self, best: Policy, last: Policy) -> None:
         """Write both policies now, also where somebody has moved or removed the folder meanwhile."""

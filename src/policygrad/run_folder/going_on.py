@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from policygrad import checkpoint
+from policygrad.checkpoint import fields
 from policygrad.errors import CheckpointError
+from policygrad.run_folder.appended import check
 from policygrad.run_folder.place import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
 from policygrad.types import State
 
@@ -55,7 +60,35 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
     return True
 
 
-def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
+@dataclass(frozen=True)
+class Resumed:
+    """The checkpoint of a run that is resumed."""
+
+    path: Path
+    """The run folder."""
+    run: State
+    """State of the recorder: see `Recorder.state`."""
+    files: State
+    """Of each file that grows, its length and digest at the checkpoint."""
+
+    def rows(self) -> Iterator[dict[str, float]]:
+        """The metrics up to the checkpoint, a row per update.
+
+        Raises:
+            CheckpointError: some of them are gone, or damaged.
+        """
+        file, count = self.path / METRICS_FILE, 0
+        with file.open(encoding="utf-8") as lines:
+            for line in islice(lines, self.run["rows"]):
+                count += 1
+                yield {name: math.nan if x is None else x for name, x in json.loads(line).items()}
+        if count != self.run["rows"]:
+            raise CheckpointError(
+                f"{file} has {count} rows; expected the {self.run['rows']} of the checkpoint"
+            )
+
+
+def to_go_on_from(path: Path, config: dict[str, Any]) -> Resumed | None:
     """The checkpoint of the run at `path`; None where there is no run yet, or one that never came to learn.
 
     Raises:
@@ -68,26 +101,10 @@ def to_go_on_from(path: Path, config: dict[str, Any]) -> State | None:
         return None
     if not file.exists() and not (metrics.exists() and metrics.stat().st_size):
         return None
-    return checkpoint.load(file)
-
-
-def first_rows(path: Path, count: int) -> list[dict[str, float]]:
-    """The metrics of the run at `path` up to its checkpoint's row.
-
-    Raises:
-        CheckpointError: some of them are gone, or damaged.
-    """
-    file = path / METRICS_FILE
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()[:count]
-        rows = [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is damaged, or gone: {error}") from error
-    if len(rows) != count:
-        raise CheckpointError(
-            f"{file} has {len(rows)} rows; expected the {count} that the checkpoint counts on"
-        )
-    return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    run, files = fields(checkpoint.load(file), "run", "files")
+    for name, of_file in files.items():
+        check(path / name, *fields(of_file, "bytes", "sha256"))
+    return Resumed(path, run, files)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
