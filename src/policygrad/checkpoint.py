@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from policygrad.errors import CheckpointError
-from policygrad.files import write_atomically
+from policygrad.files import check_regular, write_atomically
 from policygrad.types import Array, State
 
 FILE_NAME = "checkpoint.safetensors"
@@ -46,22 +48,35 @@ def load(path: Path) -> State:
             f"no checkpoint at {path}: the run ended before its first, or is of an earlier version; "
             "begin it anew with overwrite (--overwrite)"
         )
-    try:
+    with naming_damage(path):
+        check_regular(path)
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             arrays: dict[str, Array] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         description = json.loads(metadata["policygrad"])
         found, rest, digest = description["format"], description["state"], description["sha256"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is no checkpoint, or a damaged one: {error}") from error
     if found != FORMAT:
         raise CheckpointError(
             f"{path} is of format {found}, and this version reads {FORMAT}: finish the run with the version that began "
             "it, or begin it anew with overwrite (--overwrite)"
         )
-    if digest != _digest(arrays, rest):
-        raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
-    return _with_arrays(rest, arrays)
+    with naming_damage(path):
+        if digest != _digest(arrays, rest):
+            raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
+        return _with_arrays(rest, arrays)
+
+
+@contextmanager
+def naming_damage(path: Path) -> Generator[None]:
+    """Turn whatever a damaged or hostile checkpoint leads to in the block into one CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint, or a damaged one: {type(error).__name__}: {error}"
+        ) from error
 
 
 def fields(state: State, *names: str) -> list[Any]:

@@ -5,11 +5,18 @@ class NonFiniteError(ArithmeticError):
     """A NaN or an infinity appeared; the message names the tensor, and no parameter was changed by it."""
 
 
-class PolicyFileError(ValueError):
+class DamagedFileError(ValueError):
+    """A file cannot be read. Its message is short, whatever the file holds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= 800 else f"{message[:800]} ...")
+
+
+class PolicyFileError(DamagedFileError):
     """A policy file is truncated, corrupted, of another format, or does not act as it did when saved."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DamagedFileError):
     """A checkpoint is truncated, damaged, or of other settings than those that are to go on from it."""
 
 

@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from torch import nn
 
 from policygrad.algorithms import Algorithm, critic_sees_action, name_of
-from policygrad.checkpoint import fields
+from policygrad.checkpoint import FILE_NAME, fields, naming_damage
 from policygrad.engines import make_engine
 from policygrad.envs import Environments, EnvLike, KernelVectorEnv, Shaping, make
 from policygrad.evaluation import PeriodicEvaluation
@@ -149,12 +149,14 @@ class Experiment:
                 state=state,
             )
             if saved is not None:
-                of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
-                if not training.restore(of_training):
+                with naming_damage(saved.path / FILE_NAME):
+                    of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
+                    goes_on = training.restore(of_training)
+                    if tests is not None and of_tests is not None:
+                        tests.restore(of_tests)
+                    recorder.restore_rows(saved.rows())
+                if not goes_on:
                     display.say("the episodes that were under way cannot be resumed: new ones begin")
-                if tests is not None and of_tests is not None:
-                    tests.restore(of_tests)
-                recorder.restore_rows(saved.rows())
             if place is not None:
                 run.out = place.path
                 facts = _facts(engine, environments) | {"seed": seed}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
 
 
 def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
@@ -17,7 +21,7 @@ def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
     `on_disk` waits for the disk before the new one takes its place, a millisecond or more, so that this is so after a
     power failure too: for what would be missed.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(data)
@@ -27,6 +31,19 @@ def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_regular(path: Path) -> None:
+    """Raise ValueError unless a path leads to a regular file: to read from a pipe or a device may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is not a regular file")
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what `write_atomically` leaves in a folder when its process is killed. Nobody may be writing there."""
+    for file in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def save_png(figure: Figure, path: Path) -> None:

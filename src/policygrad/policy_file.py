@@ -1,26 +1,30 @@
 """A policy in one file: weights, spaces, normaliser, action transform, and probes that loading checks.
 
-A safetensors file, so loading runs no code. Its tensors are the policy's state and `probe.observation`
-[P, D] with `probe.output` [P, ·], what the policy put out for them when it was saved. Its metadata is JSON.
+A safetensors file, so loading runs no code. Its tensors are the policy's state, and probes: `probe.numbers` [P, D]
+float64, before they are normalized, with `probe.output` [P, ·], what the policy put out for them when it was saved. Its
+metadata is JSON. Nothing is allocated that the file only declares: sizes are compared with what it holds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from policygrad.errors import PolicyFileError
-from policygrad.files import write_atomically
+from policygrad.errors import NonFiniteError, PolicyFileError
+from policygrad.files import check_regular, write_atomically
 from policygrad.policies import (
     BetaPolicy,
     DiscretePolicy,
@@ -33,12 +37,28 @@ from policygrad.policies import (
     is_standard,
     made_by,
 )
-from policygrad.spaces import action_size, is_choice, observation_size, space_from_json, space_to_json
+from policygrad.spaces import (
+    Space,
+    action_size,
+    declared_numbers,
+    is_choice,
+    is_composite,
+    observation_size,
+    space_from_json,
+    space_to_json,
+)
 from policygrad.surroundings import in_ordinary_torch
 
-FORMAT, READABLE = 3, (1, 2, 3)
+FORMAT, READABLE = 4, (1, 2, 3, 4)
 """Format 1 knows softmax over one choice and Gaussians that are clipped, format 2 all distributions. Their Gaussians
-act in the environment's own units. Format 3 adds units of the box, and how the policy acts where it is not told."""
+act in the environment's own units. Format 3 adds units of the box, and how the policy acts where it is not told. From
+format 4 on a file lists its features, its digest covers dtypes and shapes, and its probes go through the normalizer."""
+FEATURES = {
+    *("softmax", "gaussian", "squashed", "beta", "gsde"),
+    *("units of the box", "state-dependent std", "normalized observations", "normalized rewards"),
+    *("own network", "composite observations"),
+}
+"""What a reader has to know to act as the policy does. A file with another feature is refused by its name."""
 FILE_NAME = "policy.safetensors"
 PROBES = 16
 PROBE_TOLERANCE = 1e-4
@@ -50,6 +70,7 @@ def save(policy: Policy, path: str | Path) -> None:
 
     Raises:
         TypeError: it is a network alone, which knows no spaces.
+        NonFiniteError: a parameter or a statistic is NaN or infinite; nothing is written.
     """
     if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
@@ -57,15 +78,14 @@ def save(policy: Policy, path: str | Path) -> None:
             "Policy(network, observation_space, action_space) makes one of a torch module"
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
-    # a fixed stream: the probes are part of the format, not of anybody's experiment
-    probe = torch.from_numpy(
-        np.random.default_rng(0).standard_normal((PROBES, policy.observation_size)).astype(np.float32)
-    )
-    tensors |= {"probe.observation": probe, "probe.output": _outputs(policy, probe)}
+    _check_finite(tensors, own_network=not is_standard(policy.network))
+    numbers = _probes(policy)
+    tensors |= {"probe.numbers": numbers, "probe.output": _outputs(policy, _seen(policy, numbers))}
     # each its own memory: the parameters are views of one buffer, which safetensors refuses to cut up
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     description: dict[str, Any] = {
         "format": FORMAT,
+        "features": _features(policy),
         "network": _describe(policy.network),
         "observation_space": space_to_json(policy.observation_space),
         "action_space": space_to_json(policy.action_space),
@@ -102,32 +122,50 @@ def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None 
     if not file.exists():
         raise FileNotFoundError(f"no policy at {file}: expected a run folder or a .safetensors file")
     tensors, description = _read(file)
-    observation_space = space_from_json(description["observation_space"])
-    action_space = space_from_json(description["action_space"])
-    if network is None:
-        network = _rebuild(description["network"], file)
-    else:
+    with _naming_damage(file):
+        observation_space, action_space = _spaces(description, tensors)
         numbers = observation_size(observation_space), action_size(action_space)
+        given = network is not None
+        if network is None:
+            network = _rebuild(description["network"], tensors, file)
+        # softmax goes without saying
+        name = "auto" if is_choice(action_space) else description.get("distribution", "gaussian")
+        normalization = Normalization(**description.get("normalization", {}))
+        scale_actions, greedy = (
+            bool(description.get(option, False)) for option in ("scale_actions", "greedy")
+        )
+    if given:
         network = made_by(network, "network", numbers, np.random.default_rng(0))
-    # softmax goes without saying
-    name = "auto" if is_choice(action_space) else description.get("distribution", "gaussian")
-    policy = Policy(
-        network,
-        observation_space,
-        action_space,
-        distribution=name,
-        scale_actions=bool(description.get("scale_actions", False)),
-        normalization=Normalization(**description.get("normalization", {})),
-    )
-    policy.greedy = bool(description.get("greedy", False))
-    probe, expected = tensors.pop("probe.observation"), tensors.pop("probe.output")
+    try:
+        policy = Policy(
+            cast(nn.Module, network),
+            observation_space,
+            action_space,
+            distribution=name,
+            scale_actions=scale_actions,
+            normalization=normalization,
+        )
+    except (ValueError, TypeError) as error:
+        if given:
+            raise
+        raise PolicyFileError(f"{file} is damaged: {error}") from error
+    policy.greedy = greedy
+    probes, expected = _pop_probes(tensors)
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
         raise PolicyFileError(f"{file}: the weights do not fit the network: {error}") from error
-    found = _outputs(policy, probe)
-    if not torch.allclose(found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True):
-        off = (found - expected).abs().max().item()
+    with _naming_damage(file):
+        seen = probes.to(torch.float32) if description["format"] < 4 else _seen(policy, probes)
+        if seen.ndim != 2 or seen.shape[1] != policy.observation_size:
+            raise ValueError(
+                f"its probes have shape {tuple(seen.shape)}; expected [P, {policy.observation_size}]"
+            )
+    found = _outputs(policy, seen)
+    if found.shape != expected.shape or not torch.allclose(
+        found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True
+    ):
+        off = (found - expected).abs().max().item() if found.shape == expected.shape else math.inf
         raise PolicyFileError(
             f"{file}: the policy acts otherwise than when it was saved (its outputs differ by up to {off:g}). "
             "The network given, or the library's version, is not the one it was trained with"
@@ -135,16 +173,83 @@ def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None 
     return policy.eval()
 
 
+@contextmanager
+def _naming_damage(file: Path) -> Generator[None]:
+    """Turn whatever a damaged or hostile file leads to into one PolicyFileError."""
+    try:
+        yield
+    except PolicyFileError:
+        raise
+    except Exception as error:
+        raise PolicyFileError(f"{file} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _spaces(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Space, Space]:
+    """The spaces, whose sizes must not be more than what the file has numbers for: every one has weights or probes."""
+    held = sum(tensor.numel() for tensor in tensors.values())
+    found = list[Space]()
+    for name in ("observation_space", "action_space"):
+        if (declared := declared_numbers(description[name])) > held:
+            raise ValueError(f"its {name} declares {declared:,} numbers, and its tensors have {held:,}")
+        found.append(space_from_json(description[name]))
+    return found[0], found[1]
+
+
+def _features(policy: Policy) -> list[str]:
+    used = {
+        policy.distribution.name: True,
+        "units of the box": policy.scale_actions and policy.distribution.name in ("gaussian", "gsde"),
+        "state-dependent std": isinstance(policy.network, GaussianPolicy)
+        and policy.network.state_dependent_std,
+        "normalized observations": policy.normalization.normalize_observations,
+        "normalized rewards": policy.normalization.normalize_rewards,
+        "own network": not is_standard(policy.network),
+        "composite observations": is_composite(policy.observation_space),
+    }
+    return [feature for feature, is_used in used.items() if is_used]
+
+
+def _probes(policy: Policy) -> Tensor:
+    """[P, D] float64: numbers that the network sees as standard normal ones."""
+    # a fixed stream: the probes are part of the format, not of anybody's experiment
+    normal = torch.from_numpy(np.random.default_rng(0).standard_normal((PROBES, policy.observation_size)))
+    return normal / policy.observation_scale + policy.observation_shift
+
+
+def _seen(policy: Policy, numbers: Tensor) -> Tensor:
+    return torch.from_numpy(policy.normalized(numbers.numpy()))
+
+
+def _pop_probes(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    inputs = "probe.numbers" if "probe.numbers" in tensors else "probe.observation"
+    return tensors.pop(inputs, torch.zeros(0)), tensors.pop("probe.output", torch.zeros(0))
+
+
+def _check_finite(tensors: dict[str, Tensor], *, own_network: bool) -> None:
+    """Raise NonFiniteError for a NaN or an infinity. A network of one's own may have infinities, as masks do."""
+    for name, tensor in tensors.items():
+        # what such a network put out may be infinite too
+        if not tensor.is_floating_point() or name == "probe.output":
+            continue
+        bad = tensor.isnan() if own_network and name.startswith("network.") else ~tensor.isfinite()
+        if bad.any():
+            raise NonFiniteError(f"{name} has a NaN or an infinity")
+
+
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     advice = "copy it again from where it was saved, or train anew"
     try:
+        check_regular(file)
         with safe_open(file, framework="pt") as opened:  # pyright: ignore[reportUnknownVariableType]
             metadata: dict[str, str] = opened.metadata() or {}
         if "policygrad" not in metadata:
             raise PolicyFileError(f"{file} is no policy of this library: its metadata has no 'policygrad'")
         description: dict[str, Any] = json.loads(metadata["policygrad"])
         tensors = safetensors.torch.load_file(file)
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except PolicyFileError:
+        raise
+    except Exception as error:
+        # of safetensors, of JSON that is too deep or has a number too long, of the system
         raise PolicyFileError(f"{file} is truncated or corrupted ({error}): {advice}") from error
     if not isinstance(description, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PolicyFileError(f"{file} is corrupted (its description is no object): {advice}")
@@ -153,22 +258,34 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{file} is a checkpoint, from which a training goes on (resume), and no policy: load its folder, or "
             f"{file.with_name(FILE_NAME)}"
         )
-    if description.get("format") not in READABLE:
+    found = description.get("format")
+    if found not in READABLE:
         raise PolicyFileError(
-            f"{file} is of format {description.get('format')}; this version reads {READABLE}: update policygrad"
+            f"{file} is of format {found}; this version reads {READABLE}: update policygrad"
         )
-    if _digest(tensors, description) != description.get("sha256"):
-        raise PolicyFileError(f"{file} is corrupted (its checksum does not match): {advice}")
+    with _naming_damage(file):
+        unknown = sorted(set(description.get("features", [])) - FEATURES)
+        if unknown:
+            raise PolicyFileError(
+                f"{file} uses {', '.join(map(repr, unknown))}, which this version does not know: update policygrad"
+            )
+        if _digest(tensors, description) != description.get("sha256"):
+            raise PolicyFileError(f"{file} is corrupted (its checksum does not match): {advice}")
+        _check_finite(tensors, own_network=bool(description["network"].get("custom")))
     return tensors, description
 
 
 def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
-    """Over the description, but for the digest in it, and over every tensor."""
+    """Over the description, but for the digest in it, and over name, dtype, shape and numbers of every tensor."""
     plain = {name: value for name, value in description.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):
+        tensor = tensors[name]
         digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
+        if description["format"] >= 4:
+            digest.update(f" {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        # not every dtype has a counterpart in NumPy
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -201,13 +318,19 @@ def _describe(network: nn.Module) -> dict[str, Any]:
     return description
 
 
-def _rebuild(description: dict[str, Any], file: Path) -> nn.Module:
+def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor], file: Path) -> nn.Module:
     if description.get("custom"):
         raise PolicyFileError(
             f"{file} holds weights of {description['class']}, a network that this library does not know: "
             "build one and pass it, load(path, network=...)"
         )
-    state_dim, *hidden, outputs = description["sizes"]
+    state_dim, *hidden, outputs = sizes = description["sizes"]
+    declared = sum((before + 1) * after for before, after in pairwise(sizes))
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if not all(type(size) is int and size > 0 for size in sizes) or declared > held:
+        raise ValueError(
+            f"its layers of {sizes} have {declared:,} parameters, and its tensors have {held:,} numbers"
+        )
     shape: dict[str, Any] = {"activation": description["activation"], "rng": np.random.default_rng(0)}
     if "log_std_bounds" in description:
         bounds = tuple(description["log_std_bounds"])

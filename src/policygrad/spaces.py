@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -294,6 +295,31 @@ def space_to_json(space: Space) -> dict[str, Any]:
     box = cast(spaces.Box, space)
     bounds = {name: _bound_to_json(getattr(box, name)) for name in ("low", "high")}
     return {"type": "Box", **bounds, "shape": list(box.shape), "dtype": str(box.dtype)}
+
+
+def declared_numbers(data: dict[str, Any]) -> int:
+    """Return how many numbers an element of a described space has, without making the space.
+
+    A file may declare a Box of any shape, and making one takes memory for all of its bounds.
+
+    Raises:
+        ValueError: a size is not a whole number of 0 or more.
+    """
+    if data["type"] == "Dict":
+        return sum(map(declared_numbers, data["spaces"].values()))
+    if data["type"] == "Tuple":
+        return sum(map(declared_numbers, data["spaces"]))
+    if data["type"] == "Discrete":
+        return 1
+    if data["type"] == "MultiDiscrete":
+        return np.array(data["n"], object).size
+    if data["type"] not in ("Box", "MultiBinary"):
+        raise ValueError(f"unknown kind of space {data['type']!r}")
+    sizes: Any = data["shape"] if data["type"] == "Box" else data["n"]
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError(f"{data['type']} has sizes {sizes}: expected whole numbers of 0 or more")
+    return math.prod(sizes)
 
 
 def space_from_json(data: dict[str, Any]) -> Space:

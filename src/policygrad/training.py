@@ -12,6 +12,7 @@ import numpy as np
 
 from policygrad.algorithms import Algorithm
 from policygrad.checkpoint import fields, module_state, restore_module, restore_rng, rng_state
+from policygrad.checks import whole
 from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
@@ -190,8 +191,10 @@ class Training:
         rng, adapted, traces = fields(learning, "rng", "adapted", "traces")
         restore_rng(self._learning.rng, rng)
         self._learning.adapted = adapted
-        self._recent = deque(recent, maxlen=WINDOW)
-        self.used, self._episodes, self._seconds = fields(counts, "used", "episodes", "seconds")
+        self._recent = deque(map(float, recent), maxlen=WINDOW)
+        used, episodes, seconds = fields(counts, "used", "episodes", "seconds")
+        self.used, self._episodes = whole("used", used, at_least=0), whole("episodes", episodes, at_least=0)
+        self._seconds = float(seconds)
         sums = fields(under_way, "scaled", "ended", "ended shaped")
         goes_on = self._collector.restore(collector)
         if goes_on:

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, EnvironmentFault) as error:
         if not _is_told_by_us(error):
             raise
-        return _fail(str(error))
+        # the system's words, without its number
+        words = error.strerror if isinstance(error, OSError) and error.filename is None else None
+        return _fail(words or str(error))
 
 
 @contextmanager

@@ -202,7 +202,10 @@ class Policy(nn.Module):
         are large, states that float32 cannot tell apart stay apart. The result is always in memory of its own,
         which protects a rollout from environments that write each observation into one array.
         """
-        numbers = observation_numbers(self.observation_space, observations)
+        return self.normalized(observation_numbers(self.observation_space, observations))
+
+    def normalized(self, numbers: Array) -> F32:
+        """Return numbers [N, D] of observations as the network sees them: see `encode`."""
         if self._as_they_are:
             return np.array(numbers, np.float32, order="C")
         encoded = np.ascontiguousarray((numbers - self._shift) * self._scale, np.float32)

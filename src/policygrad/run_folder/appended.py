@@ -9,6 +9,7 @@ from typing import Any
 
 from policygrad.checkpoint import fields
 from policygrad.errors import CheckpointError
+from policygrad.files import check_regular
 from policygrad.types import State
 
 
@@ -54,11 +55,12 @@ def check(path: Path, length: int, digest: str) -> Any:
     """Return the running SHA-256 of the first `length` bytes of a file; CheckpointError unless it is `digest`."""
     found, left = hashlib.sha256(), length
     try:
+        check_regular(path)
         with path.open("rb") as file:
             while left and (block := file.read(min(left, 1 << 20))):
                 found.update(block)
                 left -= len(block)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged, or gone: {error}") from error
     if left:
         raise CheckpointError(f"{path} is {left:,} bytes shorter than the checkpoint says: it is damaged")

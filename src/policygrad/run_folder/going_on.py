@@ -12,6 +12,7 @@ from typing import Any
 
 from policygrad import checkpoint
 from policygrad.checkpoint import fields
+from policygrad.checks import whole
 from policygrad.errors import CheckpointError
 from policygrad.run_folder.appended import check
 from policygrad.run_folder.place import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
@@ -101,9 +102,12 @@ def to_go_on_from(path: Path, config: dict[str, Any]) -> Resumed | None:
         return None
     if not file.exists() and not (metrics.exists() and metrics.stat().st_size):
         return None
-    run, files = fields(checkpoint.load(file), "run", "files")
-    for name, of_file in files.items():
-        check(path / name, *fields(of_file, "bytes", "sha256"))
+    state = checkpoint.load(file)
+    with checkpoint.naming_damage(file):
+        run, files = fields(state, "run", "files")
+        for name, of_file in files.items():
+            length, digest = fields(of_file, "bytes", "sha256")
+            check(path / name, whole("bytes", length, at_least=0), digest)
     return Resumed(path, run, files)
 
 

@@ -8,6 +8,8 @@ import re
 import shutil
 import time
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from filelock import FileLock, Timeout
 
 from policygrad.circumstances import manifest
 from policygrad.errors import CheckpointError
-from policygrad.files import write_atomically
+from policygrad.files import check_regular, remove_temporary, write_atomically
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
 METRICS_FILE = "metrics.jsonl"
 LOCK = ".lock"
+LARGEST_JSON = 50_000_000
+"""Bytes of a settings file, a manifest or a summary at most; they have some thousand."""
 
 
 class Place:
@@ -39,10 +43,15 @@ class Place:
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
-        self.path = Path(path)
+        # a link to a folder stays, and what it leads to is used
+        self.path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
         self._overwrite = overwrite
         self._replaced: Path | None = None
-        self._lock = _locked(self.path) if _holds_run_to_replace(self.path, overwrite or resume) else None
+        with _naming_place(self.path):
+            # of a loop of links it would be said that there is nothing
+            with suppress(FileNotFoundError, NotADirectoryError):
+                self.path.stat()
+            self._lock = _locked(self.path) if _holds_run_to_replace(self.path, overwrite or resume) else None
         self.may_go_on = resume and self._lock is not None
         """Whether `resume` found a run."""
 
@@ -80,31 +89,33 @@ class Place:
             circumstances["before"] = [*earlier.pop("before", []), earlier]
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
+        with _naming_place(self.path):
+            self._take(go_on)
+            remove_temporary(self.path)
+            for name, text in files.items():
+                # where nothing has been learned yet there is nothing to lose
+                write_atomically(self.path / name, text, on_disk=go_on)
+
+    def _take(self, go_on: bool) -> None:
+        """Have the folder, locked; a run that is there and does not go on is moved aside."""
         lock = self._lock
         holds = lock is not None
         if lock is None:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OSError(
-                    f"the run folder {self.path} cannot be made: {error}. Choose another place"
-                ) from error
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock = _locked(self.path)
             holds = _holds_run_to_replace(self.path, self._overwrite)
-        if holds and not go_on:
-            self._lock = None
-            try:
-                if os.name == "nt":
-                    # there a folder with an open file in it cannot be moved
-                    lock.release()
-                self._replaced = self._move_aside("replaced")
-                self.path.mkdir()
-                self._lock = _locked(self.path)
-            finally:
+        if not holds or go_on:
+            return
+        self._lock = None
+        try:
+            if os.name == "nt":
+                # there a folder with an open file in it cannot be moved
                 lock.release()
-        for name, text in files.items():
-            # where nothing has been learned yet there is nothing to lose
-            write_atomically(self.path / name, text, on_disk=go_on)
+            self._replaced = self._move_aside("replaced")
+            self.path.mkdir()
+            self._lock = _locked(self.path)
+        finally:
+            lock.release()
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
@@ -166,7 +177,20 @@ def holds_run(path: Path) -> bool:
 
 def _is_left_behind(file: Path) -> bool:
     """Whether it is of a run that was killed before its first file was whole."""
-    return file.name == LOCK or re.fullmatch(rf"\.{re.escape(MANIFEST)}\.\d+", file.name) is not None
+    return file.name == LOCK or re.fullmatch(rf"\.{re.escape(MANIFEST)}\.\d+(\.tmp)?", file.name) is not None
+
+
+@contextmanager
+def _naming_place(path: Path) -> Generator[None]:
+    """Say in words what the system has against a place: a read-only disk, a loop of links, no room."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write at {path}: {error.strerror or error}. Choose another place (--out)"
+        ) from error
 
 
 def _locked(path: Path) -> FileLock:
@@ -191,8 +215,11 @@ def _locked(path: Path) -> FileLock:
 def read_json(file: Path) -> dict[str, Any]:
     """An object from a file; CheckpointError where there is another thing in it."""
     try:
+        check_regular(file)
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{file} is damaged: it holds no object")
