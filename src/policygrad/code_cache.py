@@ -29,6 +29,7 @@ from numba.core.typing.templates import Signature
 from platformdirs import user_cache_path
 
 from policygrad.files import write_atomically
+from policygrad.output import say
 
 TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite", "scipy"}
 """Modules whose objects are known by their names: they change with their versions, which are part of the key."""
@@ -116,8 +117,7 @@ _said: set[str] = set()
 def _say_once(message: str) -> None:
     if not _said:
         _said.add(message)
-        with suppress(OSError, ValueError, AttributeError):
-            print(message, file=sys.stderr, flush=True)
+        say(message)
 
 
 def fingerprint(function: Any, options: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from numba import types
 from numba.core.typing.templates import Signature
 
 from policygrad.code_cache import CodeCache
+from policygrad.output import say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,7 +98,7 @@ def inlined(function: F) -> F:
 def announce_compilation(after: float = 1.5) -> Generator[None]:
     """Say on stderr that code is being compiled, if the block takes longer than `after` seconds: a cold cache."""
     message = "policygrad: compiling to machine code, kept for the next time: up to half a minute ..."
-    timer = threading.Timer(after, lambda: print(message, file=sys.stderr, flush=True))
+    timer = threading.Timer(after, say, [message])
     timer.daemon = True
     timer.start()
     try:

@@ -138,6 +138,8 @@ class Experiment:
             def state() -> State:
                 return {"training": training.state(), "tests": None if tests is None else tests.state()}
 
+            if alone:
+                self._say_if_an_update_exceeds_the_budget(environments, display)
             config = self.config(seed, environments)
             saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
             recorder = Recorder(
@@ -179,6 +181,20 @@ class Experiment:
                 loop, run.ended = iter(()), "stop_at"
             with single_thread():
                 return recorder.record(loop)
+
+    def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
+        """Environments side by side all take part in each update, so that many of them need many steps."""
+        samples = environments.num_envs * getattr(self.algorithm, "horizon", 1)
+        what, limit = f"{samples:,} steps", environments.max_episode_steps
+        if episodes := getattr(self.algorithm, "episodes_per_env", 0):
+            samples = environments.num_envs * episodes
+            what = f"{samples:,} whole episodes"
+            what += f" of up to {limit:,} steps" if limit is not None else ""
+        if samples > self.steps:
+            display.say(
+                f"an update takes {what}, more than the {self.steps:,} steps that were asked for, so more will be "
+                "taken. Fewer environments (--num-envs) make smaller updates"
+            )
 
     def _select(self, environments: Environments, run: Run, snapshots: list[Snapshot]) -> Selection | None:
         """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""

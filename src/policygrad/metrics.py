@@ -90,8 +90,30 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
+def register(name: str, *, unit: str, formula: str, healthy: str) -> None:
+    """Register a metric that an algorithm of one's own logs: `learn` may then return it.
+
+    Args:
+        name: a Python identifier.
+        unit: what it is counted in; "—" for a pure number.
+        formula: what it is, in a line.
+        healthy: what a healthy run shows.
+
+    Raises:
+        ValueError: there is another metric of this name, or it is not an identifier.
+    """
+    metric = Metric(unit, formula, healthy)
+    if not name.isidentifier():
+        raise ValueError(f"the name of a metric must be a Python identifier; got {name!r}")
+    if METRICS.get(name, metric) != metric:
+        raise ValueError(f"there is a metric {name!r} already ({METRICS[name].formula}): choose another name")
+    METRICS[name] = metric
+
+
 def check_registered(names: object) -> None:
     """Raise KeyError unless every name is in the registry: nothing is logged that nobody can look up."""
     unknown = set(names) - METRICS.keys()  # type: ignore[arg-type, call-overload]
     if unknown:
-        raise KeyError(f"metrics without an entry in policygrad.metrics.METRICS: {sorted(unknown)}")
+        raise KeyError(
+            f"metrics that are not registered: {sorted(unknown)}. policygrad.metrics.register says what they mean"
+        )

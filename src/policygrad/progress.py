@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
+
+from policygrad.output import console, say, stderr
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -30,10 +32,10 @@ class Progress(Protocol):
 def make_progress(total: int, show: bool | None) -> Progress:
     """The display for a budget of `total` steps; `show` None shows one where stderr is a terminal."""
     if show is None:
-        show = sys.stderr.isatty()
+        show = stderr.isatty()
     if not show:
         return Silent()
-    return Live(total) if sys.stderr.isatty() else Lines(total)
+    return Live(total) if stderr.isatty() else Lines(total)
 
 
 @contextmanager
@@ -47,15 +49,14 @@ def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int
     Yields:
         A function of the number of episodes that have ended and of the steps that were taken.
     """
-    terminal = sys.stderr.isatty()
+    terminal = stderr.isatty()
     if not (terminal if show is None else show):
         yield lambda episodes, steps: None
     elif terminal:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("evaluating"), BarColumn(bar_width=12), TextColumn("{task.description}"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=console(stderr), transient=True) as bar:
             task = bar.add_task("the first episodes", total=total)
             shown = 0.0
 
@@ -74,11 +75,7 @@ def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int
             nonlocal last
             if time.perf_counter() - last >= Lines.interval:
                 last = time.perf_counter()
-                print(
-                    f"evaluating: {episodes:,} of {total:,} episodes, {steps:,} steps",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                say(f"evaluating: {episodes:,} of {total:,} episodes, {steps:,} steps")
 
         yield line
 
@@ -110,7 +107,7 @@ class Lines(Silent):
 
     def say(self, message: str) -> None:
         """Print it."""
-        print(message, file=sys.stderr, flush=True)
+        say(message)
 
     def update(self, metrics: dict[str, float]) -> None:
         """Print the row if the last one is some seconds ago."""
@@ -123,17 +120,19 @@ class Live:
     """One line that is redrawn in place."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        on = console(stderr)
+        far = f"{{task.completed:>{len(f'{total:,}')},.0f}} / {{task.total:,.0f}}"
         columns = (
-            # all of it within 80 columns
-            TextColumn("{task.completed:>9,.0f} / {task.total:,.0f}"),
-            BarColumn(bar_width=12),
+            TextColumn(far),
+            *([BarColumn(bar_width=12)] if on.width >= 80 else []),
             TextColumn("{task.description}"),
-            TimeRemainingColumn(compact=True),
+            *([TimeRemainingColumn(compact=True)] if on.width >= 60 else []),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(*columns, console=on)
+        # beside the total twice, the bar and the time
+        self._room = on.width - 2 * len(f"{total:,}") - 4 - (13 if on.width >= 80 else 0) - 7
         self._total = total
         self._task: TaskID | None = None
 
@@ -147,13 +146,13 @@ class Live:
 
     def say(self, message: str) -> None:
         """Print it above the line."""
-        self._progress.console.print(message, highlight=False)
+        self._progress.console.print(message)
 
     def update(self, metrics: dict[str, float]) -> None:
         """Redraw with this row."""
         if self._task is not None:
             completed = min(metrics["steps"], self._total)
-            self._progress.update(self._task, completed=completed, description=_summary(metrics))
+            self._progress.update(self._task, completed=completed, description=_summary(metrics, self._room))
 
 
 class Together:
@@ -205,6 +204,13 @@ class _Share(Silent):
         self._together.update(self._seed, metrics)
 
 
-def _summary(metrics: dict[str, float]) -> str:
+def _summary(metrics: dict[str, float], room: int = 10_000) -> str:
+    """The numbers that say most, as many of them as there is room for."""
     rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
-    return f"mean return {metrics['return_100']:.1f}, {rate:,.0f} steps/s"
+    parts = [f"mean return {metrics['return_100']:.1f}", f"{rate:,.0f} steps/s"]
+    for name, how in (("entropy", "entropy {:.2g}"), ("kl", "KL {:.2g}"), ("clip_share", "clipped {:.0%}")):
+        if math.isfinite(value := metrics.get(name, math.nan)):
+            parts.append(how.format(value))
+    while len(parts) > 1 and len(", ".join(parts)) > room:
+        parts.pop()
+    return ", ".join(parts)

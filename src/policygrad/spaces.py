@@ -214,6 +214,21 @@ def _numbers(space: Space, observations: Array) -> Array:
     return np.asarray(observations).reshape(len(observations), -1)
 
 
+def in_words(space: Space) -> str:
+    """Return what kind of space it is in a few words, without its bounds.
+
+    >>> in_words(spaces.Box(-1, 1, (4,))), in_words(spaces.Discrete(2))
+    ('Box(4,)', 'Discrete(2)')
+    """
+    if isinstance(space, spaces.Box):
+        return f"Box{space.shape}"
+    if isinstance(space, spaces.Dict):
+        return f"Dict({', '.join(f'{key}: {in_words(part)}' for key, part in space.spaces.items())})"
+    if isinstance(space, spaces.Tuple):
+        return f"Tuple({', '.join(map(in_words, space.spaces))})"
+    return str(space)
+
+
 def check_action_space(space: Space) -> None:
     """Raise ValueError unless actions of this space can be learned: choices, or a Box of floats."""
     if not isinstance(space, CHOICES | spaces.Box):

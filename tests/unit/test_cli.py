@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import policygrad as pg
 from policygrad.cli import COMMANDS, main
-from policygrad.metrics import METRICS
+from policygrad.metrics import METRICS, register
 from tests.conftest import Countdown
 
 QUICK = ["--steps", "1500", "--episodes", "5"]
@@ -121,7 +122,16 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["proof", "--repeats", "1"], "must be 2 or more"),
         (["proof", "--picture", "nowhere/p.png"], "there is no folder nowhere"),
         (["train", "CartPole-v1", "--episodes", "0"], "episodes must be 1 or more"),
-        (["metrics", "all"], "takes no arguments"),
+        (["metrics", "all"], "all is not a run folder"),
+        (["train", "CartPole-v1", "--num-envs", "0"], "policygrad: --num-envs must be 1 or more"),
+        (["train", "CartPole-v1", "--gamma", "2"], "policygrad: --gamma must be in"),
+        (["train", "CartPole-v1", "--clip", "0.1"], "--clip is a setting of ppo"),
+        (["train", "CartPole-v1", "--max-kl", "0.1"], "--max-kl is a setting of trpo"),
+        (["train", "CartPole-v1", "--lr", "0.1"], "did you mean --learning-rate?"),
+        (["train", "CartPole-v1", "--total-timesteps", "9"], "did you mean --steps?"),
+        (["train", "CartPole-v1", "--learning-rte=0.1"], "did you mean --learning-rate?"),
+        (["train", "CartPole-v1", "--zzz"], "unknown option --zzz: --help lists all of them"),
+        (["evaluate", "run", "--episode", "3"], "did you mean --episodes?"),
     ],
 )
 def test_wrong_input_is_told_in_a_line(
@@ -137,7 +147,7 @@ def test_a_policy_on_another_environment(tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "run"
     main(["train", "CartPole-v1", "--out", str(out), *QUICK])
     assert main(["evaluate", str(out), "--env", "Acrobot-v1"]) == 2
-    assert "made for observations of" in capsys.readouterr().err
+    assert "was made for observations of Box(4,); Acrobot-v1 has Box(6,). Eval" in capsys.readouterr().err
     assert main(["train", "CartPole-v1", "--out", str(out), *QUICK]) == 2
     assert "holds a run already" in capsys.readouterr().err
 
@@ -183,3 +193,68 @@ def test_an_environment_s_own_error_keeps_its_traceback():
             main(["train", "Buggy-v0", *QUICK])
     finally:
         del gym.registry["Buggy-v0"]
+
+
+def test_whole_numbers_may_be_written_as_people_write_them(tmp_path: Path):
+    out = tmp_path / "run"
+    more = ["--num-envs=4e0", "--episodes", "2", "--seed", "1_0", "--out", str(out)]
+    assert main(["train", "CartPole-v1", "--steps", "1e3", *more]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert (config["steps"], config["num_envs"], config["seed"]) == (1000, 4, 10)
+    with pytest.raises(SystemExit):
+        main(["train", "CartPole-v1", "--steps", "1.5"])
+
+
+def test_metrics_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    run = pg.train("CartPole-v1", "a2c", steps=5_000, out=out)
+    assert main(["metrics", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{run.steps:,}" in shown
+    assert "falls slowly" in re.sub(r"[\s│]+", " ", shown)
+    assert f"{run.history['learning_rate'][-1]:.4g}" in shown
+    pg.train("CartPole-v1", seeds=2, steps=300, out=tmp_path / "runs")
+    assert main(["metrics", str(tmp_path / "runs")]) == 2
+    assert "holds the runs of several seeds: choose one, such as" in capsys.readouterr().err
+    for text in ("[[[", "[]", '{"return": 1}', "{"):
+        (out / "metrics.jsonl").write_text(text)
+        assert main(["metrics", str(out)]) == 2
+        assert "is damaged" in capsys.readouterr().err
+    (out / "metrics.jsonl").write_text("")
+    assert main(["metrics", str(out)]) == 2
+    assert "has no metrics yet" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["metrics", "--help"])
+    assert ended.value.code == 0
+
+
+def test_more_environments_than_steps_is_said(capsys: pytest.CaptureFixture[str]):
+    pg.train("CartPole-v1", "reinforce", num_envs=200, steps=100, progress=True)
+    assert (
+        "an update takes 200 whole episodes of up to 500 steps, more than the 100" in capsys.readouterr().err
+    )
+    pg.train("CartPole-v1", pg.PPO(horizon=64), num_envs=4, steps=100, progress=True)
+    assert "an update takes 256 steps, more than the 100 steps" in capsys.readouterr().err
+    pg.train("CartPole-v1", pg.PPO(horizon=16), num_envs=4, steps=100, progress=True)
+    assert "an update takes" not in capsys.readouterr().err
+
+
+def test_metrics_of_ones_own(tmp_path: Path):
+    class Counts(pg.Reinforce):
+        def learn(self, engine: Any, rollout: Any, learning: Any) -> dict[str, float]:
+            return super().learn(engine, rollout, learning) | {"samples_seen": float(rollout.num_samples)}
+
+    with pytest.raises(KeyError, match="not registered: \\['samples_seen'\\]"):
+        pg.train("CartPole-v1", Counts(), steps=200, out=tmp_path / "first")
+    says = {"unit": "samples", "formula": "of the update", "healthy": "depends"}
+    register("samples_seen", **says)
+    try:
+        register("samples_seen", **says)
+        run = pg.train("CartPole-v1", Counts(), steps=200, out=tmp_path / "second")
+        assert (run.history["samples_seen"] > 0).all()
+        with pytest.raises(ValueError, match="there is a metric 'samples_seen' already"):
+            register("samples_seen", unit="", formula="", healthy="")
+        with pytest.raises(ValueError, match="identifier"):
+            register("samples seen", **says)
+    finally:
+        del METRICS["samples_seen"]

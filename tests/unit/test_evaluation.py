@@ -6,6 +6,7 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
+from policygrad.evaluation import share_interval
 from tests.conftest import Countdown
 
 
@@ -96,3 +97,43 @@ def test_wrong_input_is_named():
         pg.evaluate(policy, lambda: Lottery([1]), episodes=0)
     with pytest.raises(TypeError, match=r"expected a policygrad.Policy; got DiscretePolicy"):
         pg.evaluate(policy.network, lambda: Lottery([1]))  # type: ignore[arg-type]
+
+
+def test_the_share_of_failures_has_an_exact_interval():
+    """Coverage of Clopper & Pearson's interval by the binomial's own sums; Student's misses where few fail."""
+    from scipy.stats import binom
+
+    for n, share in ((100, 0.02), (20, 0.3), (50, 0.001), (30, 0.999), (10, 0.5)):
+        covered = sum(
+            binom.pmf(k, n, share)
+            for k in range(n + 1)
+            if share_interval(k, n)[0] <= share <= share_interval(k, n)[1]
+        )
+        assert covered >= 0.95
+    low, high = share_interval(0, 100)
+    assert (low, round(high, 4)) == (0.0, 0.0295)
+    assert abs(high - 3 / 100) < 0.001
+    assert share_interval(100, 100) == (1 - high, 1.0)
+
+
+def test_an_evaluation_says_how_many_episodes_failed():
+    lengths = np.ones(100, np.int64)
+    two = pg.Evaluation(np.array([500.0] * 98 + [100.0, 20.0]), lengths, True, threshold=475.0)
+    assert two.failures == 2
+    assert two.failures_in_words == "2 of 100 below 475: 2 %  95 % [0.24 %, 7 %]"
+    none = pg.Evaluation(np.full(100, 500.0), lengths, True, threshold=475.0)
+    assert none.failures_in_words == "none of 100 below 475: at most 3 % of all (95 %)"
+    assert none.mean_in_words == "500.0, all equal: at most 3 % of episodes differ (95 %)"
+    assert "[500.0, 500.0]" not in str(none)
+    unknown = pg.Evaluation(np.arange(5.0), np.ones(5, np.int64), False)
+    assert unknown.failures is unknown.failure_interval is None
+    assert unknown.failures_in_words == ""
+    assert str(unknown).startswith("2.0  95 % [0.0, 4.0] (sampled, 5 episodes")
+
+
+def test_the_threshold_is_the_environment_s(capsys: pytest.CaptureFixture[str]):
+    run = pg.train("CartPole-v1", steps=300)
+    found = pg.evaluate(run.policy, "CartPole-v1", 10)
+    assert found.threshold == 475
+    assert found.failures == (found.returns < 475).sum()
+    assert pg.evaluate(policy_for(lambda: Countdown([3])), lambda: Countdown([3]), 3).threshold is None

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "checks", "interruption", "names", "types", "interfaces", "seeding", "files",
+    "garbage", "errors", "output", "checks", "interruption", "names", "types", "interfaces", "seeding", "files",
     "code_cache", "compiled", "pointers", "threads", "surroundings", "checkpoint", "history", "metrics", "spaces",
     "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent", "training", "progress",
     "evaluation", "selection", "policy_file", "presets", "settings", "curve", "diagnosis", "circumstances",
@@ -137,6 +137,12 @@ def test_links_in_documents_lead_somewhere(document: Path):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
         if not target.startswith("http"):
             assert (document.parent / target).exists(), target
+
+
+def test_the_comparison_of_defaults_in_the_docs_is_the_measured_one():
+    table = (ROOT / "benchmarks" / "results" / "defaults.md").read_text()
+    assert table in (ROOT / "docs" / "actor_critic.md").read_text()
+    assert table.count("| yes |") == 8
 
 
 def test_the_commands_of_third_party_environments_stand_in_the_docs():

@@ -43,8 +43,8 @@ class PPO(FixedLoss):
     """Discount γ, in [0, 1]."""
     gae_lambda: float = 0.95
     """λ of the advantages, in [0, 1] (Schulman et al. 2016)."""
-    horizon: int = 128
-    """Steps of each environment for one update."""
+    horizon: int = 256
+    """Steps of each environment for one update: with 8 environments 2,048 samples, as in Schulman et al. 2017."""
     epochs: int = 10
     """Passes over the data an update."""
     minibatch_size: int = 64

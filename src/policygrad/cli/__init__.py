@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gc
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from policygrad import __version__
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.garbage import collection_paused
 from policygrad.interruption import INTERRUPTED
+from policygrad.output import say, stdout
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
@@ -34,12 +36,29 @@ Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all option
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status, 2 for a wrong setting."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # what a terminal cannot show, whoever prints it, must not end a command
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+    status = _run(list(sys.argv[1:] if argv is None else argv), freeze=argv is None)
+    stdout.flush()
+    failure = stdout.failure
+    if failure is None:
+        return status
+    stdout.give_up()
+    if not isinstance(failure, BrokenPipeError):
+        # whoever reads from a pipe may have seen enough; a full disk is another thing
+        status = _fail(f"the output could not be written: {failure.strerror}", status=status or 1)
+    return status
+
+
+def _run(arguments: list[str], *, freeze: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(HELP)
+        say(HELP, stdout)
         return 0
     if arguments[0] in ("-V", "--version"):
-        print(__version__)
+        say(__version__, stdout)
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
@@ -49,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _ending_at_once_on_ctrl_c(), collection_paused():
         module, function = COMMANDS[name].split(":")
         command: Callable[[list[str]], int] = getattr(import_module(module), function)
-    if argv is None:
+    if freeze:
         # all that has been imported stays until the end: nobody need look through it for garbage again
         gc.freeze()
     try:
@@ -63,7 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         # the system's words, without its number
         words = error.strerror if isinstance(error, OSError) and error.filename is None else None
-        return _fail(words or str(error))
+        return _fail(_with_flag(words or str(error)))
+
+
+def _with_flag(message: str) -> str:
+    """The message with the setting that it begins with written as a flag of the command line."""
+    from policygrad.algorithms import ALGORITHMS
+    from policygrad.cli.parse import flags_of, with_flag
+    from policygrad.cli.train import Train
+
+    flags = {"repeats": True, **dict(flags_of(Train))}
+    for algorithm in ALGORITHMS.values():
+        flags |= dict(flags_of(algorithm))
+    return with_flag(message, flags)
 
 
 @contextmanager
@@ -100,7 +131,7 @@ def _is_told_by_us(error: Exception) -> bool:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"policygrad: {message}", file=sys.stderr)
+    say(f"policygrad: {message}")
     return status
 
 

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from rich.console import Console
 
 from policygrad.checks import whole
 from policygrad.cli.keywords import keywords
-from policygrad.cli.tables import two_columns
+from policygrad.cli.parse import parse
+from policygrad.cli.table import Table
 from policygrad.envs import EnvOptions, KernelEnv, make_one
 from policygrad.envs.contract import Checked
 from policygrad.envs.processes import costs
 from policygrad.errors import EnvironmentFault
+from policygrad.output import console, stdout
 from policygrad.spaces import action_size, observation_size
 
 
@@ -44,7 +45,7 @@ class CheckEnv:
 
 def check_command(arguments: list[str]) -> int:
     """Check as the arguments say; returns the exit status, 1 where something has to be mended."""
-    asked = tyro.cli(CheckEnv, args=arguments, prog="policygrad check-env")
+    asked = parse(CheckEnv, arguments, "policygrad check-env")
     whole("steps", asked.steps, at_least=1)
     whole("num_envs", asked.num_envs, at_least=1)
     options = EnvOptions(
@@ -53,8 +54,7 @@ def check_command(arguments: list[str]) -> int:
         max_episode_steps=asked.max_episode_steps,
     )
     env = make_one(asked.env, options)
-    table = two_columns(asked.env)
-    console = Console()
+    table = Table(asked.env)
     try:
         breaches = _walk(env, asked.steps, table)
         advice = _gymnasium_s(env)
@@ -64,17 +64,18 @@ def check_command(arguments: list[str]) -> int:
         table.add_row("runs", "compiled, within the training loop: processes are not needed")
     elif not breaches:
         _speed(asked.env, options, asked.num_envs, table)
-    console.print(table)
+    table.show()
+    out = console(stdout)
     for breach in breaches:
-        console.print(f"to be mended: {breach}", markup=False, highlight=False)
+        out.print(f"to be mended: {breach}")
     for line in advice:
-        console.print(f"Gymnasium's checker: {line}", markup=False, highlight=False)
+        out.print(f"Gymnasium's checker: {line}")
     if not breaches:
-        console.print("it can be trained on" + (", but see above" if advice else ""))
+        out.print("it can be trained on" + (", but see above" if advice else ""))
     return int(bool(breaches))
 
 
-def _walk(env: Checked, steps: int, table: Any) -> list[str]:
+def _walk(env: Checked, steps: int, table: Table) -> list[str]:
     """Random steps through the checked environment; what breaks the contract."""
     table.add_row("observations", f"{env.env.observation_space}")
     table.add_row("numbers that networks see", f"{observation_size(env.shown_space):,}")
@@ -143,7 +144,7 @@ def _text(warning: warnings.WarningMessage) -> str:
     return str(warning.message).replace("\x1b[33m", "").replace("\x1b[0m", "").removeprefix("WARN: ")
 
 
-def _speed(name: str, options: EnvOptions, num_envs: int, table: Any) -> None:
+def _speed(name: str, options: EnvOptions, num_envs: int, table: Table) -> None:
     began = time.perf_counter()
     measured = costs(lambda: make_one(name, options), num_envs)
     table.add_row(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 
 from policygrad.cli.keywords import OPENING, keywords
-from policygrad.cli.tables import add_evaluations, two_columns
+from policygrad.cli.parse import parse
+from policygrad.cli.table import Table
+from policygrad.cli.tables import add_evaluations
 from policygrad.envs import Backend
 from policygrad.envs.options import Vectorize
 from policygrad.evaluation import evaluate
@@ -47,11 +48,11 @@ class Evaluate:
 
 def evaluate_command(arguments: list[str]) -> int:
     """Evaluate as the arguments say; returns the exit status."""
-    asked = tyro.cli(Evaluate, args=arguments, prog="policygrad evaluate")
+    asked = parse(Evaluate, arguments, "policygrad evaluate")
     policy = load(asked.run, _network_of(asked.run))
     name = asked.env or _environment_of(asked.run)
     ways = {"both": (False, True), "greedy": (True,), "sampled": (False,)}[asked.policy]
-    table = two_columns(f"{asked.run} on {name}")
+    table = Table(f"{asked.run} on {name}")
     # on another environment than the run's, its options mean nothing
     trained_with = _config_of(asked.run) if asked.env is None else {}
     options: dict[str, Any] = {option: trained_with[option] for option in OPENING if option in trained_with}
@@ -63,7 +64,7 @@ def evaluate_command(arguments: list[str]) -> int:
         for greedy in ways
     ]
     add_evaluations(table, evaluations)
-    Console().print(table)
+    table.show()
     return 0
 
 

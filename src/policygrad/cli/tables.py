@@ -5,15 +5,14 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from rich.table import Table
-
+from policygrad.cli.table import Table
 from policygrad.evaluation import Evaluation
 from policygrad.run import Run
 
 
 def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
     """One run and what its best policy reaches."""
-    table = two_columns(f"{run.environment}: {run.engine} engine, ended by {run.ended}")
+    table = Table(f"{run.environment}: {run.engine} engine, ended by {run.ended}")
     table.add_row("steps", f"{run.steps:,}")
     table.add_row("seconds", f"{run.seconds:.2f}")
     table.add_row("steps/s, learning included", f"{run.steps / run.seconds:,.0f}")
@@ -30,9 +29,10 @@ def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
 
 def seeds_table(runs: list[Run], out: Path | None) -> Table:
     """Several runs, a row each."""
-    table = Table(title=f"{runs[0].environment}: {len(runs)} seeds, {runs[0].engine} engine")
-    for heading in ("seed", "steps", "seconds", "solved after", "in seconds", "best mean", "ended by"):
-        table.add_column(heading, justify="right")
+    headings = ("seed", "steps", "seconds", "solved after", "in seconds", "best mean", "ended by")
+    table = Table(
+        f"{runs[0].environment}: {len(runs)} seeds, {runs[0].engine} engine", headings, numbers=True
+    )
     for run in runs:
         solved, within = ("no", "—") if run.threshold is not None else ("—", "—")
         if run.solved_at is not None:
@@ -49,14 +49,6 @@ def seeds_table(runs: list[Run], out: Path | None) -> Table:
     return table
 
 
-def two_columns(title: str) -> Table:
-    """Names and values; a long path is broken, never cut."""
-    table = Table(title=title, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
-
-
 def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
     """A row for each evaluation, with its interval."""
     for e in evaluations:
@@ -64,8 +56,7 @@ def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
         if e.cut:
             limit = f"cut after {int(e.lengths.max()):,} steps: the policy may repeat an action that leads nowhere"
             table.add_row(f"{how} episodes without an end", f"{e.cut}, {limit}")
-        if len(e.returns) == 1:
-            table.add_row(f"{how} return, one episode", f"{e.mean:.1f}")
-            continue
-        interval = rf"\[{e.low:.1f}, {e.high:.1f}]"
-        table.add_row(f"{how} return, {len(e.returns)} episodes", f"{e.mean:.1f}  95 % {interval}")
+        n = len(e.returns)
+        table.add_row(f"{how} return, {f'{n} episodes' if n > 1 else 'one episode'}", e.mean_in_words)
+        if n > 1 and e.failures is not None:
+            table.add_row(f"{how} episodes that failed", e.failures_in_words)

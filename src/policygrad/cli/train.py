@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.checks import whole
 from policygrad.cli.keywords import OPENING, keywords
+from policygrad.cli.parse import flags_of, parse, with_whole_numbers
 from policygrad.cli.tables import run_table, seeds_table
 from policygrad.envs import without_module
 from policygrad.evaluation import Evaluation, evaluate
 from policygrad.interruption import INTERRUPTED
 from policygrad.launch import train
 from policygrad.names import named
+from policygrad.output import say, stdout
 from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
 from policygrad.settings import Settings
@@ -66,7 +67,9 @@ def train_command(arguments: list[str]) -> int:
     """Train as the arguments say; returns the exit status."""
     # the settings are parsed over the preset's, which are known once the environment is; help shows them too
     asked_for = [a for a in arguments if a not in ("-h", "--help")] or arguments
-    first = tyro.cli(Train, args=asked_for, prog="policygrad train", return_unknown_args=True)[0]
+    whole_numbers = {flag for flag, is_whole in flags_of(Train) if is_whole}
+    read = with_whole_numbers(asked_for, whole_numbers)
+    first = tyro.cli(Train, args=read, prog="policygrad train", return_unknown_args=True)[0]
     if ":" in first.algo:
         kind = named("--algo", first.algo)
         if not (isinstance(kind, type) and isinstance(kind(), Algorithm)):
@@ -96,9 +99,9 @@ def train_command(arguments: list[str]) -> int:
         network=preset.network,
         normalization=preset.normalization,
     )
-    asked: Any = tyro.cli(kind, args=arguments, default=default, prog="policygrad train")
+    elsewhere = {flag: name for name, other in ALGORITHMS.items() for flag, _ in flags_of(other)}
+    asked: Any = parse(kind, arguments, "policygrad train", default, elsewhere)
     whole("episodes", asked.episodes, at_least=1)
-    console = Console()
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
     asked = replace(
         asked,
@@ -110,12 +113,12 @@ def train_command(arguments: list[str]) -> int:
     options = {setting.name: getattr(asked, setting.name) for setting in fields(Settings)}
     if asked.seeds is not None:
         runs = train(asked.env, asked.algorithm, **options)
-        console.print(seeds_table(runs, asked.out))
+        seeds_table(runs, asked.out).show()
         endings = {run.ended for run in runs}
         return INTERRUPTED if "interrupted" in endings else int("non-finite" in endings)
     run = train(asked.env, asked.algorithm, **options)
     if not run.updates:
-        console.print("interrupted before the first update: nothing was learned")
+        say("interrupted before the first update: nothing was learned", stdout)
         return INTERRUPTED
     opening = {name: options[name] for name in OPENING}
     evaluations, interrupted = list[Evaluation](), run.ended == "interrupted"
@@ -128,5 +131,5 @@ def train_command(arguments: list[str]) -> int:
             )
     except KeyboardInterrupt:
         interrupted = True
-    console.print(run_table(run, evaluations))
+    run_table(run, evaluations).show()
     return INTERRUPTED if interrupted else 0

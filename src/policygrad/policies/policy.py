@@ -25,6 +25,7 @@ from policygrad.spaces import (
     bounds_of,
     check_action_space,
     environment_actions,
+    in_words,
     interval_units,
     is_composite,
     observation_numbers,
@@ -290,8 +291,11 @@ class Policy(nn.Module):
             ("action", self.action_space, action_space),
         ):
             if mine != theirs:
+                made_for, has = in_words(mine), in_words(theirs)
+                if made_for == has:
+                    has = "others of the same shape: their bounds differ"
                 raise ValueError(
-                    f"this policy was made for {kind}s of {mine}; {name} has {theirs}. "
+                    f"this policy was made for {kind}s of {made_for}; {name} has {has}. "
                     "Evaluate it on the environment it was trained on, or train one for this environment"
                 )
 
