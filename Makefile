@@ -1,9 +1,11 @@
-# Everything here works on a fresh machine with Python 3.10 to 3.13 and make.
+# Everything here works on a fresh machine with Python 3.10 to 3.14 and make.
 PYTHON ?= python3
+# what this project is developed with; TORCH='torch>=2.5,<2.15' takes the newest that is supported
+TORCH ?= torch==2.13.*
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow lint types check bench scores scoreboard third-party clean
+.PHONY: train test test-oldest test-slow lint types check bench scores scoreboard third-party clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
@@ -13,6 +15,16 @@ test: $(VENV)/.ready  ## the tests, with a sample of the learning ones
 
 test-slow: $(VENV)/.ready  ## the learning tests on all their seeds
 	$(BIN)/python -m pytest -n auto tests/learning
+
+test-oldest: .venv-oldest/.ready  ## the unit tests with the oldest versions that pyproject.toml allows
+	POLICYGRAD_MUTATIONS=100 .venv-oldest/bin/python -m pytest -n auto -m "not slow and not long" tests/unit
+
+.venv-oldest/.ready: pyproject.toml tests/oldest.txt
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --upgrade pip
+	.venv-oldest/bin/python -m pip install --quiet -r tests/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check
@@ -47,15 +59,15 @@ third-party: .venv-third-party/.ready  ## environments of some thirty packages, 
 
 # the virtual environment is made anew when the dependencies change
 $(VENV)/.ready: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "Python 3.10 to 3.13 is needed; set PYTHON=")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14) and "Python 3.10 to 3.14 is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]" "$(TORCH)"
 	touch $@
 
 # what the benchmarks compare with: some gigabytes
 $(VENV)/.peers: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable ".[dev,peers]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,peers]" "$(TORCH)"
 	touch $@
 
 clean:

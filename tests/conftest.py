@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ def global_randomness_is_left_alone(request: pytest.FixtureRequest) -> Iterator[
     yield
     if "draws_globally" not in request.keywords:
         assert _global_states() == before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def files_of_simulators_go_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MuJoCo writes its warnings to a file in the working directory, which must not be the checkout."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("working directory"))
+    yield
+    os.chdir(before)
 
 
 def _global_states() -> tuple[object, ...]:

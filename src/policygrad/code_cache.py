@@ -14,6 +14,7 @@ import pickle
 import sys
 import time
 import types as python
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,8 @@ from policygrad.output import say
 TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite", "scipy"}
 """Modules whose objects are known by their names: they change with their versions, which are part of the key."""
 
+TESTED = ((0, 61), (0, 68))
+"""The oldest and the newest version of Numba that this module, which uses private parts of it, was tested with."""
 KEPT = 7 * 24 * 3600.0
 """Seconds after which a file may be removed when the same function is compiled again."""
 
@@ -47,6 +50,22 @@ def folder() -> Path:
     given = os.environ.get("POLICYGRAD_CACHE") or os.environ.get("NUMBA_CACHE_DIR")
     base = Path(given) if given else user_cache_path("policygrad", appauthor=False)
     return base / f"{sys.implementation.cache_tag}-numba-{numba.__version__}-numpy-{np.__version__}"
+
+
+def check_numba(version: str) -> None:
+    """Warn of a version of Numba that was not tested; pip does not install one, unless it is told to."""
+    found = tuple(int(part) for part in version.split(".")[:2])
+    if not TESTED[0] <= found <= TESTED[1]:
+        oldest, newest = (".".join(map(str, each)) for each in TESTED)
+        warnings.warn(
+            f"policygrad uses private parts of Numba, and was tested with Numba {oldest} to {newest}; this is "
+            f"{version}. If something fails, install one of those: pip install 'numba>={oldest},<={newest}.*'",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+check_numba(numba.__version__)
 
 
 class CodeCache(NullCache):

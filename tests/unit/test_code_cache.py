@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba.extending import intrinsic
 
-from policygrad.code_cache import _functions, fingerprint
+from policygrad.code_cache import TESTED, _functions, check_numba, fingerprint
 from policygrad.compiled import FASTMATH, compile_cached
 
 
@@ -240,3 +240,18 @@ def test_the_folder_can_be_chosen(tmp_path: Path, variable: str):
     found = Path(done.stdout.strip())
     assert found.is_relative_to(tmp_path)
     assert numba.__version__ in found.name
+
+
+def test_versions_of_numba_that_were_not_tested_are_named():
+    for version in ("0.61.0", "0.68.1", numba.__version__):
+        check_numba(version)
+    for version in ("0.60.0", "0.69.0rc1", "1.0.0"):
+        with pytest.warns(RuntimeWarning, match=rf"tested with Numba 0\.61 to 0\.68; this is {version}"):
+            check_numba(version)
+    requirement = next(
+        line
+        for line in (Path(__file__).parents[2] / "pyproject.toml").read_text().splitlines()
+        if '"numba>=' in line
+    )
+    oldest, newest = TESTED
+    assert f'"numba>={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"' in requirement

@@ -306,8 +306,13 @@ if __name__ == "__main__":
 def test_a_signal_to_all_processes_of_a_group(tmp_path: Path, number: int):
     """As schedulers and terminals send it: also to the processes in which environments run."""
     out = tmp_path / "run"
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", SCRIPT, str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": paths},
     )
     wait_for_rows(process, out)
     os.killpg(process.pid, number)

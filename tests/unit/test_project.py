@@ -139,6 +139,18 @@ def test_links_in_documents_lead_somewhere(document: Path):
             assert (document.parent / target).exists(), target
 
 
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed():
+    allowed = re.findall(r'^  "([\w.-]+)>=([\w.]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    tested = (ROOT / "tests" / "oldest.txt").read_text()
+    pinned = dict(re.findall(r"^([\w-]+)(?:\[[\w,]+\])?==([\w.]+)$", tested, re.MULTILINE))
+    assert len(allowed) > 10
+    for name, version in allowed:
+        if name in pinned:
+            assert re.sub(r"(\.0)+$", "", pinned[name]) == re.sub(r"(\.0)+$", "", version), name
+    dependencies = (ROOT / "pyproject.toml").read_text().split("dependencies = [")[1].split("]")[0]
+    assert set(re.findall(r'"([\w-]+)>=', dependencies)) <= pinned.keys()
+
+
 def test_the_comparison_of_defaults_in_the_docs_is_the_measured_one():
     table = (ROOT / "benchmarks" / "results" / "defaults.md").read_text()
     assert table in (ROOT / "docs" / "actor_critic.md").read_text()
