@@ -109,7 +109,11 @@ class CodeCache(NullCache):
         """Keep what was compiled for this signature, and remove what was compiled of earlier states of the function."""
         if cres.library.has_dynamic_globals:
             return
-        payload: bytes = serialize.dumps(cres._reduce())  # pyright: ignore
+        try:
+            payload: bytes = serialize.dumps(cres._reduce())  # pyright: ignore
+        except Exception:
+            # a function that was typed in, and refers to what cannot be pickled: it is compiled in each process
+            return
         file = self._file(sig, cres.codegen)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

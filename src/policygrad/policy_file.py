@@ -245,7 +245,9 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if "policygrad" not in metadata:
             raise PolicyFileError(f"{file} is no policy of this library: its metadata has no 'policygrad'")
         description: dict[str, Any] = json.loads(metadata["policygrad"])
-        tensors = safetensors.torch.load_file(file)
+        # whatever somebody has made the default device
+        with torch.device("cpu"):
+            tensors = safetensors.torch.load_file(file)
     except PolicyFileError:
         raise
     except Exception as error:

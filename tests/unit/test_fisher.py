@@ -93,7 +93,7 @@ def dense_fisher(policy: Policy, observation: np.ndarray) -> np.ndarray:
     # the zeros of a parameter that nothing comes of have no batch
     parts = [f.expand(B * n, *p.shape).reshape(B, n, -1) for f, p in zip(found, weights, strict=True)]
     J = torch.cat(parts, -1)
-    return torch.einsum("bip,bij,bjq->pq", J, M, J).numpy() / B
+    return torch.einsum("bip,bij,bjq->pq", J, M, J).numpy(force=True) / B
 
 
 @pytest.mark.parametrize("engine", ENGINES)

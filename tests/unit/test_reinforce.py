@@ -70,7 +70,7 @@ def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(eng
 
     grid = np.linspace(returns.min(), returns.max(), 20_001)
     best = grid[np.argmin([spread(b) for b in grid])]
-    exact = np.linalg.lstsq(x.reshape(-1, 1), (x * returns[:, None]).ravel())[0][0]
+    exact = np.linalg.lstsq(x.reshape(-1, 1), (x * returns[:, None]).ravel(), rcond=None)[0][0]
     assert abs(best - exact) <= grid[1] - grid[0]
     # late samples' factors are too small to divide by
     early = np.nonzero(rollout.valid)[0] < 10

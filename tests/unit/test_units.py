@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -142,7 +143,7 @@ def test_files_keep_the_units(tmp_path: Any):
 
 def test_files_from_before_act_as_before():
     """Format 1 had Gaussians in the environment's units only."""
-    loaded = pg.load("tests/unit/data/format_1_gaussian.safetensors")
+    loaded = pg.load(Path(__file__).parent / "data" / "format_1_gaussian.safetensors")
     assert loaded.scale_actions is False
     assert loaded.greedy is False
 
