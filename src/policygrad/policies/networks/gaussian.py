@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
-from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths
+from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths, within
 from policygrad.surroundings import in_ordinary_torch
 
 
@@ -81,7 +81,7 @@ class GaussianPolicy(nn.Module):
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]; std [..., K] if state-dependent."""
         if not self.state_dependent_std:
-            return self.network(state), self.log_std.clamp(*self.log_std_bounds).exp()
+            return self.network(state), within(self.log_std, *self.log_std_bounds).exp()
         mean, raw = self.network(state).chunk(2, -1)
         middle, half = middle_and_half(self.log_std_bounds)
         return mean, torch.exp(middle + half * torch.tanh(raw / half))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from policygrad.checks import whole
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
-from policygrad.policies.networks.shape import check_log_std, widths
+from policygrad.policies.networks.shape import check_log_std, widths, within
 from policygrad.surroundings import in_ordinary_torch
 
 
@@ -71,7 +71,7 @@ class GSDEPolicy(nn.Module):
         features = state
         for layer in list(self.network)[:-1]:
             features = layer(features)
-        return self.network[-1](features), features.detach(), self.log_std.clamp(*self.limits).exp()
+        return self.network[-1](features), features.detach(), within(self.log_std, *self.limits).exp()
 
     @torch.no_grad()
     def project(self) -> None:

@@ -6,6 +6,9 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from policygrad.checks import is_finite
 
 
@@ -33,3 +36,17 @@ def widths(hidden_dim: int | Sequence[int], depth: int) -> tuple[int, ...]:
     if isinstance(hidden_dim, Sequence):
         return tuple(hidden_dim)
     return (operator.index(hidden_dim),) * depth
+
+
+def within(x: Tensor, low: float, high: float) -> Tensor:
+    """Return x clamped to [low, high], with gradient 1 on the bounds too.
+
+    From version 2.14 on torch's own clamp has gradient 0 there: a log standard deviation that has reached a bound could
+    never leave it.
+
+    >>> x = torch.tensor([-0.5, 0.25, 0.0], requires_grad=True)
+    >>> within(x, -0.25, 0.25).sum().backward()
+    >>> x.grad
+    tensor([0., 1., 1.])
+    """
+    return torch.where(x < low, low, torch.where(x > high, high, x))
