@@ -123,16 +123,17 @@ class Live:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         on = console(stderr)
-        far = f"{{task.completed:>{len(f'{total:,}')},.0f}} / {{task.total:,.0f}}"
+        # where the numbers need the room, the share says how far it is
+        wide = on.width >= 110
+        far = "{task.completed:,.0f} / {task.total:,.0f}" if wide else "{task.percentage:>3.0f} %"
         columns = (
             TextColumn(far),
-            *([BarColumn(bar_width=12)] if on.width >= 80 else []),
+            *([BarColumn(bar_width=12)] if wide else []),
             TextColumn("{task.description}"),
             *([TimeRemainingColumn(compact=True)] if on.width >= 60 else []),
         )
         self._progress = Progress(*columns, console=on)
-        # beside the total twice, the bar and the time
-        self._room = on.width - 2 * len(f"{total:,}") - 4 - (13 if on.width >= 80 else 0) - 7
+        self._room = on.width - 7 - (2 * len(f"{total:,}") + 17 if wide else 6)
         self._total = total
         self._task: TaskID | None = None
 
@@ -207,7 +208,7 @@ class _Share(Silent):
 def _summary(metrics: dict[str, float], room: int = 10_000) -> str:
     """The numbers that say most, as many of them as there is room for."""
     rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
-    parts = [f"mean return {metrics['return_100']:.1f}", f"{rate:,.0f} steps/s"]
+    parts = [f"return {metrics['return_100']:.1f}", f"{rate:,.0f} steps/s"]
     for name, how in (("entropy", "entropy {:.2g}"), ("kl", "KL {:.2g}"), ("clip_share", "clipped {:.0%}")):
         if math.isfinite(value := metrics.get(name, math.nan)):
             parts.append(how.format(value))

@@ -94,7 +94,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("undisturbed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name
+)
 @pytest.mark.parametrize("trial", range(TRIALS))
 def test_a_run_that_is_ended_at_any_moment_goes_on_as_if_it_had_not_been(
     trial: int, number: signal.Signals, tmp_path: Path, base: Path
