@@ -137,7 +137,7 @@ def test_what_was_appended_after_the_checkpoint_is_dropped(tmp_path: Path):
     out = tmp_path / "run"
     pg.train("CartPole-v1", steps=500, out=out)
     text = (out / "metrics.jsonl").read_text()
-    (out / "metrics.jsonl").write_text(text + '{"steps": 1}\n{"half a ro')
+    (out / "metrics.jsonl").write_bytes(text.encode() + b'{"steps": 1}\n{"half a ro\xa7')
     pg.train("CartPole-v1", steps=900, out=out, resume=True)
     assert (out / "metrics.jsonl").read_text().startswith(text)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

@@ -79,7 +79,8 @@ class Resumed:
             CheckpointError: some of them are gone, or damaged.
         """
         file, count = self.path / METRICS_FILE, 0
-        with file.open(encoding="utf-8") as lines:
+        # as bytes: what was appended after the checkpoint may be no text
+        with file.open("rb") as lines:
             for line in islice(lines, self.run["rows"]):
                 count += 1
                 yield {name: math.nan if x is None else x for name, x in json.loads(line).items()}
