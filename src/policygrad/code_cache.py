@@ -23,7 +23,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import serialize
+from numba.core import config, serialize
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.typing.templates import Signature
@@ -37,6 +37,8 @@ TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite"
 
 TESTED = ((0, 61), (0, 68))
 """The oldest and the newest version of Numba that this module, which uses private parts of it, was tested with."""
+SETTINGS = ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "FULL_TRACEBACKS")
+"""Settings of Numba, from its environment variables, that change what it compiles."""
 KEPT = 7 * 24 * 3600.0
 """Seconds after which a file may be removed when the same function is compiled again."""
 
@@ -83,7 +85,7 @@ class CodeCache(NullCache):
         source = hashlib.sha256(code.co_filename.encode()).hexdigest()[:12]
         self._folder = folder() / f"{Path(code.co_filename).stem}-{source}"
         self._name = f"{function.__qualname__.replace('<', '').replace('>', '')}-{code.co_firstlineno}"
-        self._fingerprint = fingerprint(function, options)
+        self._function, self._options = function, options
 
     @property
     def cache_path(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -93,8 +95,9 @@ class CodeCache(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled for this signature; None if it has to be compiled."""
         target_context.refresh()
+        file = self._file(sig, target_context.codegen())
         try:
-            data = self._file(sig, target_context.codegen()).read_bytes()
+            data = b"" if file is None else file.read_bytes()
         except OSError:
             return None
         digest, payload = data[:32], data[32:]
@@ -107,14 +110,14 @@ class CodeCache(NullCache):
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Keep what was compiled for this signature, and remove what was compiled of earlier states of the function."""
-        if cres.library.has_dynamic_globals:
+        file = self._file(sig, cres.codegen)
+        if file is None or cres.library.has_dynamic_globals:
             return
         try:
             payload: bytes = serialize.dumps(cres._reduce())  # pyright: ignore
         except Exception:
             # a function that was typed in, and refers to what cannot be pickled: it is compiled in each process
             return
-        file = self._file(sig, cres.codegen)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(file, hashlib.sha256(payload).digest() + payload, on_disk=False)
@@ -124,14 +127,20 @@ class CodeCache(NullCache):
                 "Set POLICYGRAD_CACHE to a folder that can be written."
             )
             return
-        for other in self._folder.glob(f"{glob.escape(self._name)}-*.code"):
+        name = glob.escape(self._name)
+        for other in (*self._folder.glob(f"{name}-*.code"), *self._folder.glob(f".{name}-*.tmp")):
             with suppress(OSError):
                 if time.time() - other.stat().st_mtime > KEPT:
                     other.unlink()
 
-    def _file(self, sig: Any, codegen: Any) -> Path:
+    def _file(self, sig: Any, codegen: Any) -> Path | None:
+        """Where the code for this signature is kept; None where nobody can say whether it would still be right."""
+        # now, and not when the function is defined: what it refers to may be defined later, or have changed
+        of_function = fingerprint(self._function, self._options)
+        if of_function is None:
+            return None
         for_whom = hashlib.sha256(f"{sig} {codegen.magic_tuple()}".encode()).hexdigest()
-        return self._folder / f"{self._name}-{self._fingerprint[:16]}-{for_whom[:16]}.code"
+        return self._folder / f"{self._name}-{of_function[:16]}-{for_whom[:16]}.code"
 
 
 _said: set[str] = set()
@@ -143,81 +152,113 @@ def _say_once(message: str) -> None:
         say(message)
 
 
-def fingerprint(function: Any, options: dict[str, Any]) -> str:
-    """Return a digest of all that the machine code of a function depends on.
+def fingerprint(function: Any, options: dict[str, Any]) -> str | None:
+    """Return a digest of all that the machine code of a function depends on; None if that cannot be told.
 
     It covers the bytecode, constants, default arguments and closure of the function and, recursively, the globals that
-    it refers to: functions, intrinsics, the fields of named tuples, and numbers and arrays by their values. What cannot
-    be told by its contents makes the digest another one in each process, so that stale code never runs.
+    it refers to: compiled functions, intrinsics, the fields of named tuples, and numbers and arrays by their values.
+    Numba's settings that change what it compiles are part of it. An object of another kind cannot be told by its
+    contents, and neither can a plain Python function, which `numba.extending.overload` may implement elsewhere.
     """
-    return hashlib.sha256(repr((_of_value(options, set()), _of_function(function))).encode()).hexdigest()
+    settings = {name: getattr(config, name, None) for name in SETTINGS}
+    try:
+        everything = (
+            _Fingerprint().of_value({**options, **settings}, set()),
+            _Fingerprint().of_function(function),
+        )
+    except _Unknown:
+        return None
+    return hashlib.sha256(repr(everything).encode()).hexdigest()
 
 
-_functions: dict[Any, str] = {}
+class _Unknown(Exception):  # noqa: N818  # it never leaves this module
+    """Something cannot be told by its contents."""
 
 
-def _of_function(function: Any) -> str:
-    if function not in _functions:
-        # for one that refers to itself
-        _functions[function] = f"function {function.__qualname__}"
-        closure = [_of_value(cell.cell_contents, set()) for cell in function.__closure__ or ()]
-        names = set[str]()
-        parts = (_of_code(function.__code__, names), _of_value(function.__defaults__, names), closure)
-        referred = {
-            name: _of_value(function.__globals__[name], names)
-            for name in sorted(names)
-            if name in function.__globals__
-        }
-        digest = hashlib.sha256(repr((parts, referred)).encode()).hexdigest()
-        _functions[function] = digest
-    return _functions[function]
+class _Fingerprint:
+    """Describes values, each function once."""
 
+    def __init__(self) -> None:
+        self._functions: dict[Any, str] = {}
+        self._generating = False
 
-def _of_code(code: Any, names: set[str]) -> Any:
-    """Describe bytecode, and collect the names of globals and attributes in it."""
-    names.update(code.co_names)
-    constants = [_of_value(constant, names) for constant in code.co_consts]
-    return code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars
+    def of_function(self, function: Any) -> str:
+        """Describe a function that is compiled."""
+        if function not in self._functions:
+            # for one that refers to itself
+            self._functions[function] = f"function {function.__qualname__}"
+            names = set[str]()
+            try:
+                closure = [self.of_value(cell.cell_contents, set()) for cell in function.__closure__ or ()]
+            except ValueError:
+                # a cell that is empty yet
+                raise _Unknown from None
+            parts = (
+                self._of_code(function.__code__, names),
+                self.of_value(function.__defaults__, names),
+                closure,
+            )
+            known = {
+                name: function.__globals__[name] for name in sorted(names) if name in function.__globals__
+            }
+            referred = {name: self.of_value(value, names) for name, value in known.items()}
+            self._functions[function] = hashlib.sha256(repr((parts, referred)).encode()).hexdigest()
+        return self._functions[function]
 
+    def _of_code(self, code: Any, names: set[str]) -> Any:
+        """Describe bytecode, and collect the names of globals and attributes in it."""
+        names.update(code.co_names)
+        constants = [self.of_value(constant, names) for constant in code.co_consts]
+        return code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars
 
-def _of_value(value: Any, names: set[str]) -> Any:
-    """Describe the value of a global; of a module only the attributes in `names` count."""
-    if hasattr(value, "py_func"):
-        return "compiled", _of_function(value.py_func), _of_value(value.targetoptions, names)
-    if hasattr(value, "_defn"):
-        return "intrinsic", _of_function(value._defn)
-    if isinstance(value, python.FunctionType) and not _is_trusted(value.__module__):
-        return "function", _of_function(value)
-    if isinstance(value, python.ModuleType):
-        if _is_trusted(value.__name__):
-            return "module", value.__name__
-        return value.__name__, {
-            name: _of_value(vars(value)[name], names) for name in sorted(names & vars(value).keys())
-        }
-    if isinstance(value, np.ndarray):
-        return str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()
-    if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
-        return "named tuple", value.__qualname__, value._fields  # pyright: ignore
-    if isinstance(value, tuple | list):
-        return type(value).__name__, [_of_value(item, names) for item in value]
-    if isinstance(value, frozenset | set):
-        # whose order differs from process to process
-        return "set", sorted(repr(_of_value(item, names)) for item in value)
-    if isinstance(value, dict):
-        return "dict", sorted((repr(key), repr(_of_value(item, names))) for key, item in value.items())
-    if isinstance(value, python.CodeType):
-        return _of_code(value, names)
-    if isinstance(value, type | python.BuiltinFunctionType | np.ufunc | python.FunctionType):
-        return getattr(value, "__module__", None), value.__name__, _is_trusted(value.__module__) or id(value)
-    if (
-        value is None
-        or value is ...
-        or isinstance(value, bool | int | float | complex | str | bytes | np.generic | np.dtype)
-    ):
-        return type(value).__name__, repr(value)
-    if isinstance(value, numba.types.Type | ir.Type | Signature):
-        return str(value)
-    return "unknown", id(value), os.getpid()
+    def of_value(self, value: Any, names: set[str]) -> Any:
+        """Describe a value; of a module only the attributes in `names` count."""
+        if hasattr(value, "py_func"):
+            return "compiled", self.of_function(value.py_func), self.of_value(value.targetoptions, names)
+        if hasattr(value, "_defn"):
+            return "intrinsic", self._of_definition(value._defn)
+        if isinstance(value, python.ModuleType):
+            if _is_trusted(value.__name__):
+                return "module", value.__name__
+            attributes = {name: vars(value)[name] for name in sorted(names & vars(value).keys())}
+            return value.__name__, {name: self.of_value(part, names) for name, part in attributes.items()}
+        if isinstance(value, np.ndarray):
+            return str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+        if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
+            return "named tuple", value.__qualname__, value._fields  # pyright: ignore
+        if isinstance(value, tuple | list):
+            return type(value).__name__, [self.of_value(item, names) for item in value]
+        if isinstance(value, frozenset | set):
+            # whose order differs from process to process
+            return "set", sorted(repr(self.of_value(item, names)) for item in value)
+        if isinstance(value, dict):
+            return "dict", sorted(
+                (repr(key), repr(self.of_value(item, names))) for key, item in value.items()
+            )
+        if isinstance(value, python.CodeType):
+            return self._of_code(value, names)
+        if isinstance(value, python.FunctionType) and self._generating and not _is_trusted(value.__module__):
+            return "function", self.of_function(value)
+        if isinstance(value, type | python.BuiltinFunctionType | np.ufunc | python.FunctionType):
+            module = getattr(value, "__module__", None)
+            if not (_is_trusted(module) or isinstance(value, np.ufunc)):
+                raise _Unknown
+            return module, value.__name__
+        if value is None or value is ... or isinstance(value, bool | int | float | complex | str | bytes):
+            return type(value).__name__, repr(value)
+        if isinstance(value, np.generic | np.dtype):
+            return type(value).__name__, repr(value)
+        if isinstance(value, numba.types.Type | ir.Type | Signature):
+            return str(value)
+        raise _Unknown
+
+    def _of_definition(self, function: Any) -> str:
+        """Describe Python code that generates machine code, and may call any other."""
+        before, self._generating = self._generating, True
+        try:
+            return self.of_function(function)
+        finally:
+            self._generating = before
 
 
 def _is_trusted(module: str | None) -> bool:

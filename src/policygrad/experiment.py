@@ -180,7 +180,9 @@ class Experiment:
                 # it had come to its end before
                 loop, run.ended = iter(()), "stop_at"
             with single_thread():
-                return recorder.record(loop)
+                recorded = recorder.record(loop)
+            interruption.closing()
+            return recorded
 
     def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
         """Environments side by side all take part in each update, so that many of them need many steps."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LARGEST = 2 * 10**9
+"""Bytes of a policy file or a checkpoint at most: those of a network of some 100 million weights."""
 _TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
 
 
@@ -33,10 +35,16 @@ def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
         beside.unlink(missing_ok=True)
 
 
-def check_regular(path: Path) -> None:
-    """Raise ValueError unless a path leads to a regular file: to read from a pipe or a device may never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
+def check_regular(path: Path, largest: int | None = LARGEST) -> None:
+    """Raise ValueError unless a path leads to a regular file of at most so many bytes.
+
+    To read from a pipe or a device may never end, and a file with holes takes memory that it has no disk for.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path} is not a regular file")
+    if largest is not None and found.st_size > largest:
+        raise ValueError(f"{path} has {found.st_size:,} bytes; more than {largest:,} are not read")
 
 
 def remove_temporary(folder: Path) -> None:

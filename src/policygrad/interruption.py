@@ -17,6 +17,8 @@ GRACE = 5.0
 """Seconds in which the current update may finish after a signal. Then it is interrupted."""
 NOTICE = 0.5
 """Seconds after which the user is told that the training is waiting for the end of an update."""
+LAST = 3
+"""Signals after which nothing is waited for any more, not even for files."""
 ONE_PRESS = 0.3
 """Seconds within which several signals count as one: a terminal and a parent process often both send one."""
 
@@ -31,7 +33,8 @@ class Interruption:
     - "opening" (environments are made, policies are scored): it raises KeyboardInterrupt.
     - "learning": the training is asked to end after the current update, so that its checkpoint is current. A second
       signal, or `GRACE` seconds, raise KeyboardInterrupt.
-    - "saving": it is noted, and nothing is raised, so that no file is left out.
+    - "saving": it is noted, and nothing is raised, so that no file is left out; so are further ones, but for the third,
+      which ends what hangs: Ctrl-C by KeyboardInterrupt, the others by ending the process.
 
     Within the context the handlers are installed, in the main thread only, and only where nobody has installed
     handlers of their own: a signal that is ignored, as SIGHUP under nohup, stays ignored.
@@ -49,6 +52,7 @@ class Interruption:
         self._asked = False
         self._signal: int | None = None
         self._last = -ONE_PRESS
+        self._count = 0
         self._where = _Where()
         self._before: dict[int, Any] = {}
         # its put may be called in a signal handler, whatever the main thread was doing
@@ -63,6 +67,11 @@ class Interruption:
         """True if the training should end after the current update."""
         return self._asked
 
+    @property
+    def signaled(self) -> bool:
+        """True if a signal has arrived."""
+        return self._signal is not None
+
     def ask(self) -> None:
         """Ask the training to end after the current update."""
         self._asked = True
@@ -75,7 +84,7 @@ class Interruption:
     def __enter__(self) -> Interruption:
         if threading.current_thread() is not threading.main_thread():
             return self
-        self._where.thread = threading.get_ident()
+        self._where.thread, self._where.phase = threading.get_ident(), "saving"
         default = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
         if hasattr(signal, "SIGHUP"):
             default[signal.SIGHUP] = signal.SIG_DFL
@@ -84,7 +93,13 @@ class Interruption:
                 self._before[number] = signal.signal(number, self._handle)
         if self._before:
             self._watcher.start()
+        self._where.phase = "opening"
         return self
+
+    def closing(self) -> None:
+        """From now on a signal is noted, as while saving: what was learned is to be returned."""
+        if self._where.thread == threading.get_ident():
+            self._where.phase = "saving"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,12 +119,16 @@ class Interruption:
         if now - self._last < ONE_PRESS:
             return
         self._last = now
+        self._count += 1
         if first:
             self._asked, self._signal = True, number
         if first and self._where.phase != "opening":
             self._signals.put(True)
-        elif self._where.phase != "saving":
+        elif self._where.phase != "saving" or (self._count >= LAST and number == signal.SIGINT):
             raise KeyboardInterrupt
+        elif self._count >= LAST:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def _watch(self) -> None:
         """Wait for a signal, in a thread, and send it again if the update does not end."""

@@ -75,7 +75,7 @@ def train(
         else:
             with display:
                 result = one.run(asked.seed, display, interruption, out=asked.out)
-            if interruption.asked:
+            if interruption.signaled:
                 # the signal may have come when the last update was over
                 result.ended = "interrupted"
     if interruption.status is not None:

@@ -287,7 +287,7 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
         if description["format"] >= 4:
             digest.update(f" {tensor.dtype} {tuple(tensor.shape)} ".encode())
         # not every dtype has a counterpart in NumPy
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -285,7 +285,14 @@ class Recorder:
         run.last_policy.greedy = run.selection.greedy
 
     def _finish(self, ended: Ending) -> Run:
+        # once more, for an exception may have come out of the middle of a change of phases
+        with self._interruption.saving:
+            return self._finished(ended)
+
+    def _finished(self, ended: Ending) -> Run:
         run, folder = self._run, self.folder
+        if ended in ("budget", "stop_at") and self._interruption.signaled:
+            ended = "interrupted"
         if ended == "non-finite":
             # the parameters at the end may be what made the NaN; those that last acted did not
             run.last_policy.restore(self._acted)

@@ -126,7 +126,8 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["train", "CartPole-v1", "--num-envs", "0"], "policygrad: --num-envs must be 1 or more"),
         (["train", "CartPole-v1", "--gamma", "2"], "policygrad: --gamma must be in"),
         (["train", "CartPole-v1", "--clip", "0.1"], "--clip is a setting of ppo"),
-        (["train", "CartPole-v1", "--max-kl", "0.1"], "--max-kl is a setting of trpo"),
+        (["train", "CartPole-v1", "--max-kl", "0.1"], "--max-kl is a setting of npg, trpo"),
+        (["train", "CartPole-v1", "--gae-lambda", "1"], "--gae-lambda is a setting of a2c, npg, trpo, ppo"),
         (["train", "CartPole-v1", "--lr", "0.1"], "did you mean --learning-rate?"),
         (["train", "CartPole-v1", "--total-timesteps", "9"], "did you mean --steps?"),
         (["train", "CartPole-v1", "--learning-rte=0.1"], "did you mean --learning-rate?"),
@@ -216,7 +217,16 @@ def test_metrics_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     pg.train("CartPole-v1", seeds=2, steps=300, out=tmp_path / "runs")
     assert main(["metrics", str(tmp_path / "runs")]) == 2
     assert "holds the runs of several seeds: choose one, such as" in capsys.readouterr().err
-    for text in ("[[[", "[]", '{"return": 1}', "{"):
+    for text in (
+        "[[[",
+        "[]",
+        '{"return": 1}',
+        "{",
+        '{"steps": Infinity}',
+        '{"steps": null}',
+        '{"steps": "a"}',
+        "3",
+    ):
         (out / "metrics.jsonl").write_text(text)
         assert main(["metrics", str(out)]) == 2
         assert "is damaged" in capsys.readouterr().err

@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 from numba.extending import intrinsic
 
-from policygrad.code_cache import TESTED, _functions, check_numba, fingerprint
+from policygrad.code_cache import TESTED, check_numba, fingerprint
 from policygrad.compiled import FASTMATH, compile_cached
 
 
-def digest(source: str, name: str = "f", options: dict[str, Any] | None = None, **others: Any) -> str:
+def digest(source: str, name: str = "f", options: dict[str, Any] | None = None, **others: Any) -> str | None:
     """The fingerprint of a function of this source, made anew."""
     scope: dict[str, Any] = {"numba": numba, "np": np, "math": math, "NamedTuple": NamedTuple, **others}
     exec(textwrap.dedent(source), scope)
-    _functions.clear()
     return fingerprint(scope[name], options or {"nogil": True})
 
 
@@ -90,7 +89,45 @@ def test_options_modules_closures_and_intrinsics_count():
 
 def test_what_cannot_be_told_is_never_taken_from_disk():
     source = "def f(x): return thing"
-    assert digest(source, thing=SimpleNamespace(a=1)) != digest(source, thing=SimpleNamespace(a=1))
+    assert digest(source, thing=SimpleNamespace(a=1)) is None
+    assert digest(source, thing=SimpleNamespace) is None
+    # numba.extending.overload may say elsewhere what it does
+    assert digest(source, thing=add) is None
+
+
+def test_settings_of_numba_are_part_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch):
+    before = digest(BASE)
+    monkeypatch.setattr("policygrad.code_cache.config.BOUNDSCHECK", 1)
+    assert digest(BASE) != before
+
+
+def test_what_is_defined_later_counts(cache: Path):
+    """A function that is compiled when it is first called may stand above what it refers to."""
+
+    def compiled(constant: float) -> Any:
+        scope: dict[str, Any] = {}
+        exec("def f(x):\n    return helper(x) + K", scope)
+        dispatcher = compile_cached(scope["f"], nogil=True)
+        scope["K"] = constant
+        scope["helper"] = numba.njit(eval(f"lambda x: {constant} * x"))
+        return dispatcher
+
+    found = []
+    for constant in (1.0, 1.0, 2.0):
+        dispatcher = compiled(constant)
+        found.append((dispatcher(10.0), sum(dispatcher.stats.cache_hits.values())))
+    assert found == [(11.0, 0), (11.0, 1), (22.0, 0)]
+
+
+def test_a_function_that_calls_itself(cache: Path):
+    def make() -> Any:
+        def down(n: int) -> int:
+            return 0 if n == 0 else 1 + down(n - 1)
+
+        down = numba.njit(down)
+        return down
+
+    assert compile_cached(make().py_func, nogil=True).py_func is not None
 
 
 def test_a_comment_changes_nothing():

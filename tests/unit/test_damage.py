@@ -417,6 +417,16 @@ def test_pipes_and_devices_are_not_waited_for(run_folder: Path, tmp_path: Path):
             )
 
 
+def test_files_larger_than_is_stated_are_not_read(tmp_path: Path):
+    file = tmp_path / "policy.safetensors"
+    with file.open("wb") as holes:
+        holes.truncate(3 * 10**9)
+    with pytest.raises(pg.PolicyFileError, match=r"more than 2,000,000,000 are not read"):
+        pg.load(file)
+    with pytest.raises(pg.CheckpointError, match=r"more than 2,000,000,000 are not read"):
+        checkpoint.load(file)
+
+
 def test_temporary_files_of_killed_processes_are_removed(run_folder: Path, tmp_path: Path):
     out = tmp_path / "run"
     shutil.copytree(run_folder, out)

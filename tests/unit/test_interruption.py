@@ -194,6 +194,75 @@ def test_what_is_being_saved_is_saved(tmp_path: Path, monkeypatch: pytest.Monkey
     assert is_current(tmp_path / "run")
 
 
+@pytest.mark.parametrize("out", [True, False])
+def test_what_was_learned_is_returned_though_the_signal_comes_while_environments_close(
+    tmp_path: Path, out: bool
+):
+    class Closing(Countdown):
+        def close(self) -> None:
+            send(signal.SIGINT)
+
+    folder = tmp_path / "run" if out else None
+    run = pg.train(lambda: Closing([3]), pg.Reinforce(), steps=50, out=folder, select=False, **SMALL)
+    assert (run.ended, run.steps) == ("interrupted", 51)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_third_signal_ends_what_hangs(number: int):
+    """With several seeds the main thread waits for the others, which no signal reaches."""
+    code = """
+import sys, time
+import policygrad as pg
+from tests.unit.test_interruption import Countdown
+
+class Hangs(Countdown):
+    def step(self, action):
+        print("hangs\\n", end="", flush=True)
+        time.sleep(600)
+
+pg.train(lambda: Hangs([3]), pg.Reinforce(), steps=50, seeds=2, num_envs=1, vectorize="sync")
+"""
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hangs\n"
+    try:
+        for _ in range(20):
+            process.send_signal(number)
+            time.sleep(interruption_pause)
+            if process.poll() is not None:
+                break
+        assert process.poll() is not None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+interruption_pause = 0.4
+
+
+def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scored: list[int] = []
+
+    def solve() -> None:
+        send(signal.SIGTERM)
+
+    monkeypatch.setattr("policygrad.experiment.select", lambda *_, **__: scored.append(1))
+    algorithm = pg.Reinforce(episodes_per_env=4)
+    with pytest.raises(SystemExit) as ended:
+        pg.train(lambda: Signals(600, solve), algorithm, steps=600, out=tmp_path / "run", **SMALL)
+    assert scored == []
+    assert ended.value.run.ended == "interrupted"
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["ended"] == "interrupted"
+
+
 def test_ctrl_c_while_policies_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("policygrad.experiment.select", lambda *_, **__: send(signal.SIGINT))
     run = pg.train("CartPole-v1", steps=40_000, out=tmp_path / "run")

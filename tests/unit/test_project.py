@@ -77,6 +77,11 @@ def test_what_is_not_used_is_not_imported():
     assert not {"torch", "numba"} & loaded_after("from policygrad.cli import main; main(['metrics'])")
 
 
+def test_submodules_are_attributes():
+    code = "import policygrad as pg; pg.metrics.register, pg.errors, pg.envs.make, pg.policies, pg.algorithms, pg.proof"
+    assert "policygrad.metrics" in loaded_after(code)
+
+
 def test_importing_is_light():
     """What is heavy and not always needed is imported where it is used."""
     loaded = loaded_after("import policygrad; policygrad.train")

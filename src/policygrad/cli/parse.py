@@ -16,6 +16,8 @@ import tyro
 T = TypeVar("T")
 FAMILIAR = {
     "lr": "learning-rate",
+    "hidden-dim": "hidden",
+    "hidden-size": "hidden",
     "ent-coef": "entropy-coef",
     "vf-coef": "value-coef",
     "gae": "gae-lambda",

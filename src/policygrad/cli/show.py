@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from policygrad.checks import is_finite
 from policygrad.cli.parse import parse
 from policygrad.cli.table import Table
 from policygrad.metrics import METRICS
@@ -107,6 +108,13 @@ def _number(x: float) -> str:
     return f"{x:,.0f}" if x == int(x) and abs(x) < 1e15 else f"{x:.4g}"
 
 
+def _is_row(row: Any) -> bool:
+    """Whether these are metrics: finite numbers by name, or null where one was not defined."""
+    if not (isinstance(row, dict) and is_finite(row.get("steps"))):  # pyright: ignore
+        return False
+    return all(x is None or is_finite(x) for x in row.values())  # pyright: ignore
+
+
 def _rows(file: Path) -> list[dict[str, float | None]]:
     folder = file.parent
     if not file.is_file() and (seeds := sorted(folder.glob("seed-*"))):
@@ -115,7 +123,7 @@ def _rows(file: Path) -> list[dict[str, float | None]]:
         raise ValueError(f"{folder} is not a run folder: it has no {file.name}")
     try:
         rows: list[dict[str, float | None]] = [json.loads(line) for line in file.read_text().splitlines()]
-        if not all(isinstance(row, dict) and "steps" in row for row in rows):  # pyright: ignore
+        if not all(map(_is_row, rows)):
             raise ValueError("a line of it is not a row of metrics")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged: {error}") from None

@@ -99,7 +99,10 @@ def train_command(arguments: list[str]) -> int:
         network=preset.network,
         normalization=preset.normalization,
     )
-    elsewhere = {flag: name for name, other in ALGORITHMS.items() for flag, _ in flags_of(other)}
+    elsewhere: dict[str, str] = {}
+    for name, other in ALGORITHMS.items():
+        for flag, _ in flags_of(other):
+            elsewhere[flag] = f"{elsewhere[flag]}, {name}" if flag in elsewhere else name
     asked: Any = parse(kind, arguments, "policygrad train", default, elsewhere)
     whole("episodes", asked.episodes, at_least=1)
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on

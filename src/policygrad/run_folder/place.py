@@ -215,9 +215,7 @@ def _locked(path: Path) -> FileLock:
 def read_json(file: Path) -> dict[str, Any]:
     """An object from a file; CheckpointError where there is another thing in it."""
     try:
-        check_regular(file)
-        if file.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
+        check_regular(file, LARGEST_JSON)
         found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
