@@ -17,7 +17,7 @@ test-slow: $(VENV)/.ready  ## the learning tests on all their seeds
 	$(BIN)/python -m pytest -n auto tests/learning
 
 test-oldest: .venv-oldest/.ready  ## the unit tests with the oldest versions that pyproject.toml allows
-	POLICYGRAD_MUTATIONS=100 .venv-oldest/bin/python -m pytest -n auto -m "not slow and not long" tests/unit
+	POLICYGRAD_MUTATIONS=100 .venv-oldest/bin/python -m pytest -n auto -m "not slow" tests/unit
 
 .venv-oldest/.ready: pyproject.toml tests/oldest.txt
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
