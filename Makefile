@@ -16,8 +16,10 @@ test: $(VENV)/.ready  ## the tests, with a sample of the learning ones
 test-slow: $(VENV)/.ready  ## the learning tests on all their seeds
 	$(BIN)/python -m pytest -n auto tests/learning
 
+# without what runs every example and document, whose subject is not the versions
 test-oldest: .venv-oldest/.ready  ## the unit tests with the oldest versions that pyproject.toml allows
-	POLICYGRAD_MUTATIONS=100 .venv-oldest/bin/python -m pytest -n auto -m "not slow" tests/unit
+	POLICYGRAD_MUTATIONS=100 POLICYGRAD_TRIALS=1 .venv-oldest/bin/python -m pytest -n auto \
+		-m "not slow" -k "not documents and not examples_run and not fresh_cache" tests/unit
 
 .venv-oldest/.ready: pyproject.toml tests/oldest.txt
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest

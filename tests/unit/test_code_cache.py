@@ -105,7 +105,7 @@ def test_what_is_defined_later_counts(cache: Path):
     """A function that is compiled when it is first called may stand above what it refers to."""
 
     def compiled(constant: float) -> Any:
-        scope: dict[str, Any] = {}
+        scope: dict[str, Any] = {"__name__": __name__}
         exec("def f(x):\n    return helper(x) + K", scope)
         dispatcher = compile_cached(scope["f"], nogil=True)
         scope["K"] = constant

@@ -74,6 +74,8 @@ class Plain:
     def write(self, text): return len(text)
 closed = io.StringIO()
 closed.close()
+# some of what is imported at first use, NumPy 2.0's f2py for one, wants a stderr
+pg.train("CartPole-v1", steps=400)
 sys.stderr = {stream}
 for progress in (None, True):
     run = pg.train("CartPole-v1", steps=400, progress=progress)
