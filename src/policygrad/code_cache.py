@@ -32,8 +32,9 @@ from platformdirs import user_cache_path
 from policygrad.files import write_atomically
 from policygrad.output import say
 
-TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite", "scipy"}
-"""Modules whose objects are known by their names: they change with their versions, which are part of the key."""
+TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite"}
+"""Modules whose objects are known by their names. They change with the versions of Python, NumPy and Numba (llvmlite's
+follows Numba's), which are part of the folder's name."""
 
 TESTED = ((0, 61), (0, 68))
 """The oldest and the newest version of Numba that this module, which uses private parts of it, was tested with."""
