@@ -15,11 +15,11 @@ import numpy as np
 from peers import Speed, batch, median_seconds, peak_mib
 
 import policygrad as pg
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
+from policygrad.interfaces import Step, Update
 from policygrad.presets import preset_for
 from policygrad.threads import single_thread
-from policygrad.types import Batch, Minibatches
+from policygrad.types import Batch, Inputs, Minibatches
 
 CARTPOLE = "CartPole-v1"
 QUICK: dict[str, tuple[pg.Reinforce, int]] = {
@@ -104,14 +104,15 @@ def update(B: int, width: int = 64, depth: int = 2, engine: str = "fused", minib
     policy = pg.Policy(pg.DiscretePolicy(4, 2, width, **shape), space, gym.spaces.Discrete(2))
     motor = make_engine(policy, pg.ValueNetwork(4, width, **shape), "adam", engine)  # type: ignore[arg-type]
     x, a, advantage, target = batch(B * minibatches)
-    whole = Batch(x, a, advantage, target)
-    coefficients = np.array([1 / B, 0, 1 / B], np.float32)
-    options: dict[str, Any] = {"policy_rate": 1e-3, "value_rate": 1e-3, "max_grad_norm": 0.5}
+    whole = Batch(Inputs(x), a, {"advantage": advantage, "target": target})
+    parts = None
     if minibatches > 1:
         order = rng.permutation(B * minibatches)
-        options["minibatches"] = Minibatches(order, np.arange(minibatches + 1) * B)
+        parts = Minibatches(order, np.arange(minibatches + 1) * B)
+    coefficients = {"entropy_coef": 0.0, "value_coef": 1.0}
+    asked = Update(whole, pg.A2C().traced_loss, coefficients, Step(1e-3, 1e-3, 0.5), parts)
     with single_thread():
-        seconds = median_seconds(lambda: motor.update(whole, cotangents, coefficients, **options))
+        seconds = median_seconds(lambda: motor.update(asked))
     return seconds / minibatches
 
 

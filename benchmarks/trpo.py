@@ -23,7 +23,7 @@ from policygrad.advantages import generalized_advantages, normalize
 from policygrad.engines import make_engine
 from policygrad.policies import Network, make_policy, make_value
 from policygrad.threads import single_thread
-from policygrad.types import Learning, Rollout
+from policygrad.types import Inputs, Learning, Rollout
 
 T, N, ROUNDS = 128, 8, 40
 SIZES: dict[str, tuple[int, Any]] = {
@@ -38,10 +38,10 @@ def random_rollout(policy: pg.Policy, seed: int) -> Rollout:
     D = policy.observation_size
     observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
     encoded = observation[:-1].reshape(T * N, D)
-    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    action = policy.choose(Inputs(encoded), policy.draw_noise(rng, T * N))
     reward, ends, no = rng.standard_normal((T, N)), rng.random((T, N)) < 0.01, np.zeros((T, N), bool)
     action = action.reshape(T, N, *action.shape[1:])
-    return Rollout(observation[:-1], action, reward, reward, observation[1:], ends, no, ~no)
+    return Rollout.from_pairs(observation[:-1], action, reward, reward, observation[1:], ends, no, ~no)
 
 
 class PlainTRPO:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from gymnasium import spaces
 from tensorboardX.proto.event_pb2 import Event
 
+from policygrad.policies import Policy
 from policygrad.run import Run
-from policygrad.types import Rollout
+from policygrad.types import Array, Inputs, Rollout
 
 # the tests have a process on every core: torch's threads of each would wait for one another's turn
 torch.set_num_threads(1)
@@ -39,6 +40,19 @@ def files_of_simulators_go_elsewhere(tmp_path_factory: pytest.TempPathFactory) -
     os.chdir(before)
 
 
+STEP_COLUMNS = (
+    "observation", "next_observation", "action", "reward", "original_reward", "terminated", "truncated", "valid",
+)  # fmt: skip
+"""What a rollout has of each step, [T, N, ...] each."""
+
+
+def with_observations(rollout: Rollout, observation: np.ndarray, next_observation: np.ndarray) -> Rollout:
+    """The rollout with other observations, [T, N, D] each."""
+    names = ("action", "reward", "original_reward", "terminated", "truncated", "valid")
+    rest = {name: getattr(rollout, name) for name in names}
+    return Rollout.from_pairs(observation=observation, next_observation=next_observation, **rest)
+
+
 def _global_states() -> tuple[object, ...]:
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return kind, keys.tobytes(), *rest, torch.get_rng_state().numpy().tobytes()
@@ -51,6 +65,11 @@ def rows_of(run: Run) -> list[dict[str, float]]:
         {name: float(column[i]) for name, column in history.items() if not np.isnan(column[i])}
         for i in range(len(history["steps"]))
     ]
+
+
+def choosing(policy: Policy) -> Callable[[Inputs, np.ndarray], Array]:
+    """The policy acting by itself, as an engine's `act`."""
+    return lambda inputs, noise: policy.choose(Inputs(inputs.observation), noise)
 
 
 class Countdown(gym.Env):
@@ -98,7 +117,7 @@ def rollout_of(rewards: list[list[float]], *, truncated: bool = False, D: int = 
         valid[: len(column), n] = True
         last[len(column) - 1, n] = True
     observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
-    return Rollout(
+    return Rollout.from_pairs(
         observation=observation[:-1],
         action=rng.integers(0, 2, (T, N)),
         reward=reward,

@@ -5,6 +5,7 @@ from . import envs as envs
 from . import errors as errors
 from . import evaluation as evaluation
 from . import lesson as lesson
+from . import losses as losses
 from . import metrics as metrics
 from . import policies as policies
 from . import presets as presets
@@ -20,13 +21,16 @@ from .algorithms import TRPO as TRPO
 from .algorithms import ActorCritic as ActorCritic
 from .algorithms import NaturalGradient as NaturalGradient
 from .algorithms import Reinforce as Reinforce
+from .algorithms import linear as linear
 from .algorithms import register as register
+from .algorithms import show as show
 from .envs import Kernel as Kernel
 from .envs import PotentialShaping as PotentialShaping
 from .envs import elementwise as elementwise
 from .envs import make as make
 from .errors import CheckpointError as CheckpointError
 from .errors import EnvironmentFault as EnvironmentFault
+from .errors import LossError as LossError
 from .errors import NonFiniteError as NonFiniteError
 from .errors import PolicyFileError as PolicyFileError
 from .evaluation import Evaluation as Evaluation
@@ -34,6 +38,7 @@ from .evaluation import evaluate as evaluate
 from .launch import train as train
 from .policies import BetaPolicy as BetaPolicy
 from .policies import DiscretePolicy as DiscretePolicy
+from .policies import Distribution as Distribution
 from .policies import GaussianPolicy as GaussianPolicy
 from .policies import GSDEPolicy as GSDEPolicy
 from .policies import Network as Network

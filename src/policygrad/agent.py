@@ -18,7 +18,7 @@ from policygrad.seeding import stream
 from policygrad.spaces import Space
 from policygrad.surroundings import default_numpy_errors
 from policygrad.threads import single_thread
-from policygrad.types import F32, Array, Learning, Rollout
+from policygrad.types import F32, Array, Inputs, Learning, Rollout
 
 
 @dataclass
@@ -92,11 +92,6 @@ class Agent:
         self._current = _Episode()
         self._finished: list[Rollout] = []
 
-    @property
-    def finished_episodes(self) -> int:
-        """Whole episodes that the next `update` learns from."""
-        return len(self._finished)
-
     def act(self, observation: Any) -> Any:
         """Sample an action for an observation of the environment.
 
@@ -111,7 +106,7 @@ class Agent:
         encoded, single = self.policy.encode_checked(observation)
         if not single:
             raise ValueError(f"act takes one observation of {self.policy.observation_space}; got several")
-        action = self._engine.act(encoded, self.policy.draw_noise(self._rng, 1))
+        action = self._engine.act(Inputs(encoded), self.policy.draw_noise(self._rng, 1))
         check_actions(self.policy, encoded, action)
         episode.observations.append(encoded)
         episode.actions.append(action)
@@ -179,7 +174,7 @@ def episode_rollout(
     T = len(rewards)
     reward = np.array(rewards, np.float64)[:, None]
     last = (np.arange(T) == T - 1)[:, None]
-    return Rollout(
+    return Rollout.from_pairs(
         observation=np.stack(observations),
         action=np.stack(actions),
         reward=reward,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import operator
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import cache
 from numbers import Real
-from typing import Any, SupportsIndex, TypeGuard, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, SupportsIndex, TypeAlias, TypeGuard, Union, get_args, get_origin
 
 import numpy as np
 
@@ -84,44 +88,95 @@ def check_in_effect(config: Any, name: str, where: str, holds: bool) -> None:
         )
 
 
-def check_fields(
-    config: Any,
-    *,
-    choices: Mapping[str, Any] | None = None,
-    unit: Iterable[str] = (),
-    counts: Iterable[str] = (),
-    positive: Iterable[str] = (),
-    not_negative: Iterable[str] = (),
-    finite: Iterable[str] = (),
-    optional: Iterable[str] = (),
-) -> None:
-    """Raise ValueError unless every field named is what its group says, and every `bool` is one.
+@dataclass(frozen=True)
+class Bound:
+    """What a number of a configuration must be; it stands in the annotation of its field."""
 
-    Args:
-        config: whose fields they are.
-        choices: fields, each with the `Literal` that holds its choices.
-        unit: in [0, 1].
-        counts: whole numbers from 1 on.
-        positive, not_negative, finite: numbers above 0; 0 or more; any; all finite.
-        optional: which of them may be None.
+    expected: str
+    """For the message, after "must be"."""
+    holds: Callable[[Any], bool]
+
+
+Unit: TypeAlias = Annotated[float, Bound("in [0, 1]", lambda x: 0 <= x <= 1)]
+Count: TypeAlias = Annotated[
+    int, Bound("1 or more, a whole number", lambda x: isinstance(x, int | np.integer) and bool(x >= 1))
+]
+Positive: TypeAlias = Annotated[float, Bound("positive and finite", lambda x: x > 0 and is_finite(x))]
+NotNegative: TypeAlias = Annotated[float, Bound("0 or more and finite", lambda x: x >= 0 and is_finite(x))]
+Finite: TypeAlias = Annotated[float, Bound("a finite number", is_finite)]
+
+
+def check_fields(config: Any) -> None:
+    """Raise ValueError unless every field of a dataclass is what its annotation says.
+
+    That is: one of the strings of a `Literal`; True or False of a `bool`; a number within the bound of `Unit`, `Count`,
+    `Positive`, `NotNegative` or `Finite`. None is allowed where the annotation allows it. Other annotations are not
+    looked at.
     """
-    for name, literal in (choices or {}).items():
-        check_choice(name, getattr(config, name), literal)
-    for name in (field.name for field in fields(config) if field.type in ("bool", bool)):
-        if not isinstance(getattr(config, name), bool | np.bool_):
-            raise ValueError(f"{name} must be True or False; got {getattr(config, name)!r}")
-    may_be_none = set(optional)
-    groups = (
-        (unit, "in [0, 1]", lambda x: 0 <= x <= 1),
-        (counts, "1 or more, a whole number", lambda x: isinstance(x, int | np.integer) and x >= 1),
-        (positive, "positive and finite", lambda x: x > 0 and is_finite(x)),
-        (not_negative, "0 or more and finite", lambda x: x >= 0 and is_finite(x)),
-        (finite, "a finite number", is_finite),
-    )
-    for names, expected, holds in groups:
-        for name in names:
-            number = getattr(config, name)
-            if number is None and name in may_be_none:
-                continue
-            if not (is_number(number) and holds(number)):
-                raise ValueError(f"{name} must be {expected}; got {number!r}")
+    for name, (kinds, bound, may_be_none) in _expectations(type(config)).items():
+        value = getattr(config, name)
+        if value is None and may_be_none:
+            continue
+        if bound is not None:
+            if not (is_number(value) and bound.holds(value)):
+                raise ValueError(f"{name} must be {bound.expected}; got {value!r}")
+        elif kinds == (bool,):
+            if not isinstance(value, bool | np.bool_):
+                or_none = ", or None" if may_be_none else ""
+                raise ValueError(f"{name} must be True or False{or_none}; got {value!r}")
+        else:
+            check_choice(name, value, kinds[0])
+
+
+def numeric_fields(kind: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass that are numbers, or may be None in place of one."""
+    of_numbers = {
+        name for name, (kinds, _) in _annotations(kind).items() if {int, float} & set(map(_bare, kinds))
+    }
+    return tuple(field.name for field in fields(kind) if field.name in of_numbers)
+
+
+@cache
+def _expectations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], Bound | None, bool]]:
+    """Return (types, bound, whether None is allowed) of the fields of a dataclass that can be checked."""
+    found: dict[str, tuple[tuple[Any, ...], Bound | None, bool]] = {}
+    for name, (kinds, may_be_none) in _annotations(kind).items():
+        bounds = [b for option in kinds for b in getattr(option, "__metadata__", ()) if isinstance(b, Bound)]
+        is_literal = len(kinds) == 1 and get_origin(kinds[0]) is Literal
+        if bounds or kinds == (bool,) or is_literal:
+            found[name] = kinds, bounds[0] if bounds else None, may_be_none
+    return found
+
+
+@cache
+def _annotations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], bool]]:
+    """Return (types, whether None is allowed) of each field of a dataclass whose annotation can be evaluated."""
+    found: dict[str, tuple[tuple[Any, ...], bool]] = {}
+    for name, annotation in annotations_of(kind).items():
+        options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        kinds = tuple(option for option in options if option is not type(None))
+        found[name] = kinds, len(kinds) < len(options)
+    return found
+
+
+@cache
+def annotations_of(kind: type[Any]) -> dict[str, Any]:
+    """Return the annotation of each field of a dataclass, evaluated; those that cannot be evaluated are left out."""
+    found: dict[str, Any] = {}
+    known = {field.name for field in fields(kind)}
+    for base in reversed(kind.__mro__):
+        annotations = inspect.get_annotations(base)
+        for name in known & annotations.keys():
+            annotation: Any = annotations[name]
+            if isinstance(annotation, str):
+                try:
+                    annotation = eval(annotation, dict(vars(sys.modules[base.__module__])))
+                except (NameError, KeyError):
+                    # a name that is known in a function only: what it means cannot be found out
+                    continue
+            found[name] = annotation
+    return found
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind

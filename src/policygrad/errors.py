@@ -25,3 +25,7 @@ class EnvironmentFault(RuntimeError):  # noqa: N818  # it is the environment tha
 
     The message says which environment it was, where, and what was expected.
     """
+
+
+class LossError(TypeError):
+    """A loss cannot be traced or differentiated; the message gives the line, and says what to write instead."""

@@ -21,7 +21,7 @@ from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers, single_thread
 from policygrad.training import Iteration
-from policygrad.types import F32, F64, Array, State
+from policygrad.types import F64, Array, Inputs, State
 
 STEP_LIMIT = 10_000
 """Steps after which an episode is truncated where the environment has no limit of its own."""
@@ -268,8 +268,8 @@ def run_episodes(
         collector = CompiledCollector(environments, policy, engine, **rngs, workers=Workers(), greedy=greedy)
     else:
 
-        def act(encoded: F32, noise: F64) -> Array:
-            return policy.choose(encoded, None if greedy else noise)
+        def act(inputs: Inputs, noise: F64) -> Array:
+            return policy.choose(inputs, None if greedy else noise)
 
         limit = min(environments.max_episode_steps or STEP_LIMIT, max_steps or STEP_LIMIT)
         collector = HostCollector(environments, policy, act, **rngs, max_steps=limit, cut=True, tick=count)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,24 +13,24 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from policygrad.algorithms import Algorithm, critic_sees_action, name_of
+from policygrad.algorithms import Algorithm, critic_sees_action, described, engine_for
 from policygrad.checkpoint import FILE_NAME, fields, naming_damage
 from policygrad.engines import make_engine
 from policygrad.envs import Environments, EnvLike, KernelVectorEnv, Shaping, make
 from policygrad.evaluation import PeriodicEvaluation
 from policygrad.interfaces import Engine
 from policygrad.interruption import Interruption
-from policygrad.policies import Network, Normalization, Snapshot, make_policy, make_value
+from policygrad.policies import Network, Normalization, Policy, Snapshot, make_policy, make_value
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.progress import Progress
 from policygrad.run import Recorder, Run
-from policygrad.run_folder import Place, RunFolder, to_go_on_from
+from policygrad.run_folder import Place, Resumed, RunFolder, to_go_on_from
 from policygrad.seeding import stream
 from policygrad.selection import ROUND, Selection, allowance, select, typical_length
 from policygrad.settings import Settings
 from policygrad.surroundings import in_ordinary_torch
 from policygrad.threads import Workers, single_thread
-from policygrad.training import Training
+from policygrad.training import Iteration, Training
 from policygrad.types import State
 
 
@@ -74,115 +75,115 @@ class Experiment:
         alone: bool = True,
     ) -> Run:
         """Train with one seed, `alone` or as one of many; raises as `train`."""
-        settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
         with ExitStack() as open_until_the_end:
             place = None
             if out is not None:
                 # of many runs it is their common folder that may be replaced
-                overwrite = settings.overwrite and alone
+                overwrite = self.settings.overwrite and alone
                 place = open_until_the_end.enter_context(
-                    Place(out, overwrite=overwrite, resume=settings.resume)
+                    Place(out, overwrite=overwrite, resume=self.settings.resume)
                 )
-            workers = Workers(self.cores)
-            open_until_the_end.callback(workers.close)
-            environments = make(
-                self.env,
-                settings.num_envs,
-                settings,
-                otherwise=DEFAULT_ENVS,
-                threads=self.env_threads,
-                say=display.say,
-            )
-            open_until_the_end.callback(environments.close)
-            acting = make_policy(
-                environments.observation_space,
-                environments.action_space,
-                cast(Network, settings.network),
-                rng,
-                normalization=cast(Normalization, settings.normalization),
-                given=cast("nn.Module | None", settings.policy),
-                environment_name=environments.name,
-            ).to(settings.device)
-            # how a policy acted that is trained on says nothing of what it becomes
-            acting.greedy = False
-            critic = make_value(
-                acting,
-                cast(Network, settings.network),
-                rng,
-                given=cast("nn.Module | None", settings.value),
-                wanted=algorithm.uses_value,
-                sees_action=critic_sees_action(algorithm),
-            )
-            engine = make_engine(acting, critic, algorithm.optimizer, settings.engine, display.say, workers)
-            stop_at = settings.stop_at
-            threshold = stop_at if stop_at is not None else environments.reward_threshold
-            run = Run(acting, acting, threshold, engine.name, environments.name, seed=seed)
-            training = Training(
-                environments,
-                acting,
-                engine,
-                algorithm,
-                steps=self.steps,
-                seed=seed,
-                shaping=cast("Shaping | None", settings.shaping),
-                threshold=threshold,
-                workers=workers,
-            )
-            tests = None
-            if settings.test_every is not None:
-                tests = PeriodicEvaluation(
-                    self.env, settings, settings.test_every, settings.test_episodes, seed, self.env_threads
-                )
-                open_until_the_end.callback(tests.close)
-
-            def state() -> State:
-                return {"training": training.state(), "tests": None if tests is None else tests.state()}
-
+            parts = self._built(seed, display, open_until_the_end)
             if alone:
-                self._say_if_an_update_exceeds_the_budget(environments, display)
-            config = self.config(seed, environments)
+                self._say_if_an_update_exceeds_the_budget(parts.environments, display)
+            config = self.config(seed, parts.environments)
             saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
             recorder = Recorder(
-                run,
+                parts.run,
                 display,
                 interruption,
-                stop=stop_at is not None,
-                select=partial(self._select, environments) if settings.select else None,
-                state=state,
+                stop=self.settings.stop_at is not None,
+                select=partial(self._select, parts.environments) if self.settings.select else None,
+                state=parts.state,
             )
-            if saved is not None:
-                with naming_damage(saved.path / FILE_NAME):
-                    of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
-                    goes_on = training.restore(of_training)
-                    if tests is not None and of_tests is not None:
-                        tests.restore(of_tests)
-                    recorder.restore_rows(saved.rows())
-                if not goes_on:
-                    display.say("the episodes that were under way cannot be resumed: new ones begin")
+            if saved is not None and not _resumed(recorder, parts, saved):
+                display.say("the episodes that were under way cannot be resumed: new ones begin")
             if place is not None:
-                run.out = place.path
-                facts = _facts(engine, environments) | {"seed": seed}
+                parts.run.out = place.path
                 with interruption.saving:
                     folder = RunFolder(
                         place,
                         config,
-                        facts,
+                        parts.facts() | {"seed": seed},
                         resumed=saved,
-                        steps=training.used,
+                        steps=parts.training.used,
                         alone=alone,
-                        save_episodes=settings.save_episodes,
+                        save_episodes=self.settings.save_episodes,
                     )
                     recorder.folder = open_until_the_end.enter_context(folder)
             if saved is not None and alone:
-                display.say(f"resuming at {out} after {training.used:,} steps")
-            loop = iter(training) if tests is None else tests.watch(training, acting)
-            if stop_at is not None and training.solved:
+                display.say(f"resuming at {out} after {parts.training.used:,} steps")
+            loop = parts.loop()
+            if self.settings.stop_at is not None and parts.training.solved:
                 # it had come to its end before
-                loop, run.ended = iter(()), "stop_at"
+                loop, parts.run.ended = iter(()), "stop_at"
             with single_thread():
                 recorded = recorder.record(loop)
             interruption.closing()
             return recorded
+
+    def _built(self, seed: int, display: Progress, open_until_the_end: ExitStack) -> _Parts:
+        """Make the environments, the networks, the engine and the loop of one run."""
+        settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
+        workers = Workers(self.cores)
+        open_until_the_end.callback(workers.close)
+        environments = make(
+            self.env,
+            settings.num_envs,
+            settings,
+            otherwise=DEFAULT_ENVS,
+            threads=self.env_threads,
+            say=display.say,
+        )
+        open_until_the_end.callback(environments.close)
+        policy = make_policy(
+            environments.observation_space,
+            environments.action_space,
+            cast(Network, settings.network),
+            rng,
+            normalization=cast(Normalization, settings.normalization),
+            given=cast("nn.Module | None", settings.policy),
+            environment_name=environments.name,
+        ).to(settings.device)
+        # how a policy acted that is trained on says nothing of what it becomes
+        policy.greedy = False
+        value = make_value(
+            policy,
+            cast(Network, settings.network),
+            rng,
+            given=cast("nn.Module | None", settings.value),
+            wanted=algorithm.uses_value,
+            sees_action=critic_sees_action(algorithm),
+        )
+        engine = make_engine(
+            policy,
+            value,
+            algorithm.optimizer,
+            settings.engine,
+            display.say,
+            workers,
+            needs=engine_for(algorithm),
+        )
+        threshold = environments.reward_threshold if settings.stop_at is None else settings.stop_at
+        training = Training(
+            environments,
+            policy,
+            engine,
+            algorithm,
+            steps=self.steps,
+            seed=seed,
+            shaping=cast("Shaping | None", settings.shaping),
+            threshold=threshold,
+            workers=workers,
+        )
+        tests = None
+        if settings.test_every is not None:
+            tests = PeriodicEvaluation(
+                self.env, settings, settings.test_every, settings.test_episodes, seed, self.env_threads
+            )
+            open_until_the_end.callback(tests.close)
+        run = Run(policy, policy, threshold, engine.name, environments.name, seed=seed)
+        return _Parts(environments, policy, engine, training, tests, run)
 
     def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
         """Environments side by side all take part in each update, so that many of them need many steps."""
@@ -219,14 +220,10 @@ class Experiment:
 
     def config(self, seed: int, environments: Environments) -> dict[str, Any]:
         """What was asked, presets and defaults filled in."""
-        algorithm = self.algorithm
         return {
             "environment": environments.name,
             "environment_id": self.env if isinstance(self.env, str) else None,
-            "algorithm": {
-                "name": name_of(algorithm),
-                **(asdict(algorithm) if is_dataclass(algorithm) else {}),
-            },
+            "algorithm": described(self.algorithm),
             **self.settings.config(),
             "num_envs": environments.num_envs,
             "seed": seed,
@@ -234,9 +231,43 @@ class Experiment:
         }
 
 
-def _facts(engine: Engine, environments: Environments) -> dict[str, Any]:
-    return {
-        "engine": engine.name,
-        "environments": type(environments.vector.unwrapped).__name__,
-        "autoreset_mode": environments.autoreset_mode.value,
-    }
+@dataclass(frozen=True)
+class _Parts:
+    """What one run is made of."""
+
+    environments: Environments
+    policy: Policy
+    engine: Engine
+    training: Training
+    tests: PeriodicEvaluation | None
+    run: Run
+
+    def loop(self) -> Iterator[Iteration]:
+        """The training's iterations, with the tests between them."""
+        return iter(self.training) if self.tests is None else self.tests.watch(self.training, self.policy)
+
+    def state(self) -> State:
+        """Serializable state of the training and of its tests."""
+        return {
+            "training": self.training.state(),
+            "tests": None if self.tests is None else self.tests.state(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of how the run was computed."""
+        return {
+            "engine": self.engine.name,
+            "environments": type(self.environments.vector.unwrapped).__name__,
+            "autoreset_mode": self.environments.autoreset_mode.value,
+        }
+
+
+def _resumed(recorder: Recorder, parts: _Parts, saved: Resumed) -> bool:
+    """Restore a run from its checkpoint; returns whether it continues within the episodes that were under way."""
+    with naming_damage(saved.path / FILE_NAME):
+        of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
+        within_episodes = parts.training.restore(of_training)
+        if parts.tests is not None and of_tests is not None:
+            parts.tests.restore(of_tests)
+        recorder.restore_rows(saved.rows())
+    return within_episodes

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from policygrad.losses import Loss
 from policygrad.types import (
     F32,
     F64,
     Array,
     Batch,
-    Cotangents,
+    Inputs,
     Minibatches,
     Outputs,
     PolicyOutputs,
@@ -19,8 +21,37 @@ from policygrad.types import (
 )
 
 
+class Step(NamedTuple):
+    """One optimizer step."""
+
+    policy_rate: float | None
+    """Learning rate of the policy; None leaves it out, uncomputed."""
+    value_rate: float | None
+    """Learning rate of V(s); None leaves it out, uncomputed."""
+    max_grad_norm: float | None = None
+    """Each network's gradient is scaled down to this L2 norm; None leaves it."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one call of `Engine.update` learns from, and how."""
+
+    batch: Batch
+    loss: Loss
+    """Its mean over the samples is minimized: Σ weight · loss / Σ weight."""
+    coefficients: Mapping[str, float]
+    """Those that the loss reads, by name."""
+    step: Step
+    minibatches: Minibatches | None = None
+    """Which segments each step uses; None is one step on all."""
+    max_kl: float | None = None
+    """As soon as a minibatch's mean of `kl_estimate` is larger, before its step, the policy takes no more steps (the
+    value network does). Needs the column `old_log_prob`. None is no limit."""
+
+
+@runtime_checkable
 class Engine(Protocol):
-    """Turns observations into (log π, H, V), and an algorithm's three numbers into a parameter update.
+    """Turns what is known of states into (log π, H, V), and a loss of these into a parameter update.
 
     `engines.autograd` takes any torch module; `engines.fused` is machine code for MLPs. Both give the same
     actions from the same noise and, up to rounding, the same parameters after an update.
@@ -38,32 +69,82 @@ class Engine(Protocol):
     num_choices: int | None
     """How many actions there are, of a Discrete; None of others."""
 
-    def act(self, observation: F32, noise: F64) -> Array:
-        """Actions [N] or [N, K] int64, or [N, K] float32, for observations [N, D], from `Policy.draw_noise`.
+    def act(self, inputs: Inputs, noise: F64) -> Array:
+        """Actions [N] or [N, K] int64, or [N, K] float32, for N rows, from `Policy.draw_noise`.
 
         A choice is −1 where the network's logits are no softmax, as in `Policy.choose`.
         """
         ...
 
-    def values(self, observation: F32) -> F32:
-        """V(s) [B] for observations [B, D], or for whatever else the value network sees."""
+    def values(self, inputs: Inputs) -> F32:
+        """V(s) [B], or Q(s, a)."""
         ...
 
-    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
+        """(V(s_t), V(s_{t+1})), each [T, N] float64; the successor is the true one, also where an episode ended."""
+        ...
+
+    def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored.
 
         They are what `update` finds for them, unless the engine `has_modes`.
         """
         ...
 
-    def squared_scores(self, observation: F32, action: Array) -> F32:
+    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
+        """The mean loss's gradient with respect to (policy, value) parameters, each flat; changes nothing."""
+        ...
+
+    def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
+        """One optimizer step of both networks along gradients that are given, each flat as `gradient` has them.
+
+        Returns:
+            Their L2 norms before clipping.
+
+        Raises:
+            NonFiniteError: one of them is NaN or infinite; the parameters are as before.
+        """
+        ...
+
+    def update(self, update: Update) -> Outputs:
+        """One optimizer step on the whole batch, or one on each of the minibatches, in their order.
+
+        Returns:
+            Outputs, as they were before the last step that computed them; the norms of the last step.
+
+        Raises:
+            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before that step.
+            ValueError: a minibatch is empty, or names what is no segment of the batch; a column that the loss reads, or
+                that `max_kl` needs, is missing.
+        """
+        ...
+
+    def state(self) -> State:
+        """The value network and both optimizers: all that learning changes, but for the policy."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Be as the engine of that `state` was; CheckpointError where it was of another form."""
+        ...
+
+
+@runtime_checkable
+class ScoringEngine(Engine, Protocol):
+    """What the optimal baseline asks for."""
+
+    def squared_scores(self, inputs: Inputs, action: Array) -> F32:
         """‖∇_θ log π(a|s)‖² [B] of each sample alone."""
         ...
 
+
+@runtime_checkable
+class TrustRegionEngine(Engine, Protocol):
+    """What the natural gradient and TRPO ask for."""
+
     def policy_outputs(
-        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+        self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """The policy on observations [B, D] and actions, and how far it is from what it was `before` on them.
+        """The policy on B rows and their actions, and how far it is from what it was `before` on them.
 
         Raises:
             NonFiniteError: log π or H is NaN or infinite, and there is no `before`.
@@ -78,79 +159,12 @@ class Engine(Protocol):
         """Write the policy's parameters [P]; a Gaussian's log σ is brought back within its bounds."""
         ...
 
-    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
-        """v [P] -> F v [P], F = E_s[Jᵀ M(s) J] over observations [B, D]: the Hessian of the mean KL where it is 0.
+    def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
+        """v [P] -> F v [P], F = E_s[Jᵀ M(s) J] over B rows: the Hessian of the mean KL where it is 0.
 
         J is the Jacobian of the distribution's parameters in the policy's, M the distribution's own Fisher
         matrix. Of the parameters at the time: once they change, ask again.
         """
-        ...
-
-    def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
-        """The loss's gradient with respect to (policy, value) parameters, each flat; changes nothing."""
-        ...
-
-    def apply(
-        self,
-        policy_gradient: F32,
-        value_gradient: F32,
-        *,
-        policy_rate: float,
-        value_rate: float,
-        max_grad_norm: float | None,
-    ) -> tuple[float, float]:
-        """One optimiser step along gradients that are given, each flat as `gradient` has them.
-
-        Returns:
-            Their L2 norms before clipping.
-
-        Raises:
-            NonFiniteError: one of them is NaN or infinite; the parameters are as before.
-        """
-        ...
-
-    def update(
-        self,
-        batch: Batch,
-        cotangents: Cotangents,
-        coefficients: F32,
-        *,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None,
-        minibatches: Minibatches | None = None,
-        max_kl: float | None = None,
-        apart: bool = False,
-    ) -> Outputs:
-        """One optimiser step on the whole batch, or one on each of the minibatches, in their order.
-
-        Args:
-            batch: the samples.
-            cotangents, coefficients: the algorithm's three numbers, and what they need beside the samples.
-            policy_rate, value_rate: learning rates; None leaves that network out, uncomputed.
-            max_grad_norm: each network's gradient is scaled down to this L2 norm; None leaves it.
-            minibatches: which samples each step uses; None is one step on all.
-            max_kl: as soon as a minibatch's mean of `kl_estimate` is larger, before its step, the policy takes
-                no more of them (the value network does). Needs `batch.old_log_prob`. None is no limit.
-            apart: w and e do not depend on V(s), nor c on log π and H: so that each network may be computed
-                by itself, on a core of its own.
-
-        Returns:
-            Outputs, as they were before the last step that computed them; the norms of the last step.
-
-        Raises:
-            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before that step.
-            ValueError: a minibatch is empty, or names what is no row of the batch; `max_kl` without
-                `old_log_prob`.
-        """
-        ...
-
-    def state(self) -> State:
-        """The value network and both optimisers: all that learning changes, but for the policy."""
-        ...
-
-    def restore(self, state: State) -> None:
-        """Be as the engine of that `state` was; CheckpointError where it was of another form."""
         ...
 
 

@@ -20,15 +20,29 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from policygrad.advantages import returns_to_go
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Step, Update
+from policygrad.losses import Loss, traced
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, check_actions
 from policygrad.threads import single_thread
-from policygrad.types import F32, F64, Array, Batch, Outputs
+from policygrad.types import F32, F64, Array, Batch, Inputs, Outputs
 
 RECENT_EPISODES = 20
 """How many episodes' returns give the mean and deviation that returns are normalised by."""
+
+
+def plain_loss(s: Any, k: Any) -> Any:
+    """Return −T G log π, whose mean over the T steps of an episode is −Σ_t G_t log π(a_t|s_t)."""
+    return -k.T * s.returns * s.log_prob
+
+
+def baseline_loss(s: Any, _k: Any) -> Any:
+    """Return −A log π + (V − G)²."""
+    return -s.advantage * s.log_prob + (s.value - s.returns) ** 2
+
+
+PLAIN, WITH_BASELINE = traced(plain_loss), traced(baseline_loss)
 
 
 class _EpisodeLearner:
@@ -56,7 +70,7 @@ class _EpisodeLearner:
 
     def _choose(self, state: Any) -> Array:
         encoded = self._acting.encode_checked(state)[0]
-        action = self._engine.act(encoded, self._acting.draw_noise(self._rng, 1))
+        action = self._engine.act(Inputs(encoded), self._acting.draw_noise(self._rng, 1))
         check_actions(self._acting, encoded, action)
         self.states.append(encoded)
         self.actions.append(action)
@@ -75,33 +89,17 @@ class _EpisodeLearner:
         return returns_to_go(reward, np.zeros(reward.shape, np.bool_), self.gamma)[:, 0]
 
     def _learn(
-        self,
-        advantage: Array,
-        target: Array,
-        coefficients: list[float],
-        lr: float,
-        lr_value: float | None = None,
+        self, loss: Loss, columns: dict[str, Array], lr: float, lr_value: float | None = None
     ) -> Outputs:
         """One step on the episode, which is then forgotten."""
         if len(self.rewards) != len(self.actions):
             raise RuntimeError(
                 f"{len(self.actions)} actions but {len(self.rewards)} rewards: store one for each"
             )
-        batch = Batch(
-            np.concatenate(self.states),
-            np.concatenate(self.actions),
-            advantage.astype(np.float32),
-            target.astype(np.float32),
-        )
+        learned = {name: column.astype(np.float32) for name, column in columns.items()}
+        batch = Batch(Inputs(np.concatenate(self.states)), np.concatenate(self.actions), learned)
         with single_thread():
-            outputs = self._engine.update(
-                batch,
-                cotangents,
-                np.array(coefficients, np.float32),
-                policy_rate=lr,
-                value_rate=lr_value,
-                max_grad_norm=None,
-            )
+            outputs = self._engine.update(Update(batch, loss, {"T": len(batch)}, Step(lr, lr_value)))
         self.states, self.actions, self.rewards = [], [], []
         return outputs
 
@@ -124,7 +122,7 @@ class _PlainLearner(_EpisodeLearner):
 
     def _update(self) -> float:
         raw, returns = self._returns(), self.compute_returns().numpy()
-        outputs = self._learn(returns, returns, [1.0, 0.0, 0.0], self.lr)
+        outputs = self._learn(PLAIN, {"returns": returns}, self.lr)
         self._recent.append(raw)
         return -float(np.sum(outputs.log_prob * returns, dtype=np.float64))
 
@@ -204,11 +202,10 @@ class REINFORCEWithBaseline(_EpisodeLearner):
         The losses are −mean((G − V) log π) and mean((V − G)²).
         """
         returns = self._returns().astype(np.float32)
-        value = self._engine.values(np.concatenate(self.states))
+        value = self._engine.values(Inputs(np.concatenate(self.states)))
         advantage = returns - value
-        # the 2/T is the derivative of the mean square
-        T = len(returns)
-        outputs = self._learn(advantage, returns, [1 / T, 0.0, 2 / T], self.lr_policy, self.lr_value)
+        columns = {"advantage": advantage, "returns": returns}
+        outputs = self._learn(WITH_BASELINE, columns, self.lr_policy, self.lr_value)
         policy_loss = -float(np.mean(outputs.log_prob * advantage, dtype=np.float64))
         return policy_loss, float(np.mean((value - returns) ** 2, dtype=np.float64))
 

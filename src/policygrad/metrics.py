@@ -34,8 +34,9 @@ METRICS: dict[str, Metric] = {
     "idle_share": Metric(
         "share", "rows stepped while waiting for the slowest environment / all rows", "below 0.5"
     ),
-    "policy_loss": Metric(
-        "—", "−mean(A log π): a step's direction, no measure of progress", "no trend; do not read it as progress"
+    "loss": Metric(
+        "—", "mean of the algorithm's loss over the update's samples, before the networks' last step on each of them; "
+        "TRPO and NPG have `surrogate_improvement` instead", "no trend; do not read it as progress"
     ),
     "entropy": Metric(
         "nats", "mean H(π(·|s)) before the update; differential for continuous actions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +44,21 @@ def working_directory_importable() -> Generator[None]:
     finally:
         if here in sys.path:
             sys.path.remove(here)
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a `__getattr__` for a module some of whose names are gone: it raises with what to write instead.
+
+    Args:
+        module: its name.
+        names: what to write, by the name that is gone.
+    """
+
+    def get(name: str) -> Any:
+        hint = f": write {names[name]} (see CHANGELOG.md)" if name in names else ""
+        raise AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+    return get
 
 
 def name_of_object(thing: Any) -> str:

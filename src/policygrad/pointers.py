@@ -40,7 +40,12 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
     key = (function, signature, exact)
     if key not in _compiled:
         _compiled[key] = _compile(function, signature, exact)
-    overload = _compiled[key].overloads[tuple(signature.args)]
+    return address_in(_compiled[key], signature)
+
+
+def address_in(dispatcher: Any, signature: Any) -> int:
+    """Return where a compiled function's machine code for a signature lies; it stays there while the function lives."""
+    overload = dispatcher.overloads[tuple(signature.args)]
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 
 

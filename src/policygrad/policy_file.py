@@ -26,17 +26,16 @@ from torch import Tensor, nn
 from policygrad.errors import NonFiniteError, PolicyFileError
 from policygrad.files import check_regular, write_atomically
 from policygrad.policies import (
-    BetaPolicy,
-    DiscretePolicy,
-    GaussianPolicy,
-    GSDEPolicy,
+    KINDS,
+    Distribution,
     Normalization,
+    PerceptronPolicy,
     Policy,
-    StandardPolicy,
     evaluation_mode,
     is_standard,
     made_by,
 )
+from policygrad.policies.distributions import BOXED, Categorical
 from policygrad.spaces import (
     Space,
     action_size,
@@ -48,15 +47,16 @@ from policygrad.spaces import (
     space_to_json,
 )
 from policygrad.surroundings import in_ordinary_torch
+from policygrad.types import Inputs
 
 FORMAT, READABLE = 4, (1, 2, 3, 4)
 """Format 1 knows softmax over one choice and Gaussians that are clipped, format 2 all distributions. Their Gaussians
 act in the environment's own units. Format 3 adds units of the box, and how the policy acts where it is not told. From
 format 4 on a file lists its features, its digest covers dtypes and shapes, and its probes go through the normalizer."""
 FEATURES = {
-    *("softmax", "gaussian", "squashed", "beta", "gsde"),
+    *(Categorical.name, *BOXED),
     *("units of the box", "state-dependent std", "normalized observations", "normalized rewards"),
-    *("own network", "composite observations"),
+    *("own network", "own distribution", "composite observations"),
 }
 """What a reader has to know to act as the policy does. A file with another feature is refused by its name."""
 FILE_NAME = "policy.safetensors"
@@ -102,13 +102,18 @@ def save(policy: Policy, path: str | Path) -> None:
 
 
 @in_ordinary_torch
-def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None = None) -> Policy:
+def load(
+    path: str | Path,
+    network: nn.Module | Callable[..., nn.Module] | None = None,
+    distribution: Distribution | None = None,
+) -> Policy:
     """The policy of a run folder or of a policy file.
 
     Args:
         path: a run folder, or a file that `save` wrote.
         network: needed, and filled, where the policy's network is a class of your own: one built as then, or the
             function or class that makes one, as `train` takes it.
+        distribution: needed where the policy's distribution is one of your own.
 
     Raises:
         FileNotFoundError: there is nothing there.
@@ -128,8 +133,15 @@ def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None 
         given = network is not None
         if network is None:
             network = _rebuild(description["network"], tensors, file)
-        # softmax goes without saying
-        name = "auto" if is_choice(action_space) else description.get("distribution", "gaussian")
+        name = description.get("distribution", "gaussian")
+        if distribution is None and name not in (*BOXED, Categorical.name):
+            raise PolicyFileError(
+                f"{file} holds a policy whose distribution, {name!r}, this library does not know: pass it, "
+                "load(path, distribution=...)"
+            )
+        if distribution is None and is_choice(action_space):
+            # softmax goes without saying
+            name = "auto"
         normalization = Normalization(**description.get("normalization", {}))
         scale_actions, greedy = (
             bool(description.get(option, False)) for option in ("scale_actions", "greedy")
@@ -141,7 +153,7 @@ def load(path: str | Path, network: nn.Module | Callable[..., nn.Module] | None 
             cast(nn.Module, network),
             observation_space,
             action_space,
-            distribution=name,
+            distribution=name if distribution is None else distribution,
             scale_actions=scale_actions,
             normalization=normalization,
         )
@@ -197,10 +209,8 @@ def _spaces(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Sp
 
 def _features(policy: Policy) -> list[str]:
     used = {
-        policy.distribution.name: True,
-        "units of the box": policy.scale_actions and policy.distribution.name in ("gaussian", "gsde"),
-        "state-dependent std": isinstance(policy.network, GaussianPolicy)
-        and policy.network.state_dependent_std,
+        policy.distribution.name if policy.distribution.name in FEATURES else "own distribution": True,
+        **dict.fromkeys(policy.distribution.features_of(policy.network), True),
         "normalized observations": policy.normalization.normalize_observations,
         "normalized rewards": policy.normalization.normalize_rewards,
         "own network": not is_standard(policy.network),
@@ -296,28 +306,16 @@ def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
     """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""
     with evaluation_mode(policy):
-        outputs = policy(probe.to(policy.device))
+        outputs = policy(Inputs(cast(Any, probe.to(policy.device))))
     parts = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     # gSDE's σ [L, K] is no sample's: its variance [P, K], which is here too, says what it was
     return torch.cat([part for part in parts if len(part) == len(probe)], dim=-1).cpu().contiguous()
 
 
 def _describe(network: nn.Module) -> dict[str, Any]:
-    description: dict[str, Any] = {"class": type(network).__name__}
-    if not (is_standard(network) and isinstance(network, StandardPolicy)):
-        return description | {
-            "class": f"{type(network).__module__}.{type(network).__qualname__}",
-            "custom": True,
-        }
-    description |= {"sizes": list(network.network.sizes), "activation": network.network.activation}
-    description["action_dim"] = network.action_dim
-    if isinstance(network, GaussianPolicy | GSDEPolicy):
-        description["log_std_bounds"] = list(network.log_std_bounds)
-    if isinstance(network, GaussianPolicy):
-        description["state_dependent_std"] = network.state_dependent_std
-    if isinstance(network, GSDEPolicy):
-        description["sde_period"] = network.sde_period
-    return description
+    if is_standard(network) and isinstance(network, PerceptronPolicy):
+        return network.description()
+    return {"class": f"{type(network).__module__}.{type(network).__qualname__}", "custom": True}
 
 
 def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor], file: Path) -> nn.Module:
@@ -337,8 +335,6 @@ def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor], file: Path
     if "log_std_bounds" in description:
         bounds = tuple(description["log_std_bounds"])
         shape |= {"log_std_bounds": bounds, "log_std": sum(bounds) / 2}
-    shape |= {
-        name: description[name] for name in ("state_dependent_std", "sde_period") if name in description
-    }
-    kinds = {kind.__name__: kind for kind in (DiscretePolicy, GaussianPolicy, BetaPolicy, GSDEPolicy)}
-    return kinds[description["class"]](state_dim, description.get("action_dim", outputs), hidden, **shape)
+    kind: Any = KINDS[description["class"]]
+    shape |= {name: description[name] for name in kind.settings if name in description and name not in shape}
+    return kind(state_dim, description.get("action_dim", outputs), hidden, **shape)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from policygrad.algorithms import Algorithm, algorithm_class
-from policygrad.checks import check_fields, check_is_a, check_names, whole
+from policygrad.checks import Finite, check_fields, check_is_a, check_names, whole
 from policygrad.engines import EngineName
 from policygrad.envs import EnvLike, EnvOptions, PotentialShaping, Shaping, without_module
 from policygrad.names import name_of_object, named
@@ -56,11 +56,11 @@ class Settings(EnvOptions):
     engine: EngineName = "auto"
     """`fused` is machine code for MLPs, `autograd` takes any network; `auto` is fused where possible."""
     cores: int | None = None
-    """Number of cores per run (default: 1, and EnvPool's threads use all), or with `seeds` the number of runs at
-    a time (default: all cores)."""
+    """Number of cores that the training uses. A single run splits its environments and large batches among them
+    (default: 1, and EnvPool's threads use all); with `seeds`, each run uses one (default: all cores)."""
     device: str = "cpu"
     """Where torch computes in the autograd engine."""
-    stop_at: float | None = None
+    stop_at: Finite | None = None
     """End the run when the mean of the last 100 returns reaches this."""
     test_every: int | None = None
     """Run greedy test episodes every so many steps (`test_return` in the metrics). Default: no tests."""
@@ -86,12 +86,7 @@ class Settings(EnvOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(
-            self,
-            choices={"engine": EngineName},
-            finite=("stop_at",),
-            optional=("stop_at",),
-        )
+        check_fields(self)
         for name, least in (
             ("steps", 1),
             ("seed", 0),
@@ -118,8 +113,6 @@ class Settings(EnvOptions):
             raise TypeError(
                 f"shaping must be a function, None, 'preset' or 'module:name'; got {self.shaping!r}"
             )
-        if self.progress not in (None, True, False):
-            raise TypeError(f"progress must be True, False or None; got {self.progress!r}")
         if not (self.out is None or isinstance(self.out, str | os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"out must be the path of a folder; got {self.out!r}")
         if self.out is not None:

@@ -16,8 +16,7 @@ from policygrad.checks import whole
 from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
-from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy, Snapshot
-from policygrad.policies.distributions import GSDE, Gaussian, SquashedGaussian
+from policygrad.policies import Distribution, Policy, Snapshot
 from policygrad.rollout import make_collector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.surroundings import default_numpy_errors
@@ -280,13 +279,7 @@ def _add_up(reward: F64, valid: Bool, done: Bool, returns: F64, lengths: F64, en
 
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    distribution = policy.distribution
-    if isinstance(distribution, Gaussian | GSDE) and not isinstance(distribution, SquashedGaussian):
-        clipped = distribution.units.clipped(rollout.action[rollout.valid])
-        metrics["clipped_actions"] = float(clipped.mean())
-    if isinstance(policy.network, GaussianPolicy) and not policy.network.state_dependent_std:
-        metrics["std"] = float(policy.network.log_std.detach().exp().mean())
-    if isinstance(policy.network, GSDEPolicy):
-        metrics["std"] = policy.network.typical_std()
-    return metrics
+    if type(policy.distribution).metrics is Distribution.metrics:
+        # most have none, and to look at the actions would cost something
+        return {}
+    return policy.distribution.metrics(policy.network, rollout.action[rollout.valid])

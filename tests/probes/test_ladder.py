@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.envs.kernel import uniform
+from policygrad.types import Inputs
 
 GAMMA = 0.5
 ALGORITHMS: dict[str, Any] = {
@@ -103,7 +104,7 @@ def climb(algorithm: str, kernel: pg.Kernel, engine: Any = "fused") -> tuple[pg.
 
 def probability(policy: pg.Policy, x: float, action: int) -> float:
     with torch.no_grad():
-        return policy(torch.tensor([[x]])).exp()[0, action].item()
+        return policy(Inputs(torch.tensor([[x]]))).exp()[0, action].item()
 
 
 @pytest.mark.filterwarnings("ignore:the policy's gradient was 0")  # there is one action only

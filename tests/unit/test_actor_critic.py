@@ -11,17 +11,16 @@ import pytest
 import torch
 
 import policygrad as pg
-from policygrad.advantages import explained_variance
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.ppo import shuffled
-from policygrad.algorithms.steps import values_along
 from policygrad.engines import make_engine
-from policygrad.interfaces import Engine
+from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import flat_parameters, kl_estimate
 from policygrad.threads import Workers
-from policygrad.types import Batch, Learning, Minibatches, Rollout
-from tests.conftest import rollout_of, rows_of
+from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
+from tests.conftest import rollout_of, rows_of, with_observations
 from tests.unit.test_engines import (
+    FULL,
     HEADS,
     B,
     D,
@@ -31,6 +30,7 @@ from tests.unit.test_engines import (
     networks,
     parameters,
     relative,
+    weights,
 )
 
 
@@ -49,9 +49,9 @@ def steps_for(policy: pg.Policy, seed: int, T: int = 40, N: int = 6) -> Rollout:
     following = observation[1:].copy()
     following[7, 0], following[11, 1] = rng.standard_normal((2, D))
     encoded = observation[:-1].reshape(T * N, D)
-    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    action = policy.choose(Inputs(encoded), policy.draw_noise(rng, T * N))
     reward = rng.standard_normal((T, N)) * valid
-    return Rollout(
+    return Rollout.from_pairs(
         observation=observation[:-1],
         action=action.reshape(T, N, *action.shape[1:]),
         reward=reward,
@@ -90,10 +90,10 @@ def test_engines_agree_after_20_updates(algorithm: Any, head: str):
 def test_a_sample_s_log_prob_is_the_same_number_in_any_minibatch(head: str):  # bug 11
     policy, value = networks(head)
     engine, batch = make_engine(policy, value, "adam", "fused"), batch_for(policy)
-    old, _ = engine.evaluate(batch.observation, batch.action)
+    old, _ = engine.evaluate(batch.inputs, batch.action)
     for size in (1, 5, 6, 7, 64, 257, B):
         rows = np.random.default_rng(size).permutation(B)[:size]
-        again, _ = engine.evaluate(batch.observation[rows], batch.action[rows])
+        again, _ = engine.evaluate(batch.inputs.rows(rows), batch.action[rows])
         np.testing.assert_array_equal(again, old[rows])
 
 
@@ -118,26 +118,27 @@ def test_the_first_ratio_is_1_with_the_normaliser_on(env: str, engine: Any):  # 
 def test_the_kl_is_looked_at_before_the_step(engine: Any):  # bug 18
     policy, value = networks("categorical")
     motor = make_engine(policy, value, "sgd", engine)
-    batch = batch_for(policy)
-    old, _ = motor.evaluate(batch.observation, batch.action)
-    batch = replace(batch, old_log_prob=old)
+    batch = with_old(motor, batch_for(policy))
     halves = Minibatches(np.arange(B), np.array([0, B // 3, 2 * B // 3, B]))
-    coefficients = pg.PPO().coefficients(B / 3, 0.0, 0.0)
-    options: dict[str, Any] = {"policy_rate": 5.0, "value_rate": 0.01, "max_grad_norm": None}
+    update = Update(batch, PPO_LOSS, PPO_COEFFICIENTS, Step(5.0, 0.01), halves)
     once, _ = copied(policy, value, engine)
     first = Minibatches(halves.order[: B // 3], halves.bounds[:2])
-    once.update(batch, ppo_numbers(), coefficients, **options, minibatches=first)
-    outputs = motor.update(batch, ppo_numbers(), coefficients, **options, minibatches=halves, max_kl=1e-3)
+    once.update(replace(update, minibatches=first))
+    outputs = motor.update(replace(update, max_kl=1e-3))
     # at the first the KL is 0, at the second it is over; V(s) goes on
     assert outputs.policy_steps == 1
     np.testing.assert_array_equal(parameters(motor)[: n_policy(policy)], parameters(once)[: n_policy(policy)])
     assert not np.array_equal(parameters(motor)[n_policy(policy) :], parameters(once)[n_policy(policy) :])
 
 
-def ppo_numbers() -> Any:
-    from policygrad.algorithms.ppo import cotangents
+PPO_LOSS = pg.PPO().traced_loss
+PPO_COEFFICIENTS = pg.PPO().coefficient_values(0.0)
 
-    return cotangents
+
+def with_old(engine: Engine, batch: Batch) -> Batch:
+    """The batch with what the networks say of it as they are."""
+    log_prob, _ = engine.evaluate(batch.inputs, batch.action)
+    return batch.with_columns(old_log_prob=log_prob, old_value=engine.values(batch.inputs))
 
 
 def n_policy(policy: pg.Policy) -> int:
@@ -154,11 +155,14 @@ def copied(policy: pg.Policy, value: Any, engine: Any) -> tuple[Engine, Any]:
 def test_a_kl_without_anything_to_measure_it_from():
     policy, value = networks("categorical")
     for engine in both(policy, value):
-        with pytest.raises(ValueError, match="max_kl needs the batch's old_log_prob"):
-            engine.update(
-                batch_for(policy), ppo_numbers(), pg.PPO().coefficients(B, 0.0, 0.0),
-                policy_rate=0.1, value_rate=None, max_grad_norm=None, max_kl=0.1,
-            )  # fmt: skip
+        # whether the loss reads it as well, or not
+        batch = batch_for(policy)
+        update = Update(batch, FULL, weights(), Step(0.1, None), max_kl=0.1)
+        with pytest.raises(ValueError, match="the batch has no column old_log_prob, which is read"):
+            engine.update(update)
+        batch = batch.with_columns(old_value=engine.values(batch.inputs))
+        with pytest.raises(ValueError, match="the batch has no column old_log_prob, which is read"):
+            engine.update(Update(batch, PPO_LOSS, PPO_COEFFICIENTS, Step(0.1, None), max_kl=0.1))
 
 
 def test_the_kl_estimate_is_never_negative():  # bug 18
@@ -183,6 +187,7 @@ def test_updates_stop_at_the_target_kl_and_are_counted():
 def test_two_cores_step_the_two_networks_to_the_same_bits(batch_size: int):
     policy, value = networks("gaussian")
     batch = batch_for(policy)
+    assert PPO_LOSS.separates
     found = []
     for cores in (1, 2):
         engine, _ = copied(policy, value, "fused")
@@ -190,13 +195,11 @@ def test_two_cores_step_the_two_networks_to_the_same_bits(batch_size: int):
         own_policy, own_value = engine.policy, engine.value  # pyright: ignore
         workers = Workers(cores)
         engine = make_engine(own_policy, own_value, "adam", "fused", workers=workers)
-        old, _ = engine.evaluate(batch.observation, batch.action)
-        order, bounds = shuffled(np.random.default_rng(0), B, B // batch_size or 1, 3)
+        minibatches = Minibatches(*shuffled(np.random.default_rng(0), B, B // batch_size or 1, 3))
+        step = Step(0.01, 0.01, 0.5)
         outputs = engine.update(
-            replace(batch, old_log_prob=old), ppo_numbers(), pg.PPO().coefficients(batch_size, 0.0, 0.0),
-            policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5,
-            minibatches=Minibatches(order, bounds), apart=True, max_kl=10.0,
-        )  # fmt: skip
+            Update(with_old(engine, batch), PPO_LOSS, PPO_COEFFICIENTS, step, minibatches, max_kl=10.0)
+        )
         workers.close()
         found.append((parameters(engine), outputs.log_prob, outputs.value, outputs.policy_steps))
     for one, two in zip(*found, strict=True):
@@ -220,15 +223,16 @@ def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine: A
 
     order, bounds = shuffled(np.random.default_rng(0), len(batch), parts, epochs)
     assert set(np.diff(bounds)) == {119}
-    x, target, old = (torch.from_numpy(c) for c in (batch.observation, batch.target, batch.old_log_prob))
-    action = torch.from_numpy(batch.action)
+    x, action = torch.from_numpy(batch.inputs.observation), torch.from_numpy(batch.action)
+    target, old = (torch.from_numpy(batch.columns[name]) for name in ("target", "old_log_prob"))
+    advantages = batch.columns["advantage"].astype(np.float64)
     for start, stop in pairwise(bounds):
         rows = order[start:stop]
-        advantage = batch.advantage[rows].astype(np.float64)
+        advantage = advantages[rows]
         if normalized != "none":
-            among = advantage if normalized == "minibatch" else batch.advantage.astype(np.float64)
+            among = advantage if normalized == "minibatch" else advantages
             advantage = (advantage - among.mean()) / among.std()
-        log_probs = policy(x[rows])
+        log_probs = policy(Inputs(x[rows]))
         ratio = (log_probs[np.arange(len(rows)), action[rows]] - old[rows]).exp()
         A = torch.from_numpy(advantage.astype(np.float32))
         surrogate = torch.min(ratio * A, ratio.clamp(0.8, 1.2) * A)
@@ -253,10 +257,9 @@ def test_v_trace_corrects_by_the_policy_now_over_the_one_that_acted(engine: Any)
     rollout = steps_for(policy, 2)
     algorithm = pg.A2C(gamma=0.9, gae_lambda=0.0, estimator="v-trace", updates=2)
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    now, _ = motor.evaluate(x, action)
+    now, _ = motor.evaluate(Inputs(x), action)
     acted = now + np.random.default_rng(0).normal(0, 0.5, len(now)).astype(np.float32)
-    batch = Batch(x, action, *np.zeros((2, len(x)), np.float32))
-    corrected = algorithm._corrected(motor, rollout, batch, acted)
+    corrected = algorithm._corrected(motor, rollout, Batch(Inputs(x), action, {}), acted).columns
     with torch.no_grad():
         v, after = (
             value(torch.from_numpy(seen[rollout.valid])).numpy().astype(np.float64)
@@ -265,9 +268,9 @@ def test_v_trace_corrects_by_the_policy_now_over_the_one_that_acted(engine: Any)
     over = rollout.terminated[rollout.valid]
     error = rollout.reward[rollout.valid] + 0.9 * np.where(over, 0, after) - v
     expected = np.minimum(1, np.exp(now.astype(np.float64) - acted)) * error
-    np.testing.assert_allclose(corrected.advantage, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(corrected.target, v + expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(corrected.advantage - error).max() > 0.1
+    np.testing.assert_allclose(corrected["advantage"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(corrected["target"], v + expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(corrected["advantage"] - error).max() > 0.1
 
 
 @pytest.mark.parametrize("sizes", [(79, 79, 80), (2, 3, 233)], ids=str)
@@ -303,20 +306,20 @@ def test_values_along_steps_are_those_of_the_true_successors():  # bugs 3, 4, 22
     policy, value = networks("categorical")
     engine = make_engine(policy, value, "adam", "fused")
     rollout = steps_for(policy, seed=3)
-    now, following = values_along(engine, rollout)
+    now, following = engine.values_along(rollout)
     T, N = rollout.valid.shape
     for found, seen in ((now, rollout.observation), (following, rollout.next_observation)):
-        expected = engine.values(np.ascontiguousarray(seen.reshape(T * N, D))).reshape(T, N)
+        expected = engine.values(Inputs(np.ascontiguousarray(seen.reshape(T * N, D)))).reshape(T, N)
         np.testing.assert_allclose(found[rollout.valid], expected[rollout.valid], rtol=1e-6)
 
 
 def test_rows_that_are_no_samples_are_not_learned_from():  # bug 7
     policy, value = networks("categorical")
     rollout = steps_for(policy, seed=4)
-    poisoned = replace(
-        rollout,
-        observation=np.where(rollout.valid[..., None], rollout.observation, np.float32(50)),
-        reward=np.where(rollout.valid, rollout.reward, 1e6),
+    poisoned = with_observations(
+        replace(rollout, reward=np.where(rollout.valid, rollout.reward, 1e6)),
+        np.where(rollout.valid[..., None], rollout.observation, np.float32(50)),
+        rollout.next_observation,
     )
     for algorithm in (pg.PPO(epochs=2), pg.A2C(), pg.A2C(estimator="v-trace", updates=2)):
         engines = [copied(policy, value, "fused")[0] for _ in range(2)]
@@ -334,8 +337,8 @@ def test_on_whole_episodes_gae_1_is_reinforce_with_v():
     rollout = rollout_of([[1.0, 2.0, 3.0], [5.0], [1.0, -1.0]], D=D)
     reinforce = pg.Reinforce(gamma=0.9, normalize_advantages=False).batch(rollout, engine)
     ppo, _ = pg.PPO(gamma=0.9, gae_lambda=1.0).batch(engine, rollout)
-    np.testing.assert_allclose(ppo.advantage, reinforce.advantage, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(ppo.target, reinforce.target, rtol=1e-5, atol=1e-6)
+    for name in ("advantage", "target"):
+        np.testing.assert_allclose(ppo.columns[name], reinforce.columns[name], rtol=1e-5, atol=1e-6)
 
 
 def test_recomputed_advantages_see_the_value_network_of_their_epoch():
@@ -392,9 +395,9 @@ def test_a_policy_that_went_too_far_rests_until_the_next_update(monkeypatch: pyt
     engine, rates = make_engine(policy, value, "adam", "fused"), list[Any]()
     update = engine.update
 
-    def spy(*arguments: Any, **options: Any) -> Any:
-        outputs = update(*arguments, **options)
-        rates.append((options["policy_rate"], outputs.policy_steps))
+    def spy(asked: Update) -> Any:
+        outputs = update(asked)
+        rates.append((asked.step.policy_rate, outputs.policy_steps))
         return outputs
 
     monkeypatch.setattr(engine, "update", spy)
@@ -410,9 +413,9 @@ def test_a_policy_that_went_too_far_rests_until_the_next_update(monkeypatch: pyt
 
 def test_a_schedule_ends_where_it_says():
     algorithm = pg.PPO(clip=0.2, clip_end=0.0, entropy_coef=0.1, entropy_coef_end=0.0)
-    np.testing.assert_allclose(
-        algorithm.coefficients(10, 0.5, 0.0), [0.1, 0.1, 0.05, 0.5, np.inf, 0.0], rtol=1e-6
-    )
+    expected = {"clip": 0.1, "entropy_coef": 0.05, "value_coef": 0.5, "value_clip": np.inf, "kl_penalty": 0.0}
+    assert algorithm.coefficient_values(0.5) == pytest.approx(expected, rel=1e-6)
+    assert algorithm.coefficient_values(1.0) == expected | {"clip": 0.0, "entropy_coef": 0.0}
 
 
 def test_several_updates_from_the_same_data_need_v_trace():
@@ -433,13 +436,7 @@ def test_a_batch_keeps_its_columns_apart():
     policy, _ = networks("categorical")
     batch = batch_for(policy)
     with pytest.raises(ValueError, match="old_log_prob has shape"):
-        Batch(
-            batch.observation,
-            batch.action,
-            batch.advantage,
-            batch.target,
-            old_log_prob=np.zeros(3, np.float32),
-        )
+        Batch(batch.inputs, batch.action, {**batch.columns, "old_log_prob": np.zeros(3, np.float32)})
 
 
 def test_something_has_to_hold_the_policy_over_several_epochs():
@@ -472,9 +469,9 @@ def test_a2c_says_how_far_its_updates_took_the_policy(settings: dict[str, Any]):
     policy, value = networks("categorical")
     engine, rollout = make_engine(policy, value, "rmsprop"), steps_for(policy, 0)
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    old, _ = engine.evaluate(x, action)
+    old, _ = engine.evaluate(Inputs(x), action)
     metrics = algorithm.learn(engine, rollout, learning())
-    new, _ = engine.evaluate(x, action)
+    new, _ = engine.evaluate(Inputs(x), action)
     assert metrics["kl"] == pytest.approx(float(kl_estimate(new, old).mean()), rel=1e-6)
     assert metrics["largest_ratio"] == pytest.approx(float(np.exp(new - old).max()), rel=1e-5)
     assert metrics["kl"] > 0
@@ -488,7 +485,7 @@ def test_what_the_value_explains_is_the_formula_s():
     metrics = value_metrics(value, target)
     assert metrics["value_loss"] == pytest.approx(0.5 * np.mean(error**2), rel=1e-9)
     assert metrics["value_bias"] == pytest.approx(np.mean(error), rel=1e-9)
-    assert metrics["explained_variance"] == pytest.approx(explained_variance(value, target), rel=1e-9)
+    assert metrics["explained_variance"] == pytest.approx(explained(value, target), rel=1e-9)
     # in parts, as the moments carry them
     moments = np.zeros((2, 3))
     for rows in (slice(0, 1), slice(1, 300), slice(300, 500)):
@@ -510,15 +507,20 @@ def test_of_targets_that_are_equal_up_to_rounding_nothing_is_explained(size: flo
     target[::7] *= np.float32(1.001)
     if size:
         found = value_metrics(value, target)["explained_variance"]
-        assert found == pytest.approx(explained_variance(value, target), rel=1e-9)
+        assert found == pytest.approx(explained(value, target), rel=1e-9)
+
+
+def explained(value: np.ndarray, target: np.ndarray) -> float:
+    value, target = value.astype(np.float64), target.astype(np.float64)
+    return 1 - np.var(target - value) / np.var(target)
 
 
 def test_of_many_samples_evenly_spaced_ones_say_how_far_the_policy_came():
     policy, value = networks("categorical")
     engine, rollout = make_engine(policy, value, "adam"), steps_for(policy, 0)
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    batch = Batch(x, action, *np.zeros((2, len(x)), np.float32))
-    new, _ = engine.evaluate(x, action)
+    batch = Batch(Inputs(x), action, {})
+    new, _ = engine.evaluate(Inputs(x), action)
     old = new + np.random.default_rng(0).normal(0, 0.1, len(x)).astype(np.float32)
     # every third
     at_most = -(-len(x) // 3)

@@ -49,7 +49,7 @@ def test_driven_by_hand_it_does_what_train_does(env_id: str):
             agent.observe(reward, observation, terminated, truncated)
             done = terminated or truncated
             used += 1
-        assert agent.finished_episodes == 1
+        assert len(agent._finished) == 1
         agent.update()
     assert torch.equal(flat_parameters(agent.policy), flat_parameters(run.last_policy))
 
@@ -74,7 +74,7 @@ def test_what_is_not_finite_changes_nothing():
     with pytest.raises(pg.NonFiniteError, match="observation has a NaN"):
         agent.observe(1.0, np.array([np.nan, 0]), terminated=True)
     agent.observe(1.0, np.zeros(2), terminated=True)
-    assert agent.finished_episodes == 1
+    assert len(agent._finished) == 1
     agent.update()
 
 

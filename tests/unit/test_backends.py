@@ -17,7 +17,7 @@ from policygrad.policies import Network, flat_parameters, make_policy
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.types import Rollout
-from tests.conftest import Countdown
+from tests.conftest import STEP_COLUMNS, Countdown, choosing
 
 needs_envpool = pytest.mark.skipif(not pool_ids(), reason="EnvPool has no wheel for this Python")
 
@@ -64,7 +64,7 @@ def test_envpool_s_transitions_are_those_of_the_kernel():
     collector = HostCollector(
         environments,
         policy,
-        policy.choose,
+        choosing(policy),
         seeds=EpisodeSeeds(stream(0, "env")),
         action_rng=stream(0, "action"),
     )
@@ -100,7 +100,7 @@ def steps_of(environments: Environments, horizons: list[int]) -> list[Rollout]:
     collector = HostCollector(
         environments,
         policy,
-        policy.choose,
+        choosing(policy),
         seeds=EpisodeSeeds(stream(0, "env")),
         action_rng=stream(0, "action"),
     )
@@ -112,9 +112,7 @@ def test_steps_of_any_mode_are_transitions(mode: AutoresetMode):  # bugs 2, 7
     """Rewards and observations of `Countdown` say which step of which episode they belong to."""
     vector = SyncVectorEnv([lambda: Countdown([2, 3]), lambda: Countdown([4])], autoreset_mode=mode)
     parts = steps_of(Environments(vector, "Countdown", owned=True), [5, 1, 7])
-    joined = {
-        name: np.concatenate([getattr(p, name) for p in parts]) for name in Rollout.__dataclass_fields__
-    }
+    joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in STEP_COLUMNS}
     for n, lengths in enumerate(([2, 3], [4])):
         valid = joined["valid"][:, n]
         episode, t = 0, 0

@@ -23,7 +23,8 @@ from policygrad.rollout.compiled import CompiledCollector
 from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.threads import Workers
 from policygrad.training import EpisodeReturns
-from policygrad.types import Rollout
+from policygrad.types import Inputs, Rollout
+from tests.conftest import STEP_COLUMNS
 
 
 def reset(state: Any, rng: Any) -> None:
@@ -133,7 +134,7 @@ def collector_for(
 
 def assert_same(a: Rollout, b: Rollout) -> None:
     np.testing.assert_array_equal(a.valid, b.valid)
-    for name in Rollout.__dataclass_fields__:
+    for name in STEP_COLUMNS:
         np.testing.assert_array_equal(getattr(a, name)[a.valid], getattr(b, name)[a.valid], err_msg=name)
 
 
@@ -204,7 +205,7 @@ def test_greedy_actions_are_the_most_probable(env: Any, settings: dict[str, Any]
     collector = collector_for(env, 3, host=False, settings=settings, workers=Workers(), greedy=True)
     rollout, policy = collector.episodes(), collector._policy
     observation, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    np.testing.assert_allclose(action, policy.choose(observation, None), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(action, policy.choose(Inputs(observation), None), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("env", ["MountainCarContinuous-v0", "CartPole-v1", "SlipperyGrid-v0"])
@@ -223,9 +224,7 @@ def test_steps_go_on_where_they_stopped(env: str):
     """Every row is a sample; after an end the next row is a new episode's, else the successor of this one."""
     fast = collector_for(env, 4, host=False)
     parts = [fast.steps(T) for T in (7, 150, 93)]
-    joined = {
-        name: np.concatenate([getattr(p, name) for p in parts]) for name in Rollout.__dataclass_fields__
-    }
+    joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in STEP_COLUMNS}
     done = joined["terminated"] | joined["truncated"]
     assert joined["valid"].all()
     assert done.any()

@@ -146,7 +146,7 @@ def test_an_agent_is_as_strict():
     with pytest.raises(pg.EnvironmentFault, match="observe gave the reward 'much'"):
         agent.observe("much", 1)  # type: ignore[arg-type]
     agent.observe(1.0, 1, terminated=np.True_)  # type: ignore[arg-type]
-    assert agent.finished_episodes == 1
+    assert len(agent._finished) == 1
 
 
 def test_infos_are_never_merged_nor_stacked():

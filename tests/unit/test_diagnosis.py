@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import policygrad as pg
-from policygrad.algorithms import reinforce
+from policygrad.algorithms.reinforce import reinforce_loss
 from policygrad.diagnosis import findings
+from policygrad.losses import LossFunction
 from policygrad.proof import estimate
-from policygrad.types import Cotangents
 from tests.conftest import Countdown
 
 
@@ -62,61 +61,23 @@ def test_a_healthy_run_is_told_nothing():
 def test_the_proof_takes_the_algorithm_s_own_derivatives():
     """One of the wrong sign is found biased, and the right one, written again, is not."""
 
-    def wrong(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
-        for i in range(len(w)):
-            w[i] = coefficients[0] * sample.advantage[i]
-            e[i] = 0.0
-            c[i] = 0.0
+    def wrong(s: Any, k: Any) -> Any:
+        return k.policy_scale * s.advantage * s.log_prob
 
-    def right(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
-        for i in range(len(w)):
-            w[i] = -coefficients[0] * sample.advantage[i]
-            e[i] = 0.0
-            c[i] = 0.0
+    def right(s: Any, k: Any) -> Any:
+        return -k.policy_scale * s.advantage * s.log_prob
 
-    def variant(cotangents: Callable[..., None]) -> pg.Reinforce:
-        class Own(pg.Reinforce):
-            @property
-            def cotangents(self) -> Cotangents:
-                return cotangents
-
-        return Own(
-            gamma=0.9, baseline="none", discount_weighting=True, average="episodes", normalize_advantages=False,
-            bootstrap_truncated=False,
+    def variant(loss: LossFunction) -> pg.Reinforce:
+        return pg.Reinforce(
+            loss=loss, gamma=0.9, baseline="none", discount_weighting=True, average="episodes",
+            normalize_advantages=False, bootstrap_truncated=False,
         )  # fmt: skip
 
     assert not estimate(variant(wrong), repeats=300).unbiased()
-    found, own = estimate(variant(right), repeats=300), estimate(variant(reinforce.cotangents), repeats=300)
+    found, own = estimate(variant(right), repeats=300), estimate(variant(reinforce_loss), repeats=300)
     assert found.unbiased()
     np.testing.assert_allclose(found.samples, own.samples, rtol=1e-6, atol=1e-7)
     with pytest.raises(
         TypeError, match="estimate takes the batch and the loss of a Reinforce or a subclass; got PPO"
     ):
         estimate(pg.PPO())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("base", [pg.PPO, pg.A2C, pg.ActorCritic, pg.NaturalGradient, pg.TRPO])
-def test_a_loss_that_would_be_ignored_is_refused(base: Any):
-    with pytest.raises(TypeError, match=r"Mine has cotangents, which \w+\.learn never asks for"):
-
-        class Mine(base):
-            @property
-            def cotangents(self) -> Cotangents:
-                return reinforce.cotangents
-
-    class Teaches(base):
-        """Its own learn may use them."""
-
-        @property
-        def cotangents(self) -> Cotangents:
-            return reinforce.cotangents
-
-        def learn(self, engine: Any, rollout: Any, learning: Any) -> dict[str, float]:
-            return {}
-
-    assert Teaches().gamma == base().gamma
-
-    class Plain(base):
-        pass
-
-    assert Plain().gamma == base().gamma

@@ -17,13 +17,16 @@ from policygrad.engines import make_engine
 from policygrad.engines.fused.heads import head_of
 from policygrad.engines.fused.heads.head import Head
 from policygrad.envs import make
+from policygrad.interfaces import Step, Update
+from policygrad.losses import traced
 from policygrad.policies import Network, Policy, make_policy
 from policygrad.policies.distributions.gaussian import NODES, WEIGHTS
 from policygrad.policies.flat import flat_parameters
 from policygrad.rollout import HostCollector
 from policygrad.rollout.noise import ActionNoise
 from policygrad.seeding import EpisodeSeeds
-from policygrad.types import Batch
+from policygrad.types import Batch, Inputs
+from tests.conftest import choosing
 
 SEEN = spaces.Box(-1, 1, (3,))
 LOW, HIGH = np.array([-2.0, 1.0]), np.array([4.0, 1.5])
@@ -50,11 +53,9 @@ def policy_for(settings: dict[str, Any], action_space: Any = BOX, scale: float =
 
 def outputs(policy: Policy, engine: str, observation: np.ndarray, action: np.ndarray) -> tuple[Any, Any]:
     """(log π, H) of an engine."""
-    zeros = np.zeros(len(action), np.float32)
-    found = make_engine(policy, None, "sgd", engine).update(  # type: ignore[arg-type]
-        Batch(observation, action, zeros, zeros), pg.Reinforce().cotangents, np.zeros(3, np.float32),
-        policy_rate=0.0, value_rate=None, max_grad_norm=None,
-    )  # fmt: skip
+    batch = Batch(Inputs(observation), action, {})
+    motor = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+    found = motor.update(Update(batch, traced(lambda s, k: s.log_prob), {}, Step(0.0, None)))
     return found.log_prob, found.entropy
 
 
@@ -87,7 +88,7 @@ def test_the_entropy_is_the_mean_of_minus_log_prob(kind: str, engine: str):
     policy = policy_for(CONTINUOUS[kind])
     n = 100_000
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
-    action = policy.choose(observation, policy.draw_noise(np.random.default_rng(2), n))
+    action = policy.choose(Inputs(observation), policy.draw_noise(np.random.default_rng(2), n))
     log_prob, entropy = outputs(policy, engine, observation, action)
     # five standard errors
     assert abs(entropy[0] + log_prob.mean()) < 5 * log_prob.std() / np.sqrt(n)
@@ -108,7 +109,7 @@ def greedy(policy: Policy, observation: np.ndarray) -> np.ndarray:
     """The compiled greedy action, stored."""
     engine: Any = make_engine(policy, None, "sgd", "fused")
     engine.head = engine.head._replace(greedy=True)
-    return engine.act(observation, policy.draw_noise(np.random.default_rng(0), len(observation)))
+    return engine.act(Inputs(observation), policy.draw_noise(np.random.default_rng(0), len(observation)))
 
 
 CHOICES = [spaces.Discrete(4, start=3), spaces.MultiDiscrete([3, 2, 5]), spaces.MultiBinary(3)]
@@ -121,7 +122,7 @@ def test_greedy_choices_are_the_most_probable(space: Any):
     logits: Tensor = policy.network.network(torch.from_numpy(observation))  # type: ignore[operator]
     sizes = [4] if isinstance(space, spaces.Discrete) else [3, 2, 5] if space != CHOICES[2] else [2, 2, 2]
     expected = np.stack([part.argmax(-1).numpy() for part in logits.split(sizes, -1)], -1)
-    for found in (policy.choose(observation, None), greedy(policy, observation)):
+    for found in (policy.choose(Inputs(observation), None), greedy(policy, observation)):
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found.reshape(50, -1), expected)
 
@@ -131,14 +132,14 @@ def test_a_greedy_beta_action_is_the_mode_and_the_centre_where_all_are_equal():
     observation = np.random.default_rng(1).uniform(-1, 1, (5, 3)).astype(np.float32)
     action, _ = grid(policy, 200)
     for state, mode, fused in zip(
-        observation, policy.choose(observation, None), greedy(policy, observation), strict=True
+        observation, policy.choose(Inputs(observation), None), greedy(policy, observation), strict=True
     ):
         log_prob, _ = outputs(policy, "autograd", np.repeat(state[None], len(action), 0), action)
         np.testing.assert_allclose(mode, action[log_prob.argmax()], atol=0.005)
         np.testing.assert_allclose(fused, mode, atol=1e-5)
     flat_parameters(policy.network).zero_()
     policy.network.network[-1].bias.data.fill_(-100.0)  # type: ignore[union-attr, index]
-    for found in (policy.choose(observation, None), greedy(policy, observation)):
+    for found in (policy.choose(Inputs(observation), None), greedy(policy, observation)):
         np.testing.assert_array_equal(found, np.full((5, 2), 0.5))
 
 
@@ -146,8 +147,8 @@ def test_a_greedy_beta_action_is_the_mode_and_the_centre_where_all_are_equal():
 def test_greedy_actions_of_the_gaussians_are_the_mean(kind: str):
     policy = policy_for(CONTINUOUS[kind])
     observation = np.random.default_rng(1).uniform(-1, 1, (20, 3)).astype(np.float32)
-    mean = policy(torch.from_numpy(observation))[0].detach().numpy()
-    np.testing.assert_array_equal(policy.choose(observation, None), mean)
+    mean = policy(Inputs(torch.from_numpy(observation)))[0].detach().numpy()
+    np.testing.assert_array_equal(policy.choose(Inputs(observation), None), mean)
     np.testing.assert_allclose(greedy(policy, observation), mean, atol=1e-6)
     if kind == "squashed":
         expected = LOW + (HIGH - LOW) * (np.tanh(mean) + 1) / 2
@@ -160,12 +161,12 @@ def test_beta_samples_follow_their_distribution():
     n = 20_000
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
     noise = policy.draw_noise(np.random.default_rng(3), n)
-    alpha, beta = (p[0].detach().numpy() for p in policy(torch.from_numpy(observation[:1])))
+    alpha, beta = (p[0].detach().numpy() for p in policy(Inputs(torch.from_numpy(observation[:1]))))
     for engine in ENGINES:
-        x = make_engine(policy, None, "sgd", engine).act(observation, noise)  # type: ignore[arg-type]
+        x = make_engine(policy, None, "sgd", engine).act(Inputs(observation), noise)  # type: ignore[arg-type]
         for k in range(2):
             assert stats.kstest(x[:, k], stats.beta(alpha[k], beta[k]).cdf).pvalue > 0.001
-    edges = policy.choose(observation[:2], np.array([[0.0, 0.0], [1 - 2**-53, 1 - 2**-53]]))
+    edges = policy.choose(Inputs(observation[:2]), np.array([[0.0, 0.0], [1 - 2**-53, 1 - 2**-53]]))
     assert (edges > 0).all()
     assert (edges < 1).all()
 
@@ -208,7 +209,7 @@ def rollout_of(policy: Policy, env: Recorder) -> Any:
         "seeds": EpisodeSeeds(np.random.default_rng(0)),
         "action_rng": np.random.default_rng(0),
     }
-    return HostCollector(make(env), policy, policy.choose, **rngs).episodes()
+    return HostCollector(make(env), policy, choosing(policy), **rngs).episodes()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_several_choices_are_independent_and_their_log_probs_add():
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
     noise = policy.draw_noise(np.random.default_rng(1), n)
     for engine in ENGINES:
-        action = make_engine(policy, None, "sgd", engine).act(observation, noise)  # type: ignore[arg-type]
+        action = make_engine(policy, None, "sgd", engine).act(Inputs(observation), noise)  # type: ignore[arg-type]
         pairs = np.array([[i, j] for i in range(2) for j in range(3)])
         log_prob, _ = outputs(policy, engine, observation[:6], pairs)
         share = np.array([(action == pair).all(1).mean() for pair in pairs])
@@ -293,7 +294,7 @@ def test_gsde_noise_is_held_for_its_period():
     while len(rows) < 12:
         rows += [*noise.peek(5)]
         noise.advance(len(rows) - sum(1 for _ in rows[:-5]) if len(rows) > 5 else 5)
-    actions = np.stack([policy.choose(state, row) for row in rows[:12]])
+    actions = np.stack([policy.choose(Inputs(state), row) for row in rows[:12]])
     for i in range(12):
         same = (actions[i] == actions[i - i % 3]).all()
         assert same
@@ -306,14 +307,11 @@ def test_gsde_s_features_get_no_gradient_from_its_noise():
     """The entropy depends on σ alone, so it moves nothing but log σ: `learn_features` is off."""
     policy = policy_for(CONTINUOUS["gsde"])
     observation = np.random.default_rng(1).uniform(-1, 1, (30, 3)).astype(np.float32)
-    action = policy.choose(observation, policy.draw_noise(np.random.default_rng(2), 30))
-    zeros = np.zeros(30, np.float32)
+    action = policy.choose(Inputs(observation), policy.draw_noise(np.random.default_rng(2), 30))
     for engine in ENGINES:
-        gradient, _ = make_engine(policy, None, "sgd", engine).gradient(  # type: ignore[arg-type]
-            Batch(observation, action, zeros, zeros),
-            pg.Reinforce().cotangents,
-            np.array([0, 1, 0], np.float32),
-        )
+        motor = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+        batch = Batch(Inputs(observation), action, {})
+        gradient, _ = motor.gradient(batch, traced(lambda s, k: -s.entropy), {})
         assert (gradient[:32] < 0).all()  # [16, 2] log σ: a loss of −H falls with each
         np.testing.assert_array_equal(gradient[32:], 0)
 
@@ -322,12 +320,12 @@ def test_gsde_s_variance_is_that_of_its_actions():
     policy = policy_for(CONTINUOUS["gsde"] | {"log_std": -0.7})
     n = 40_000
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
-    action = policy.choose(observation, policy.draw_noise(np.random.default_rng(2), n))
-    variance = policy(torch.from_numpy(observation[:1]))[3][0].detach().numpy()
+    action = policy.choose(Inputs(observation), policy.draw_noise(np.random.default_rng(2), n))
+    variance = policy(Inputs(torch.from_numpy(observation[:1])))[3][0].detach().numpy()
     np.testing.assert_allclose(action.var(0), variance, rtol=5 * np.sqrt(2 / n))
     shallow = make_policy(SEEN, BOX, Network((), distribution="gsde"), np.random.default_rng(0))
     # without a hidden layer the features are the observation
-    np.testing.assert_array_equal(shallow(torch.from_numpy(observation[:1]))[1][0], observation[0])
+    np.testing.assert_array_equal(shallow(Inputs(torch.from_numpy(observation[:1])))[1][0], observation[0])
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -338,7 +336,7 @@ def test_gsde_s_noise_begins_about_as_large_as_asked(activation: Any, hidden: tu
     network = Network(hidden, activation, distribution="gsde", log_std=-0.5)
     policy = make_policy(seen, BOX, network, rng)
     observation = torch.from_numpy(rng.standard_normal((500, size)).astype(np.float32))
-    std = policy(observation)[3].mean().sqrt().item()
+    std = policy(Inputs(observation))[3].mean().sqrt().item()
     assert np.exp(-0.5) / 2 < std < np.exp(-0.5) * 2.5
 
 
@@ -420,7 +418,10 @@ LARGEST = np.nextafter(1.0, 0.0)
 def chosen_by(policy: Policy, observation: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
     """The actions of both engines, and of the policy by itself."""
     engines = [make_engine(policy, None, "sgd", engine) for engine in ENGINES]  # type: ignore[arg-type]
-    return [policy.choose(observation, noise), *(engine.act(observation, noise) for engine in engines)]
+    return [
+        policy.choose(Inputs(observation), noise),
+        *(engine.act(Inputs(observation), noise) for engine in engines),
+    ]
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])

@@ -15,8 +15,7 @@ from numba import types
 from scipy import special
 from torch import nn
 
-from policygrad.algorithms import Reinforce
-from policygrad.algorithms.reinforce import cotangents
+from policygrad.algorithms import A2C, Reinforce
 from policygrad.compiled import compiled
 from policygrad.engines import make_engine
 from policygrad.engines.fused.heads.functions import exp, gammas, log, log1p_of_unit, log_slope, tanh
@@ -35,7 +34,8 @@ from policygrad.engines.fused.matmul import (
 from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 from policygrad.errors import NonFiniteError
-from policygrad.interfaces import Engine
+from policygrad.interfaces import Engine, Step, Update
+from policygrad.losses import traced, where
 from policygrad.policies import (
     BetaPolicy,
     DiscretePolicy,
@@ -46,7 +46,7 @@ from policygrad.policies import (
     flat_parameters,
 )
 from policygrad.threads import Workers
-from policygrad.types import Batch, Learning, Minibatches, Rollout
+from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
@@ -55,6 +55,13 @@ WIDE = spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32))
 HEADS = (
     "categorical", "gaussian", "choices", "gaussian per state", "squashed", "squashed per state", "beta", "gsde",
 )  # fmt: skip
+FULL = A2C().traced_loss
+"""−A log π − β H + ν/2 (V − G)², with a term for everything that networks put out."""
+
+
+def weights(entropy_coef: float = 0.0) -> dict[str, float]:
+    """The coefficients of FULL, with V(s)'s error in full."""
+    return {"entropy_coef": entropy_coef, "value_coef": 1.0}
 
 
 def networks(
@@ -102,9 +109,15 @@ def learned_by_both(
 def batch_for(policy: Policy, n: int = B, seed: int = 1) -> Batch:
     rng = np.random.default_rng(seed)
     observation = rng.standard_normal((n, D)).astype(np.float32)
-    action = policy.choose(observation, policy.draw_noise(rng, n))
+    action = policy.choose(Inputs(observation), policy.draw_noise(rng, n))
     advantage, target = rng.standard_normal((2, n)).astype(np.float32)
-    return Batch(observation, action, advantage, target)
+    return Batch(Inputs(observation), action, {"advantage": advantage, "target": target})
+
+
+def rows_of_batch(batch: Batch, rows: Any) -> Batch:
+    """A part of a batch as a batch of its own."""
+    columns = {name: column[rows] for name, column in batch.columns.items()}
+    return Batch(batch.inputs.rows(rows), batch.action[rows], columns)
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:
@@ -122,7 +135,7 @@ def rollout_for(policy: Policy, seed: int) -> Rollout:
     rollout = rollout_of([list(rng.standard_normal(n)) for n in rng.integers(10, 35, 6)], D=D, seed=seed)
     T, N = rollout.valid.shape
     encoded = rollout.observation.reshape(T * N, D)
-    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    action = policy.choose(Inputs(encoded), policy.draw_noise(rng, T * N))
     parts = {f: getattr(rollout, f) for f in Rollout.__dataclass_fields__}
     return Rollout(**parts | {"action": action.reshape(T, N, *action.shape[1:])})
 
@@ -161,45 +174,30 @@ def test_advantages_come_from_v_as_it_was_before_its_steps(engine: Any):
     rollout = replace(whole, terminated=whole.terminated & ~truncated, truncated=truncated)
     algorithm.learn(motors[0], rollout, Learning(np.random.default_rng(0)))
     batch = algorithm.batch(rollout, motors[1])
-    coefficients = algorithm.coefficients(len(batch), rollout.valid.shape[1], 0.0)
-    for rates in (0.01, None), (None, 0.02), (None, 0.02), (None, 0.02):
-        motors[1].update(
-            batch,
-            cotangents,
-            coefficients,
-            policy_rate=rates[0],
-            value_rate=rates[1],
-            max_grad_norm=algorithm.max_grad_norm,
-        )
+    coefficients = algorithm.loss_coefficients(len(batch), rollout.valid.shape[1], 0.0)
+    policy_step = algorithm.traced_loss, Step(0.01, None, algorithm.max_grad_norm)
+    value_step = algorithm.value_loss, Step(None, 0.02, algorithm.max_grad_norm)
+    for loss, step in policy_step, value_step, value_step, value_step:
+        motors[1].update(Update(batch, loss, coefficients, step))
     np.testing.assert_array_equal(parameters(motors[0]), parameters(motors[1]))
 
 
-def hearing_good_news_only(sample: Any, coefficients: Any, w: Any, e: Any, c: Any) -> None:
-    for i in range(len(w)):
-        w[i] = -coefficients[0] * sample.advantage[i]
-        e[i] = 0.0
-        c[i] = 0.0
-        if sample.advantage[i] > 0:
-            c[i] = coefficients[2] * (sample.value[i] - sample.target[i])
+def hearing_good_news_only(s: Any, _k: Any) -> Any:
+    return -s.advantage * s.log_prob + where(s.advantage > 0, (s.value - s.target) ** 2 / 2, 0.0)
 
 
 def test_a_loss_of_ones_own_sees_the_advantages_in_every_step_of_v():
     """Also where V(s) is what the advantages come from: then that has to be asked for first."""
-
-    class Hopeful(Reinforce):
-        @property
-        def cotangents(self):
-            return hearing_good_news_only
-
-    algorithm = Hopeful(gamma=0.9, value_steps=1, learning_rate=0.01, value_learning_rate=0.02)
+    algorithm = Reinforce(
+        loss=hearing_good_news_only, gamma=0.9, value_steps=1, learning_rate=0.01, value_learning_rate=0.02
+    )
     ends = []
     for engine in ("fused", "autograd"):
         policy, value = networks("categorical")
         motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
         rollout = rollout_for(policy, seed=0)
         batch = algorithm.batch(rollout, motor)
-        coefficients = algorithm.coefficients(len(batch), rollout.valid.shape[1], 0.0)
-        _, slope = motor.gradient(batch, hearing_good_news_only, coefficients)
+        _, slope = motor.gradient(batch, algorithm.traced_loss, {})
         metrics = algorithm.learn(motor, rollout, Learning(np.random.default_rng(0)))
         assert metrics["value_grad_norm"] == pytest.approx(np.linalg.norm(slope), rel=1e-4)
         ends.append(parameters(motor))
@@ -215,10 +213,7 @@ def test_optimizers_agree(head: str, optimizer: str):
     rate = 0.05 if optimizer == "sgd" else 0.003
     for _ in range(20):
         for engine in engines:
-            engine.update(
-                batch, cotangents, np.array([1 / B, 0.01 / B, 1 / B], np.float32),
-                policy_rate=rate, value_rate=rate, max_grad_norm=0.1,
-            )  # fmt: skip
+            engine.update(Update(batch, FULL, weights(0.01), Step(rate, rate, 0.1)))
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
 
 
@@ -230,8 +225,7 @@ def test_gradient_is_that_of_the_textbook_loss(head: str, activation: str, engin
     batch = batch_for(policy)
     loss = textbook_loss(policy, value, batch, entropy_coef=0.05)
     expected = [torch.autograd.grad(loss, list(m.parameters()), retain_graph=True) for m in (policy, value)]
-    coefficients = np.array([1 / B, 0.05 / B, 1 / B], np.float32)
-    found = make_engine(policy, value, "sgd", engine).gradient(batch, cotangents, coefficients)
+    found = make_engine(policy, value, "sgd", engine).gradient(batch, FULL, weights(0.05))
     for ours, theirs in zip(found, expected, strict=True):
         flat = torch.cat([g.reshape(-1) for g in theirs]).numpy()
         assert relative(flat, ours) < 1e-5
@@ -240,8 +234,8 @@ def test_gradient_is_that_of_the_textbook_loss(head: str, activation: str, engin
 def textbook_loss(policy: Policy, value: ValueNetwork, batch: Batch, entropy_coef: float) -> torch.Tensor:
     """The loss with torch's own distributions."""
     log_prob, entropy = textbook_log_prob_and_entropy(policy, batch)
-    observation = torch.from_numpy(batch.observation)
-    A, G = torch.from_numpy(batch.advantage), torch.from_numpy(batch.target)
+    observation = torch.from_numpy(batch.inputs.observation)
+    A, G = (torch.from_numpy(batch.columns[name]) for name in ("advantage", "target"))
     return (
         -(A * log_prob).mean()
         - entropy_coef * entropy.mean()
@@ -251,7 +245,7 @@ def textbook_loss(policy: Policy, value: ValueNetwork, batch: Batch, entropy_coe
 
 def textbook_log_prob_and_entropy(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """By torch's own distributions, of the environment's action; the squashed entropy by a dense integral."""
-    observation, action = torch.from_numpy(batch.observation), torch.from_numpy(batch.action)
+    observation, action = torch.from_numpy(batch.inputs.observation), torch.from_numpy(batch.action)
     network, td = policy.network, torch.distributions
     low, high = torch.from_numpy(WIDE.low), torch.from_numpy(WIDE.high)
     if isinstance(network, DiscretePolicy):
@@ -293,9 +287,7 @@ def test_outputs_are_those_of_the_textbook(head: str):
     batch = batch_for(policy)
     expected = [t.detach().numpy() for t in textbook_log_prob_and_entropy(policy, batch)]
     for engine in both(policy, value):
-        found = engine.update(
-            batch, cotangents, np.zeros(3, np.float32), policy_rate=0.0, value_rate=None, max_grad_norm=None
-        )
+        found = engine.update(Update(batch, FULL, weights(), Step(0.0, None)))
         # torch's tanh transform loses digits where an action is close to an edge
         np.testing.assert_allclose(
             found.log_prob, expected[0], rtol=1e-4, atol=2e-3 if "sq" in head else 2e-5
@@ -307,11 +299,10 @@ def test_outputs_are_those_of_the_textbook(head: str):
 def test_separate_learning_rates_are_honoured(engine: str):  # bug 21
     policy, value = networks("categorical")
     motor = make_engine(policy, value, "sgd", engine)
-    coefficients = np.array([1 / B, 0, 1 / B], np.float32)
     batch = batch_for(policy)
-    g_policy, g_value = motor.gradient(batch, cotangents, coefficients)
+    g_policy, g_value = motor.gradient(batch, FULL, weights())
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    motor.update(batch, cotangents, coefficients, policy_rate=0.5, value_rate=0.125, max_grad_norm=None)
+    motor.update(Update(batch, FULL, weights(), Step(0.5, 0.125)))
     steps = [b - flat_parameters(m) for b, m in zip(before, (policy, value), strict=True)]
     np.testing.assert_allclose(steps[0], 0.5 * g_policy, atol=1e-6)
     np.testing.assert_allclose(steps[1], 0.125 * g_value, atol=1e-6)
@@ -321,13 +312,13 @@ def test_separate_learning_rates_are_honoured(engine: str):  # bug 21
 def test_each_loss_moves_its_own_network_only(engine: str):  # bug 10
     policy, value = networks("gaussian")
     motor = make_engine(policy, value, "adam", engine)
-    batch, coefficients = batch_for(policy), np.array([1 / B, 0, 1 / B], np.float32)
+    batch = batch_for(policy)
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    motor.update(batch, cotangents, coefficients, policy_rate=0.1, value_rate=None, max_grad_norm=None)
+    motor.update(Update(batch, FULL, weights(), Step(0.1, None)))
     assert not torch.equal(flat_parameters(policy), before[0])
     assert torch.equal(flat_parameters(value), before[1])
     after = flat_parameters(policy).clone()
-    motor.update(batch, cotangents, coefficients, policy_rate=None, value_rate=0.1, max_grad_norm=None)
+    motor.update(Update(batch, FULL, weights(), Step(None, 0.1)))
     assert torch.equal(flat_parameters(policy), after)
     assert not torch.equal(flat_parameters(value), before[1])
 
@@ -337,10 +328,10 @@ def test_actions_from_the_same_noise_are_the_same(head: str):
     policy, _ = networks(head)
     observation = np.random.default_rng(3).standard_normal((1000, D)).astype(np.float32)
     noise = policy.draw_noise(np.random.default_rng(4), 1000)
-    a, b = (engine.act(observation, noise) for engine in both(policy, None))
+    a, b = (engine.act(Inputs(observation), noise) for engine in both(policy, None))
     assert a.dtype == b.dtype
     np.testing.assert_allclose(a, b, atol=1e-6)
-    np.testing.assert_allclose(policy.choose(observation, noise), a, atol=1e-6)
+    np.testing.assert_allclose(policy.choose(Inputs(observation), noise), a, atol=1e-6)
 
 
 def test_sampled_actions_follow_the_probabilities():
@@ -350,7 +341,7 @@ def test_sampled_actions_follow_the_probabilities():
     n = 100_000
     noise = np.random.default_rng(0).random(n)
     for engine in both(policy, None):
-        counts = np.bincount(engine.act(np.repeat(state, n, 0), noise), minlength=3)
+        counts = np.bincount(engine.act(Inputs(np.repeat(state, n, 0)), noise), minlength=3)
         # five standard deviations of a binomial
         assert (np.abs(counts / n - probabilities) < 5 * np.sqrt(probabilities / n)).all()
 
@@ -360,7 +351,7 @@ def test_sampled_actions_follow_the_probabilities():
 def test_squared_scores_are_those_of_single_samples(head: str, activation: str):
     policy, _ = networks(head, activation)
     batch = batch_for(policy, 300)
-    outputs = policy(torch.from_numpy(batch.observation))
+    outputs = policy(Inputs(torch.from_numpy(batch.inputs.observation)))
     log_prob = policy.distribution.log_prob(outputs, torch.from_numpy(batch.action))
     expected = [
         sum(
@@ -370,7 +361,7 @@ def test_squared_scores_are_those_of_single_samples(head: str, activation: str):
         for lp in log_prob[:20]
     ]
     for engine in both(policy, None):
-        found = engine.squared_scores(batch.observation, batch.action)
+        found = engine.squared_scores(batch.inputs, batch.action)
         assert found.shape == (300,)
         np.testing.assert_allclose(found[:20], expected, rtol=1e-4)
 
@@ -378,11 +369,9 @@ def test_squared_scores_are_those_of_single_samples(head: str, activation: str):
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
 def test_values(engine: str):
     policy, value = networks("categorical")
-    observation = batch_for(policy).observation
-    expected = value(torch.from_numpy(observation)).detach().numpy()
-    np.testing.assert_allclose(
-        make_engine(policy, value, "adam", engine).values(observation), expected, atol=1e-5
-    )
+    inputs = batch_for(policy).inputs
+    expected = value(torch.from_numpy(inputs.observation)).detach().numpy()
+    np.testing.assert_allclose(make_engine(policy, value, "adam", engine).values(inputs), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
@@ -394,13 +383,10 @@ def test_a_nan_stops_before_any_parameter_changes(engine: str, spoil: str, named
     policy, value = networks("categorical")
     motor = make_engine(policy, value, "adam", engine)
     batch = batch_for(policy)
-    getattr(batch, spoil)[3] = np.nan
+    (batch.inputs.observation if spoil == "observation" else batch.columns[spoil])[3] = np.nan
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
     with pytest.raises(NonFiniteError, match=named):
-        motor.update(
-            batch, cotangents, np.array([1 / B, 0, 1 / B], np.float32),
-            policy_rate=0.1, value_rate=0.1, max_grad_norm=0.5,
-        )  # fmt: skip
+        motor.update(Update(batch, FULL, weights(), Step(0.1, 0.1, 0.5)))
     assert torch.equal(flat_parameters(policy), before[0])
     assert torch.equal(flat_parameters(value), before[1])
 
@@ -427,12 +413,10 @@ def test_log_std_stays_within_its_bounds_and_can_return(engine: str):
     motor = make_engine(policy, None, "sgd", engine)
     batch = batch_for(policy)
     network: Any = policy.network
+    bonus = traced(lambda s, k: -k.entropy_coef * s.entropy)
     for sign, bound in ((1.0, 0.2), (-1.0, -0.2)):
-        coefficients = np.array([0, sign, 0], np.float32)
         for _ in range(3):
-            motor.update(
-                batch, cotangents, coefficients, policy_rate=0.01, value_rate=None, max_grad_norm=None
-            )
+            motor.update(Update(batch, bonus, {"entropy_coef": sign * B}, Step(0.01, None)))
         np.testing.assert_allclose(network.log_std.detach(), bound, rtol=1e-6)
 
 
@@ -442,10 +426,8 @@ def test_fused_follows_parameters_that_torch_writes():
     batch = batch_for(policy)
     other, _ = networks("categorical", seed=9)
     policy.load_state_dict(other.state_dict())
-    expected = make_engine(other, None, "adam", "autograd").gradient(
-        batch, cotangents, np.array([1, 0, 0], np.float32)
-    )
-    found = fused.gradient(batch, cotangents, np.array([1, 0, 0], np.float32))
+    expected = make_engine(other, None, "adam", "autograd").gradient(batch, FULL, weights())
+    found = fused.gradient(batch, FULL, weights())
     assert relative(expected[0], found[0]) < 1e-5
 
 
@@ -471,17 +453,16 @@ def test_a_network_of_ones_own_trains_in_autograd_and_is_refused_by_fused():
     with pytest.raises(ValueError, match="use engine='autograd'"):
         make_engine(policy, None, "adam", "fused")
     batch = batch_for(policy)
-    coefficients = np.array([1 / B, 0, 0], np.float32)
 
     def surrogate() -> float:
         log_prob = policy.distribution.log_prob(
-            policy(torch.from_numpy(batch.observation)), torch.from_numpy(batch.action)
+            policy(Inputs(torch.from_numpy(batch.inputs.observation))), torch.from_numpy(batch.action)
         )
-        return float((log_prob.detach() * torch.from_numpy(batch.advantage)).mean())
+        return float((log_prob.detach() * torch.from_numpy(batch.columns["advantage"])).mean())
 
     before = surrogate()
     for _ in range(20):
-        engine.update(batch, cotangents, coefficients, policy_rate=0.01, value_rate=None, max_grad_norm=None)
+        engine.update(Update(batch, FULL, weights(), Step(0.01, None)))
     assert surrogate() > before + 0.01
 
 
@@ -522,13 +503,13 @@ def test_a_minibatch_may_have_more_rows_than_the_batch():
         policy, value = networks("categorical")
         motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
         motor.update(
-            batch_for(policy, 10),
-            cotangents,
-            np.array([1 / 300, 0.01 / 300, 1 / 300], np.float32),
-            policy_rate=0.01,
-            value_rate=0.02,
-            max_grad_norm=0.5,
-            minibatches=Minibatches(order, np.array([0, 300])),
+            Update(
+                batch_for(policy, 10),
+                FULL,
+                weights(0.01),
+                Step(0.01, 0.02, 0.5),
+                Minibatches(order, np.array([0, 300])),
+            )
         )
         ends.append(parameters(motor))
     assert relative(*ends) < 1e-5
@@ -539,25 +520,21 @@ def test_minibatches_are_so_many_single_steps(optimizer: str):
     """One call with three uneven minibatches against three calls, in both engines: bug 8's uneven last one too."""
     order = np.random.default_rng(0).permutation(37)
     minibatches = Minibatches(np.concatenate([order, order[:1]]), np.array([0, 16, 32, 37, 38]))
-    rates: dict[str, Any] = {"policy_rate": 0.01, "value_rate": 0.02, "max_grad_norm": 0.5}
+    step = Step(0.01, 0.02, 0.5)
     ends = []
     for engine in ("fused", "autograd"):
         for at_once in (True, False):
             policy, value = networks("categorical")
             motor = make_engine(policy, value, optimizer, engine)  # type: ignore[arg-type]
             batch = batch_for(policy, 37)
-            coefficients = np.array([1 / 16, 0.01 / 16, 1 / 16], np.float32)
             if at_once:
-                outputs = motor.update(batch, cotangents, coefficients, **rates, minibatches=minibatches)
+                outputs = motor.update(Update(batch, FULL, weights(0.01), step, minibatches))
                 assert np.isfinite(outputs.log_prob).all()
                 assert (outputs.log_prob < 0).all()
             else:
                 for i in range(4):
                     rows = minibatches.order[minibatches.bounds[i] : minibatches.bounds[i + 1]]
-                    part = Batch(
-                        batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows]
-                    )
-                    outputs = motor.update(part, cotangents, coefficients, **rates)
+                    motor.update(Update(rows_of_batch(batch, rows), FULL, weights(0.01), step))
             ends.append(torch.cat([flat_parameters(policy), flat_parameters(value)]).clone())
     assert torch.equal(ends[0], ends[1])
     assert torch.equal(ends[2], ends[3])
@@ -582,10 +559,7 @@ def test_minibatches_that_cannot_be_are_refused(
     motor = make_engine(policy, value, "adam", engine)
     minibatches = Minibatches(np.array(order, np.int64), np.array(bounds))
     with pytest.raises(ValueError, match=message):
-        motor.update(
-            batch_for(policy, 37), cotangents, np.ones(3, np.float32), policy_rate=0.1, value_rate=0.1,
-            max_grad_norm=None, minibatches=minibatches,
-        )  # fmt: skip
+        motor.update(Update(batch_for(policy, 37), FULL, weights(1.0), Step(0.1, 0.1), minibatches))
 
 
 def test_a_batch_split_between_cores_gives_the_same_step():
@@ -595,11 +569,8 @@ def test_a_batch_split_between_cores_gives_the_same_step():
         policy, value = networks("gaussian")
         motor = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
         batch = batch_for(policy, 3000)
-        coefficients = np.array([1 / 3000, 0.01 / 3000, 1 / 3000], np.float32)
         for _ in range(3):
-            outputs = motor.update(
-                batch, cotangents, coefficients, policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5
-            )
+            outputs = motor.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5)))
         ends.append((flat_parameters(policy).clone(), flat_parameters(value).clone(), outputs))
     for a, b in zip(ends[1][:2], ends[2][:2], strict=True):
         assert torch.equal(a, b)
@@ -686,11 +657,9 @@ def test_a_row_s_outputs_do_not_depend_on_its_neighbours(head: str):
     batch = batch_for(policy, 1000)
 
     def outputs(rows: slice) -> np.ndarray:
-        part = Batch(batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows])
-        found = motor.update(
-            part, cotangents, np.zeros(3, np.float32), policy_rate=0.0, value_rate=0.0, max_grad_norm=None
-        )
-        np.testing.assert_array_equal(motor.values(part.observation), found.value)
+        part = rows_of_batch(batch, rows)
+        found = motor.update(Update(part, FULL, weights(), Step(0.0, 0.0)))
+        np.testing.assert_array_equal(motor.values(part.inputs), found.value)
         return np.stack([found.log_prob, found.entropy, found.value])
 
     together = outputs(slice(0, 1000))

@@ -17,6 +17,7 @@ from policygrad.engines import make_engine
 from policygrad.policies import GaussianPolicy, Policy, flat_parameters
 from policygrad.policies.distributions import GSDE, Beta, Categorical
 from policygrad.threads import Workers, single_thread
+from policygrad.types import Inputs
 from tests.unit.test_engines import BOX, HEADS, WIDTH, B, D, batch_for, both, networks, relative
 
 ENGINES = ("autograd", "fused")
@@ -46,7 +47,7 @@ def states(n: int, seed: int = 2) -> np.ndarray:
 
 def distribution_parameters(policy: Policy, observation: np.ndarray) -> torch.Tensor:
     """[B, n] in float64, with a graph: log π; mean and log σ; α and β; of gSDE mean and variance."""
-    outputs = policy(torch.from_numpy(observation).double())
+    outputs = policy(Inputs(torch.from_numpy(observation).double()))
     return outputs if isinstance(outputs, torch.Tensor) else torch.cat([outputs[0], outputs[-1]], -1)
 
 
@@ -102,7 +103,7 @@ def test_products_are_those_of_the_matrix(head: str, activation: str, depth: int
     policy = shaken_policy(head, activation, depth)
     observation = states(STATES)
     exact = dense_fisher(policy, observation)
-    product = make_engine(policy, None, "sgd", engine).fisher_vector_product(observation)
+    product = make_engine(policy, None, "sgd", engine).fisher_vector_product(Inputs(observation))
     found = np.stack([product(row) for row in np.eye(len(exact), dtype=np.float32)])
     np.testing.assert_allclose(found, exact, atol=2e-6 * np.abs(exact).max())
     np.testing.assert_allclose(found, found.T, atol=2e-6 * np.abs(exact).max())
@@ -116,7 +117,7 @@ def test_engines_agree_on_batches_of_several_parts(head: str, activation: str, d
     policy = shaken_policy(head, activation, depth, WIDTH)
     a, b = both(policy, None)
     v = np.random.default_rng(3).standard_normal(len(a.policy_parameters())).astype(np.float32)
-    found = [engine.fisher_vector_product(states(B))(v) for engine in (a, b)]
+    found = [engine.fisher_vector_product(Inputs(states(B)))(v) for engine in (a, b)]
     assert np.linalg.norm(found[0]) > 0.1
     assert relative(*found) < 1e-5
 
@@ -127,12 +128,12 @@ def test_products_of_several_cores(head: str):
     observation, batch = states(3000), batch_for(policy, 3000)
     engines = [make_engine(policy, None, "sgd", "fused", workers=Workers(cores)) for cores in (1, 2)]
     v = np.random.default_rng(3).standard_normal(len(engines[0].policy_parameters())).astype(np.float32)
-    one, two = (engine.fisher_vector_product(observation)(v) for engine in engines)
+    one, two = (engine.fisher_vector_product(Inputs(observation))(v) for engine in engines)
     assert relative(one, two) < 1e-5
-    start = engines[0].policy_outputs(observation, batch.action)
+    start = engines[0].policy_outputs(Inputs(observation), batch.action)
     engines[0].set_policy_parameters(engines[0].policy_parameters() + 0.01 * v)
     for a, b in zip(
-        *(engine.policy_outputs(observation, batch.action, start) for engine in engines), strict=True
+        *(engine.policy_outputs(Inputs(observation), batch.action, start) for engine in engines), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -143,22 +144,22 @@ def test_kl_is_torch_s_own(head: str):
     batch = batch_for(policy)
     for engine in both(policy, None):
         mine: Any = engine
-        before = mine.policy_outputs(batch.observation, batch.action)
-        old = distribution_of(mine.policy, batch.observation)
+        before = mine.policy_outputs(batch.inputs, batch.action)
+        old = distribution_of(mine.policy, batch.inputs.observation)
         rng = np.random.default_rng(0)
         noise = rng.normal(0, 0.05, len(engine.policy_parameters()))
         engine.set_policy_parameters((engine.policy_parameters() + noise).astype(np.float32))
-        now = mine.policy_outputs(batch.observation, batch.action, before)
-        new = distribution_of(mine.policy, batch.observation)
+        now = mine.policy_outputs(batch.inputs, batch.action, before)
+        new = distribution_of(mine.policy, batch.inputs.observation)
         exact = torch.distributions.kl_divergence(old, new).numpy()
         assert exact.mean() > 0.001
         np.testing.assert_allclose(now.kl, exact, rtol=1e-4, atol=1e-6)
         assert (before.kl == 0).all()
         # nothing has changed: nothing is lost to rounding, but what float64 has of log Γ
-        same = mine.policy_outputs(batch.observation, batch.action, now)
+        same = mine.policy_outputs(batch.inputs, batch.action, now)
         assert (np.abs(same.kl) <= (1e-12 if head == "beta" else 0)).all()
         for ours, evaluated in zip(
-            (now.log_prob, now.entropy), mine.evaluate(batch.observation, batch.action), strict=True
+            (now.log_prob, now.entropy), mine.evaluate(batch.inputs, batch.action), strict=True
         ):
             np.testing.assert_allclose(ours, evaluated, rtol=1e-5, atol=1e-5)
 
@@ -170,12 +171,12 @@ def test_the_fisher_matrix_is_the_curvature_of_the_kl(head: str, engine: Any):
     policy = shaken_policy(head, width=WIDTH)
     motor = make_engine(policy, None, "sgd", engine)
     batch = batch_for(policy)
-    start = motor.policy_outputs(batch.observation, batch.action)
+    start = motor.policy_outputs(batch.inputs, batch.action)
     parameters = motor.policy_parameters()
     d = np.random.default_rng(5).normal(0, 0.003, len(parameters)).astype(np.float32)
-    predicted = 0.5 * d @ motor.fisher_vector_product(batch.observation)(d)
+    predicted = 0.5 * d @ motor.fisher_vector_product(batch.inputs)(d)
     motor.set_policy_parameters(parameters + d)
-    kl = motor.policy_outputs(batch.observation, batch.action, start).kl.mean()
+    kl = motor.policy_outputs(batch.inputs, batch.action, start).kl.mean()
     assert kl == pytest.approx(predicted, rel=0.02)
 
 
@@ -187,10 +188,12 @@ def test_a_certain_policy_stays_finite(engine: Any):
         flat_parameters(policy).mul_(40)
     motor = make_engine(policy, None, "sgd", engine)
     observation = states(B)
-    start = motor.policy_outputs(observation, np.zeros(B, np.int64))
+    start = motor.policy_outputs(Inputs(observation), np.zeros(B, np.int64))
     assert start.log_prob.min() < -60
     assert np.isfinite(start.entropy).all()
-    found = motor.fisher_vector_product(observation)(np.ones(len(motor.policy_parameters()), np.float32))
+    found = motor.fisher_vector_product(Inputs(observation))(
+        np.ones(len(motor.policy_parameters()), np.float32)
+    )
     assert np.isfinite(found).all()
 
 
@@ -201,7 +204,7 @@ def test_a_nan_comes_out_as_one(head: str, engine: Any):
     motor = make_engine(policy, None, "sgd", engine)
     spoilt = states(B)
     spoilt[3] = np.nan
-    found = motor.fisher_vector_product(spoilt)(np.ones(len(motor.policy_parameters()), np.float32))
+    found = motor.fisher_vector_product(Inputs(spoilt))(np.ones(len(motor.policy_parameters()), np.float32))
     assert np.isnan(found).any()
 
 
@@ -238,7 +241,7 @@ def test_frozen_and_idle_parameters_have_no_curvature():
     policy = Policy(Partly(), BOX, spaces.Discrete(3))
     motor = make_engine(policy, None, "sgd", "autograd")
     observation = states(STATES)
-    product = motor.fisher_vector_product(observation)
+    product = motor.fisher_vector_product(Inputs(observation))
     P = len(motor.policy_parameters())
     found = np.stack([product(row) for row in np.eye(P, dtype=np.float32)])
     learned = P - 21  # the last layer's own

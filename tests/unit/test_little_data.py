@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.engines import make_engine
+from policygrad.interfaces import Update
 from policygrad.types import Learning
 from tests.conftest import rollout_of
 from tests.unit.test_engines import D, networks
@@ -79,9 +80,10 @@ def test_no_minibatch_of_ppo_is_of_one_sample(B: int, monkeypatch: pytest.Monkey
     engine, seen = make_engine(policy, value, "adam", "fused"), list[Any]()
     update = engine.update
 
-    def spy(batch: Any, *arguments: Any, **options: Any) -> Any:
-        seen.append((batch.advantage, np.diff(options["minibatches"].bounds)))
-        return update(batch, *arguments, **options)
+    def spy(asked: Update) -> Any:
+        assert asked.minibatches is not None
+        seen.append((asked.batch.columns["advantage"], np.diff(asked.minibatches.bounds)))
+        return update(asked)
 
     monkeypatch.setattr(engine, "update", spy)
     rollout = rollout_of([list(np.random.default_rng(B).standard_normal(B))], D=D)

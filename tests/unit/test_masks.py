@@ -15,13 +15,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 
 import policygrad as pg
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
 from policygrad.policies import DiscretePolicy, Policy
-from policygrad.types import Batch
+from policygrad.types import Batch, Inputs
 from tests.conftest import rows_of
+from tests.unit.test_engines import FULL, weights
 
 SEEN = spaces.Box(-1, 1, (3,))
 KEPT = [0, 2, 3]
@@ -70,9 +70,9 @@ def batches(smaller: Policy) -> tuple[Batch, Batch]:
     """The same samples, with actions counted as each of the two policies counts them."""
     rng = np.random.default_rng(1)
     observation = rng.uniform(-1, 1, (B, 3)).astype(np.float32)
-    action = smaller.choose(observation, smaller.draw_noise(rng, B))
+    action = smaller.choose(Inputs(observation), smaller.draw_noise(rng, B))
     advantage, target = rng.standard_normal((2, B)).astype(np.float32)
-    of_smaller = Batch(observation, action, advantage, target)
+    of_smaller = Batch(Inputs(observation), action, {"advantage": advantage, "target": target})
     return replace(of_smaller, action=np.array(KEPT)[action]), of_smaller
 
 
@@ -93,14 +93,13 @@ def test_a_masked_softmax_is_the_smaller_one(kind: str, engine: Any):
     policies = masked_and_smaller(kind)
     motors: list[Engine] = [make_engine(policy, None, "sgd", engine) for policy in policies]
     samples = batches(policies[1])
-    coefficients = np.array([1 / B, 0.3 / B, 0], np.float32)
     whole, less = (
         (
-            motor.evaluate(batch.observation, batch.action),
-            motor.gradient(batch, cotangents, coefficients)[0],
-            motor.squared_scores(batch.observation, batch.action),
-            motor.fisher_vector_product(batch.observation),
-            motor.policy_outputs(batch.observation, batch.action),
+            motor.evaluate(batch.inputs, batch.action),
+            motor.gradient(batch, FULL, weights(0.3))[0],
+            motor.squared_scores(batch.inputs, batch.action),
+            motor.fisher_vector_product(batch.inputs),
+            motor.policy_outputs(batch.inputs, batch.action),
         )
         for motor, batch in zip(motors, samples, strict=True)
     )
@@ -113,13 +112,13 @@ def test_a_masked_softmax_is_the_smaller_one(kind: str, engine: Any):
     for motor, change in zip(motors, (spread(step), step), strict=True):
         motor.set_policy_parameters(motor.policy_parameters() + change)
     moved = [
-        motor.policy_outputs(batch.observation, batch.action, start)
+        motor.policy_outputs(batch.inputs, batch.action, start)
         for motor, batch, start in zip(motors, samples, (whole[4], less[4]), strict=True)
     ]
     assert moved[1].kl.mean() > 1e-3
     np.testing.assert_allclose(moved[0].kl, moved[1].kl, rtol=1e-3, atol=1e-6)
     # the masked action itself, of which an actor-critic with Q(s, a) asks
-    log_prob, _ = motors[0].evaluate(samples[0].observation, np.ones(B, np.int64))
+    log_prob, _ = motors[0].evaluate(samples[0].inputs, np.ones(B, np.int64))
     assert np.isneginf(log_prob).all()
 
 
@@ -131,9 +130,11 @@ def test_a_masked_action_is_never_taken(kind: str, engine: Any):
     n = 5000
     observation, noise = rng.uniform(-1, 1, (n, 3)).astype(np.float32), rng.random(n)
     noise[:100], noise[100:200] = 0.0, np.nextafter(1.0, 0.0)
-    ours, rest = (make_engine(policy, None, "sgd", engine).act(observation, noise) for policy in policies)
+    ours, rest = (
+        make_engine(policy, None, "sgd", engine).act(Inputs(observation), noise) for policy in policies
+    )
     np.testing.assert_array_equal(ours, np.array(KEPT)[rest])
-    best = [policy.choose(observation, None) for policy in policies]
+    best = [policy.choose(Inputs(observation), None) for policy in policies]
     np.testing.assert_array_equal(best[0], np.array(KEPT)[best[1]])
 
 
@@ -146,9 +147,9 @@ def test_several_choices_are_masked_each_by_itself(engine: Any):
     motor = make_engine(policy, None, "sgd", engine)
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (300, 3)).astype(np.float32)
-    action = motor.act(x, policy.draw_noise(rng, 300))
+    action = motor.act(Inputs(x), policy.draw_noise(rng, 300))
     assert (set(action[:, 0]), set(action[:, 1])) == ({1}, {0, 2})
-    log_prob, entropy = motor.evaluate(x, action)
+    log_prob, entropy = motor.evaluate(Inputs(x), action)
     logits = network.network(torch.from_numpy(x)).detach()[:, [2, 4]]
     pair = torch.distributions.Categorical(logits=logits)
     np.testing.assert_allclose(entropy, pair.entropy(), rtol=1e-5)
@@ -190,9 +191,9 @@ def test_logits_that_give_no_softmax_are_named(bias: list[float], message: str, 
     batch, _ = batches(masked_and_smaller("bias")[1])
     motor = make_engine(policy, None, "sgd", engine)
     with pytest.raises(NonFiniteError, match=f"log π.a.s. is not finite: .*{message}"):
-        motor.gradient(batch, cotangents, np.ones(3, np.float32))
+        motor.gradient(batch, FULL, weights(1.0))
     with pytest.raises(NonFiniteError, match=message):
-        motor.policy_outputs(batch.observation, batch.action)
+        motor.policy_outputs(batch.inputs, batch.action)
     agent = pg.Agent(SEEN, spaces.Discrete(4), pg.Reinforce(baseline="none"), policy=policy, engine=engine)
     with pytest.raises(NonFiniteError, match=message):
         agent.act(np.zeros(3))
@@ -220,7 +221,7 @@ def test_an_action_that_its_mask_forbids_now_is_named(kind: str, engine: Any):
     with pytest.raises(
         NonFiniteError, match="the action taken for observation 7 of 40 has probability 0 now"
     ):
-        make_engine(policy, None, "sgd", engine).gradient(batch, cotangents, np.ones(3, np.float32))
+        make_engine(policy, None, "sgd", engine).gradient(batch, FULL, weights(1.0))
 
 
 class Legal(gym.Env[Any, Any]):
@@ -318,4 +319,4 @@ def test_a_policy_that_masks_is_saved_and_loaded(tmp_path: Path):
     pg.save(policy, tmp_path / "p.safetensors")
     loaded = pg.load(tmp_path / "p.safetensors", network=Obedient())
     x = np.array([[1, 1, -1, -1]], np.float32)
-    assert torch.equal(loaded(torch.from_numpy(x)), policy(torch.from_numpy(x)))
+    assert torch.equal(loaded(Inputs(torch.from_numpy(x))), policy(Inputs(torch.from_numpy(x))))

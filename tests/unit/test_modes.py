@@ -12,15 +12,15 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 import policygrad as pg
-from policygrad.algorithms.natural import cotangents
 from policygrad.engines import make_engine
 from policygrad.envs import make
-from policygrad.interfaces import Engine
+from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import MLP, Policy
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds
-from policygrad.types import Batch, Learning
-from tests.conftest import rows_of
+from policygrad.types import Batch, Inputs, Learning
+from tests.conftest import choosing, rows_of
+from tests.unit.test_engines import FULL, weights
 
 SEEN = spaces.Box(-1, 1, (4,))
 ACTIONS: dict[str, Any] = {"choices": spaces.Discrete(3), "box": spaces.Box(-1, 1, (2,))}
@@ -79,10 +79,11 @@ def test_an_action_does_not_depend_on_the_other_environments(kind: str, actions:
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (B, 4)).astype(np.float32)
     noise = policy.draw_noise(rng, B)
-    together = engine.act(x, noise)
-    np.testing.assert_array_equal(together, engine.act(x, noise))
+    together = engine.act(Inputs(x), noise)
+    np.testing.assert_array_equal(together, engine.act(Inputs(x), noise))
     for n in range(5):
-        np.testing.assert_allclose(engine.act(x[n : n + 1], noise[n : n + 1])[0], together[n], rtol=1e-5)
+        alone = engine.act(Inputs(x[n : n + 1]), noise[n : n + 1])
+        np.testing.assert_allclose(alone[0], together[n], rtol=1e-5)
     assert modes(policy) == before
     assert policy.training
 
@@ -118,7 +119,7 @@ def test_a_rollout_is_the_same_with_other_environments_beside_it(kind: str, acti
         collector = HostCollector(
             environments,
             policy,
-            policy.choose,
+            choosing(policy),
             seeds=EpisodeSeeds(np.random.default_rng(0)),
             action_rng=np.random.default_rng(0),
         )
@@ -160,9 +161,9 @@ class Fixed:
 def batch_for(policy: Policy, seed: int = 1) -> Batch:
     rng = np.random.default_rng(seed)
     observation = rng.uniform(-1, 1, (B, 4)).astype(np.float32)
-    action = policy.choose(observation, policy.draw_noise(rng, B))
+    action = policy.choose(Inputs(observation), policy.draw_noise(rng, B))
     advantage, target = rng.standard_normal((2, B)).astype(np.float32)
-    return Batch(observation, action, advantage, target)
+    return Batch(Inputs(observation), action, {"advantage": advantage, "target": target})
 
 
 @pytest.mark.draws_globally
@@ -177,9 +178,7 @@ def test_only_gradients_and_steps_are_in_training_mode(kind: str, actions: str):
     assert engine.has_modes
     batch = batch_for(policy)
     network: Any = policy.network
-    x, a = batch.observation, batch.action
-    zeros = np.zeros(2, np.float32)
-    rates: dict[str, Any] = {"policy_rate": 0.0, "value_rate": 0.0, "max_grad_norm": None}
+    x, a = batch.inputs, batch.action
     looks: dict[str, Any] = {
         "act": lambda: engine.act(x, policy.draw_noise(np.random.default_rng(0), B)),
         "values": lambda: engine.values(x),
@@ -187,11 +186,11 @@ def test_only_gradients_and_steps_are_in_training_mode(kind: str, actions: str):
         "policy_outputs": lambda: engine.policy_outputs(x, a),
         "squared_scores": lambda: engine.squared_scores(x, a),
         "fisher_vector_product": lambda: engine.fisher_vector_product(x)(engine.policy_parameters()),
-        "Policy.act": lambda: policy.act(x),
+        "Policy.act": lambda: policy.act(x.observation),
     }
     steps: dict[str, Any] = {
-        "gradient": lambda: engine.gradient(batch, cotangents, zeros),
-        "update": lambda: engine.update(batch, cotangents, zeros, **rates),
+        "gradient": lambda: engine.gradient(batch, FULL, weights()),
+        "update": lambda: engine.update(Update(batch, FULL, weights(), Step(0.0, 0.0))),
     }
     for calls, mode in ((looks, False), (steps, True)):
         for name, call in calls.items():
@@ -277,11 +276,10 @@ def test_the_first_ratio_of_ppo_is_one(layer: str):
     )  # fmt: skip
     algorithm = pg.PPO(horizon=8)
     batch, _ = algorithm.batch(engine, collector.steps(8))
-    found = engine.update(
-        batch, cotangents, np.zeros(2, np.float32), policy_rate=0.0, value_rate=0.0, max_grad_norm=None
-    )
-    np.testing.assert_array_equal(found.log_prob, batch.old_log_prob)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found.value, batch.old_value)  # type: ignore[arg-type]
+    coefficients = algorithm.coefficient_values(0.0)
+    found = engine.update(Update(batch, algorithm.traced_loss, coefficients, Step(0.0, 0.0)))
+    np.testing.assert_array_equal(found.log_prob, batch.columns["old_log_prob"])
+    np.testing.assert_array_equal(found.value, batch.columns["old_value"])
     metrics = pg.PPO(
         horizon=8, epochs=1, minibatch_size=32, learning_rate=1e-12, value_learning_rate=1e-3
     ).learn(engine, collector.steps(8), Learning(np.random.default_rng(0)))

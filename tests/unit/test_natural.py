@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from gymnasium import spaces
 import policygrad as pg
 from policygrad.advantages import generalized_advantages
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
-from policygrad.algorithms.natural import cotangents, natural_step
-from policygrad.algorithms.steps import samples, values_along
+from policygrad.algorithms.natural import natural_step, surrogate_loss
+from policygrad.algorithms.steps import SQUARED_ERROR, samples
 from policygrad.engines import make_engine
-from policygrad.engines.signatures import call_cotangents
+from policygrad.engines.common import values_along
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine
+from policygrad.losses import traced
 from policygrad.metrics import METRICS
 from policygrad.policies import (
     DiscretePolicy,
@@ -31,14 +31,17 @@ from policygrad.policies import (
     make_value,
 )
 from policygrad.threads import single_thread
-from policygrad.types import Batch, Learning, Rollout, Sample
+from policygrad.types import Batch, Inputs, Learning, Rollout
+from tests.conftest import with_observations
 from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
 from tests.unit.test_fisher import SHAPES, dense_fisher, distribution_of, shaken_policy, states
+from tests.unit.test_losses_by_hand import check_against_torch, derivatives_of_mean
 
 ENGINES = ("autograd", "fused")
 ALGORITHMS = (pg.NaturalGradient, pg.TRPO)
 # gSDE's variance is a sum over features, one by one: in other coordinates it is another
 COORDINATES = [head for head in HEADS if head != "gsde"]
+SURROGATE = traced(surrogate_loss)
 T, N = 64, 8
 
 
@@ -54,7 +57,7 @@ def learning(seed: int = 0) -> Learning:
 
 def with_start(engine: Engine, batch: Batch) -> Batch:
     """The batch with log π of the policy as it is."""
-    return replace(batch, old_log_prob=engine.policy_outputs(batch.observation, batch.action).log_prob)
+    return batch.with_columns(old_log_prob=engine.policy_outputs(batch.inputs, batch.action).log_prob)
 
 
 def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
@@ -62,7 +65,7 @@ def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
     rng = np.random.default_rng(seed)
     observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
     encoded = observation[:-1].reshape(T * N, D)
-    action = policy.choose(encoded, policy.draw_noise(rng, T * N))
+    action = policy.choose(Inputs(encoded), policy.draw_noise(rng, T * N))
     action = action.reshape(T, N, *action.shape[1:])
     how = rng.random((T, N))
     terminated, truncated = how < 0.05, (how >= 0.05) & (how < 0.08)
@@ -72,7 +75,9 @@ def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
     terminated &= valid
     truncated &= valid
     reward = scale * (rng.standard_normal((T, N)) + (action if action.ndim == 2 else action.sum(-1)))
-    return Rollout(observation[:-1], action, reward, reward, observation[1:], terminated, truncated, valid)
+    return Rollout.from_pairs(
+        observation[:-1], action, reward, reward, observation[1:], terminated, truncated, valid
+    )
 
 
 # --- the conjugate gradient
@@ -119,10 +124,10 @@ def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
     policy = shaken_policy(head)
     motor = make_engine(policy, None, "sgd", engine)
     batch = with_start(motor, batch_for(policy, 200))
-    exact = dense_fisher(policy, batch.observation)
+    exact = dense_fisher(policy, batch.inputs.observation)
     settings = pg.TRPO(cg_iterations=200, cg_tolerance=1e-6, damping=0.1, max_kl=0.02)
-    step = natural_step(settings, motor, batch)
-    g = -motor.gradient(batch, cotangents, np.array([1 / 200, 0.0], np.float32))[0].astype(np.float64)
+    step = natural_step(settings, motor, batch, {})
+    g = -motor.gradient(batch, SURROGATE, {})[0].astype(np.float64)
     damped = exact + 0.1 * np.eye(len(g))
     x = np.linalg.solve(damped, g)
     assert relative(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
@@ -147,9 +152,10 @@ def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
     # every action as often as the policy takes it, in the one state 0, where the weights do nothing
     action = np.repeat(np.arange(4), (8 * probabilities).astype(int))
     advantage = (r - probabilities @ r)[action].astype(np.float32)
-    batch = with_start(motor, Batch(np.zeros((8, 1), np.float32), action, advantage, advantage))
+    batch = Batch(Inputs(np.zeros((8, 1), np.float32)), action, {"advantage": advantage})
+    batch = with_start(motor, batch)
     settings = pg.NaturalGradient(damping=0.0, cg_tolerance=1e-6, max_kl=0.001)
-    step = natural_step(settings, motor, batch)
+    step = natural_step(settings, motor, batch, {})
     variance = probabilities @ (r - probabilities @ r) ** 2
     expected = np.sqrt(2 * 0.001 / variance) * (r - r.mean())
     np.testing.assert_allclose(step.whole[4:], expected, rtol=1e-4)
@@ -171,17 +177,17 @@ def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine: 
     weights = network.network[0].weight.detach().numpy()
     weights[:] = weights @ np.linalg.inv(A)
     batch = batch_for(first, 500)
-    turned = replace(batch, observation=(batch.observation @ A.T).astype(np.float32))
+    turned = replace(batch, inputs=Inputs((batch.inputs.observation @ A.T).astype(np.float32)))
     settings = pg.NaturalGradient(damping=0.0, cg_iterations=100, cg_tolerance=1e-5, max_kl=0.05)
     natural, plain = [], []
     for policy, its in ((first, batch), (second, turned)):
         motor = make_engine(policy, None, "sgd", engine)
         its = with_start(motor, its)
         before = motor.policy_parameters()
-        g = -motor.gradient(its, cotangents, np.array([1 / len(its), 0.0], np.float32))[0]
-        for step, policies in ((natural_step(settings, motor, its).whole, natural), (g, plain)):
+        g = -motor.gradient(its, SURROGATE, {})[0]
+        for step, policies in ((natural_step(settings, motor, its, {}).whole, natural), (g, plain)):
             motor.set_policy_parameters((before + step).astype(np.float32))
-            policies.append(motor.policy_outputs(its.observation, its.action).log_prob)
+            policies.append(motor.policy_outputs(its.inputs, its.action).log_prob)
     assert np.abs(plain[0] - plain[1]).max() > 0.02
     np.testing.assert_allclose(natural[0], natural[1], atol=2e-4)
 
@@ -212,16 +218,18 @@ def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine: Any)
         policy, _ = networks(head, seed=seed)
         motor = make_engine(policy, None, "sgd", engine)
         batch = with_start(motor, batch_for(policy, 100, seed=seed))
-        old = distribution_of(policy, batch.observation)
-        start = motor.policy_outputs(batch.observation, batch.action)
-        taken = algorithm.line_search(motor, batch, start, natural_step(algorithm, motor, batch).whole)
-        new = distribution_of(policy, batch.observation)
+        old = distribution_of(policy, batch.inputs.observation)
+        start = motor.policy_outputs(batch.inputs, batch.action)
+        taken = algorithm.line_search(
+            motor, batch, {}, start, natural_step(algorithm, motor, batch, {}).whole
+        )
+        new = distribution_of(policy, batch.inputs.observation)
         kl = torch.distributions.kl_divergence(old, new).mean().item()
         action = torch.from_numpy(batch.action)
         ratio = (new.log_prob(action) - old.log_prob(action)).exp().numpy()
         assert kl <= 0.1 * (1 + 1e-4)
         assert kl == pytest.approx(taken["kl"], rel=1e-3)
-        assert ((ratio - 1) * batch.advantage).mean() == pytest.approx(
+        assert ((ratio - 1) * batch.columns["advantage"]).mean() == pytest.approx(
             taken["surrogate_improvement"], rel=1e-3
         )
         assert taken["surrogate_improvement"] > 0
@@ -236,16 +244,16 @@ def test_the_line_search_goes_back_along_a_step_too_long(engine: Any):
     motor = make_engine(policy, None, "sgd", engine)
     batch = with_start(motor, batch_for(policy))
     algorithm = pg.TRPO(backtrack=0.5)
-    start = motor.policy_outputs(batch.observation, batch.action)
-    step, before = natural_step(algorithm, motor, batch).whole, motor.policy_parameters()
-    taken = algorithm.line_search(motor, batch, start, 5 * step)
+    start = motor.policy_outputs(batch.inputs, batch.action)
+    step, before = natural_step(algorithm, motor, batch, {}).whole, motor.policy_parameters()
+    taken = algorithm.line_search(motor, batch, {}, start, 5 * step)
     assert taken["step_fraction"] in (1 / 4, 1 / 8)
     assert 0 < taken["kl"] <= 0.01
     expected = before + taken["step_fraction"] * 5 * step
     np.testing.assert_array_equal(motor.policy_parameters(), expected.astype(np.float32))
     # twice as far the bound did not hold
     motor.set_policy_parameters((before + 2 * taken["step_fraction"] * 5 * step).astype(np.float32))
-    assert motor.policy_outputs(batch.observation, batch.action, start).kl.mean() > 0.01
+    assert motor.policy_outputs(batch.inputs, batch.action, start).kl.mean() > 0.01
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -255,11 +263,11 @@ def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any
     motor = make_engine(policy, None, "sgd", engine)
     batch = with_start(motor, batch_for(policy))
     algorithm = pg.TRPO()
-    start = motor.policy_outputs(batch.observation, batch.action)
-    step = natural_step(algorithm, motor, batch).whole
+    start = motor.policy_outputs(batch.inputs, batch.action)
+    step = natural_step(algorithm, motor, batch, {}).whole
     factor = {"downhill": -1.0, "too long": 1e6, "nan": np.nan, "nothing": 0.0}[why]
     before = motor.policy_parameters()
-    taken = algorithm.line_search(motor, batch, start, factor * step)
+    taken = algorithm.line_search(motor, batch, {}, start, factor * step)
     assert taken == {"kl": 0.0, "surrogate_improvement": 0.0, "largest_ratio": 1.0, "step_fraction": 0.0}
     np.testing.assert_array_equal(motor.policy_parameters().view(np.int32), before.view(np.int32))
 
@@ -326,37 +334,32 @@ def test_the_policy_learns_what_pays(head: str, engine: Any):
     observation = states(500)
     noise = policy.draw_noise(np.random.default_rng(0), 500)
     untrained, _ = networks(head)
-    taken = [motor.act(observation, noise), untrained.choose(observation, noise)]
+    taken = [motor.act(Inputs(observation), noise), untrained.choose(Inputs(observation), noise)]
     after, before = (policy.distribution.in_units(action).astype(float) for action in taken)
     assert (after - before).mean() > 0.4
 
 
 @pytest.mark.parametrize("compile_it", [False, True])
-def test_the_three_numbers_are_the_derivatives_of_the_surrogate(compile_it: bool):
+def test_the_derivatives_are_those_of_the_surrogate(compile_it: bool):
     rng = np.random.default_rng(0)
     B = 64
     log_prob, entropy, value, advantage, target, old = (
         rng.standard_normal(B).astype(np.float32) for _ in range(6)
     )
-    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
-    function = partial(call_cotangents, cotangents) if compile_it else cotangents
     unread = np.full(B, np.nan, np.float32)
-    sample = Sample(log_prob, entropy, value, advantage, target, old_log_prob=old, old_value=unread)
-    function(sample, np.array([1 / B, 1 / B], np.float32), w, e, c)
+    columns = {"advantage": advantage, "target": unread, "old_log_prob": old, "old_value": unread}
+    outputs = np.stack([log_prob, entropy, unread])
+    of_policy = derivatives_of_mean(pg.TRPO().traced_loss, outputs, columns, {}, compile_it)
+    outputs = np.stack([unread, unread, value])
+    of_value = derivatives_of_mean(SQUARED_ERROR, outputs, {"target": target}, {}, compile_it)
 
     lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
     A, G, lp_old = (torch.from_numpy(x).double() for x in (advantage, target, old))
     loss = -((lp - lp_old).exp() * A).mean() + 0.5 * ((v - G) ** 2).mean() + 0 * h.sum()
     loss.backward()
-    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=2e-6, atol=1e-6)
-
-
-class ValuesOnly:
-    """Stands in for an engine: V(s) is the observation's first number."""
-
-    def values(self, observation: np.ndarray) -> np.ndarray:
-        return observation[:, 0]
+    check_against_torch(np.stack([*of_policy[:2], of_value[2]]), [lp, h, v], rtol=2e-6, atol=1e-6)
+    assert not of_policy[2].any()
+    assert not of_value[:2].any()
 
 
 def test_advantages_of_samples_among_ends_and_resets():
@@ -365,14 +368,14 @@ def test_advantages_of_samples_among_ends_and_resets():
     rollout, gamma, lam = steps_for(policy, 3), 0.9, 0.8
     assert not rollout.valid.all()
     # what stands in rows that are no samples is nobody's business
-    for array in (rollout.observation, rollout.next_observation):
-        array[~rollout.valid] = 1e9
+    observation, following = rollout.observation.copy(), rollout.next_observation.copy()
+    observation[~rollout.valid] = following[~rollout.valid] = 1e9
     rollout.reward[~rollout.valid] = 1e9
     # an episode that goes on has its successor in the next row
     goes_on = ~rollout.done[:-1] & rollout.valid[:-1] & rollout.valid[1:]
-    rollout.next_observation[:-1][goes_on] = rollout.observation[1:][goes_on]
-    engine: Any = ValuesOnly()
-    value, next_value = values_along(engine, rollout)
+    following[:-1][goes_on] = observation[1:][goes_on]
+    rollout = with_observations(rollout, observation, following)
+    value, next_value = values_along(lambda inputs: inputs.observation[:, 0], rollout)
     valid = rollout.valid
     advantage = samples(
         rollout,
@@ -531,10 +534,10 @@ def test_a_step_of_the_policy_does_not_follow_the_value_s_loss(algorithm: Any):
     policy = make_policy(spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3), network, rng)
     value = make_value(policy, network, rng, given=None, wanted=True)
     engine, batch = make_engine(policy, value, "sgd"), batch_for(policy)
-    old, _ = engine.evaluate(batch.observation, batch.action)
-    batch = replace(batch, old_log_prob=old)
+    old, _ = engine.evaluate(batch.inputs, batch.action)
+    batch = batch.with_columns(old_log_prob=old)
     steps = [
-        natural_step(algorithm(), engine, replace(batch, target=batch.target + off)).whole
+        natural_step(algorithm(), engine, batch.with_columns(target=batch.columns["target"] + off), {}).whole
         for off in (np.float32(0), np.float32(50))
     ]
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-5, atol=1e-7)

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import policygrad as pg
+from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.envs import make
 from policygrad.policies.normalization import Moments, RewardScale
 from policygrad.rollout import HostCollector
@@ -124,7 +125,7 @@ def test_rows_that_only_reset_are_not_in_the_statistics(mode: AutoresetMode):  #
     policy = policy_for(environments.observation_space)
     seen: list[Array] = []
     collector = HostCollector(
-        environments, policy, lambda x, noise: np.zeros(len(x), np.int64),
+        environments, policy, lambda inputs, noise: np.zeros(len(inputs), np.int64),
         seeds=EpisodeSeeds(stream(0, "env")), action_rng=stream(0, "action"), watch=seen.append,
     )  # fmt: skip
     rollout = collector.steps(9)
@@ -211,3 +212,17 @@ def test_wrong_settings_say_what_to_do():
     policy = policy_for(gym.spec("CartPole-v1").make().observation_space, pg.Normalization())
     with pytest.raises(ValueError, match="leave that out"):
         pg.train("CartPole-v1", pg.PPO(), steps=100, policy=policy, normalization=BOTH, progress=False)
+
+
+def test_both_combinations_of_moments_are_one():
+    """`Moments.add`, of vectors, and `value_metrics`, of a few samples in compiled code: Chan et al. 1983, eq. 2.1."""
+    rng = np.random.default_rng(0)
+    value, target = rng.normal(3, 2, (2, 50)).astype(np.float32)
+    moments, kept = Moments(2), np.zeros((2, 3))
+    for rows in (slice(0, 7), slice(7, 8), slice(8, 50)):
+        both = np.stack([target[rows].astype(np.float64) - value[rows], target[rows]], axis=1)
+        moments.add(both)
+        value_metrics(value[rows], target[rows], kept, kept=1.0)
+        assert kept[:, 0].tolist() == [float(moments.count)] * 2
+        np.testing.assert_allclose(kept[:, 1], moments.mean.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(kept[:, 2], moments.squares.numpy(), rtol=1e-12, atol=1e-12)

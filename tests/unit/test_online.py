@@ -15,8 +15,9 @@ import policygrad as pg
 from policygrad.algorithms.actor_critic import ActorCritic
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Step
 from policygrad.policies import flat_parameters, kl_estimate
-from policygrad.types import Learning, Rollout
+from policygrad.types import Inputs, Learning, Rollout
 from tests.unit.test_engines import HEADS, D, both, learned_by_both, networks, parameters, relative
 
 N = 3
@@ -30,9 +31,9 @@ def step_for(policy: pg.Policy, seed: int, *, N: int = N) -> Rollout:
     """One step of N environments; now and then an episode ends."""
     rng = np.random.default_rng(seed)
     observation, following = rng.standard_normal((2, 1, N, D)).astype(np.float32)
-    action = policy.choose(observation[0], policy.draw_noise(rng, N))[None]
+    action = policy.choose(Inputs(observation[0]), policy.draw_noise(rng, N))[None]
     reward, over = rng.standard_normal((1, N)), rng.random((1, N)) < 0.2
-    return Rollout(
+    return Rollout.from_pairs(
         observation=observation,
         action=action,
         reward=reward,
@@ -98,7 +99,7 @@ def test_it_is_the_book_s_box(engine: Any, policy_trace: float, value_trace: flo
         over = bool(rollout.terminated[0, 0])
         with torch.no_grad():
             error = rollout.reward[0, 0] - theirs[1](s).item() + (0 if over else gamma * theirs[1](s2).item())
-        log_prob = theirs[0](s)[0, rollout.action[0, 0]]
+        log_prob = theirs[0](Inputs(s))[0, rollout.action[0, 0]]
         for k, (output, weight, decay, rate) in enumerate(
             (
                 (log_prob, importance, policy_trace, policy_rate),
@@ -159,19 +160,19 @@ def test_q_judges_an_action_against_the_others():
     def q_and_pi(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         seen = torch.from_numpy(np.stack([np.append(x, np.eye(3)[a]) for a in range(3)]).astype(np.float32))
         with torch.no_grad():
-            return value(seen).numpy(), policy(torch.from_numpy(x)[None]).exp().numpy()[0]
+            return value(seen).numpy(), policy(Inputs(torch.from_numpy(x)[None])).exp().numpy()[0]
 
     for n in range(N):
         q, pi = q_and_pi(rollout.observation[0, n])
         later_q, later_pi = q_and_pi(rollout.next_observation[0, n])
         a, over = rollout.action[0, n], rollout.terminated[0, n]
         assert value_of_chosen[n] == pytest.approx(q[a], abs=1e-5)
-        assert batch.advantage[n] == pytest.approx(q[a] - pi @ q, abs=1e-5)
-        assert batch.target[n] == pytest.approx(
+        assert batch.columns["advantage"][n] == pytest.approx(q[a] - pi @ q, abs=1e-5)
+        assert batch.columns["target"][n] == pytest.approx(
             rollout.reward[0, n] + 0.9 * (0 if over else later_pi @ later_q), abs=1e-5
         )
         np.testing.assert_array_equal(
-            batch.critic_observation[n], np.append(rollout.observation[0, n], np.eye(3)[a])
+            batch.inputs.critic_observation[n], np.append(rollout.observation[0, n], np.eye(3)[a])
         )
 
 
@@ -188,13 +189,13 @@ def test_it_says_how_much_of_what_it_learned_from_the_critic_had_foreseen(settin
         x, later = rollout.observation[0], rollout.next_observation[0]
         if algorithm.critic == "q":
             batch, before = algorithm._judged_by_q(engine, rollout, np.ones((1, N)))
-            target = batch.target.astype(np.float64)
+            target = batch.columns["target"].astype(np.float64)
         else:
-            before = engine.values(x)
-            target = rollout.reward[0] + 0.99 * np.where(rollout.terminated[0], 0, engine.values(later))
-        old, _ = engine.evaluate(x, rollout.action[0])
+            before, after = engine.values(Inputs(x)), engine.values(Inputs(later))
+            target = rollout.reward[0] + 0.99 * np.where(rollout.terminated[0], 0, after)
+        old, _ = engine.evaluate(Inputs(x), rollout.action[0])
         found = algorithm.learn(engine, rollout, carried)
-        new, _ = engine.evaluate(x, rollout.action[0])
+        new, _ = engine.evaluate(Inputs(x), rollout.action[0])
         targets.append(target)
         offs.append(target - before)
         assert found["value_bias"] == pytest.approx(-offs[-1].mean(), rel=1e-4, abs=1e-6)
@@ -214,10 +215,7 @@ def test_gradients_that_are_not_finite_are_named_and_not_taken():
         before = parameters(engine).copy()
         wrong = np.full(len(flat_parameters(policy)), np.nan, np.float32)
         with pytest.raises(NonFiniteError, match="gradient of policy parameter"):
-            engine.apply(
-                wrong, np.zeros(len(flat_parameters(value)), np.float32),
-                policy_rate=0.1, value_rate=0.1, max_grad_norm=None,
-            )  # fmt: skip
+            engine.apply(wrong, np.zeros(len(flat_parameters(value)), np.float32), Step(0.1, 0.1))
         np.testing.assert_array_equal(parameters(engine), before)
 
 

@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "output", "checks", "interruption", "names", "types", "interfaces", "seeding", "files",
+    "garbage", "errors", "output", "checks", "interruption", "names", "types", "seeding", "files",
     "code_cache", "compiled", "pointers", "threads", "surroundings", "checkpoint", "history", "metrics", "spaces",
-    "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent", "training", "progress",
-    "evaluation", "selection", "policy_file", "presets", "settings", "curve", "diagnosis", "circumstances",
-    "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
+    "losses", "interfaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent",
+    "training", "progress", "evaluation", "selection", "policy_file", "presets", "settings", "curve", "diagnosis",
+    "circumstances", "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
 ]  # fmt: skip
 """The rooms in the order in which data flows through them: each imports only from those before it."""
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.engines import make_engine
-from policygrad.types import Rollout
+from policygrad.types import Inputs, Rollout
 from tests.conftest import rollout_of
 from tests.unit.test_engines import D, networks, rollout_for
 
@@ -26,7 +26,7 @@ def scores(policy: pg.Policy, observations: np.ndarray, actions: np.ndarray) -> 
     """∇ log π(a|s) of each sample, [B, P], one after another."""
     rows, parameters = [], list(policy.parameters())
     for x, a in zip(torch.from_numpy(observations), actions, strict=True):
-        log_prob = policy(x[None])[0, int(a)]
+        log_prob = policy(Inputs(x[None]))[0, int(a)]
         rows.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(log_prob, parameters)]))
     return torch.stack(rows).numpy().astype(np.float64)
 
@@ -45,9 +45,9 @@ def test_a_cut_episode_continues_with_the_value_of_what_followed_its_last_step(e
     algorithm = pg.Reinforce(gamma=0.9, normalize_advantages=False)
     batch = algorithm.batch(rollout, make_engine(policy, value, "adam", engine))
     expected = np.array([1 + 0.9 * (2 + 0.9 * after[0]), 3 + 0.9 * after[1], 5.0, 2 + 0.9 * after[0]])
-    np.testing.assert_allclose(batch.target, expected, rtol=1e-5)
+    np.testing.assert_allclose(batch.columns["target"], expected, rtol=1e-5)
     now = values(value, rollout.observation[rollout.valid])
-    np.testing.assert_allclose(batch.advantage, expected - now, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(batch.columns["advantage"], expected - now, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -62,8 +62,8 @@ def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(eng
     )
     batch = algorithm.batch(rollout, make_engine(policy, None, "sgd", engine))
     factor = gamma ** np.nonzero(rollout.valid)[0] if weighted else np.ones(rollout.num_samples)
-    x = factor[:, None] * scores(policy, batch.observation, batch.action)
-    returns = batch.target.astype(np.float64)
+    x = factor[:, None] * scores(policy, batch.inputs.observation, batch.action)
+    returns = batch.columns["target"].astype(np.float64)
 
     def spread(b: float) -> float:
         return float(np.square(x * (returns - b)[:, None]).sum())
@@ -74,7 +74,7 @@ def test_the_optimal_baseline_minimizes_the_variance_of_the_estimator_in_use(eng
     assert abs(best - exact) <= grid[1] - grid[0]
     # late samples' factors are too small to divide by
     early = np.nonzero(rollout.valid)[0] < 10
-    used = returns[early] - batch.advantage[early] / factor[early]
+    used = returns[early] - batch.columns["advantage"][early] / factor[early]
     np.testing.assert_allclose(used, exact, rtol=1e-4, atol=1e-4)
     # the two are far apart: the other's constant would be found out
     other = x / factor[:, None] if weighted else x * (gamma ** np.nonzero(rollout.valid)[0])[:, None]
@@ -100,7 +100,7 @@ def test_equal_episodes_teach_nothing(baseline: Any, reward: float):
     engine = make_engine(policy, None, "sgd", "fused")
     algorithm = pg.Reinforce(gamma=0.0, baseline=baseline)
     batch = algorithm.batch(equal_episodes(reward, (7, 5, 3)), engine)
-    np.testing.assert_array_equal(batch.advantage, 0)
+    np.testing.assert_array_equal(batch.columns["advantage"], 0)
 
 
 @pytest.mark.parametrize("length", [3, 50, 500])
@@ -111,7 +111,7 @@ def test_a_baseline_of_each_step_that_all_episodes_meet_exactly_leaves_nothing(l
     for episodes in (3, 7, 8):
         rollout = equal_episodes(1.0, (length,) * episodes)
         batch = algorithm.batch(rollout, make_engine(policy, None, "sgd", "fused"))
-        np.testing.assert_array_equal(batch.advantage, 0)
+        np.testing.assert_array_equal(batch.columns["advantage"], 0)
 
 
 def test_the_advantages_of_returns_that_float32_cannot_hold_are_refused():

@@ -16,7 +16,7 @@ from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
 from policygrad.rollout import HostCollector
 from policygrad.seeding import EpisodeSeeds
 from policygrad.types import F32, F64, Array, Rollout
-from tests.conftest import Countdown
+from tests.conftest import STEP_COLUMNS, Countdown, choosing
 
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
 
@@ -39,13 +39,13 @@ def collect(
     policy = policy or policy_for(environments)
     rngs = {"seeds": EpisodeSeeds(np.random.default_rng(seed)), "action_rng": np.random.default_rng(seed + 1)}
     per_env = options.pop("episodes_per_env", 1)
-    rollout = HostCollector(environments, policy, policy.choose, **rngs, **options).episodes(per_env)
+    rollout = HostCollector(environments, policy, choosing(policy), **rngs, **options).episodes(per_env)
     environments.close()
     return rollout
 
 
 def assert_same(a: Rollout, b: Rollout) -> None:
-    for name in Rollout.__dataclass_fields__:
+    for name in STEP_COLUMNS:
         x, y = getattr(a, name), getattr(b, name)
         mask = a.valid if name != "valid" else slice(None)
         np.testing.assert_array_equal(x[mask], y[mask], err_msg=name)

@@ -148,7 +148,7 @@ def test_names_of_one_s_own_from_the_command_line(
     assert config["algorithm"]["name"] == "optimist"
     assert config["algorithm"]["bad_news"] == 0.1
     assert main(["train", "compiled_environment:SHIP"]) == 2
-    assert main(["train", "CartPole-v1", "--algo", "own_algorithm:check"]) == 2
+    assert main(["train", "CartPole-v1", "--algo", "own_algorithm:optimistic"]) == 2
     assert "expected a class of settings" in capsys.readouterr().err
     assert main(["train", "CartPole-v1", "--algo", "nothing_there:Optimist"]) == 2
     assert "No module named 'nothing_there'" in capsys.readouterr().err

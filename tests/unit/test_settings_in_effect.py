@@ -13,15 +13,15 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.advantages import generalized_advantages, n_step_returns, normalize, vtrace
-from policygrad.algorithms import natural, ppo, reinforce
-from policygrad.algorithms.steps import values_along
+from policygrad.algorithms import natural, ppo
 from policygrad.engines import make_engine
-from policygrad.interfaces import Engine
+from policygrad.interfaces import Engine, Step, Update
+from policygrad.losses import Loss, traced
 from policygrad.training import _rollout_metrics
-from policygrad.types import F32, Batch, Learning, Rollout, Sample
+from policygrad.types import Batch, Inputs, Learning, Rollout
 from tests.conftest import rollout_of
 from tests.unit import test_actor_critic, test_online
-from tests.unit.test_engines import D, networks, parameters, relative, rollout_for
+from tests.unit.test_engines import D, networks, parameters, relative, rollout_for, rows_of_batch
 
 PLAIN: dict[str, Any] = {"optimizer": "sgd", "max_grad_norm": None}
 """With these an update is minus the rate times the gradient."""
@@ -106,9 +106,9 @@ def test_the_value_beside_natural_steps_is_fitted_to_means_over_other_samples_ea
     rollout, seen = test_actor_critic.steps_for(policy, 2), list[Any]()
     update = engine.update
 
-    def spy(batch: Any, *arguments: Any, **options: Any) -> Any:
-        seen.append((batch, options["minibatches"]))
-        return update(batch, *arguments, **options)
+    def spy(asked: Update) -> Any:
+        seen.append((asked.batch, asked.minibatches))
+        return update(asked)
 
     monkeypatch.setattr(engine, "update", spy)
     settings = algorithm(value_epochs=2, value_minibatches=3, optimizer="sgd", value_learning_rate=0.05)
@@ -119,11 +119,10 @@ def test_the_value_beside_natural_steps_is_fitted_to_means_over_other_samples_ea
     assert [len(rows) for rows in epochs] == [237, 237]
     assert epochs[0] != epochs[1]
     for start, stop in pairwise(bounds):
-        rows = order[start:stop]
-        part = Batch(batch.observation[rows], batch.action[rows], batch.advantage[rows], batch.target[rows])
-        _, gradient = expected.gradient(part, reinforce.cotangents, np.array([0, 0, 1 / 79], np.float32))
+        part = rows_of_batch(batch, order[start:stop])
+        _, gradient = expected.gradient(part, traced(lambda s, k: (s.value - s.target) ** 2 / 2), {})
         none = np.zeros_like(expected.policy_parameters())
-        expected.apply(none, gradient, policy_rate=0.05, value_rate=0.05, max_grad_norm=None)
+        expected.apply(none, gradient, Step(0.05, 0.05))
     size = expected.policy_parameters().size
     assert relative(parameters(expected)[size:], parameters(engine)[size:]) < 1e-6
 
@@ -137,14 +136,6 @@ def test_the_value_s_rate_is_the_policy_s_unless_it_is_given(name: str):
     assert relative(more[1], 2 * learned(of)[1]) < 1e-4
 
 
-def entropies(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """Of the mean entropy; `coefficients` is [1/B]."""
-    for i in range(len(w)):
-        w[i] = 0.0
-        e[i] = coefficients[0]
-        c[i] = 0.0
-
-
 @pytest.mark.parametrize("head", ["categorical", "gaussian per state"])
 @pytest.mark.parametrize("algorithm", ONE_STEP.values(), ids=ONE_STEP)
 def test_the_bonus_is_the_gradient_of_the_mean_entropy(algorithm: Any, head: str):
@@ -154,23 +145,21 @@ def test_the_bonus_is_the_gradient_of_the_mean_entropy(algorithm: Any, head: str
     rollout = data_for(of, policy)
     batch = batch_of(rollout, np.zeros(rollout.valid.shape), np.zeros(rollout.valid.shape))
     engine = make_engine(policy, value, "sgd", "fused")
-    gradient, _ = engine.gradient(batch, entropies, np.array([1 / len(batch)], np.float32))
+    gradient, _ = engine.gradient(batch, traced(lambda s, k: s.entropy), {})
     assert relative(0.1 * 2.0 * gradient, moved) < 1e-3
 
 
 def batch_of(rollout: Rollout, advantage: np.ndarray, target: np.ndarray) -> Batch:
     x = rollout.valid
     return Batch(
-        rollout.observation[x],
+        Inputs(rollout.observation[x]),
         rollout.action[x],
-        advantage[x].astype(np.float32),
-        target[x].astype(np.float32),
+        {"advantage": advantage[x].astype(np.float32), "target": target[x].astype(np.float32)},
     )
 
 
-def step(engine: Engine, batch: Batch, rate: float, coefficients: list[float], cotangents: Any) -> None:
-    gradients = engine.gradient(batch, cotangents, np.array(coefficients, np.float32))
-    engine.apply(*gradients, policy_rate=rate, value_rate=rate, max_grad_norm=None)
+def step(engine: Engine, batch: Batch, rate: float, loss: Loss, coefficients: dict[str, float]) -> None:
+    engine.apply(*engine.gradient(batch, loss, coefficients), Step(rate, rate))
 
 
 @pytest.mark.parametrize(
@@ -193,10 +182,10 @@ def test_a2c_steps_along_the_advantages_that_it_was_asked_for(settings: dict[str
     rollout = test_actor_critic.steps_for(policy, 2)
     algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
 
-    observation, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    acted = expected.evaluate(observation, action)[0].copy()
+    inputs, action = Inputs(rollout.observation[rollout.valid]), rollout.action[rollout.valid]
+    acted = expected.evaluate(inputs, action)[0].copy()
     for _ in range(algorithm.updates):
-        v, next_v = values_along(expected, rollout)
+        v, next_v = expected.values_along(rollout)
         ends = (rollout.terminated, rollout.done, gamma)
         if algorithm.estimator == "n-step":
             target = n_step_returns(rollout.reward, next_v, *ends, n=settings["n"])
@@ -206,12 +195,12 @@ def test_a2c_steps_along_the_advantages_that_it_was_asked_for(settings: dict[str
             target = advantage + v
         else:
             log_ratio = np.zeros(rollout.valid.shape)
-            log_ratio[rollout.valid] = expected.evaluate(observation, action)[0] - acted
+            log_ratio[rollout.valid] = expected.evaluate(inputs, action)[0] - acted
             target, advantage = vtrace(log_ratio, rollout.reward, v, next_v, *ends, settings["gae_lambda"])
         if algorithm.normalize_advantages:
             advantage[rollout.valid] = normalize(advantage[rollout.valid])
         batch = batch_of(rollout, advantage, target)
-        step(expected, batch, rate, [1 / len(batch), 0.0, 0.3 / len(batch)], reinforce.cotangents)
+        step(expected, batch, rate, pg.A2C().traced_loss, {"entropy_coef": 0.0, "value_coef": 0.3})
     assert relative(parameters(expected), parameters(engine)) < 1e-6
     untrained = make_engine(policy, value, "sgd", "fused")
     assert relative(parameters(expected), parameters(untrained)) > 1e-3
@@ -230,22 +219,21 @@ def test_ppo_normalises_over_what_it_was_asked_to(how: Any):
     algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
 
     batch, _ = algorithm.batch(expected, rollout)
+    whole = batch.columns["advantage"].astype(np.float64)
+    coefficients = {
+        "clip": 0.2, "entropy_coef": 0.0, "value_coef": 0.5, "value_clip": np.inf, "kl_penalty": 0.0
+    }  # fmt: skip
     order, bounds = ppo.shuffled(np.random.default_rng(0), B, parts, epochs)
     for start, stop in pairwise(bounds):
         rows = order[start:stop]
-        part = Batch(*(getattr(batch, name)[rows] for name in ppo_columns()))
-        advantage = part.advantage.astype(np.float64)
+        advantage = whole[rows]
         if how == "minibatch":
             advantage = normalize(advantage)
         elif how == "batch":
-            advantage = normalize(batch.advantage.astype(np.float64))[rows]
-        part = replace(part, advantage=advantage.astype(np.float32))
-        step(expected, part, rate, [parts / B, 0.2, 0.0, 0.5, np.inf, 0.0], ppo.cotangents)
+            advantage = normalize(whole)[rows]
+        part = rows_of_batch(batch, rows).with_columns(advantage=advantage.astype(np.float32))
+        step(expected, part, rate, algorithm.traced_loss, coefficients)
     assert relative(parameters(expected), parameters(engine)) < 1e-6
-
-
-def ppo_columns() -> list[str]:
-    return [field.name for field in fields(Batch) if field.name != "critic_observation"]
 
 
 @pytest.mark.parametrize("algorithm", [pg.TRPO, pg.NaturalGradient])
@@ -255,12 +243,15 @@ def test_a_natural_step_goes_by_the_advantages_that_it_was_asked_for(algorithm: 
     engine, rollout = make_engine(policy, value, "adam", "fused"), test_actor_critic.steps_for(policy, 2)
     settings = algorithm(gamma=0.9, gae_lambda=0.7, normalize_advantages=normalized)
     batch, *_ = natural._prepare(settings, engine, rollout)
-    v, next_v = values_along(engine, rollout)
+    v, next_v = engine.values_along(rollout)
     advantage = generalized_advantages(
         rollout.reward, v, next_v, rollout.terminated, rollout.done, gamma=0.9, lam=0.7
     )[rollout.valid]
     np.testing.assert_allclose(
-        batch.advantage, normalize(advantage) if normalized else advantage, rtol=1e-5, atol=1e-6
+        batch.columns["advantage"],
+        normalize(advantage) if normalized else advantage,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 

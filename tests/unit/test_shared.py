@@ -11,14 +11,15 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.algorithms import Reinforce
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
+from policygrad.interfaces import Step, Update
 from policygrad.policies import Policy, SharedValueNetwork, flat_parameters, make_policy, make_value
 from policygrad.threads import Workers
-from policygrad.types import Batch, Minibatches
+from policygrad.types import Inputs, Minibatches
 from tests.unit import test_actor_critic, test_online
 from tests.unit.test_actor_critic import steps_for
 from tests.unit.test_engines import (
+    FULL,
     HEADS,
     D,
     batch_for,
@@ -27,6 +28,7 @@ from tests.unit.test_engines import (
     parameters,
     relative,
     rollout_for,
+    weights,
 )
 from tests.unit.test_online import step_for
 
@@ -45,10 +47,9 @@ def test_a_step_is_along_the_joint_loss_s_gradient(activation: str, depth: int, 
     policy, value = sharing("categorical", activation, depth)
     assert [tuple(p.shape) for p in value.parameters()] == [(1, 24), (1,)]
     motor, batch = make_engine(policy, value, "sgd", engine), batch_for(policy, 300)
-    x, action, advantage, target = (
-        torch.from_numpy(a) for a in (batch.observation, batch.action, batch.advantage, batch.target)
-    )
-    logits = torch.distributions.Categorical(logits=policy(x))
+    x, action = torch.from_numpy(batch.inputs.observation), torch.from_numpy(batch.action)
+    advantage, target = (torch.from_numpy(batch.columns[name]) for name in ("advantage", "target"))
+    logits = torch.distributions.Categorical(logits=policy(Inputs(x)))
     loss = -(advantage * logits.log_prob(action)).mean() - 0.1 * logits.entropy().mean()
     loss = loss + 0.5 * (value(x) - target).square().mean()
     modules = (policy, value)
@@ -57,11 +58,9 @@ def test_a_step_is_along_the_joint_loss_s_gradient(activation: str, depth: int, 
         [p - 0.1 * g for p, g in zip(m.parameters(), gs, strict=True)]
         for m, gs in zip(modules, gradients, strict=True)
     ]
-    coefficients = np.array([1 / 300, 0.1 / 300, 1 / 300], np.float32)
-    rates: dict[str, Any] = {"policy_rate": 0.1, "value_rate": 0.1, "max_grad_norm": None}
     assert not motor.networks_are_apart
-    np.testing.assert_allclose(motor.values(batch.observation), value(x).detach(), rtol=1e-5, atol=1e-6)
-    motor.update(batch, cotangents, coefficients, **rates)
+    np.testing.assert_allclose(motor.values(batch.inputs), value(x).detach(), rtol=1e-5, atol=1e-6)
+    motor.update(Update(batch, FULL, weights(0.1), Step(0.1, 0.1)))
     for module, wanted in zip(modules, expected, strict=True):
         for found, after in zip(module.parameters(), wanted, strict=True):
             torch.testing.assert_close(found, after, rtol=1e-5, atol=1e-6)
@@ -72,10 +71,8 @@ def test_an_update_that_leaves_the_policy_out_leaves_the_trunk(engine: Any):
     policy, value = sharing("gaussian")
     motor, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 300)
     before, before_value = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    seen = motor.values(batch.observation)
-    outputs = motor.update(
-        batch, cotangents, np.ones(3, np.float32), policy_rate=None, value_rate=0.1, max_grad_norm=0.5
-    )
+    seen = motor.values(batch.inputs)
+    outputs = motor.update(Update(batch, FULL, weights(1.0), Step(None, 0.1, 0.5)))
     np.testing.assert_allclose(outputs.value, seen, rtol=1e-6, atol=1e-7)
     assert torch.equal(flat_parameters(policy), before)
     assert not torch.equal(flat_parameters(value), before_value)
@@ -102,7 +99,8 @@ def test_engines_agree_after_20_updates(algorithm: Any, collect: Any, head: str)
 
 
 def test_cores_and_minibatches_change_nothing_but_rounding():
-    """Two cores split one step's samples; asked to take the networks apart, as PPO asks, they keep together."""
+    """Two cores split one step's samples; though the loss separates, the networks are kept together."""
+    assert FULL.separates
     orders = (None, Minibatches(np.random.default_rng(0).permutation(3000), np.arange(0, 3001, 300)))
     for minibatches in orders:
         ends = []
@@ -111,14 +109,11 @@ def test_cores_and_minibatches_change_nothing_but_rounding():
             motor = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
             batch = batch_for(policy, 3000)
             for _ in range(3):
-                motor.update(
-                    batch, cotangents, np.array([1 / 3000, 0.01 / 3000, 1 / 3000], np.float32),
-                    policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5, minibatches=minibatches, apart=True,
-                )  # fmt: skip
+                motor.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5), minibatches))
             ends.append([flat_parameters(policy).clone(), flat_parameters(value).clone()])
             np.testing.assert_allclose(
-                motor.values(batch.observation),
-                value(torch.from_numpy(batch.observation)).detach(),
+                motor.values(batch.inputs),
+                value(torch.from_numpy(batch.inputs.observation)).detach(),
                 rtol=1e-4,
                 atol=1e-5,
             )
@@ -133,13 +128,10 @@ def test_after_the_policy_s_last_step_the_trunk_stays():
     for engine in ENGINES:
         policy, value = sharing("categorical")
         motor, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 200)
-        log_prob, _ = motor.evaluate(batch.observation, batch.action)
-        batch = Batch(batch.observation, batch.action, batch.advantage, batch.target, log_prob)
-        outputs = motor.update(
-            batch, cotangents, np.array([1 / 50, 0.01, 1 / 50], np.float32),
-            policy_rate=0.01, value_rate=0.01, max_grad_norm=0.5, max_kl=0.01,
-            minibatches=Minibatches(np.arange(200).repeat(2), np.arange(0, 401, 50)),
-        )  # fmt: skip
+        batch = batch.with_columns(old_log_prob=motor.evaluate(batch.inputs, batch.action)[0])
+        minibatches = Minibatches(np.arange(200).repeat(2), np.arange(0, 401, 50))
+        step = Step(0.01, 0.01, 0.5)
+        outputs = motor.update(Update(batch, FULL, weights(0.5), step, minibatches, max_kl=0.01))
         assert 0 < outputs.policy_steps < 8
         ends.append(np.concatenate([flat_parameters(m).numpy() for m in (policy, value)]))
     assert relative(*ends) < 1e-4

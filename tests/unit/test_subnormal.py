@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from policygrad.algorithms.reinforce import cotangents
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Step, Update
+from policygrad.losses import traced
 from policygrad.types import Batch
-from tests.unit.test_engines import B, batch_for, networks, relative
-
-COEFFICIENTS = np.array([1 / B, 0.01 / B, 1 / B], np.float32)
+from tests.unit.test_engines import FULL, batch_for, networks, relative, weights
 
 
 def subnormal(x: np.ndarray) -> int:
@@ -35,9 +34,9 @@ def certain(head: str, by: float) -> tuple[Any, Batch]:
 def test_a_certain_policy_s_gradient_and_curvature_are_normal_numbers(head: str, by: float):
     motor, batch = certain(head, by)
     motor._actor.net.work[:] = 0
-    gradient, _ = motor.gradient(batch, cotangents, COEFFICIENTS)
+    gradient, _ = motor.gradient(batch, FULL, weights(0.01))
     along = np.random.default_rng(0).standard_normal(len(gradient)).astype(np.float32)
-    product = motor.fisher_vector_product(batch.observation)(along)
+    product = motor.fisher_vector_product(batch.inputs)(along)
     assert subnormal(gradient) == subnormal(product) == 0
     # the last layer's inputs go on through the network: what is nothing there is nothing everywhere
     assert subnormal(motor._actor.net.work) == 0
@@ -47,7 +46,7 @@ def test_what_is_not_quite_nothing_is_as_torch_has_it():
     """Of probabilities around 1e-22, far below float32's precision, the gradient has all its digits."""
     motor, batch = certain("categorical", 50.0)
     reference = make_engine(motor.policy, None, "adam", "autograd")
-    found, expected = (m.gradient(batch, cotangents, COEFFICIENTS)[0] for m in (motor, reference))
+    found, expected = (m.gradient(batch, FULL, weights(0.01))[0] for m in (motor, reference))
     assert 0 < np.linalg.norm(expected) < 1e-15
     assert relative(expected, found) < 1e-4
 
@@ -63,10 +62,9 @@ def test_moments_decay_to_nothing(optimizer: str):
         moments[:] = 1e-29
         # 0.9 of the least of numbers is rounded to itself
         moments[::2] = 1e-44
+    nothing = traced(lambda s, k: k.nothing * (s.log_prob + s.entropy))
     for _ in range(50):
-        motor.update(
-            batch, cotangents, 0 * COEFFICIENTS, policy_rate=0.01, value_rate=None, max_grad_norm=None
-        )
+        motor.update(Update(batch, nothing, {"nothing": 0.0}, Step(0.01, None)))
         assert sum(subnormal(moments) for moments in every) == 0
     np.testing.assert_allclose(motor.policy_parameters(), before, rtol=0, atol=1e-20)
 
@@ -80,7 +78,7 @@ def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
     gradient[gradient < 1e-37] = 0
     of_value = np.zeros(motor._critic.net.parameters.size, np.float32)
     for _ in range(3):
-        motor.apply(gradient, of_value, policy_rate=0.01, value_rate=0.01, max_grad_norm=None)
+        motor.apply(gradient, of_value, Step(0.01, 0.01))
     net = motor._actor.net
     assert subnormal(net.first) == subnormal(net.second) == 0
     expected = (1 - (0.999 if optimizer == "adam" else 0.99) ** 3) * gradient.astype(np.float64) ** 2
@@ -95,5 +93,5 @@ def test_a_nan_is_not_nothing():
     gradient[5] = np.nan
     of_value = np.zeros(sum(p.numel() for p in value.parameters()), np.float32)
     with pytest.raises(NonFiniteError):
-        motor.apply(gradient, of_value, policy_rate=0.01, value_rate=0.01, max_grad_norm=None)
+        motor.apply(gradient, of_value, Step(0.01, 0.01))
     np.testing.assert_array_equal(motor.policy_parameters(), before)

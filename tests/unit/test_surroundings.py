@@ -20,14 +20,15 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 import policygrad as pg
-from policygrad.algorithms.natural import cotangents
 from policygrad.engines import make_engine
 from policygrad.envs.textbook import three_states
+from policygrad.interfaces import Step, Update
 from policygrad.names import named
 from policygrad.policies import Policy, ValueNetwork, kl_estimate
 from policygrad.proof import UNBIASED, estimate, theorem_gradient
 from policygrad.threads import single_thread
-from tests.unit.test_engines import HEADS, batch_for, networks
+from policygrad.types import Inputs
+from tests.unit.test_engines import FULL, HEADS, batch_for, networks, weights
 
 
 @contextlib.contextmanager
@@ -120,8 +121,8 @@ def test_surroundings_change_no_estimate_and_no_agent(engine: Any, surroundings:
             pg.DiscretePolicy(3, 2, 4, rng=np.random.default_rng(0)), spaces.Discrete(3), spaces.Discrete(2)
         )
         theorem = theorem_gradient(three_states(2), softmax, 0.9)
-        return [estimates.samples, estimates.exact, theorem, agent.policy(torch.eye(2, dtype=torch.float32,
-                device="cpu")).detach().float().numpy(), [metrics["entropy"], metrics["kl"]]]  # fmt: skip
+        return [estimates.samples, estimates.exact, theorem, agent.policy(Inputs(torch.eye(2, dtype=torch.float32,
+                device="cpu"))).detach().float().numpy(), [metrics["entropy"], metrics["kl"]]]  # fmt: skip
 
     expected = found()
     with SURROUNDINGS[surroundings]():
@@ -188,14 +189,13 @@ def test_gradients_are_recorded_whatever_the_caller_set(head: str):
     policy, value = networks(head)
     motor = make_engine(policy, value, "adam", "autograd")
     batch = batch_for(policy, 20)
-    coefficients = np.array([1 / 20, 1 / 20], np.float32)
-    expected = motor.gradient(batch, cotangents, coefficients)
+    expected = motor.gradient(batch, FULL, weights(1.0))
     v = np.ones(len(expected[0]), np.float32)
-    curved = motor.fisher_vector_product(batch.observation)(v)
+    curved = motor.fisher_vector_product(batch.inputs)(v)
     for surroundings in (torch.no_grad, torch.inference_mode):
         with surroundings():
-            found = motor.gradient(batch, cotangents, coefficients)
-            product = motor.fisher_vector_product(batch.observation)
+            found = motor.gradient(batch, FULL, weights(1.0))
+            product = motor.fisher_vector_product(batch.inputs)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
         with surroundings():
@@ -213,11 +213,11 @@ def test_a_checkpoint_is_restored_in_inference_mode(tmp_path: Path):
         assert torch.equal(a, b)
     motor = make_engine(*networks("gaussian"), "adam", "autograd")
     batch = batch_for(networks("gaussian")[0], 20)
-    rates: dict[str, Any] = {"policy_rate": 0.01, "value_rate": 0.01, "max_grad_norm": None}
+    update = Update(batch, FULL, weights(1.0), Step(0.01, 0.01))
     with torch.inference_mode():
-        motor.update(batch, cotangents, np.ones(2, np.float32), **rates)
+        motor.update(update)
         motor.restore(motor.state())
-    motor.update(batch, cotangents, np.ones(2, np.float32), **rates)
+    motor.update(update)
 
 
 def test_an_infinite_ratio_is_no_error_of_numpy_s():
@@ -327,7 +327,7 @@ def test_a_value_network_is_checked_for_inference_too():
         value = nn.utils.skip_init(nn.Linear, 5, 1)
     policy, _ = networks("categorical")
     motor = make_engine(policy, value, "sgd", "autograd")
-    _, gradient = motor.gradient(batch_for(policy, 5), cotangents, np.ones(2, np.float32))
+    _, gradient = motor.gradient(batch_for(policy, 5), FULL, weights(1.0))
     assert gradient.any()
     assert isinstance(networks("gaussian")[1], ValueNetwork)
 

@@ -24,8 +24,8 @@ from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
 from policygrad.seeding import EpisodeSeeds
 from policygrad.training import EpisodeReturns
-from policygrad.types import Rollout
-from tests.conftest import Countdown, events_of, rows_of
+from policygrad.types import Inputs, Rollout
+from tests.conftest import Countdown, choosing, events_of, rows_of
 
 SMALL: dict[str, Any] = {"steps": 1500, "network": pg.Network(hidden=(16,))}
 BOTH = pg.Normalization(normalize_observations=True, normalize_rewards=True)
@@ -195,7 +195,7 @@ def test_training_goes_on_from_a_policy():
         (("CartPole-v1",), {"policy": 3}, TypeError, r"policy must be a torch module, a function.*; got 3"),
         (("CartPole-v1",), {"value": 3}, TypeError, r"value must be a torch module, a function.*; got 3"),
         (("CartPole-v1",), {"out": 5}, TypeError, "out must be the path of a folder; got 5"),
-        (("CartPole-v1",), {"progress": "x"}, TypeError, "progress must be True, False or None; got 'x'"),
+        (("CartPole-v1",), {"progress": "x"}, ValueError, "progress must be True or False, or None; got 'x'"),
         (("CartPole-v1",), {"network": pg.Network(log_std=1.0)}, ValueError, "log_std=1.0 would be ignored: it is for"),
         (("CartPole-v1",), {"stop_at": "soon"}, ValueError, "stop_at must be a finite number; got 'soon'"),
         (("CartPole-v1",), {"policy": "gaussian"}, ValueError, "GaussianPolicy needs a Box: use DiscretePolicy"),
@@ -404,8 +404,8 @@ def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation()
     from policygrad.rollout import HostCollector
 
     class Fixed(AutogradEngine):
-        def values(self, observation: Any) -> Any:
-            return Constant()(torch.from_numpy(observation)).numpy()
+        def values(self, inputs: Inputs) -> Any:
+            return Constant()(torch.from_numpy(inputs.observation)).numpy()
 
     for truncate, expected in ((True, [1 + 0.5 * (2 + 0.5 * 100), 2 + 0.5 * 100]), (False, [2.0, 2.0])):
         environments = make(lambda t=truncate: Countdown([2], truncate=t), 3)
@@ -414,11 +414,13 @@ def test_bootstrapping_uses_the_last_state_s_value_and_only_after_a_truncation()
         policy = pg.Policy(network, environments.observation_space, environments.action_space)
         engine = Fixed(policy, pg.ValueNetwork(2, 4, rng=rng), "adam")
         seeds = EpisodeSeeds(rng)
-        rollout = HostCollector(environments, policy, policy.choose, seeds=seeds, action_rng=rng).episodes()
+        rollout = HostCollector(
+            environments, policy, choosing(policy), seeds=seeds, action_rng=rng
+        ).episodes()
         batch = pg.Reinforce(gamma=0.5).batch(rollout, engine)
-        np.testing.assert_allclose(batch.target.reshape(2, 3)[:, 0], expected)
+        np.testing.assert_allclose(batch.columns["target"].reshape(2, 3)[:, 0], expected)
         without = pg.Reinforce(gamma=0.5, bootstrap_truncated=False).batch(rollout, engine)
-        np.testing.assert_allclose(without.target.reshape(2, 3)[:, 0], [2.0, 2.0])
+        np.testing.assert_allclose(without.columns["target"].reshape(2, 3)[:, 0], [2.0, 2.0])
 
 
 def test_threads_are_restored():
@@ -518,7 +520,7 @@ def test_returns_of_episodes_that_end_at_different_times_and_go_on():
     reward = np.arange(9.0).reshape(3, 3)
     empty = np.zeros((3, 3, 1), np.float32)
     parts = {"original_reward": reward, "truncated": np.zeros_like(done), "valid": np.ones_like(done)}
-    rollout = Rollout(
+    rollout = Rollout.from_pairs(
         observation=empty, action=done.astype(int), reward=reward, next_observation=empty, terminated=done, **parts
     )  # fmt: skip
     sums = EpisodeReturns(3)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from policygrad.types import Batch, Rollout
+from policygrad.types import Batch, Inputs, Rollout
 from tests.conftest import rollout_of
 
 
@@ -16,23 +16,23 @@ def test_a_column_too_many_raises():  # bug 9
         Rollout(**parts | {"truncated": whole.truncated[:1]})
 
 
-@pytest.mark.parametrize("field", ["advantage", "target"])
-def test_a_batch_of_columns_raises(field: str):  # bug 9
-    good = {
-        "observation": np.zeros((5, 2), np.float32),
-        "action": np.zeros(5, np.int64),
-        "advantage": np.zeros(5, np.float32),
-        "target": np.zeros(5, np.float32),
-    }
-    assert len(Batch(**good)) == 5
-    with pytest.raises(ValueError, match=rf"{field} has shape \(5, 1\); expected \(5,\)"):
-        Batch(**good | {field: np.zeros((5, 1), np.float32)})
+@pytest.mark.parametrize("name", ["advantage", "target"])
+def test_a_batch_of_columns_raises(name: str):  # bug 9
+    inputs, action = Inputs(np.zeros((5, 2), np.float32)), np.zeros(5, np.int64)
+    good = {"advantage": np.zeros(5, np.float32), "target": np.zeros(5, np.float32)}
+    batch = Batch(inputs, action, good)
+    assert len(batch) == 5
+    wrong = np.zeros((5, 1), np.float32)
+    with pytest.raises(ValueError, match=rf"{name} has shape \(5, 1\); expected \(5,\)"):
+        Batch(inputs, action, {**good, name: wrong})
+    with pytest.raises(ValueError, match=rf"{name} has shape \(5, 1\); expected \(5,\)"):
+        batch.with_columns(**{name: wrong})
 
 
 def test_an_empty_batch_raises():
     nothing = np.zeros(0, np.float32)
     with pytest.raises(ValueError, match="at least one sample"):
-        Batch(np.zeros((0, 2), np.float32), np.zeros(0, np.int64), nothing, nothing)
+        Batch(Inputs(np.zeros((0, 2), np.float32)), np.zeros(0, np.int64), {"advantage": nothing})
 
 
 def test_side_by_side_pads_the_shorter():

@@ -11,12 +11,12 @@ from policygrad.advantages.baselines import (
 )
 from policygrad.advantages.bootstrapped import generalized_advantages, n_step_returns, td_errors, vtrace
 from policygrad.advantages.returns import check_whole_episodes, discount_weights, returns_to_go
-from policygrad.advantages.scaling import explained_variance, normalize, normalize_parts, rounding_error
+from policygrad.advantages.scaling import normalize, normalize_parts, rounding_error
+from policygrad.names import renamed
 
 __all__ = [
     "check_whole_episodes",
     "discount_weights",
-    "explained_variance",
     "generalized_advantages",
     "leave_one_out_baseline",
     "mean_baseline",
@@ -30,3 +30,8 @@ __all__ = [
     "time_baseline",
     "vtrace",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {"explained_variance": "algorithms.diagnostics.value_metrics"},
+)

@@ -1,4 +1,4 @@
-"""Bringing advantages to one scale, and how much of the returns V(s) explains."""
+"""Bringing advantages to one scale."""
 
 from __future__ import annotations
 
@@ -71,27 +71,8 @@ def normalize_parts(advantage: NDArray[Float], order: I64, bounds: I64) -> NDArr
     return normalized
 
 
-def explained_variance(value: Array, target: Array) -> float:
-    """Return 1 − Var(G − V) / Var(G).
-
-    It is 1 if V is perfect, 0 if V is no better than a constant, and negative if V is worse than that. It is NaN if
-    the targets G are equal up to rounding, as `normalize` understands it.
-
-    Args:
-        value, target: V(s) and G, of the same shape and any floating dtypes.
-    """
-    unexplained = _deviation(target.astype(np.float64) - value, _relative_rounding(target))
-    deviation = _deviation(target.astype(np.float64), _relative_rounding(target))
-    return 1 - (unexplained / deviation) ** 2 if deviation > 0 else float("nan")
-
-
 def _relative_rounding(numbers: Array) -> float:
     return ROUNDING * float(np.finfo(numbers.dtype).eps)
-
-
-def _deviation(numbers: F64, relative_rounding: float) -> float:
-    """The standard deviation of all the numbers; 0 where they are equal up to rounding."""
-    return _normalize(numbers.flatten(), relative_rounding, 0.0)
 
 
 @compiled_when_called

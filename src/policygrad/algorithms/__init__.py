@@ -1,4 +1,4 @@
-"""The algorithms: each a typed configuration, what it takes from a rollout, and its three numbers a sample."""
+"""The algorithms: each a typed configuration, what it takes from a rollout, and its loss."""
 
 from policygrad.algorithms.a2c import A2C
 from policygrad.algorithms.actor_critic import ActorCritic
@@ -7,12 +7,16 @@ from policygrad.algorithms.algorithm import (
     Algorithm,
     algorithm_class,
     critic_sees_action,
+    engine_for,
     name_of,
     register,
 )
+from policygrad.algorithms.describe import described, loss_of, show
 from policygrad.algorithms.natural import TRPO, NaturalGradient
 from policygrad.algorithms.ppo import PPO
 from policygrad.algorithms.reinforce import Reinforce
+from policygrad.algorithms.schedule import linear
+from policygrad.algorithms.with_loss import WithLoss
 
 __all__ = [
     "ALGORITHMS",
@@ -23,8 +27,14 @@ __all__ = [
     "PPO",
     "Reinforce",
     "TRPO",
+    "WithLoss",
     "algorithm_class",
     "critic_sees_action",
+    "described",
+    "engine_for",
+    "linear",
+    "loss_of",
+    "show",
     "name_of",
     "register",
 ]

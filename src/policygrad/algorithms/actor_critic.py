@@ -16,58 +16,66 @@ from typing import Any, Literal
 import numpy as np
 
 from policygrad.advantages import td_errors
-from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, value_metrics
-from policygrad.algorithms.reinforce import cotangents
-from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_learned, samples, values_along
-from policygrad.checks import check_fields
-from policygrad.interfaces import Collector, Engine
-from policygrad.types import F32, F64, Array, Batch, Learning, Rollout, Sample
+from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
+from policygrad.algorithms.schedule import scheduled
+from policygrad.algorithms.steps import as_learned, batch_of
+from policygrad.algorithms.with_loss import WithLoss
+from policygrad.checks import NotNegative, Positive, Unit
+from policygrad.interfaces import Collector, Engine, Step, Update
+from policygrad.losses import LossFunction, traced
+from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Rollout
 
 Critic = Literal["v", "q"]
 REMEMBERED = 1_000
 """Samples that the explained variance is of: a single step's have hardly a variance. Older ones fade."""
 
 
+def actor_critic_loss(s: Any, k: Any) -> Any:
+    """Return −A log π − β H + ½ (V − G)²: Sutton & Barto 2018, section 13.5, with the entropy of Mnih et al. 2016.
+
+    A is the TD error δ, or what Q(s, a) says; G is r + γ V(s′).
+    """
+    return -s.advantage * s.log_prob - k.entropy_coef * s.entropy + (s.value - s.target) ** 2 / 2
+
+
 @register("actor-critic")
 @dataclass(frozen=True, kw_only=True)
-class ActorCritic(FixedLoss):
+class ActorCritic(WithLoss):
     """One-step actor-critic, online: an update from each step of the environments."""
 
-    gamma: float = 0.99
+    loss: LossFunction = actor_critic_loss
+    gamma: Unit = 0.99
     """Discount γ, in [0, 1]."""
     critic: Critic = "v"
     """`v`: V(s), and the TD error is the advantage. `q`: Q(s, a) of Discrete actions, learned towards
     r + γ Σ_a π(a|s′) Q(s′, a); the advantage is Q(s, a) − Σ_a π(a|s) Q(s, a)."""
-    policy_trace: float = 0.0
+    policy_trace: Unit = 0.0
     """λ_θ, in [0, 1]: how long an action is held to account for what comes later."""
-    value_trace: float = 0.0
+    value_trace: Unit = 0.0
     """λ_w, in [0, 1]: how far back a surprise is felt."""
     discount_weighting: bool = False
     """Multiply a step's gradient by γ^t, as the theorem has it; late steps then have little say."""
     optimizer: Optimizer = "adam"
     """For both networks; `sgd` is the book's."""
-    learning_rate: float = 0.0005
+    learning_rate: Positive = 0.0005
     """Of the policy."""
-    learning_rate_end: float | None = None
+    learning_rate_end: NotNegative | None = None
     """Where it ends, linearly over the run; None keeps it constant."""
-    value_learning_rate: float = 0.002
+    value_learning_rate: Positive = 0.002
     """Of the critic, which should be ahead of the policy."""
-    entropy_coef: float = 0.0
+    entropy_coef: NotNegative = 0.0
     """Weight β of the entropy bonus."""
-    max_grad_norm: float | None = 0.5
+    max_grad_norm: Positive | None = 0.5
     """Each network's gradient is scaled down to this L2 norm; None leaves it."""
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            choices={"critic": Critic, "optimizer": Optimizer},
-            unit=("gamma", "policy_trace", "value_trace"),
-            positive=("learning_rate", "value_learning_rate", "max_grad_norm"),
-            not_negative=("learning_rate_end", "entropy_coef"),
-            optional=("learning_rate_end", "max_grad_norm"),
-        )
+        super().__post_init__()
+        if self.has_own_loss and (self.policy_trace or self.value_trace):
+            raise ValueError(
+                "with traces an update is not the gradient of a loss per sample: leave out policy_trace and "
+                "value_trace, or the loss"
+            )
         if self.critic == "q" and (self.policy_trace or self.value_trace):
             raise ValueError("traces are for critic='v': leave out policy_trace and value_trace, or the q")
 
@@ -92,38 +100,37 @@ class ActorCritic(FixedLoss):
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """One optimiser step of each network; returns the metrics."""
-        rate = linear(self.learning_rate, self.learning_rate_end, learning.progress)
-        options: dict[str, Any] = {
-            "policy_rate": rate,
-            "value_rate": self.value_learning_rate,
-            "max_grad_norm": self.max_grad_norm,
-        }
+        rate = scheduled(self.learning_rate, self.learning_rate_end, learning.progress)
+        step = Step(rate, self.value_learning_rate, self.max_grad_norm)
         importance = self._importance(rollout, learning)
         error: F64 | None = None
         if self.critic == "q":
             batch, value = self._judged_by_q(engine, rollout, importance)
         else:
-            along, next_value = values_along(engine, rollout)
+            along, next_value = engine.values_along(rollout)
             error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
-            batch = _batch(rollout, error * importance, along + error)
+            batch = batch_of(rollout, error * importance, along + error, "the critic")
             value = as_learned(rollout, "V(s)", along)
+        batch = self.with_read_columns(engine, batch, old_value=value)
+        coefficients = self.coefficient_values(learning.progress)
         if error is not None and (self.policy_trace or self.value_trace):
-            log_prob, entropy = engine.evaluate(batch.observation, batch.action)
-            norms = self._along_traces(engine, rollout, batch, error, importance, learning, options)
+            log_prob, entropy = engine.evaluate(batch.inputs, batch.action)
+            metrics = dict[str, float]()
+            norms = self._along_traces(engine, rollout, batch, error, importance, learning, step)
         else:
-            scale = 1 / len(batch)
-            coefficients = np.array([scale, self.entropy_coef * scale, scale], np.float32)
             before = log_prob_before(engine, batch)
-            outputs = engine.update(batch, cotangents, coefficients, **options)
+            outputs = engine.update(Update(batch, self.traced_loss, coefficients, step))
             log_prob, entropy = outputs.log_prob if before is None else before, outputs.entropy
             norms = outputs.policy_grad_norm, outputs.value_grad_norm
+            metrics = self.loss_metric(outputs, coefficients)
         moments = learning.traces.setdefault("moments", np.zeros((2, 3)))
         return {
             "learning_rate": rate,
-            "entropy": float(entropy.mean(dtype=np.float64)),
+            "entropy": mean(entropy),
             "policy_grad_norm": norms[0],
             "value_grad_norm": norms[1],
-            **value_metrics(value, batch.target, moments, np.exp(-len(batch) / REMEMBERED)),
+            **metrics,
+            **value_metrics(value, batch.columns["target"], moments, np.exp(-len(batch) / REMEMBERED)),
             **distance(engine, batch, log_prob, at_most=ENOUGH),
         }
 
@@ -145,26 +152,17 @@ class ActorCritic(FixedLoss):
         error: F64,
         importance: F64,
         learning: Learning,
-        options: dict[str, Any],
+        step: Step,
     ) -> tuple[float, float]:
         """A step along each environment's traces, weighted by its TD error [1, N]."""
         N = rollout.valid.shape[1]
-        weight = importance[rollout.valid]
-        directions = list(
-            engine.gradient(batch, cotangents, np.array([0, self.entropy_coef / len(batch), 0], np.float32))
-        )
+        weight = importance[rollout.valid].astype(np.float32)
+        directions = list(engine.gradient(batch, ENTROPY_BONUS, {"entropy_coef": self.entropy_coef}))
         for i, n in enumerate(np.flatnonzero(rollout.valid[0])):
-            one = Batch(
-                batch.observation[i : i + 1],
-                batch.action[i : i + 1],
-                batch.advantage[i : i + 1],
-                batch.target[i : i + 1],
-            )
+            row = slice(i, i + 1)
+            one = Batch(batch.inputs.rows(row), batch.action[row], {"importance": weight[row]})
             # apart: where the two share layers neither is to be in the other's trace
-            gradients = (
-                engine.gradient(one, plain_gradients, np.array([weight[i], 0.0], np.float32))[0],
-                engine.gradient(one, plain_gradients, np.array([0.0, 1.0], np.float32))[1],
-            )
+            gradients = engine.gradient(one, LOG_POLICY, {})[0], engine.gradient(one, CRITIC, {})[1]
             for k, (name, decay) in enumerate((("policy", self.policy_trace), ("value", self.value_trace))):
                 trace = learning.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
                 trace[n] *= self.gamma * decay
@@ -172,7 +170,7 @@ class ActorCritic(FixedLoss):
                 directions[k] = directions[k] - trace[n] * np.float32(error[0, n] / len(batch))
                 if rollout.done[0, n]:
                     trace[n] = 0.0
-        return engine.apply(directions[0], directions[1], **options)
+        return engine.apply(directions[0], directions[1], step)
 
     def _judged_by_q(self, engine: Engine, rollout: Rollout, importance: F64) -> tuple[Batch, F32]:
         """The samples with Q's opinion of them, and Q(s, a) [B]."""
@@ -185,34 +183,36 @@ class ActorCritic(FixedLoss):
         later = (later_probability * later_q).sum(-1)
         chosen = np.take_along_axis(q, rollout.action.reshape(-1, 1), -1)[:, 0]
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
-        batch = _batch(rollout, (chosen - v).reshape(shape) * importance, target)
-        seen = np.concatenate([batch.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
+        batch = batch_of(rollout, (chosen - v).reshape(shape) * importance, target, "the critic")
+        seen = np.concatenate([batch.inputs.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
         value = as_learned(rollout, "Q(s, a)", chosen.reshape(shape))
-        return replace(batch, critic_observation=seen), value
+        return replace(batch, inputs=replace(batch.inputs, critic_observation=seen)), value
 
 
-def plain_gradients(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """Of I log π(a|s) + ν V(s), as they are: `coefficients` is [I, ν]."""
-    for i in range(len(w)):
-        w[i] = coefficients[0]
-        e[i] = 0.0
-        c[i] = coefficients[1]
+def log_policy(s: Any, _k: Any) -> Any:
+    """Return I log π, whose gradient is what a step adds to the policy's trace."""
+    return s.importance * s.log_prob
 
 
-def _batch(rollout: Rollout, advantage: F64, target: F64) -> Batch:
-    return Batch(
-        samples(rollout, rollout.observation),
-        samples(rollout, rollout.action),
-        as_learned(rollout, "advantage", advantage),
-        as_learned(rollout, "target of the critic", target),
-    )
+def critic(s: Any, _k: Any) -> Any:
+    """Return V, whose gradient is what a step adds to the critic's trace."""
+    return s.value
+
+
+def entropy_bonus(s: Any, k: Any) -> Any:
+    """Return −β H, which has no trace."""
+    return -k.entropy_coef * s.entropy
+
+
+LOG_POLICY, CRITIC, ENTROPY_BONUS = traced(log_policy), traced(critic), traced(entropy_bonus)
 
 
 def _of_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:
     """(π(a|s), Q(s, a)), each [B, choices] float64, of observations [T, N, D]."""
     x = np.repeat(observation.reshape(-1, observation.shape[-1]), choices, 0)
     action = np.tile(np.arange(choices), len(x) // choices)
-    log_prob, _ = engine.evaluate(x, action)
-    q = engine.values(np.concatenate([x, np.eye(choices, dtype=np.float32)[action]], 1))
+    inputs = Inputs(x, critic_observation=np.concatenate([x, np.eye(choices, dtype=np.float32)[action]], 1))
+    log_prob, _ = engine.evaluate(inputs, action)
+    q = engine.values(inputs)
     shape = (-1, choices)
     return np.exp(log_prob.astype(np.float64)).reshape(shape), q.astype(np.float64).reshape(shape)

@@ -41,23 +41,6 @@ class Algorithm(Protocol):
         ...
 
 
-class FixedLoss:
-    """Base of algorithms whose loss is not a subclass's to replace: what would be ignored is refused.
-
-    Raises:
-        TypeError: a subclass has `cotangents` and learns by the `learn` that never asks for them.
-    """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        learner = next(base for base in cls.__mro__ if "learn" in vars(base))
-        if hasattr(cls, "cotangents") and learner.__module__.startswith("policygrad."):
-            raise TypeError(
-                f"{cls.__qualname__} has cotangents, which {learner.__qualname__}.learn never asks for: only those of "
-                "Reinforce can be replaced so. Give the class a learn of its own, or derive it from Reinforce"
-            )
-
-
 ALGORITHMS: dict[str, type[Algorithm]] = {}
 """By the name that `train` and the command line take."""
 
@@ -103,6 +86,11 @@ def algorithm_class(name: str) -> type[Algorithm]:
 def critic_sees_action(algorithm: Algorithm) -> bool:
     """Whether its value network is a Q(s, a), which sees the observation with the action beside it; few are."""
     return bool(getattr(algorithm, "critic_sees_action", False))
+
+
+def engine_for(algorithm: Algorithm) -> Any:
+    """The protocol of the engine that it asks for; most ask for an `Engine`."""
+    return getattr(algorithm, "engine_protocol", Engine)
 
 
 def name_of(algorithm: Algorithm) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from policygrad.advantages.scaling import ROUNDING
 from policygrad.compiled import compiled_when_called
 from policygrad.interfaces import Engine
+from policygrad.policies import kl_of
 from policygrad.types import F32, F64, Batch
 
 ENOUGH = 256
@@ -23,7 +24,7 @@ def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
 
     An update may compute it in training mode, while afterwards it is looked at in evaluation mode.
     """
-    return engine.evaluate(batch.observation, batch.action)[0] if engine.has_modes else None
+    return engine.evaluate(batch.inputs, batch.action)[0] if engine.has_modes else None
 
 
 def distance(
@@ -38,12 +39,11 @@ def distance(
         clip: ε, for the share of the samples whose ratio is beyond 1 ± ε.
         at_most: as many of the samples, evenly spaced, are enough.
     """
-    observation, action = batch.observation, batch.action
+    inputs, action = batch.inputs, batch.action
     if at_most is not None and len(batch) > at_most:
-        every = slice(None, None, -(-len(batch) // at_most))
-        observation, action = (np.ascontiguousarray(column[every]) for column in (observation, action))
-        old_log_prob = np.ascontiguousarray(old_log_prob[every])
-    log_prob, _ = engine.evaluate(observation, action)
+        every = np.arange(0, len(batch), -(-len(batch) // at_most))
+        inputs, action, old_log_prob = inputs.rows(every), action[every], old_log_prob[every]
+    log_prob, _ = engine.evaluate(inputs, action)
     kl, largest, share = _distance(log_prob, old_log_prob, np.inf if clip is None else clip)
     metrics = {"kl": kl, "largest_ratio": largest}
     return metrics if clip is None else metrics | {"clip_share": share}
@@ -64,13 +64,22 @@ def value_metrics(value: F32, target: F32, moments: F64 | None = None, kept: flo
 
 
 @compiled_when_called
+def mean(column: F32) -> float:
+    """Return the mean of [B], summed in float64."""
+    total = 0.0
+    for i in range(len(column)):
+        total += np.float64(column[i])
+    return total / len(column)
+
+
+@compiled_when_called
 def _distance(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
     """(mean of `kl_estimate`, largest ratio, share beyond 1 ± ε)."""
     kl, largest, beyond = 0.0, 0.0, 0
     for i in range(len(log_prob)):
         log_ratio = np.float64(log_prob[i]) - np.float64(old_log_prob[i])
+        kl += kl_of(log_ratio)
         change = np.expm1(log_ratio)
-        kl += change - log_ratio
         largest = max(largest, 1 + change)
         beyond += abs(change) > clip
     return kl / len(log_prob), largest, beyond / len(log_prob)

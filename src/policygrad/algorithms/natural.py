@@ -11,67 +11,84 @@ until the true KL is at most δ and the true surrogate is better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
 from policygrad.advantages import normalize
-from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
+from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
-from policygrad.algorithms.diagnostics import value_metrics
+from policygrad.algorithms.diagnostics import mean, value_metrics
 from policygrad.algorithms.steps import (
+    SQUARED_ERROR,
     as_learned,
     batch_of,
     check_can_be_normalized,
     gae,
-    values_along,
 )
-from policygrad.checks import check_fields
+from policygrad.algorithms.with_loss import WithLoss
+from policygrad.checks import Count, NotNegative, Positive, Unit
 from policygrad.errors import NonFiniteError
-from policygrad.interfaces import Collector, Engine
+from policygrad.interfaces import Collector, Engine, Step, TrustRegionEngine, Update
+from policygrad.losses import LossFunction, exp
+from policygrad.names import renamed
 from policygrad.surroundings import ignored_numpy_errors
-from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout, Sample
+from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout
+
+
+def surrogate_loss(s: Any, _k: Any) -> Any:
+    """Return −π(a|s)/π_old(a|s) A: Schulman et al. 2015, eq. 14, with the sign of a loss."""
+    return -exp(s.log_prob - s.old_log_prob) * s.advantage
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings:
+class _Settings(WithLoss):
     """What the natural gradient and TRPO have in common."""
 
-    gamma: float = 0.99
+    loss: LossFunction = surrogate_loss
+    gamma: Unit = 0.99
     """Discount γ, in [0, 1]."""
-    gae_lambda: float = 0.97
+    gae_lambda: Unit = 0.97
     """λ of the advantages (Schulman et al. 2016), in [0, 1]: 1 is the return minus V(s), 0 the TD error."""
-    horizon: int = 128
+    horizon: Count = 128
     """Steps of each environment for one update."""
     normalize_advantages: bool = True
     """Centre and scale advantages over the whole batch. The step's length does not depend on their scale."""
-    max_kl: float = 0.01
+    max_kl: Positive = 0.01
     """δ, in nats: how far a step may take the policy."""
-    cg_iterations: int = 10
+    cg_iterations: Count = 10
     """Steps of the conjugate gradient, each one product with F."""
-    cg_tolerance: float = 1e-4
+    cg_tolerance: NotNegative = 1e-4
     """The conjugate gradient ends once its residual is as small a share of the gradient."""
-    damping: float = 0.1
+    damping: NotNegative = 0.1
     """λ in (F + λ)x = g: directions that hardly change the policy on these states are not followed far."""
     optimizer: Optimizer = "adam"
     """For V(s)."""
-    value_learning_rate: float = 0.003
+    value_learning_rate: Positive = 0.003
     """Of V(s)."""
-    value_epochs: int = 10
+    value_epochs: Count = 10
     """Times that V(s) sees all samples of an update, after the policy's step."""
-    value_minibatches: int = 4
+    value_minibatches: Count = 4
     """Parts of the batch, shuffled anew each time, each of them one step of V(s)."""
 
+    learns_value_by_loss = False
+    engine_protocol: ClassVar[Any] = TrustRegionEngine
+
+    @property
+    def missing_columns(self) -> dict[str, str]:
+        """V(s), which learns by itself after the policy's step."""
+        return {
+            "value": f"the loss of {type(self).__name__} is the policy's alone; V(s) learns by its squared error"
+        }
+
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            choices={"optimizer": Optimizer},
-            unit=("gamma", "gae_lambda"),
-            counts=("horizon", "cg_iterations", "value_epochs", "value_minibatches"),
-            positive=("max_kl", "value_learning_rate"),
-            not_negative=("damping", "cg_tolerance"),
-        )
+        super().__post_init__()
+        if self.derivatives is not None:
+            raise ValueError(
+                "the line search needs the loss's value, which derivatives by hand lack: write the loss"
+            )
 
     @property
     def uses_value(self) -> bool:
@@ -85,7 +102,7 @@ class _Settings:
 
 @register("npg")
 @dataclass(frozen=True, kw_only=True)
-class NaturalGradient(_Settings, FixedLoss):
+class NaturalGradient(_Settings):
     """The natural policy gradient, each step as long as its quadratic model of the KL allows.
 
     Rajeswaran et al. 2017, whose δ is twice ours: the length is given by the KL that it is to bring about and
@@ -95,11 +112,13 @@ class NaturalGradient(_Settings, FixedLoss):
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """One update; returns its metrics."""
+        engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
-        step = natural_step(self, engine, batch)
+        coefficients = self.coefficient_values(learning.progress)
+        step = natural_step(self, engine, batch, coefficients)
         before = engine.policy_parameters()
         engine.set_policy_parameters((before + step.whole).astype(np.float32))
-        taken = _measure(engine, batch, start)
+        taken = _Measure(self, engine, batch, coefficients, start).of_the_policy()
         if not np.isfinite(list(taken.values())).all():
             engine.set_policy_parameters(before)
             raise NonFiniteError(
@@ -111,36 +130,44 @@ class NaturalGradient(_Settings, FixedLoss):
 
 @register("trpo")
 @dataclass(frozen=True, kw_only=True)
-class TRPO(_Settings, FixedLoss):
+class TRPO(_Settings):
     """Trust region policy optimisation: a natural step, shortened until what it promises is true."""
 
-    line_search_steps: int = 10
+    line_search_steps: Count = 10
     """Lengths tried, the whole step first; if none will do the policy stays as it was."""
-    backtrack: float = 0.8
+    backtrack: Positive = 0.8
     """Each is this share of the one before."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, counts=("line_search_steps",), positive=("backtrack",))
         if self.backtrack >= 1:
             raise ValueError(f"backtrack must be below 1; got {self.backtrack}")
 
     def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
         """One update; returns its metrics."""
+        engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
-        step = natural_step(self, engine, batch)
-        taken = self.line_search(engine, batch, start, step.whole)
+        coefficients = self.coefficient_values(learning.progress)
+        step = natural_step(self, engine, batch, coefficients)
+        taken = self.line_search(engine, batch, coefficients, start, step.whole)
         return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learning)
 
-    def line_search(self, engine: Engine, batch: Batch, start: PolicyOutputs, step: F64) -> dict[str, float]:
-        """Take the longest of the steps tried that keeps mean KL ≤ δ and improves the surrogate, or none.
+    def line_search(
+        self,
+        engine: TrustRegionEngine,
+        batch: Batch,
+        coefficients: Mapping[str, float],
+        start: PolicyOutputs,
+        step: F64,
+    ) -> dict[str, float]:
+        """Take the longest of the steps tried that keeps mean KL ≤ δ and improves the loss, or none.
 
         Schulman et al. 2015, eq. 14 and appendix C. `start` is the policy on the batch as it was.
         """
-        before = engine.policy_parameters()
+        before, measure = engine.policy_parameters(), _Measure(self, engine, batch, coefficients, start)
         for fraction in self.backtrack ** np.arange(self.line_search_steps):
             engine.set_policy_parameters((before + fraction * step).astype(np.float32))
-            found = _measure(engine, batch, start)
+            found = measure.of_the_policy()
             # neither is so of a NaN
             if found["kl"] <= self.max_kl and found["surrogate_improvement"] > 0:
                 return found | {"step_fraction": float(fraction)}
@@ -161,13 +188,15 @@ class NaturalStep(NamedTuple):
     def metrics(self, start: PolicyOutputs) -> dict[str, float]:
         """Of the step and of the policy before it."""
         return {
-            "entropy": float(start.entropy.mean(dtype=np.float64)),
+            "entropy": mean(start.entropy),
             "policy_grad_norm": self.gradient_norm,
             "cg_residual": self.residual,
         }
 
 
-def natural_step(settings: _Settings, engine: Engine, batch: Batch) -> NaturalStep:
+def natural_step(
+    settings: _Settings, engine: TrustRegionEngine, batch: Batch, coefficients: Mapping[str, float]
+) -> NaturalStep:
     """d = sqrt(2δ / xᵀ(F + λ)x) x with (F + λ)x = g: Schulman et al. 2015, appendix C.
 
     With λ in the length, as in their code, the KL it predicts is at most δ, and ‖d‖ at most sqrt(2δ/λ) also
@@ -176,9 +205,9 @@ def natural_step(settings: _Settings, engine: Engine, batch: Batch) -> NaturalSt
     Raises:
         NonFiniteError: the gradient, or a product with F, is NaN or infinite.
     """
-    loss_gradient, _ = engine.gradient(batch, cotangents, np.array([1 / len(batch), 0.0], np.float32))
+    loss_gradient, _ = engine.gradient(batch, settings.traced_loss, coefficients)
     g = -loss_gradient.astype(np.float64)
-    fisher = engine.fisher_vector_product(batch.observation)
+    fisher = engine.fisher_vector_product(batch.inputs)
 
     def product(v: F64) -> F64:
         found = fisher(v.astype(np.float32))
@@ -204,44 +233,53 @@ def _check_finite(vector: F32) -> None:
         )
 
 
-def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """The three numbers of the surrogate (Schulman et al. 2015, eq. 14) and of V(s): derivatives of
+class _Measure:
+    """How far the policy is from what it was at the start, and what the loss makes of it."""
 
-        L = −k/B Σ_i π(a_i|s_i)/π_old(a_i|s_i) A_i + ν/2B Σ_i (V(s_i) − G_i)²
+    def __init__(
+        self,
+        settings: _Settings,
+        engine: TrustRegionEngine,
+        batch: Batch,
+        coefficients: Mapping[str, float],
+        start: PolicyOutputs,
+    ) -> None:
+        self._loss, self._coefficients = settings.traced_loss, coefficients
+        self._engine, self._batch, self._start = engine, batch, start
+        self._columns = batch.matrix(self._loss.columns)
+        self._loss_at_start = self._loss_of(start)
 
-    A_i and G_i are constants. `coefficients` is [k/B, ν/B]: of the two terms one is 0, for a step of the policy is
-    not to follow V(s)'s loss, which it would where they share layers.
-    """
-    for i in range(len(w)):
-        w[i] = -coefficients[0] * np.exp(sample.log_prob[i] - sample.old_log_prob[i]) * sample.advantage[i]
-        e[i] = 0.0
-        c[i] = coefficients[1] * (sample.value[i] - sample.target[i])
+    def _loss_of(self, outputs: PolicyOutputs) -> float:
+        """The mean loss, in float64: of a small step the difference of two would otherwise be mostly rounding."""
+        three = np.stack([outputs.log_prob, outputs.entropy, np.zeros_like(outputs.entropy)])
+        return self._loss.mean(three, self._columns, self._coefficients)
+
+    def of_the_policy(self) -> dict[str, float]:
+        """Measure the policy as it is now; a step that goes too far may have numbers that are not finite."""
+        now = self._engine.policy_outputs(self._batch.inputs, self._batch.action, self._start)
+        with ignored_numpy_errors():
+            largest = np.exp((now.log_prob.astype(np.float64) - self._start.log_prob).max())
+        return {
+            "kl": float(now.kl.mean(dtype=np.float64)),
+            "surrogate_improvement": self._loss_at_start - self._loss_of(now),
+            "largest_ratio": float(largest),
+        }
 
 
-def _measure(engine: Engine, batch: Batch, start: PolicyOutputs) -> dict[str, float]:
-    """How far the policy is now from what it was at the start, and what the surrogate makes of it."""
-    now = engine.policy_outputs(batch.observation, batch.action, start)
-    # the ratio minus 1: of a small step the difference of two surrogates would be mostly rounding
-    with ignored_numpy_errors():
-        # of a step that goes too far it may be infinite, and such a step is not taken
-        gain = np.expm1(now.log_prob.astype(np.float64) - start.log_prob)
-    return {
-        "kl": float(now.kl.mean(dtype=np.float64)),
-        "surrogate_improvement": float((gain * batch.advantage).mean()),
-        "largest_ratio": 1 + float(gain.max()),
-    }
-
-
-def _prepare(settings: _Settings, engine: Engine, rollout: Rollout) -> tuple[Batch, F32, PolicyOutputs]:
+def _prepare(
+    settings: _Settings, engine: TrustRegionEngine, rollout: Rollout
+) -> tuple[Batch, F32, PolicyOutputs]:
     """The batch, V(s) [B] before the update, and the policy on it."""
     if settings.normalize_advantages:
         check_can_be_normalized(rollout, off=False)
-    value, next_value = values_along(engine, rollout)
+    value, next_value = engine.values_along(rollout)
     batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
-    start = engine.policy_outputs(batch.observation, batch.action)
-    advantage = normalize(batch.advantage) if settings.normalize_advantages else batch.advantage
-    batch = replace(batch, advantage=advantage, old_log_prob=start.log_prob)
-    return batch, as_learned(rollout, "V(s)", value), start
+    start = engine.policy_outputs(batch.inputs, batch.action)
+    if settings.normalize_advantages:
+        batch = batch.with_columns(advantage=normalize(batch.columns["advantage"]))
+    old_value = as_learned(rollout, "V(s)", value)
+    batch = settings.with_read_columns(engine, batch, old_log_prob=start.log_prob, old_value=old_value)
+    return batch, old_value, start
 
 
 def _fit_value(
@@ -253,13 +291,10 @@ def _fit_value(
     size = B // count
     # all of one size: up to count − 1 samples an epoch, others each time, are left out
     order = np.concatenate([learning.rng.permutation(B)[: count * size] for _ in range(epochs)])
-    outputs = engine.update(
-        batch,
-        cotangents,
-        np.array([0.0, 1 / size], np.float32),
-        policy_rate=None,
-        value_rate=settings.value_learning_rate,
-        max_grad_norm=None,
-        minibatches=Minibatches(order, size * np.arange(epochs * count + 1)),
-    )
-    return value_metrics(value, batch.target) | {"value_grad_norm": outputs.value_grad_norm}
+    minibatches = Minibatches(order, size * np.arange(epochs * count + 1))
+    step = Step(None, settings.value_learning_rate)
+    outputs = engine.update(Update(batch, SQUARED_ERROR, {}, step, minibatches))
+    return value_metrics(value, batch.columns["target"]) | {"value_grad_norm": outputs.value_grad_norm}
+
+
+__getattr__ = renamed(__name__, {"cotangents": "surrogate_loss, whose derivatives are derived"})

@@ -7,25 +7,27 @@ Schulman et al. 2017, eq. 7; or, with a penalty β KL(π_old ‖ π_θ) whose we
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from policygrad.advantages import normalize, normalize_parts
-from policygrad.algorithms.algorithm import FixedLoss, Optimizer, register
-from policygrad.algorithms.diagnostics import distance, value_metrics
-from policygrad.algorithms.schedule import linear
+from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.diagnostics import distance, mean, value_metrics
+from policygrad.algorithms.schedule import scheduled
 from policygrad.algorithms.steps import (
     as_learned,
     check_can_be_normalized,
     gae,
     samples,
-    values_along,
 )
-from policygrad.checks import check_fields
-from policygrad.interfaces import Collector, Engine
-from policygrad.types import F32, F64, I64, Batch, Learning, Minibatches, Rollout, Sample
+from policygrad.algorithms.with_loss import WithLoss
+from policygrad.checks import Count, NotNegative, Positive, Unit
+from policygrad.interfaces import Collector, Engine, Step, Update
+from policygrad.losses import LossFunction, clip, exp, log, maximum, minimum
+from policygrad.names import renamed
+from policygrad.types import F32, F64, I64, Batch, Inputs, Learning, Minibatches, Rollout
 
 Normalisation = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"
@@ -34,31 +36,46 @@ LARGEST_CHANGE = 2.0**20
 """How many times larger or smaller than at first that weight may become: it can then always come back."""
 
 
+def ppo_loss(s: Any, k: Any) -> Any:
+    """Return −min(r A, clip(r, 1 ± ε) A) + β (r − 1 − log r) − η H + ν/2 max((V − G)², (V′ − G)²).
+
+    V′ = V_old + clip(V − V_old, ±ε_V), and r − 1 − log r estimates KL(π_old ‖ π). Schulman et al. 2017, eq. 7 to 9; V′
+    is that of their code.
+    """
+    ratio = exp(s.log_prob - s.old_log_prob)
+    surrogate = minimum(ratio * s.advantage, clip(ratio, 1 - k.clip, 1 + k.clip) * s.advantage)
+    near = s.old_value + clip(s.value - s.old_value, -k.value_clip, k.value_clip)
+    value_loss = maximum((s.value - s.target) ** 2, (near - s.target) ** 2) / 2
+    penalty = k.kl_penalty * (ratio - 1 - log(ratio))
+    return -surrogate + penalty - k.entropy_coef * s.entropy + k.value_coef * value_loss
+
+
 @register("ppo")
 @dataclass(frozen=True, kw_only=True)
-class PPO(FixedLoss):
+class PPO(WithLoss):
     """Proximal policy optimisation."""
 
-    gamma: float = 0.99
+    loss: LossFunction = ppo_loss
+    gamma: Unit = 0.99
     """Discount γ, in [0, 1]."""
-    gae_lambda: float = 0.95
+    gae_lambda: Unit = 0.95
     """λ of the advantages, in [0, 1] (Schulman et al. 2016)."""
-    horizon: int = 256
+    horizon: Count = 256
     """Steps of each environment for one update: with 8 environments 2,048 samples, as in Schulman et al. 2017."""
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over the data an update."""
-    minibatch_size: int = 64
+    minibatch_size: Count = 64
     """Samples an optimiser step; nearly, where they do not divide the batch: parts are as equal as can be."""
-    clip: float | None = 0.2
+    clip: Positive | None = 0.2
     """ε: beyond a ratio of 1 ± ε there is nothing to gain. None does not clip."""
-    clip_end: float | None = None
+    clip_end: NotNegative | None = None
     """Where ε ends, linearly over the run; None keeps it constant."""
-    kl_penalty: float = 0.0
+    kl_penalty: NotNegative = 0.0
     """Weight β of a penalty on KL(π_old ‖ π), at first."""
-    kl_penalty_target: float | None = None
+    kl_penalty_target: Positive | None = None
     """After each update β is doubled where the KL was above 1.5 times this, and halved where it was below a
     1.5th of it, and stays within a million times (2^20) of what it was at first; None keeps β. In nats."""
-    target_kl: float | None = None
+    target_kl: Positive | None = None
     """As soon as a minibatch's KL from the old policy is above this, before its step, the policy takes no more
     steps in this update; V(s) does. In nats; None is no limit."""
     normalize_advantages: Normalisation = "minibatch"
@@ -67,35 +84,25 @@ class PPO(FixedLoss):
     """Estimate advantages and targets anew before each epoch, with V(s) as it then is."""
     optimizer: Optimizer = "adam"
     """For both networks."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of the policy."""
-    learning_rate_end: float | None = None
+    learning_rate_end: NotNegative | None = None
     """Where it ends, linearly over the run; None keeps it constant."""
-    value_learning_rate: float | None = None
+    value_learning_rate: Positive | None = None
     """Of V(s), constant; None is the policy's, scheduled with it."""
-    value_coef: float = 0.5
+    value_coef: Positive = 0.5
     """Weight of (V(s) − target)²/2 before the gradient is clipped."""
-    value_clip: float | None = None
+    value_clip: Positive | None = None
     """The value's loss is the larger of its own and that of V(s) moved by at most this; None does not clip."""
-    entropy_coef: float = 0.0
+    entropy_coef: NotNegative = 0.0
     """Weight of the entropy bonus."""
-    entropy_coef_end: float | None = None
+    entropy_coef_end: NotNegative | None = None
     """Where it ends, linearly over the run; None keeps it constant."""
-    max_grad_norm: float | None = 0.5
+    max_grad_norm: Positive | None = 0.5
     """Each network's gradient is scaled down to this L2 norm; None leaves it."""
 
     def __post_init__(self) -> None:
-        ends = ("clip_end", "learning_rate_end", "entropy_coef_end")
-        limits = ("clip", "kl_penalty_target", "target_kl", "value_clip", "max_grad_norm")
-        check_fields(
-            self,
-            choices={"normalize_advantages": Normalisation, "optimizer": Optimizer},
-            unit=("gamma", "gae_lambda"),
-            counts=("horizon", "epochs", "minibatch_size"),
-            positive=(*limits, "learning_rate", "value_learning_rate", "value_coef"),
-            not_negative=(*ends, "entropy_coef", "kl_penalty"),
-            optional=(*ends, *limits, "value_learning_rate"),
-        )
+        super().__post_init__()
         if self.minibatch_size == 1 and self.normalize_advantages == "minibatch":
             raise ValueError(
                 "advantages are normalised over a minibatch, of which one sample is nothing to compare: raise "
@@ -105,7 +112,7 @@ class PPO(FixedLoss):
             if (epsilon := getattr(self, name)) is not None and epsilon >= 1:
                 raise ValueError(f"{name} must be below 1, or None: a ratio is never below 0; got {epsilon}")
         limits_steps = self.clip is not None or self.kl_penalty > 0 or self.target_kl is not None
-        if self.epochs > 1 and not limits_steps:
+        if self.epochs > 1 and not (limits_steps or self.has_own_loss):
             raise ValueError(
                 f"nothing would hold the policy near the data's over {self.epochs} epochs: give clip, kl_penalty or "
                 "target_kl"
@@ -130,19 +137,15 @@ class PPO(FixedLoss):
             check_can_be_normalized(rollout, off="none")
         batch, entropy = self.batch(engine, rollout)
         penalty = learning.adapted.get(PENALTY, self.kl_penalty)
-        rate: float | None = linear(self.learning_rate, self.learning_rate_end, learning.progress)
-        options: dict[str, Any] = {
-            "value_rate": rate if self.value_learning_rate is None else self.value_learning_rate,
-            "max_grad_norm": self.max_grad_norm,
-            "max_kl": self.target_kl,
-            "apart": True,
-        }
-        metrics = {"learning_rate": rate, "entropy": float(entropy.mean(dtype=np.float64))}
-        metrics |= value_metrics(_old(batch.old_value), batch.target)
+        rate = scheduled(self.learning_rate, self.learning_rate_end, learning.progress)
+        value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
+        step = Step(rate, value_rate, self.max_grad_norm)
+        coefficients = self.coefficient_values(learning.progress, kl_penalty=penalty)
+        metrics = {"learning_rate": rate, "entropy": mean(entropy)}
+        metrics |= value_metrics(batch.columns["old_value"], batch.columns["target"])
         # what is normalised by itself needs two samples to compare
         most = len(batch) // 2 if self.normalize_advantages == "minibatch" else len(batch)
         count = max(1, min(round(len(batch) / self.minibatch_size), most))
-        coefficients = self.coefficients(len(batch) / count, learning.progress, penalty)
         # what a sample's advantage is changes from epoch to epoch, or all epochs are one call
         apiece = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
         steps = 0
@@ -150,19 +153,25 @@ class PPO(FixedLoss):
             if epoch > 0 and self.recompute_advantages:
                 batch = self._estimated_anew(engine, rollout, batch)
             order, bounds = shuffled(learning.rng, len(batch), count, 1 if apiece else self.epochs)
-            normalized = replace(batch, advantage=self._normalized(batch.advantage, order, bounds, count))
+            advantage = self._normalized(batch.columns["advantage"], order, bounds, count)
+            learned = self.with_read_columns(engine, batch.with_columns(advantage=advantage))
             outputs = engine.update(
-                normalized, cotangents, coefficients,
-                policy_rate=rate, minibatches=Minibatches(order, bounds), **options,
-            )  # fmt: skip
+                Update(
+                    learned, self.traced_loss, coefficients, step, Minibatches(order, bounds), self.target_kl
+                )
+            )
             if outputs.policy_steps > 0:
                 metrics["policy_grad_norm"] = outputs.policy_grad_norm
             metrics["value_grad_norm"] = outputs.value_grad_norm
             steps += outputs.policy_steps
             # the KL went over its target: from here on it is V(s) that learns
-            rate = rate if outputs.policy_steps == len(bounds) - 1 else None
-        clip = None if self.clip is None else linear(self.clip, self.clip_end, learning.progress)
-        metrics |= {"policy_steps": steps, **distance(engine, batch, _old(batch.old_log_prob), clip=clip)}
+            step = step if outputs.policy_steps == len(bounds) - 1 else step._replace(policy_rate=None)
+            metrics |= self.loss_metric(outputs, coefficients)
+        clip = None if self.clip is None else scheduled(self.clip, self.clip_end, learning.progress)
+        metrics |= {
+            "policy_steps": steps,
+            **distance(engine, batch, batch.columns["old_log_prob"], clip=clip),
+        }
         if self.kl_penalty > 0:
             metrics[PENALTY] = penalty
             learning.adapted[PENALTY] = self._adapted(penalty, metrics["kl"])
@@ -170,19 +179,13 @@ class PPO(FixedLoss):
 
     def batch(self, engine: Engine, rollout: Rollout) -> tuple[Batch, F32]:
         """The samples with what the policy and V(s) said of them when they were collected, and H [B]."""
-        observation, action = (samples(rollout, x) for x in (rollout.observation, rollout.action))
-        log_prob, entropy = engine.evaluate(observation, action)
-        value, next_value = values_along(engine, rollout)
+        inputs, action = Inputs(samples(rollout, rollout.observation)), samples(rollout, rollout.action)
+        log_prob, entropy = engine.evaluate(inputs, action)
+        value, next_value = engine.values_along(rollout)
         advantage, target = self._estimate(rollout, value, next_value)
         old_value = as_learned(rollout, "V(s)", value)
-        return Batch(observation, action, advantage, target, log_prob, old_value), entropy
-
-    def coefficients(self, samples: float, progress: float, penalty: float) -> F32:
-        """What `cotangents` needs beside the samples: [1/B, ε, entropy weight, value weight, ε of V, β]."""
-        clip = np.inf if self.clip is None else linear(self.clip, self.clip_end, progress)
-        entropy_coef = linear(self.entropy_coef, self.entropy_coef_end, progress)
-        value_clip = np.inf if self.value_clip is None else self.value_clip
-        return np.array([1 / samples, clip, entropy_coef, self.value_coef, value_clip, penalty], np.float32)
+        columns = {"advantage": advantage, "target": target, "old_log_prob": log_prob, "old_value": old_value}
+        return Batch(inputs, action, columns), entropy
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
         """(advantages, targets of V(s)), each [B]."""
@@ -191,8 +194,8 @@ class PPO(FixedLoss):
         return as_learned(rollout, "advantage", advantage), learned
 
     def _estimated_anew(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
-        advantage, target = self._estimate(rollout, *values_along(engine, rollout))
-        return replace(batch, advantage=advantage, target=target)
+        advantage, target = self._estimate(rollout, *engine.values_along(rollout))
+        return batch.with_columns(advantage=advantage, target=target)
 
     def _normalized(self, advantage: F32, order: I64, bounds: I64, count: int) -> F32:
         if self.normalize_advantages == "none":
@@ -211,30 +214,6 @@ class PPO(FixedLoss):
         return max(penalty / 2, first / LARGEST_CHANGE) if kl < target / 1.5 else penalty
 
 
-def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """The three numbers of PPO: derivatives of the mean over B samples of
-
-        −min(r A, clip(r, 1 − ε, 1 + ε) A) + β (r − 1 − log r) − η H + ν/2 max((V − G)², (V′ − G)²)
-
-    with V′ = V_old + clip(V − V_old, ±ε_V). r − 1 − log r estimates KL(π_old ‖ π); its derivative with respect
-    to log π is r − 1. `coefficients` is [1/B, ε, η, ν, ε_V, β].
-    """
-    scale, clip, value_clip, penalty = coefficients[0], coefficients[1], coefficients[4], coefficients[5]
-    for i in range(len(w)):
-        advantage = sample.advantage[i]
-        ratio = np.exp(sample.log_prob[i] - sample.old_log_prob[i])
-        clipped = ratio > 1 + clip if advantage > 0 else ratio < 1 - clip
-        pull = penalty * (ratio - 1) if penalty > 0 else 0.0
-        w[i] = scale * (pull - (0.0 if clipped else ratio * advantage))
-        e[i] = -scale * coefficients[2]
-        error = sample.value[i] - sample.target[i]
-        moved = sample.value[i] - sample.old_value[i]
-        # beyond its range V′ does not move with V, and where its loss is the larger one nothing is to be gained
-        held = min(max(moved, -value_clip), value_clip)
-        stuck = held != moved and abs(sample.old_value[i] + held - sample.target[i]) > abs(error)
-        c[i] = 0.0 if stuck else scale * coefficients[3] * error
-
-
 def shuffled(rng: np.random.Generator, samples: int, parts: int, epochs: int) -> tuple[I64, I64]:
     """(order, bounds) of `epochs` passes, each over all samples in `parts` as equal as can be; int64."""
     within = np.arange(epochs)[:, None] * samples + np.arange(1, parts + 1) * samples // parts
@@ -244,6 +223,4 @@ def shuffled(rng: np.random.Generator, samples: int, parts: int, epochs: int) ->
     return np.concatenate([rng.permutation(samples) for _ in range(epochs)]), bounds
 
 
-def _old(column: F32 | None) -> F32:
-    assert column is not None, "this batch comes from PPO.batch, which fills it"
-    return column
+__getattr__ = renamed(__name__, {"cotangents": "ppo_loss, whose derivatives are derived"})

@@ -8,9 +8,9 @@ Everything on this page is about which G, which b, and what one divides by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -26,24 +26,37 @@ from policygrad.advantages import (
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, value_metrics
-from policygrad.algorithms.schedule import linear
-from policygrad.algorithms.steps import as_finite, as_learned, samples
-from policygrad.checks import check_fields
-from policygrad.interfaces import Collector, Engine
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Learning, Outputs, Rollout, Sample
+from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
+from policygrad.algorithms.schedule import scheduled
+from policygrad.algorithms.steps import SQUARED_ERROR, as_finite, as_learned, samples
+from policygrad.algorithms.with_loss import WithLoss
+from policygrad.checks import Count, NotNegative, Positive, Unit
+from policygrad.interfaces import Collector, Engine, ScoringEngine, Step, Update
+from policygrad.losses import Loss, LossFunction
+from policygrad.names import renamed
+from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Outputs, Rollout
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
 Average = Literal["steps", "episodes"]
 
 
+def reinforce_loss(s: Any, k: Any) -> Any:
+    """Return −(B/M) (A log π + β H), whose mean over B samples is −1/M Σ (A log π + β H).
+
+    M is the number of steps B, or of episodes, as `average` says; `policy_scale` is B/M. Williams 1992, eq. 11, for the
+    first term; Williams & Peng 1991 for the second.
+    """
+    return -k.policy_scale * (s.advantage * s.log_prob + k.entropy_coef * s.entropy)
+
+
 @register("reinforce")
 @dataclass(frozen=True, kw_only=True)
-class Reinforce:
+class Reinforce(WithLoss):
     """REINFORCE and its variance reductions, one field a choice."""
 
-    gamma: float = 0.99
+    loss: LossFunction = reinforce_loss
+    gamma: Unit = 0.99
     """Discount γ, in [0, 1]."""
     returns: Returns = "reward-to-go"
     """`reward-to-go`: what follows the action, G_t. `episode`: the whole episode's return Σ_t γ^t r_t for each
@@ -66,56 +79,54 @@ class Reinforce:
     average: Average = "steps"
     """Divide the batch's sum by its `steps` B, or by its `episodes` E (then without normalisation the
     estimate is unbiased)."""
-    episodes_per_env: int = 1
+    episodes_per_env: Count = 1
     """Whole episodes from each environment for one update."""
     optimizer: Optimizer = "adam"
     """For both networks."""
-    learning_rate: float = 0.01
+    learning_rate: Positive = 0.01
     """Of the policy."""
-    learning_rate_end: float | None = None
+    learning_rate_end: NotNegative | None = None
     """Where the policy's rate ends, linearly over the run; None keeps it constant."""
-    value_learning_rate: float = 0.01
+    value_learning_rate: Positive = 0.01
     """Of V(s)."""
-    value_learning_rate_end: float | None = None
+    value_learning_rate_end: NotNegative | None = None
     """Where V(s)'s rate ends, linearly over the run; None keeps it constant."""
-    value_steps: int = 4
+    value_steps: Count = 4
     """Full-batch gradient steps on V(s) an update; advantages come from V(s) as it was before the first."""
-    entropy_coef: float = 0.0
+    entropy_coef: NotNegative = 0.0
     """Weight β of the entropy bonus."""
-    entropy_coef_end: float | None = None
+    entropy_coef_end: NotNegative | None = None
     """Where β ends, linearly over the run; None keeps it constant."""
-    max_grad_norm: float | None = 0.5
+    max_grad_norm: Positive | None = 0.5
     """Each network's gradient is scaled down to this global L2 norm; None leaves it."""
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            choices={
-                "returns": Returns,
-                "baseline": Baseline,
-                "average": Average,
-                "optimizer": Optimizer,
-            },
-            unit=("gamma",),
-            counts=("episodes_per_env", "value_steps"),
-            positive=("learning_rate", "value_learning_rate", "max_grad_norm"),
-            not_negative=(
-                "learning_rate_end",
-                "value_learning_rate_end",
-                "entropy_coef",
-                "entropy_coef_end",
-            ),
-            optional=("max_grad_norm", "learning_rate_end", "value_learning_rate_end", "entropy_coef_end"),
-        )
+        super().__post_init__()
         if self.returns == "episode" and self.discount_weighting:
             raise ValueError(
                 "discount_weighting is for returns='reward-to-go': an episode's return is discounted already"
             )
 
+    computed_coefficients = ("policy_scale",)
+    learns_value_by_loss = False
+
     @property
-    def cotangents(self) -> Cotangents:
-        """The three numbers a sample. A subclass may have its own, with more `coefficients`."""
-        return cotangents
+    def missing_columns(self) -> dict[str, str]:
+        """V(s), where it is not learned."""
+        if self.uses_value:
+            return {}
+        reason = f"with baseline={self.baseline!r} no V(s) is learned; set baseline to 'value'"
+        return dict.fromkeys(("value", "old_value"), reason)
+
+    @property
+    def engine_protocol(self) -> Any:
+        """The optimal baseline asks for each sample's own gradient."""
+        return ScoringEngine if self.baseline == "optimal" else Engine
+
+    @cached_property
+    def value_loss(self) -> Loss:
+        """What V(s) learns by: the loss, where it has a term for V(s), else the squared error."""
+        return self.traced_loss if "value" in self.traced_loss.outputs else SQUARED_ERROR
 
     @property
     def uses_value(self) -> bool:
@@ -130,35 +141,34 @@ class Reinforce:
         """One update from whole episodes; returns its metrics."""
         progress = learning.progress
         batch, returns = self.targets(rollout, engine)
-        coefficients = self.coefficients(len(batch), rollout.valid.shape[1], progress)
-        update = partial(
-            engine.update,
-            cotangents=self.cotangents,
-            coefficients=coefficients,
-            max_grad_norm=self.max_grad_norm,
-        )
-        value_rate = linear(self.value_learning_rate, self.value_learning_rate_end, progress)
+        coefficients = self.loss_coefficients(len(batch), rollout.valid.shape[1], progress)
+        rate = scheduled(self.learning_rate, self.learning_rate_end, progress)
+        value_rate = scheduled(self.value_learning_rate, self.value_learning_rate_end, progress)
+        policy_step = Step(rate, None, self.max_grad_norm)
+        value_step = Step(None, value_rate, self.max_grad_norm)
         value, fits = None, list[Outputs]()
-        if self.uses_value and self.cotangents is cotangents and engine.networks_are_apart:
+        if self.uses_value and self.value_loss is SQUARED_ERROR and engine.networks_are_apart:
             # a step on V(s) says what V(s) was before it: there is no need to ask for that first
-            fits.append(update(batch, policy_rate=None, value_rate=value_rate))
+            fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
             value = fits[0].value
         elif self.uses_value:
-            value = engine.values(batch.observation)
-        batch = replace(batch, advantage=self.advantages(rollout, engine, returns, value))
-        rate = linear(self.learning_rate, self.learning_rate_end, progress)
+            value = engine.values(batch.inputs)
+        batch = batch.with_columns(advantage=self.advantages(rollout, engine, returns, value))
         before = log_prob_before(engine, batch)
-        outputs = update(batch, policy_rate=rate, value_rate=None)
+        batch = self.with_read_columns(engine, batch, old_log_prob=before, old_value=value)
+        outputs = engine.update(Update(batch, self.traced_loss, coefficients, policy_step))
         metrics = {
-            "policy_loss": -float(np.mean(outputs.log_prob * batch.advantage, dtype=np.float64)),
-            "entropy": float(outputs.entropy.mean(dtype=np.float64)),
+            "entropy": mean(outputs.entropy),
             "policy_grad_norm": outputs.policy_grad_norm,
             "learning_rate": rate,
         }
         if value is not None:
             while len(fits) < self.value_steps:
-                fits.append(update(batch, policy_rate=None, value_rate=value_rate))
-            metrics |= value_metrics(value, batch.target) | {"value_grad_norm": fits[0].value_grad_norm}
+                fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
+            metrics |= value_metrics(value, batch.columns["target"])
+            metrics["value_grad_norm"] = fits[0].value_grad_norm
+            outputs.matrix[2] = value
+        metrics |= self.loss_metric(outputs, coefficients)
         acted = outputs.log_prob if before is None else before
         return metrics | distance(engine, batch, acted, at_most=ENOUGH)
 
@@ -172,11 +182,12 @@ class Reinforce:
             NonFiniteError: an advantage or a return is NaN or infinite.
         """
         batch, returns = self.targets(rollout, engine)
-        value = engine.values(batch.observation) if self.uses_value else None
-        return replace(batch, advantage=self.advantages(rollout, engine, returns, value))
+        value = engine.values(batch.inputs) if self.uses_value else None
+        batch = batch.with_columns(advantage=self.advantages(rollout, engine, returns, value))
+        return self.with_read_columns(engine, batch, old_value=value)
 
     def targets(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F64]:
-        """The samples with value targets, their advantages still NaN; and the returns [T, N] from each step on.
+        """The samples with value targets, without advantages yet; and the returns [T, N] from each step on.
 
         Raises:
             ValueError: the columns are not whole episodes.
@@ -185,8 +196,8 @@ class Reinforce:
         check_whole_episodes(rollout)
         returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
         target = as_learned(rollout, "return", returns)
-        observation, action = samples(rollout, rollout.observation), samples(rollout, rollout.action)
-        return Batch(observation, action, np.full_like(target, np.nan), target), returns
+        inputs = Inputs(samples(rollout, rollout.observation))
+        return Batch(inputs, samples(rollout, rollout.action), {"target": target}), returns
 
     def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
         """The samples' advantages [B], from returns [T, N] and V(s) [B], where that is the baseline.
@@ -219,18 +230,17 @@ class Reinforce:
                 "would be 0. Raise num_envs or episodes_per_env"
             )
 
-    def coefficients(self, samples: int, episodes: int, progress: float) -> F32:
-        """What `cotangents` needs beside the samples: [1/M, β/M, 1/B], M = B or E as `average` says."""
-        scale = 1 / (samples if self.average == "steps" else episodes)
-        entropy_coef = linear(self.entropy_coef, self.entropy_coef_end, progress)
-        return np.array([scale, entropy_coef * scale, 1 / samples], np.float32)
+    def loss_coefficients(self, samples: int, episodes: int, progress: float) -> dict[str, float]:
+        """Return the coefficients that the loss reads, for an update of so many samples and episodes."""
+        scale = samples / episodes if self.average == "episodes" else 1.0
+        return self.coefficient_values(progress, policy_scale=scale)
 
     def _tail(self, rollout: Rollout, engine: Engine) -> F64 | None:
         """V(s_{t+1}) where an episode was cut, 0 elsewhere: [T, N]; None where nothing is bootstrapped."""
         if not (self.uses_value and self.bootstrap_truncated and rollout.truncated.any()):
             return None
         tail = np.zeros(rollout.reward.shape)
-        tail[rollout.truncated] = engine.values(rollout.next_observation[rollout.truncated])
+        tail[rollout.truncated] = engine.values(Inputs(rollout.successors(rollout.truncated)))
         return tail
 
     def _baseline(self, returns: F64, rollout: Rollout, engine: Engine) -> F64 | float:
@@ -240,7 +250,8 @@ class Reinforce:
         valid = rollout.valid
         if self.baseline == "optimal":
             squared = np.zeros_like(returns)
-            squared[valid] = engine.squared_scores(rollout.observation[valid], rollout.action[valid])
+            scoring = cast(ScoringEngine, engine)
+            squared[valid] = scoring.squared_scores(Inputs(rollout.observation[valid]), rollout.action[valid])
             if self.discount_weighting:
                 squared *= discount_weights(returns.shape, self.gamma) ** 2
             return optimal_baseline(returns, valid, squared)[valid]
@@ -249,15 +260,4 @@ class Reinforce:
         return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)[valid]
 
 
-def cotangents(sample: Sample, coefficients: F32, w: F32, e: F32, c: F32) -> None:
-    """The three numbers of REINFORCE: derivatives of
-
-        L = −1/M Σ_i A_i log π(a_i|s_i) − β/M Σ_i H(π(·|s_i)) + 1/2B Σ_i (V(s_i) − G_i)²
-
-    Williams 1992, eq. 11 for the first term; Williams & Peng 1991 for the second. A_i and G_i are constants.
-    `coefficients` is [1/M, β/M, 1/B].
-    """
-    for i in range(len(w)):
-        w[i] = -coefficients[0] * sample.advantage[i]
-        e[i] = -coefficients[1]
-        c[i] = coefficients[2] * (sample.value[i] - sample.target[i])
+__getattr__ = renamed(__name__, {"cotangents": "reinforce_loss, whose derivatives are derived"})

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from policygrad.advantages import generalized_advantages
+from policygrad.compiled import compiled_when_called
 from policygrad.errors import NonFiniteError
-from policygrad.interfaces import Engine
-from policygrad.types import F32, F64, Array, Batch, Rollout
+from policygrad.losses import traced
+from policygrad.names import renamed
+from policygrad.types import F32, F64, Array, Batch, Inputs, Rollout
 
 
-def values_along(engine: Engine, rollout: Rollout) -> tuple[F64, F64]:
-    """(V(s_t), V(s_{t+1})), each [T, N] float64; the successor is the true one, also where an episode ended."""
-    T, N = rollout.valid.shape
-    value = engine.values(rollout.observation.reshape(T * N, -1)).astype(np.float64).reshape(T, N)
-    next_value = np.empty_like(value)
-    next_value[:-1] = value[1:]
-    # there the next row begins another episode, or there is none
-    elsewhere = rollout.done.copy()
-    elsewhere[-1] = True
-    next_value[elsewhere] = engine.values(rollout.next_observation[elsewhere])
-    return value, next_value
+def squared_error(s: Any, _k: Any) -> Any:
+    """Return ½ (V − G)², what V(s) is regressed by."""
+    return (s.value - s.target) ** 2 / 2
+
+
+SQUARED_ERROR = traced(squared_error)
 
 
 def samples(rollout: Rollout, array: Array) -> Array:
@@ -37,14 +36,23 @@ def as_learned(rollout: Rollout, name: str, array: F64) -> F32:
 
 def as_finite(rollout: Rollout, name: str, column: F64) -> F32:
     """A number of each sample, [B] float64, as float32; NonFiniteError with the name where one is not finite then."""
-    with np.errstate(over="ignore"):
-        learned = column.astype(np.float32)
-    if not np.isfinite(learned).all():
+    learned = np.empty(column.shape, np.float32)
+    if not _copy(column, learned):
         raise NonFiniteError(
             f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size; float32, in "
             "which networks learn, ends at 3.4e38"
         )
     return learned
+
+
+@compiled_when_called
+def _copy(column: F64, learned: F32) -> bool:
+    """Copy [B] float64 to float32; returns whether all is finite then."""
+    finite = True
+    for i in range(len(column)):
+        learned[i] = column[i]
+        finite &= np.isfinite(learned[i])
+    return finite
 
 
 def gae(rollout: Rollout, value: F64, next_value: F64, gamma: float, lam: float) -> tuple[F64, F64]:
@@ -55,14 +63,13 @@ def gae(rollout: Rollout, value: F64, next_value: F64, gamma: float, lam: float)
     return advantage, advantage + value
 
 
-def batch_of(rollout: Rollout, advantage: F64, target: F64) -> Batch:
+def batch_of(rollout: Rollout, advantage: F64, target: F64, critic: str = "V(s)") -> Batch:
     """The rollout's samples with advantages and targets [T, N]; NonFiniteError where one is not finite."""
-    learned = as_learned(rollout, "target of V(s)", target)
+    learned = as_learned(rollout, f"target of {critic}", target)
     return Batch(
-        samples(rollout, rollout.observation),
+        Inputs(samples(rollout, rollout.observation)),
         samples(rollout, rollout.action),
-        as_learned(rollout, "advantage", advantage),
-        learned,
+        {"advantage": as_learned(rollout, "advantage", advantage), "target": learned},
     )
 
 
@@ -77,3 +84,6 @@ def check_can_be_normalized(rollout: Rollout, *, off: object) -> None:
             "advantages are normalised over the samples of an update, of which there is one: raise horizon or "
             f"num_envs, or set normalize_advantages to {off!r}"
         )
+
+
+__getattr__ = renamed(__name__, {"values_along": "engine.values_along(rollout)"})

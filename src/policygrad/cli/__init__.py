@@ -1,4 +1,4 @@
-"""The command line: `policygrad train`, `evaluate`, `proof`, `metrics`, `check-env`."""
+"""The command line: `policygrad train`, `evaluate`, `proof`, `loss`, `metrics`, `check-env`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad train CartPole-v1 --out runs/cartpole     train a policy; shows progress, then a table
   policygrad evaluate runs/cartpole                    run it for 100 fresh episodes
   policygrad proof                                     hold REINFORCE against the exact gradient
+  policygrad loss ppo                                  the equation of a loss, and its derived code
   policygrad metrics                                   what each logged number means
   policygrad check-env module:Env-v0                   check an environment, and how fast it is
 
@@ -139,6 +140,7 @@ COMMANDS = {
     "train": "policygrad.cli.train:train_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
     "proof": "policygrad.cli.show:proof_command",
+    "loss": "policygrad.cli.show:loss_command",
     "metrics": "policygrad.cli.show:metrics_command",
     "check-env": "policygrad.cli.check:check_command",
 }

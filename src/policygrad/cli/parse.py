@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import tyro
 
+from policygrad.checks import annotations_of
+
 T = TypeVar("T")
 FAMILIAR = {
     "lr": "learning-rate",
@@ -68,9 +70,11 @@ def flags_of(kind: Any) -> Iterator[tuple[str, bool]]:
     >>> dict(flags_of(A2C))["horizon"], "learning-rate" in dict(flags_of(A2C))
     (True, True)
     """
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = annotations_of(kind)
     for field in dataclasses.fields(kind):
-        hint = hints[field.name]
+        hint = hints.get(field.name, Any)
+        if field.name in getattr(kind, "without_flags", ()):
+            continue
         options: Sequence[Any] = getattr(hint, "__metadata__", ())
         inner = hint.__origin__ if options else hint
         if dataclasses.is_dataclass(inner):

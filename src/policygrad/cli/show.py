@@ -1,4 +1,4 @@
-"""`policygrad proof` and `policygrad metrics`: what there is to look at without training anything."""
+"""`policygrad proof`, `policygrad loss` and `policygrad metrics`: what there is to see without training."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from policygrad.checks import is_finite
 from policygrad.cli.parse import parse
 from policygrad.cli.table import Table
 from policygrad.metrics import METRICS
+from policygrad.names import named
 from policygrad.output import say, stdout
 
 
@@ -56,6 +57,23 @@ def proof_command(arguments: list[str]) -> int:
         draw(results, asked.picture)
         say(f"drawn: {asked.picture}", stdout)
     return 0 if all(r.estimates.unbiased() for r in results if r.expected) else 1
+
+
+@dataclass(frozen=True)
+class ShowLoss:
+    """Show the equation of a loss, its graph, and the code that is derived from it."""
+
+    loss: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """An algorithm, such as ppo, or module:name of a loss of your own."""
+
+
+def loss_command(arguments: list[str]) -> int:
+    """Show a loss; returns the exit status."""
+    asked = parse(ShowLoss, arguments, "policygrad loss")
+    from policygrad.algorithms import show
+
+    show(named("loss", asked.loss, "an algorithm or ") if ":" in asked.loss else asked.loss)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import tyro
 from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.checks import whole
 from policygrad.cli.keywords import OPENING, keywords
+from policygrad.cli.own_loss import flags_of_algorithm, settings_of, with_own_loss
 from policygrad.cli.parse import flags_of, parse, with_whole_numbers
 from policygrad.cli.tables import run_table, seeds_table
 from policygrad.envs import without_module
@@ -51,6 +52,14 @@ class Train(Settings):
     """A torch module, or a function or class that makes one from (state_dim, action_dim), for the policy."""
     value: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
     """The same for V(s), from (state_dim)."""
+    loss: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """A loss of your own, loss(s, k), instead of the algorithm's (see docs/losses.md)."""
+    derivatives: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """Derivatives of a loss of your own, written by hand."""
+    coefficient: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Coefficients of your own loss: numbers, or start:end for one that changes linearly over the run."""
+    column: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=MODULE:NAME ...")] = ()
+    """Columns of your own loss: functions of the columns of the whole batch."""
     shaping: str = "preset"
     """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
     progress: tyro.conf.Suppress[bool | None] = True
@@ -79,13 +88,17 @@ def train_command(arguments: list[str]) -> int:
         preset = Preset(kind())
     else:
         preset = preset_for(without_module(first.env), first.algo)
+    algorithm = with_own_loss(
+        preset.algorithm, first.loss, first.derivatives, first.coefficient, first.column
+    )
+    flags = flags_of_algorithm(algorithm)
     kind = make_dataclass(
         "Train",
         [
             (
                 "algorithm",
-                Annotated[type(preset.algorithm), tyro.conf.arg(name="")],
-                field(default=preset.algorithm),
+                Annotated[type(flags), tyro.conf.arg(name="")],
+                field(default=flags),
             )
         ],
         bases=(Train,),
@@ -95,7 +108,7 @@ def train_command(arguments: list[str]) -> int:
     kind.__doc__ = Train.__doc__
     default: Any = kind(
         env=first.env,
-        algorithm=preset.algorithm,
+        algorithm=flags,
         network=preset.network,
         normalization=preset.normalization,
     )
@@ -105,6 +118,7 @@ def train_command(arguments: list[str]) -> int:
             elsewhere[flag] = f"{elsewhere[flag]}, {name}" if flag in elsewhere else name
     asked: Any = parse(kind, arguments, "policygrad train", default, elsewhere)
     whole("episodes", asked.episodes, at_least=1)
+    asked = replace(asked, algorithm=type(algorithm)(**settings_of(asked.algorithm)))
     # an algorithm's configuration carries no preset of its own: what is left of it is passed on
     asked = replace(
         asked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -24,12 +24,14 @@ def make_engine(
     engine: EngineName = "auto",
     say: Callable[[str], None] = lambda message: None,
     workers: Workers | None = None,
+    needs: Any = Engine,
 ) -> Engine:
     """The engine asked for; `auto` is fused where it can be, and `say` hears which it was and why.
 
-    Fused splits large batches between `workers`.
+    Fused splits large batches between `workers`. `needs` is the protocol that the algorithm asks for.
 
     Raises:
+        TypeError: the engine has not all that is needed.
         ValueError: there is no such engine or optimizer, or fused was asked for and cannot take these networks.
     """
     check_choice("engine", engine, EngineName)
@@ -38,11 +40,17 @@ def make_engine(
         with announce_compilation():
             from policygrad.engines.fused import FusedEngine
         say("engine: fused (machine code for MLPs on the CPU)")
-        return FusedEngine(policy, value, optimizer, workers)
+        return _checked(FusedEngine(policy, value, optimizer, workers), needs)
     say(f"engine: autograd ({reason or 'asked for'})")
     from policygrad.engines.autograd import AutogradEngine
 
-    return AutogradEngine(policy, value, optimizer)
+    return _checked(AutogradEngine(policy, value, optimizer), needs)
+
+
+def _checked(engine: Engine, needs: Any) -> Engine:
+    if not isinstance(engine, needs):
+        raise TypeError(f"the {engine.name} engine is not a {needs.__name__}, which the algorithm needs")
+    return engine
 
 
 __all__ = ["EngineName", "make_engine"]

@@ -1,11 +1,13 @@
-"""The engine for any torch module on any device: automatic differentiation, fed with three numbers a sample."""
+"""The engine for any torch module on any device: automatic differentiation of the loss itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,18 +16,20 @@ from torch.func import functional_call, grad, vmap  # pyright: ignore[reportPriv
 
 from policygrad.engines import common
 from policygrad.engines.fusible import is_fusible
-from policygrad.engines.signatures import call_cotangents
 from policygrad.engines.torch_optimizers import make_optimizer, optimizer_state, restore_optimizer, take_step
+from policygrad.interfaces import Step, Update
+from policygrad.losses import OUTPUTS, Loss
 from policygrad.policies import (
     Policy,
     SharedValueNetwork,
+    as_tensors,
     evaluation_mode,
     is_standard,
     kl_estimate,
     leave_inference_mode,
 )
 from policygrad.surroundings import in_ordinary_torch
-from policygrad.types import F32, F64, Array, Batch, Cotangents, Minibatches, Outputs, PolicyOutputs, State
+from policygrad.types import F32, F64, I64, Array, Batch, Inputs, Outputs, PolicyOutputs, Rollout, State
 
 
 class AutogradEngine:
@@ -48,6 +52,7 @@ class AutogradEngine:
         self.num_choices = policy.num_choices
         self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
         self._device = policy.device
+        self._precision = torch.float32 if self._device.type == "mps" else torch.float64
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
         self._policy_modules = _modules_with_modes(policy, is_standard(policy.network))
@@ -56,78 +61,82 @@ class AutogradEngine:
             # its hidden layers are the policy's
             self._value_modules = self._policy_modules
 
-    def act(self, observation: F32, noise: F64) -> Array:
+    def act(self, inputs: Inputs, noise: F64) -> Array:
         """See `Engine.act`."""
         with _evaluating(self._policy_modules):
-            return self.policy.choose(observation, noise)
+            return self.policy.choose(inputs, noise)
 
     @in_ordinary_torch
     @torch.no_grad()
-    def values(self, observation: F32) -> F32:
+    def values(self, inputs: Inputs) -> F32:
         """See `Engine.values`."""
         with _evaluating(self._value_modules):
-            return self._values(self._tensor(observation)).numpy(force=True)
+            return self._values(inputs).numpy(force=True)
+
+    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
+        """See `Engine.values_along`."""
+        return common.values_along(self.values, rollout)
 
     @in_ordinary_torch
     @torch.no_grad()
-    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+    def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
         with _evaluating(self._policy_modules):
-            parameters, distribution = self.policy(self._tensor(observation)), self.policy.distribution
+            parameters, distribution = self._forward(inputs), self.policy.distribution
         log_prob = distribution.log_prob(parameters, self._tensor(action))
         return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
 
     @in_ordinary_torch
-    def squared_scores(self, observation: F32, action: Array) -> F32:
-        """See `Engine.squared_scores`."""
+    def squared_scores(self, inputs: Inputs, action: Array) -> F32:
+        """See `ScoringEngine.squared_scores`."""
         parameters = {name: p.detach() for name, p in self.policy.named_parameters()}
 
         def log_prob(parameters: dict[str, Tensor], observation: Tensor, action: Tensor) -> Tensor:
-            outputs = functional_call(self.policy, parameters, (observation[None],))
+            outputs = functional_call(self.policy, parameters, (Inputs(cast(Any, observation[None])),))
             return self.policy.distribution.log_prob(outputs, action[None])[0]
 
         per_sample: Any = vmap(grad(log_prob), in_dims=(None, 0, 0), chunk_size=256)
         with _evaluating(self._policy_modules):
             scores: dict[str, Tensor] = per_sample(
-                parameters, self._tensor(observation), self._tensor(action)
+                parameters, self._tensor(inputs.observation), self._tensor(action)
             )
         return sum(s.flatten(1).square().sum(1) for s in scores.values()).numpy(force=True)  # pyright: ignore
 
     @in_ordinary_torch
     @torch.no_grad()
     def policy_outputs(
-        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+        self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """See `Engine.policy_outputs`."""
+        """See `TrustRegionEngine.policy_outputs`."""
         with _evaluating(self._policy_modules):
-            distribution, now = self.policy.distribution, self.policy(self._tensor(observation))
+            distribution, now = self.policy.distribution, self._forward(inputs)
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
         found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
         if before is None:
-            common.check_policy_outputs(self.policy, observation, found.log_prob, found.entropy)
+            common.check_policy_outputs(self.policy, inputs, found.log_prob, found.entropy)
         return found
 
     def policy_parameters(self) -> F32:
-        """See `Engine.policy_parameters`."""
+        """See `TrustRegionEngine.policy_parameters`."""
         return common.policy_parameters(self.policy)
 
     def set_policy_parameters(self, parameters: F32) -> None:
-        """See `Engine.set_policy_parameters`."""
+        """See `TrustRegionEngine.set_policy_parameters`."""
         common.set_policy_parameters(self.policy, parameters)
 
     @in_ordinary_torch
-    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
-        """See `Engine.fisher_vector_product`.
+    def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
+        """See `TrustRegionEngine.fisher_vector_product`.
 
         The mean KL differentiated twice, as in Schulman et al. 2015, appendix C: its gradient's graph is made
         once, and each product is one backward pass through it. In evaluation mode, as the KL is measured: with
         dropout the two networks would differ, and what is differentiated would not be least where they meet.
         """
         with _evaluating(self._policy_modules):
-            now = self.policy(self._tensor(observation))
+            now = self._forward(inputs)
             with torch.no_grad():
-                fixed = self.policy(self._tensor(observation))
+                fixed = self._forward(inputs)
         every = list(self.policy.parameters())
         learned = [p for p in every if p.requires_grad]
         options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
@@ -148,21 +157,14 @@ class AutogradEngine:
         return product
 
     @in_ordinary_torch
-    def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
+    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
-        self._backward(batch, cotangents, coefficients, policy=True, value=self.value is not None)
+        update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
+        self._backward(update, common.columns_of(update)[0], None)
         return _flat_gradient(self.policy), _flat_gradient(self.value)
 
     @in_ordinary_torch
-    def apply(
-        self,
-        policy_gradient: F32,
-        value_gradient: F32,
-        *,
-        policy_rate: float,
-        value_rate: float,
-        max_grad_norm: float | None,
-    ) -> tuple[float, float]:
+    def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
         for module, gradient in ((self.policy, policy_gradient), (self.value, value_gradient)):
             parameters = list(module.parameters()) if module is not None else []
@@ -170,58 +172,44 @@ class AutogradEngine:
             for p, part in zip(parameters, parts, strict=True):
                 p.grad = part.reshape(p.shape).clone()
         norms = [0.0, 0.0]
-        self._step(policy_rate, value_rate, max_grad_norm, norms)
+        self._step(step, norms)
         return norms[0], norms[1]
 
     @in_ordinary_torch
-    def update(
-        self,
-        batch: Batch,
-        cotangents: Cotangents,
-        coefficients: F32,
-        *,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None,
-        minibatches: Minibatches | None = None,
-        max_kl: float | None = None,
-        apart: bool = False,
-    ) -> Outputs:
-        """See `Engine.update`; one core does it all, whether `apart` or not."""
-        common.check_max_kl(max_kl, batch)
-        given = Minibatches(np.arange(len(batch)), np.array([0, len(batch)]))
-        if minibatches is not None:
-            common.check_minibatches(minibatches, len(batch))
-            given = minibatches
+    def update(self, update: Update) -> Outputs:
+        """See `Engine.update`."""
+        batch, step, length = update.batch, update.step, update.batch.length
+        columns, old_log_prob = common.columns_of(update)
+        parts: list[I64 | None] = [None]
+        if update.minibatches is not None:
+            order, bounds = update.minibatches
+            common.check_minibatches(update.minibatches, batch.segments)
+            rows = (order[:, None] * length + np.arange(length)).ravel()
+            parts = [rows[start * length : stop * length] for start, stop in pairwise(bounds)]
         found, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
-        for start, stop in pairwise(given.bounds):
-            rows = given.order[start:stop]
-            part = batch if minibatches is None else common.rows_of(batch, rows)
-            use_policy, use_value = policy_rate is not None, value_rate is not None
-            outputs = self._backward(part, cotangents, coefficients, policy=use_policy, value=use_value)
-            for column, output, used in zip(found, outputs, (use_policy, use_policy, use_value), strict=True):
-                if used:
-                    column[rows] = output
-            if use_policy and max_kl is not None and part.old_log_prob is not None:
-                kl = kl_estimate(outputs[0], part.old_log_prob).mean()
-                policy_rate = policy_rate if kl <= max_kl else None
-            self._step(policy_rate, value_rate, max_grad_norm, norms)
-            policy_steps += policy_rate is not None
-        return Outputs(found[0], found[1], found[2], norms[0], norms[1], policy_steps)
+        for part in parts:
+            outputs = self._backward(replace(update, step=step), columns, part)
+            uses_policy, uses_value = self._uses(replace(update, step=step))
+            every = slice(None) if part is None else part
+            for column, output, is_new in zip(
+                found, outputs, (uses_policy, uses_policy, uses_value), strict=True
+            ):
+                if is_new:
+                    column[every] = output
+            if step.policy_rate is not None and update.max_kl is not None:
+                kl = kl_estimate(outputs[0], columns[old_log_prob][every]).mean()
+                step = step if kl <= update.max_kl else step._replace(policy_rate=None)
+            self._step(step, norms)
+            policy_steps += step.policy_rate is not None
+        return Outputs(found, columns, norms[0], norms[1], policy_steps)
 
-    def _step(
-        self,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None,
-        norms: list[float],
-    ) -> None:
+    def _step(self, step: Step, norms: list[float]) -> None:
         """A step of each network that has a rate, along the gradient that stands there; sets their norms."""
         steps = (
-            (0, "policy", self.policy, self._policy_optimizer, policy_rate),
-            (1, "value", self.value, self._value_optimizer, value_rate),
+            (0, "policy", self.policy, self._policy_optimizer, step.policy_rate),
+            (1, "value", self.value, self._value_optimizer, step.value_rate),
         )
-        active = [step for step in steps if step[4] is not None]
+        active = [one for one in steps if one[4] is not None]
         for i, name, module, _, _ in active:
             gradient = _flat_gradient(module)
             norms[i] = float(np.sqrt(np.sum(gradient.astype(np.float64) ** 2)))
@@ -234,14 +222,16 @@ class AutogradEngine:
         for i, _, module, optimizer, rate in active:
             assert module is not None
             assert optimizer is not None
-            factor = common.clip_factor(norms[i], max_grad_norm)
+            factor = common.clip_factor(
+                norms[i], math.inf if step.max_grad_norm is None else step.max_grad_norm
+            )
             for p in module.parameters():
                 if p.grad is not None:
                     p.grad.mul_(factor)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             take_step(optimizer)
-        if policy_rate is not None:
+        if step.policy_rate is not None:
             self.policy.project()
 
     def state(self) -> State:
@@ -256,39 +246,64 @@ class AutogradEngine:
         for optimizer, of_one in zip(optimizers, common.restore_value(self.value, state), strict=True):
             restore_optimizer(optimizer, of_one)
 
-    def _backward(
-        self, batch: Batch, cotangents: Cotangents, coefficients: F32, *, policy: bool, value: bool
-    ) -> tuple[F32, F32, F32]:
-        """Fill the parameters' gradients; returns (log_prob, entropy, value), each [B]."""
-        observation = self._tensor(batch.observation)
-        zeros = torch.zeros(len(batch), dtype=torch.float32, device=self._device)
-        log_prob = entropy = values = zeros
-        if policy:
-            parameters = self.policy(observation)
-            log_prob = self.policy.distribution.log_prob(parameters, self._tensor(batch.action))
+    def _backward(self, update: Update, columns: F32, rows: I64 | None) -> F32:
+        """Fill the gradients of the parameters of the networks that are used.
+
+        Args:
+            update: the batch, the loss and the rates.
+            columns: [C, B], as `common.columns_of` returns them.
+            rows: of the batch; None is all of them.
+
+        Returns:
+            log π, H and V of the rows [3, R], zeros of a network that is not used.
+        """
+        batch, loss = update.batch, update.loss
+        inputs, action, weight = batch.inputs, batch.action, batch.weight
+        if rows is not None:
+            inputs, action, columns = inputs.rows(rows), action[rows], np.ascontiguousarray(columns[:, rows])
+            weight = None if weight is None else weight[rows]
+        zeros = torch.zeros(len(inputs), dtype=torch.float32, device=self._device)
+        log_prob = entropy = value = zeros
+        uses_policy, uses_value = self._uses(update)
+        if uses_policy:
+            parameters = self._forward(inputs)
+            log_prob = self.policy.distribution.log_prob(parameters, self._tensor(action))
             entropy = self.policy.distribution.entropy(parameters)
             self.policy.zero_grad(set_to_none=True)
-        if value and self.value is not None:
-            seen = batch.critic_observation
-            values = self._values(observation if seen is None else self._tensor(seen))
+        if uses_value and self.value is not None:
+            value = self._values(inputs)
             self.value.zero_grad(set_to_none=True)
-        outputs = {"log_prob": _array(log_prob), "entropy": _array(entropy), "value": _array(values)}
-        sample = common.samples_of(batch)._replace(**outputs)
-        common.check_outputs(sample, self.policy, batch.observation)
-        w, e, c = (np.empty(len(batch), np.float32) for _ in range(3))
-        call_cotangents(cotangents, sample, coefficients, w, e, c)
-        pairs = [
-            (tensor, self._tensor(cotangent))
-            for tensor, cotangent in ((log_prob, w), (entropy, e), (values, c))
-            if tensor.requires_grad
-        ]
-        torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
-        return sample.log_prob, sample.entropy, sample.value
+        outputs = np.stack([output.numpy(force=True) for output in (log_prob, entropy, value)])
+        common.check_outputs(outputs, self.policy, inputs)
+        if loss.root is None:
+            slopes = self._tensor(loss.differentiated(outputs, columns, update.coefficients, 1.0))
+            losses = slopes[0] * log_prob + slopes[1] * entropy + slopes[2] * value
+        else:
+            # in the fused engine's precision, where the device has it: at kinks both then choose the same side
+            sample = dict(zip(OUTPUTS, (log_prob, entropy, value), strict=True))
+            sample |= dict(zip(loss.columns, self._tensor(columns), strict=False))
+            exact = {name: column.to(self._precision) for name, column in sample.items()}
+            losses = loss.of_tensors(exact, update.coefficients)
+        if losses.requires_grad:
+            if weight is None:
+                losses.mean().backward()
+            else:
+                weights = self._tensor(weight).to(losses.dtype)
+                ((weights * losses).sum() / weights.sum()).backward()
+        return outputs
 
-    def _values(self, observation: Tensor) -> Tensor:
+    def _uses(self, update: Update) -> tuple[bool, bool]:
+        """Whether the (policy, value network) is computed: where it is stepped, or where the other's slope needs it."""
+        both = not update.loss.separates and self.value is not None
+        return both or update.step.policy_rate is not None, both or update.step.value_rate is not None
+
+    def _forward(self, inputs: Inputs) -> Any:
+        return self.policy(as_tensors(inputs, self._device))
+
+    def _values(self, inputs: Inputs) -> Tensor:
         assert self.value is not None, "this engine was made without a value network"
-        values: Tensor = self.value(observation)
-        B = len(observation)
+        values: Tensor = self.value(self._tensor(inputs.seen_by_critic))
+        B = len(inputs)
         if values.shape not in ((B,), (B, 1)):
             raise ValueError(f"the value network gave {tuple(values.shape)}; expected ({B},) or ({B}, 1)")
         return values.reshape(B)

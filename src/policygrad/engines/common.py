@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from torch import nn
 
 from policygrad.checkpoint import fields, module_state, restore_module
 from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Update
 from policygrad.policies import Policy, fault_of, flat_parameters
-from policygrad.policies.distributions import Categorical
-from policygrad.types import F32, I64, Array, Batch, Minibatches, Sample, State
+from policygrad.types import F32, F64, Array, Inputs, Minibatches, Rollout, State
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
@@ -20,9 +20,9 @@ RMSPROP_ALPHA, RMSPROP_EPS = 0.99, 1e-8
 """Tieleman & Hinton 2012, with torch's defaults."""
 
 
-def clip_factor(norm: float, max_norm: float | None) -> float:
-    """What to multiply a gradient of this L2 norm by, so that it is no longer than `max_norm`."""
-    return 1.0 if max_norm is None or norm <= max_norm else max_norm / norm
+def clip_factor(norm: float, max_norm: float) -> float:
+    """Return what to multiply a gradient of this L2 norm by, so that it is no longer than `max_norm`."""
+    return 1.0 if norm <= max_norm else max_norm / norm
 
 
 def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
@@ -37,22 +37,22 @@ def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
             )
 
 
-def check_outputs(sample: Sample, policy: Policy, observation: F32) -> None:
-    """Raise NonFiniteError unless log π, H and V of the samples, seen as observations [B, D], are finite."""
-    check_policy_outputs(policy, observation, sample.log_prob, sample.entropy)
-    check_finite([("V(s)", sample.value)])
+def check_outputs(outputs: F32, policy: Policy, inputs: Inputs) -> None:
+    """Raise NonFiniteError unless log π, H and V [3, B] are finite."""
+    check_policy_outputs(policy, inputs, outputs[0], outputs[1])
+    check_finite([("V(s)", outputs[2])])
 
 
-def check_policy_outputs(policy: Policy, observation: F32, log_prob: F32, entropy: F32) -> None:
+def check_policy_outputs(policy: Policy, inputs: Inputs, log_prob: F32, entropy: F32) -> None:
     """Raise NonFiniteError unless log π and H, [B] each, are finite, with what is wrong with the logits if it is they.
 
     Actions that have become impossible are named as well: a batch may hold one only if its mask has changed.
     """
     if not (np.isfinite(log_prob).all() and np.isfinite(entropy).all()):
-        fault = fault_of(policy, observation)
+        fault = fault_of(policy, inputs.observation)
         if fault is not None:
             raise NonFiniteError(f"log π(a|s) is not finite: {fault}")
-        if isinstance(policy.distribution, Categorical) and np.isneginf(log_prob).any():
+        if issubclass(policy.distribution.stored_dtype, np.integer) and np.isneginf(log_prob).any():
             row = int(np.isneginf(log_prob).argmax())
             raise NonFiniteError(
                 f"log π(a|s) is −inf: the action taken for observation {row} of {len(log_prob)} has probability 0 now. "
@@ -61,48 +61,43 @@ def check_policy_outputs(policy: Policy, observation: F32, log_prob: F32, entrop
     check_finite((("log π(a|s)", log_prob), ("the entropy", entropy)))
 
 
-def samples_of(batch: Batch) -> Sample:
-    """The batch as a cotangent function sees it, with zeros where the networks' outputs will stand."""
-    log_prob, entropy, value, no_log_prob, no_value = np.zeros((5, len(batch)), np.float32)
-    old_log_prob = no_log_prob if batch.old_log_prob is None else batch.old_log_prob
-    old_value = no_value if batch.old_value is None else batch.old_value
-    return Sample(log_prob, entropy, value, batch.advantage, batch.target, old_log_prob, old_value)
+def columns_of(update: Update) -> tuple[F32, int]:
+    """Return the columns [C, B] that an update reads, in the order of its loss's, and the row of `old_log_prob`.
+
+    That is −1 where it is not among them.
+
+    Raises:
+        ValueError: the batch lacks one of them.
+    """
+    batch, names = update.batch, update.loss.columns
+    if update.max_kl is not None and OLD_LOG_PROB not in names:
+        names = (*names, OLD_LOG_PROB)
+    return batch.matrix(names), names.index(OLD_LOG_PROB) if OLD_LOG_PROB in names else -1
 
 
-def check_max_kl(max_kl: float | None, batch: Batch) -> None:
-    """Raise ValueError where there is nothing to measure a KL from."""
-    if max_kl is not None and batch.old_log_prob is None:
-        raise ValueError(
-            "max_kl needs the batch's old_log_prob, from engine.evaluate before the first update"
-        )
+def values_along(values: Callable[[Inputs], F32], rollout: Rollout) -> tuple[F64, F64]:
+    """See `Engine.values_along`; `values` is that of the engine."""
+    T, N = rollout.valid.shape
+    every = values(Inputs(rollout.rows.reshape((T + 1) * N, -1))).astype(np.float64).reshape(T + 1, N)
+    value, next_value = every[:-1], every[1:]
+    if len(rollout.final_index):
+        next_value = next_value.copy()
+        next_value.reshape(-1)[rollout.final_index] = values(Inputs(rollout.final_observation))
+    return value, next_value
 
 
-def check_minibatches(minibatches: Minibatches, B: int) -> None:
-    """Raise ValueError unless each step has samples, and all of them are rows of a batch of B."""
+OLD_LOG_PROB = "old_log_prob"
+
+
+def check_minibatches(minibatches: Minibatches, S: int) -> None:
+    """Raise ValueError unless each step has samples, and all of them are segments of a batch of S."""
     order, bounds = minibatches
     if order.dtype != np.int64 or bounds.dtype != np.int64:
         raise ValueError(f"minibatches must be int64; got order {order.dtype} and bounds {bounds.dtype}")
-    if not len(order) or order.min() < 0 or order.max() >= B:
-        raise ValueError(f"minibatches.order must name rows 0 to {B - 1}, at least one; got {order}")
+    if not len(order) or order.min() < 0 or order.max() >= S:
+        raise ValueError(f"minibatches.order must name rows 0 to {S - 1}, at least one; got {order}")
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != len(order) or (np.diff(bounds) < 1).any():
         raise ValueError(f"minibatches.bounds must rise from 0 to {len(order)}; got {bounds}")
-
-
-def rows_of(batch: Batch, rows: I64) -> Batch:
-    """The samples that `rows` names."""
-
-    def part(column: F32 | None) -> F32 | None:
-        return None if column is None else column[rows]
-
-    return Batch(
-        observation=batch.observation[rows],
-        action=batch.action[rows],
-        advantage=batch.advantage[rows],
-        target=batch.target[rows],
-        old_log_prob=part(batch.old_log_prob),
-        old_value=part(batch.old_value),
-        critic_observation=part(batch.critic_observation),
-    )
 
 
 def as_column_matrix(action: Array) -> F32:

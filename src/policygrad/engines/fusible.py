@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from policygrad.policies import (
+    PerceptronPolicy,
     Policy,
     SharedValueNetwork,
-    StandardPolicy,
     ValueNetwork,
     is_plain,
     is_standard,
@@ -17,7 +17,10 @@ from policygrad.policies import (
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     """Why the fused engine cannot take these networks, or None if it can."""
     network = policy.network
-    if not (is_standard(network) and isinstance(network, StandardPolicy)):
+    # of the very class: a subclass may compute anything
+    if not vars(type(policy.distribution)).get("has_machine_code"):
+        return f"the distribution, a {type(policy.distribution).__name__}, is one of your own"
+    if not (is_standard(network) and isinstance(network, PerceptronPolicy)):
         return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
     if isinstance(value, SharedValueNetwork) and value.trunk is not network.network:
         return "V(s) shares the hidden layers of another policy"

@@ -98,11 +98,6 @@ class Kernel:
         """How many float32 `observe` writes."""
         return _numbers(self.observation_space)
 
-    @property
-    def action_numbers(self) -> int:
-        """How many float64 `step` reads of an action."""
-        return _numbers(self.action_space)
-
 
 def _numbers(space: Space) -> int:
     return 1 if isinstance(space, spaces.Discrete) else math.prod(space.shape or ())

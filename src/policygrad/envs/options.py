@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 
-from policygrad.checks import check_fields
+from policygrad.checks import Count, check_fields
 from policygrad.names import named
 
 Backend = Literal["auto", "compiled", "envpool", "gymnasium"]
@@ -35,17 +35,12 @@ class EnvOptions:
     vectorize: Vectorize = "auto"
     """Where Python environments run: `sync` steps them one after another in this process, `processes` gives each
     a process of its own, and `auto` measures which is faster. The choice changes no result."""
-    max_episode_steps: int | None = None
+    max_episode_steps: Count | None = None
     """Truncate episodes after this many steps. By default the environment's own limit holds, and episodes of
     environments without a limit end after 10,000 steps in tests and evaluations."""
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            choices={"backend": Backend, "vectorize": Vectorize},
-            counts=("max_episode_steps",),
-            optional=("max_episode_steps",),
-        )
+        check_fields(self)
         if not isinstance(self.env_kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"env_kwargs must be a dict of keyword arguments; got {self.env_kwargs!r}")
         if not all(isinstance(key, str) for key in self.env_kwargs):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from policygrad.errors import NonFiniteError
-from policygrad.policies.distributions import Categorical
 from policygrad.policies.modes import evaluation_mode
 from policygrad.surroundings import in_ordinary_torch
-from policygrad.types import F32, Array, Bool
+from policygrad.types import F32, Array, Bool, Inputs
 
 if TYPE_CHECKING:
     from policygrad.policies.policy import Policy
@@ -20,13 +19,10 @@ if TYPE_CHECKING:
 @in_ordinary_torch
 @torch.no_grad()
 def fault_of(policy: Policy, encoded: F32) -> str | None:
-    """Why the logits for encoded observations [B, D] give no softmax; None if they do, or there are no logits."""
-    distribution = policy.distribution
-    if not isinstance(distribution, Categorical):
-        return None
-    observation = torch.from_numpy(encoded).to(policy.observation_shift.device)
+    """Why no action can be chosen for encoded observations [B, D]; None if that is not it."""
+    observation: Any = torch.from_numpy(encoded).to(policy.device)
     with evaluation_mode(policy):
-        return distribution.fault(distribution.logits_of(policy.network, observation))
+        return policy.distribution.fault_of(policy.network, Inputs(observation))
 
 
 def sound_actions(action: Array) -> Bool:

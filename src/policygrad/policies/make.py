@@ -13,16 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from policygrad.checks import check_fields, check_in_effect, check_is_a, whole
+from policygrad.checks import Count, Finite, Positive, check_fields, check_in_effect, check_is_a, whole
 from policygrad.names import name_of_object
-from policygrad.policies.distributions import DistributionName
+from policygrad.policies.distributions import BOXED, DistributionName, network_kind_for, settings_of
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
-    BetaPolicy,
     DiscretePolicy,
-    GaussianPolicy,
-    GSDEPolicy,
     ValueNetwork,
     check_log_std,
     is_standard,
@@ -31,6 +28,7 @@ from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import NONE, Policy
 from policygrad.policies.shared import SharedValueNetwork
 from policygrad.spaces import Space, action_size, is_choice, is_image, observation_size, observed_part
+from policygrad.types import Inputs
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Network:
     """V(s) has one layer of its own on the policy's hidden ones."""
     scale_observations: bool = False
     """Map a Box's finite bounds to [−1, 1] on the way in."""
-    policy_gain: float = 0.01
+    policy_gain: Positive = 0.01
     """Factor on the policy's last layer under `orthogonal`: small, so that the first policy hardly prefers."""
     distribution: DistributionName = "auto"
     """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
@@ -55,13 +53,13 @@ class Network:
     scale_actions: bool = True
     """A Gaussian or gSDE policy acts in units of a finite box: 0 is its middle, 1 half its width, so that it explores
     the whole box, whatever that is. Intervals without finite bounds stay as they are."""
-    log_std: float = 0.0
+    log_std: Finite = 0.0
     """Where a Gaussian policy's log standard deviation begins; 0 is a deviation of one unit."""
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
     """The log standard deviation never leaves these."""
     state_dependent_std: bool = False
     """A Gaussian's (or squashed Gaussian's) standard deviation is an output of the network, not a parameter."""
-    sde_period: int = 4
+    sde_period: Count = 4
     """Steps for which gSDE's noise is held."""
 
     def __post_init__(self) -> None:
@@ -70,23 +68,13 @@ class Network:
             raise ValueError(f"hidden must be the width of each layer, as in (64, 64); got {hidden!r}")
         widths = tuple(whole("a width in hidden", width, at_least=1) for width in hidden)
         object.__setattr__(self, "hidden", widths)
-        check_fields(
-            self,
-            choices={"activation": Activation, "init": Initialisation, "distribution": DistributionName},
-            finite=("log_std",),
-            positive=("policy_gain",),
-            counts=("sde_period",),
-        )
-        check_in_effect(self, "sde_period", "distribution='gsde'", self.distribution == "gsde")
-        in_units = self.distribution in ("auto", "gaussian", "gsde")
-        check_in_effect(self, "scale_actions", "distribution='gaussian' and 'gsde'", in_units)
+        check_fields(self)
+        for name in ("sde_period", "scale_actions", "state_dependent_std"):
+            # log_std is not among them: presets name it, whatever distribution is asked for
+            of = " and ".join(repr(kind.name) for kind in BOXED.values() if name in kind.network_settings)
+            check_in_effect(self, name, f"distribution={of}", name in settings_of(self.distribution))
         check_in_effect(self, "policy_gain", "init='orthogonal'", self.init == "orthogonal")
         check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
-        if self.state_dependent_std and self.distribution in ("beta", "gsde"):
-            raise ValueError(
-                f"state_dependent_std is of the Gaussians; distribution={self.distribution!r} depends on the state "
-                "anyhow: leave it out"
-            )
 
 
 def make_policy(
@@ -144,7 +132,8 @@ def _try_out(module: nn.Module, name: str, numbers: int, device: torch.device) -
     """Call a network of one's own once; ValueError where it does not take the numbers that it will be shown."""
     with torch.no_grad(), evaluation_mode(module):
         try:
-            module(torch.zeros((2, numbers), dtype=torch.float32, device=device))
+            seen: Any = torch.zeros((2, numbers), dtype=torch.float32, device=device)
+            module(Inputs(seen) if isinstance(module, Policy) else seen)
         except (RuntimeError, TypeError) as error:
             raise ValueError(
                 f"the {name} network does not take observations of shape [B, {numbers}]: {error}"
@@ -227,14 +216,10 @@ def _network_for(
                 "state_dependent_std out"
             )
         return DiscretePolicy(size, numbers, network.hidden, **shape)
-    if network.distribution == "beta":
-        return BetaPolicy(size, numbers, network.hidden, **shape)
-    shape |= {"log_std": network.log_std, "log_std_bounds": network.log_std_bounds}
-    if network.distribution == "gsde":
-        return GSDEPolicy(size, numbers, network.hidden, sde_period=network.sde_period, **shape)
-    return GaussianPolicy(
-        size, numbers, network.hidden, state_dependent_std=network.state_dependent_std, **shape
-    )
+    of_network = (name for name in settings_of(network.distribution) if name != "scale_actions")
+    shape |= {name: getattr(network, name) for name in of_network}
+    kind: Any = network_kind_for(network.distribution)
+    return kind(size, numbers, network.hidden, **shape)
 
 
 def make_value(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.checks import check_fields, check_in_effect
+from policygrad.checks import Positive, check_fields, check_in_effect
 from policygrad.compiled import compiled_when_called
 from policygrad.errors import NonFiniteError
 from policygrad.surroundings import in_ordinary_torch
@@ -24,15 +24,15 @@ class Normalization:
 
     normalize_observations: bool = False
     """See observations as (x − mean) / deviation, of all that were seen before this update began."""
-    clip_observations: float = 10.0
+    clip_observations: Positive = 10.0
     """Then clipped to plus and minus this."""
     normalize_rewards: bool = False
     """Learn from rewards divided by the deviation of the running discounted return; nothing is subtracted."""
-    clip_rewards: float = 10.0
+    clip_rewards: Positive = 10.0
     """Then clipped to plus and minus this."""
 
     def __post_init__(self) -> None:
-        check_fields(self, positive=("clip_observations", "clip_rewards"))
+        check_fields(self)
         for what in ("observations", "rewards"):
             normalized = getattr(self, f"normalize_{what}")
             check_in_effect(self, f"clip_{what}", f"normalize_{what}=True", normalized)

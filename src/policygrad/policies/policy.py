@@ -16,7 +16,7 @@ from policygrad.policies.distributions import Distribution, DistributionName, di
 from policygrad.policies.faults import check_actions
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.modes import evaluation_mode
-from policygrad.policies.networks import GaussianPolicy, GSDEPolicy, StandardPolicy
+from policygrad.policies.networks import PerceptronPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.spaces import (
     Space,
@@ -33,7 +33,7 @@ from policygrad.spaces import (
     observed_part,
 )
 from policygrad.surroundings import ignored_numpy_errors, in_ordinary_torch
-from policygrad.types import F32, F64, Array
+from policygrad.types import F32, F64, Array, Inputs
 
 NONE = Normalization()
 
@@ -53,6 +53,16 @@ def _take_up_normalizer(policy: Policy, _: Any = None) -> None:
     policy.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
 
 
+def as_tensors(inputs: Inputs, device: torch.device) -> Inputs:
+    """The same with torch tensors on a device in place of arrays."""
+    if inputs.image is None and inputs.memory is None and inputs.legal is None:
+        observation: Any = torch.from_numpy(inputs.observation).to(device)
+        return Inputs(observation)
+    arrays: list[Any] = [inputs.observation, inputs.image, inputs.memory, inputs.legal]
+    tensors: list[Any] = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
+    return Inputs(*tensors)
+
+
 class Policy(nn.Module):
     """What acts in an environment. Everything between an observation and an action is in here.
 
@@ -62,7 +72,8 @@ class Policy(nn.Module):
         observation_space: Box or MultiBinary (flattened), Discrete or MultiDiscrete (one-hot), or a Dict or Tuple
             of these (side by side; see `spaces.observed_part` for what is left out).
         action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of floats.
-        distribution: what the outputs mean, where the network does not say so itself: see `Network`.
+        distribution: what the outputs mean, where the network does not say so itself: see `Network`; or a
+            `Distribution` of your own.
         scale_observations: map a Box's finite bounds to [−1, 1].
         scale_actions: a Gaussian's or gSDE's actions are in units of the box: see `Network`.
         normalization: what running statistics it keeps, and learns by.
@@ -82,7 +93,7 @@ class Policy(nn.Module):
         observation_space: Space,
         action_space: Space,
         *,
-        distribution: DistributionName = "auto",
+        distribution: DistributionName | Distribution = "auto",
         scale_observations: bool = False,
         scale_actions: bool = True,
         normalization: Normalization = NONE,
@@ -172,7 +183,7 @@ class Policy(nn.Module):
 
     def project(self) -> None:
         """Bring the log standard deviations back within their bounds, where they are parameters."""
-        if isinstance(self.network, GaussianPolicy | GSDEPolicy):
+        if isinstance(self.network, PerceptronPolicy):
             self.network.project()
 
     def snapshot(self) -> Snapshot:
@@ -236,9 +247,9 @@ class Policy(nn.Module):
         """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
         return environment_actions(self.action_space, self.distribution.in_units(actions))
 
-    def forward(self, observation: Tensor) -> Any:
-        """The distribution's parameters for encoded observations [B, D]: log π [B, n], (mean, log std), ..."""
-        return self.distribution.parameters_of(self.network, observation)
+    def forward(self, inputs: Inputs) -> Any:
+        """The distribution's parameters for B rows of tensors: log π [B, n], (mean, log std), ..."""
+        return self.distribution.parameters_of(self.network, inputs)
 
     def act(
         self, observation: Any, greedy: bool | None = None, rng: np.random.Generator | None = None
@@ -262,7 +273,7 @@ class Policy(nn.Module):
         noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
         # acting is not training: dropout and the like are off, whatever the module's mode
         with evaluation_mode(self):
-            chosen = self.choose(encoded, noise)
+            chosen = self.choose(Inputs(encoded), noise)
         check_actions(self, encoded, chosen)
         actions = self.environment_actions(chosen)
         if not single:
@@ -271,14 +282,14 @@ class Policy(nn.Module):
 
     @in_ordinary_torch
     @torch.no_grad()
-    def choose(self, encoded: F32, noise: F64 | None) -> Array:
-        """Stored actions, [N] or [N, K] int64 or [N, K] float32, for encoded observations [N, D].
+    def choose(self, inputs: Inputs, noise: F64 | None) -> Array:
+        """Stored actions, [N] or [N, K] int64 or [N, K] float32, for N rows.
 
         They are sampled by the noise (see `draw_noise`); without any they are the most probable. A choice is −1
         where the network's logits are no softmax: see `faults.check_actions`.
         """
         device = self.device
-        parameters = self(torch.from_numpy(encoded).to(device))
+        parameters = self(as_tensors(inputs, device))
         if noise is None:
             return self.distribution.mode(parameters).numpy(force=True)
         return self.distribution.sample(parameters, torch.from_numpy(noise).to(device)).numpy(force=True)
@@ -301,7 +312,7 @@ class Policy(nn.Module):
 
 
 def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:
-    if isinstance(network, StandardPolicy):
+    if isinstance(network, PerceptronPolicy):
         found, expected = (
             (network.network.sizes[0], network.action_dim),
             (observation_size, action_size),

@@ -92,8 +92,7 @@ def estimate(
         seed: of everything.
 
     Returns:
-        The estimates of ∇J, the loss's gradient with its sign turned: of the algorithm's own `cotangents` and
-        `coefficients`, those of a subclass too.
+        The estimates of ∇J: the gradient of the algorithm's own loss with its sign turned.
 
     Raises:
         TypeError: the algorithm is not a `Reinforce`.
@@ -122,7 +121,7 @@ def estimate(
     with single_thread():
         for _ in range(repeats):
             batch = algorithm.batch(collector.episodes(), motor)
-            coefficients = algorithm.coefficients(len(batch), episodes, 0.0)
-            samples.append(-motor.gradient(batch, algorithm.cotangents, coefficients)[0].astype(np.float64))
+            coefficients = algorithm.loss_coefficients(len(batch), episodes, 0.0)
+            samples.append(-motor.gradient(batch, algorithm.traced_loss, coefficients)[0].astype(np.float64))
     environments.close()
     return Estimates(np.stack(samples), exact_gradient(mdp, policy, algorithm.gamma))

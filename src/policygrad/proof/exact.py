@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from policygrad.envs.textbook import FiniteMDP
-from policygrad.policies import Policy
+from policygrad.policies import Policy, as_tensors
 from policygrad.surroundings import in_ordinary_torch
-from policygrad.types import F64
+from policygrad.types import F64, Inputs
 
 
 def trajectories(mdp: FiniteMDP) -> Iterator[tuple[list[int], list[int], list[float], float]]:
@@ -54,8 +54,8 @@ def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
 def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     """∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
     S = mdp.transition.shape[0]
-    observations = torch.from_numpy(policy.encode(np.arange(S)))
-    probabilities = policy(observations).exp().double()
+    inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
+    probabilities = policy(inputs).exp().double()
     gradients = torch.autograd.grad(objective(mdp, probabilities, gamma), list(policy.parameters()))
     return torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
 
@@ -67,8 +67,8 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     Sutton & Barto (2018), section 13.3, for the discounted episodic objective.
     """
     S, A = mdp.transition.shape[:2]
-    observations = torch.from_numpy(policy.encode(np.arange(S)))
-    log_prob = policy(observations).double()
+    inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
+    log_prob = policy(inputs).double()
     weight = np.zeros((S, A))
     probabilities = log_prob.detach().exp().numpy()
     for states, actions, rewards, chance in trajectories(mdp):

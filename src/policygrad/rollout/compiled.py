@@ -13,7 +13,6 @@ from policygrad.envs import Environments, Shaping
 from policygrad.envs.compiled import KernelVectorEnv, named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, actions_not_finite
-from policygrad.policies.distributions import GSDE, Gaussian
 from policygrad.rollout.host import shaped_reward
 from policygrad.rollout.loop import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
 from policygrad.rollout.noise import ActionNoise
@@ -21,7 +20,7 @@ from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import choices_of, is_choice
 from policygrad.threads import Workers
-from policygrad.types import F64, I64, Array, Bool, Rollout, State
+from policygrad.types import F32, F64, I64, Array, Bool, Rollout, State
 
 CACHE_LINE = 8
 """Numbers of 8 bytes that no two cores should write at the same time."""
@@ -105,7 +104,10 @@ class CompiledCollector:
         columns = math.prod(self._policy.distribution.stored_shape)
         return Steps(
             observation=np.zeros((T + 1, N, D), np.float32),
-            next_observation=np.zeros((rows, N, D), np.float32),
+            # of what is not written, no memory is taken
+            final=np.empty((rows * N, D), np.float32),
+            final_index=np.empty(rows * N, np.int64),
+            final_count=np.zeros(N, np.int64),
             raw=np.zeros((raw_rows, N, kernel.observation_numbers), np.float32),
             raw_next=np.zeros((raw_rows, N, kernel.observation_numbers), np.float32),
             action=np.zeros((T, N, columns), np.float32),
@@ -170,7 +172,7 @@ class CompiledCollector:
         if whole:
             # an episode a column: from its start to its end
             valid = np.arange(T)[:, None] < self._vector.elapsed
-        following = steps.next_observation if len(steps.next_observation) else steps.observation[1:]
+        final_observation, final_index = self._finals(steps)
         original = reward = steps.reward[:T]
         if self._watch:
             self._watch(steps.raw[:T][valid])
@@ -180,15 +182,29 @@ class CompiledCollector:
         stored = self._policy.distribution
         action = steps.action[:T].reshape(T, -1, *stored.stored_shape)
         return Rollout(
-            observation=steps.observation[:T],
+            rows=steps.observation[: T + 1],
             action=action.astype(stored.stored_dtype, copy=False),
             reward=reward,
             original_reward=original,
-            next_observation=following[:T],
+            final_observation=final_observation,
+            final_index=final_index,
             terminated=terminated,
             truncated=truncated,
             valid=valid,
         )
+
+    def _finals(self, steps: Steps) -> tuple[F32, I64]:
+        """The final observations [F, D] and where they belong [F], gathered from the parts, in the order of time."""
+        T, spans = len(steps.reward), list[slice]()
+        for first, _ in self._parts:
+            if count := int(steps.final_count[first]):
+                spans.append(slice(first * T, first * T + count))
+        if len(spans) < 2:
+            span = spans[0] if spans else slice(0)
+            return steps.final[span], steps.final_index[span]
+        index = np.concatenate([steps.final_index[span] for span in spans])
+        order = np.argsort(index)
+        return np.concatenate([steps.final[span] for span in spans])[order], index[order]
 
 
 def _spaces(policy: Policy) -> Spaces:
@@ -197,8 +213,8 @@ def _spaces(policy: Policy) -> Spaces:
     middle = half = np.zeros(0)
     if isinstance(taken, spaces.Box):
         low, high = taken.low.reshape(-1), taken.high.reshape(-1)
-    if isinstance(policy.distribution, Gaussian | GSDE):
-        middle, half = policy.distribution.units.middle, policy.distribution.units.half
+    if (units := policy.distribution.units) is not None:
+        middle, half = units.middle, units.half
     return Spaces(
         one_hot=isinstance(seen, spaces.Discrete),
         observation_start=int(seen.start) if isinstance(seen, spaces.Discrete) else 0,

@@ -15,7 +15,7 @@ from policygrad.rollout.noise import ActionNoise
 from policygrad.rollout.state import restore, state_of
 from policygrad.seeding import EpisodeSeeds
 from policygrad.surroundings import ignored_numpy_errors
-from policygrad.types import F32, F64, Array, Bool, Rollout, State
+from policygrad.types import F32, F64, I64, Array, Bool, Inputs, Rollout, State
 
 
 class HostCollector:
@@ -24,7 +24,7 @@ class HostCollector:
     Args:
         environments: N of them.
         policy: encodes observations and gives actions their environment's form.
-        act: (observations [N, D], noise) -> stored actions; an engine's `act`.
+        act: (inputs of N rows, noise) -> stored actions; an engine's `act`.
         seeds: of the episodes.
         action_rng: of the actions.
         shaping: what is learned from instead of the reward.
@@ -38,7 +38,7 @@ class HostCollector:
         self,
         environments: Environments,
         policy: Policy,
-        act: Callable[[F32, F64], Array],
+        act: Callable[[Inputs, F64], Array],
         *,
         seeds: EpisodeSeeds,
         action_rng: np.random.Generator,
@@ -138,7 +138,7 @@ class HostCollector:
             encoded = _encode(policy, environments.current, environments.name, t)
         if self._shaping or self._watch:
             record.raw.append(np.array(environments.current))
-        action = self._act(encoded, self._noise.peek(1)[0])
+        action = self._act(Inputs(encoded), self._noise.peek(1)[0])
         self._noise.advance(1)
         sound = sound_actions(action)
         if not sound.all():
@@ -151,8 +151,11 @@ class HostCollector:
             record.raw_next.append(np.array(raw))
         # in most modes, and at most steps, what follows is also what is acted on next
         record.following = successor if environments.current is raw else None
+        if record.following is None:
+            ended = np.flatnonzero((terminated | truncated) & valid)
+            record.final.append(successor[ended])
+            record.final_index.append(t * environments.num_envs + ended)
         record.observation.append(encoded)
-        record.next_observation.append(successor)
         record.action.append(action)
         record.reward.append(reward)
         record.terminated.append(terminated & valid)
@@ -173,12 +176,17 @@ class HostCollector:
         if self._shaping:
             raws = np.stack(record.raw), np.stack(record.raw_next)
             shaped = shaped_reward(self._shaping, original, *raws, terminated, truncated, valid)
+        last = record.following
+        if last is None:
+            assert self._environments.current is not None
+            last = _encode(self._policy, self._environments.current, self._environments.name, len(reward))
         return Rollout(
-            observation=np.stack(record.observation),
+            rows=np.stack([*record.observation, last]),
             action=np.stack(record.action),
             reward=shaped,
             original_reward=original,
-            next_observation=np.stack(record.next_observation),
+            final_observation=np.concatenate([last[:0], *record.final]),
+            final_index=np.concatenate([np.zeros(0, np.int64), *record.final_index]),
             terminated=terminated,
             truncated=truncated,
             valid=valid,
@@ -190,7 +198,8 @@ class _Record:
 
     def __init__(self) -> None:
         self.observation: list[F32] = []
-        self.next_observation: list[F32] = []
+        self.final: list[F32] = []
+        self.final_index: list[I64] = []
         self.raw: list[Array] = []
         self.raw_next: list[Array] = []
         self.action: list[Array] = []

@@ -61,8 +61,13 @@ class Steps(NamedTuple):
 
     observation: F32
     """[T + 1, N, D]: as the networks see it."""
-    next_observation: F32
-    """[T, N, D], or [0, ...] where the next row of `observation` is it."""
+    final: F32
+    """[N · T, D], unwritten at first: the last observations of episodes after which others begin; the part of the
+    environments from `first` on writes from row first · T on. [0, ...] where none begins."""
+    final_index: I64
+    """[N · T]: t · N + n of the step that led to each of them."""
+    final_count: I64
+    """[N]: how many there are of the part that starts with environment n."""
     raw: F32
     """[T, N, numbers]: as `observe` wrote it; [0, ...] where nobody asks."""
     raw_next: F32
@@ -83,7 +88,21 @@ SPACES: Any = types.NamedTuple(
     [types.boolean, types.int64, _D1, _D1, types.float64, types.int64, types.int64[::1], _F1, _F1, _D1, _D1],
     Spaces,
 )
-STEPS: Any = types.NamedTuple([_F3, _F3, _F3, _F3, _F3, types.float64[:, ::1], _B2, _B2], Steps)
+STEPS: Any = types.NamedTuple(
+    [
+        _F3,
+        types.float32[:, ::1],
+        types.int64[::1],
+        types.int64[::1],
+        _F3,
+        _F3,
+        _F3,
+        types.float64[:, ::1],
+        _B2,
+        _B2,
+    ],
+    Steps,
+)
 
 
 @inlined
@@ -206,14 +225,16 @@ def walk(
                     return BAD_INDEX, t
                 if steps.raw.size:
                     copy(shown[n], steps.raw_next[t, n])
-                if restart:
-                    copy(steps.observation[t + 1, n], steps.next_observation[t, n])
                 if terminated or elapsed[n] >= max_steps:
                     if terminated:
                         steps.terminated[t, n] = True
                     else:
                         steps.truncated[t, n] = True
                     if restart:
+                        k = first * steps.reward.shape[0] + steps.final_count[first]
+                        copy(steps.observation[t + 1, n], steps.final[k])
+                        steps.final_index[k] = t * steps.reward.shape[1] + n
+                        steps.final_count[first] += 1
                         ending = begin(kernel, states[n], rngs[n], shown[n], where, n)
                         elapsed[n] = 0
                         if ending != FINE:

@@ -21,6 +21,8 @@ from policygrad.types import State
 FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes", "select", "vectorize")
 """Settings that a run may go on with others of; of `seeds` there may also be more."""
 
+LOSS_GRAPH = "algorithm.loss_graph"
+
 
 def has_begun(path: Path, config: dict[str, Any]) -> bool:
     """Whether there is a run, or runs, at `path` to go on with.
@@ -45,11 +47,16 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
 
     def may_go_on(name: str) -> bool:
         was, now = saved.get(name), asked.get(name)
+        if name == LOSS_GRAPH and name not in saved:
+            # of a version that did not keep it yet
+            return True
         more_seeds = name == "seeds" and was and now and set(was) <= set(now)
         return was == now or name in FREE_TO_CHANGE or bool(more_seeds)
 
     others = [
         f"{name} was {saved.get(name)!r} and is now {asked.get(name)!r}"
+        if name != LOSS_GRAPH
+        else "the loss computed something else (its graph is another one)"
         for name in dict.fromkeys([*saved, *asked])
         if not may_go_on(name)
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
@@ -15,7 +16,8 @@ from policygrad.engines.fused import heads, loop, optimizers
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
 from policygrad.engines.fusible import why_not
-from policygrad.engines.signatures import cotangents_address
+from policygrad.interfaces import Step, Update
+from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
 from policygrad.threads import Workers
 from policygrad.types import (
@@ -23,11 +25,11 @@ from policygrad.types import (
     F64,
     Array,
     Batch,
-    Cotangents,
+    Inputs,
     Minibatches,
     Outputs,
     PolicyOutputs,
-    Sample,
+    Rollout,
     State,
 )
 
@@ -35,6 +37,8 @@ SPLIT_AT = 512
 """Samples a core from which on it pays to wake another: that takes some 50 µs."""
 WHOLE_BATCH = Minibatches(np.zeros(0, np.int64), np.zeros(1, np.int64))
 """As `loop.update` has it: no order is one step on all samples."""
+NO_WEIGHTS = np.zeros(0, np.float32)
+"""As `loop.update` has it: each sample counts 1."""
 
 
 class FusedEngine:
@@ -75,14 +79,16 @@ class FusedEngine:
         """The policy network with a workspace of its own: for another thread, which may not step."""
         return own_room(self._actor)
 
-    def act(self, observation: F32, noise: F64) -> Array:
+    def act(self, inputs: Inputs, noise: F64) -> Array:
         """See `Engine.act`."""
+        observation = inputs.observation
         action = np.empty((len(observation), self._columns), np.float32)
         loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
         return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
-    def values(self, observation: F32) -> F32:
+    def values(self, inputs: Inputs) -> F32:
         """See `Engine.values`."""
+        observation = inputs.seen_by_critic
         value = np.empty(len(observation), np.float32)
         parts = self._workers.parts(len(observation), SPLIT_AT)
 
@@ -93,8 +99,13 @@ class FusedEngine:
         self._workers.map(run, len(parts))
         return value
 
-    def evaluate(self, observation: F32, action: Array) -> tuple[F32, F32]:
+    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
+        """See `Engine.values_along`."""
+        return common.values_along(self.values, rollout)
+
+    def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
+        observation = inputs.observation
         action = common.as_column_matrix(action)
         log_prob, entropy = np.empty((2, len(observation)), np.float32)
         parts = self._workers.parts(len(observation), SPLIT_AT)
@@ -113,23 +124,24 @@ class FusedEngine:
         self._workers.map(run, len(parts))
         return log_prob, entropy
 
-    def squared_scores(self, observation: F32, action: Array) -> F32:
-        """See `Engine.squared_scores`."""
+    def squared_scores(self, inputs: Inputs, action: Array) -> F32:
+        """See `ScoringEngine.squared_scores`."""
         # its own import: compiled only where the optimal baseline asks for it
         from policygrad.engines.fused import scores
 
-        squared = np.zeros(len(observation), np.float32)
+        squared = np.zeros(len(inputs), np.float32)
         action = common.as_column_matrix(action)
-        scores.squared_scores(observation, action, self.head, self._actor.address, squared)
+        scores.squared_scores(inputs.observation, action, self.head, self._actor.address, squared)
         return squared
 
     def policy_outputs(
-        self, observation: F32, action: Array, before: PolicyOutputs | None = None
+        self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """See `Engine.policy_outputs`."""
+        """See `TrustRegionEngine.policy_outputs`."""
         # compiled only where a trust region asks for it
         from policygrad.engines.fused import fisher
 
+        observation = inputs.observation
         B, width = len(observation), int(self.head.sizes.sum()) or 2 * self._columns
         log_prob, entropy, kl = np.zeros((3, B), np.float32)
         distribution = np.empty((B, width), np.float32)
@@ -147,21 +159,22 @@ class FusedEngine:
 
         self._workers.map(run, len(parts))
         if before is None:
-            common.check_policy_outputs(self.policy, observation, log_prob, entropy)
+            common.check_policy_outputs(self.policy, inputs, log_prob, entropy)
         return PolicyOutputs(log_prob, entropy, kl, distribution)
 
     def policy_parameters(self) -> F32:
-        """See `Engine.policy_parameters`."""
+        """See `TrustRegionEngine.policy_parameters`."""
         return common.policy_parameters(self.policy)
 
     def set_policy_parameters(self, parameters: F32) -> None:
-        """See `Engine.set_policy_parameters`."""
+        """See `TrustRegionEngine.set_policy_parameters`."""
         common.set_policy_parameters(self.policy, parameters)
 
-    def fisher_vector_product(self, observation: F32) -> Callable[[F32], F32]:
-        """See `Engine.fisher_vector_product`: forward, its derivative along v, and backward, in one call."""
+    def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
+        """See `TrustRegionEngine.fisher_vector_product`: forward, its derivative along v, and backward, in one call."""
         from policygrad.engines.fused import fisher
 
+        observation = inputs.observation
         parts = self._workers.parts(len(observation), SPLIT_AT)
         actors = self._actors[: len(parts)]
         rooms = [with_other_parameters(actor) for actor in actors]
@@ -182,77 +195,64 @@ class FusedEngine:
 
         return product
 
-    def gradient(self, batch: Batch, cotangents: Cotangents, coefficients: F32) -> tuple[F32, F32]:
+    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
-        samples, has_value = common.samples_of(batch), self.value is not None
-        self._run(batch, samples, cotangents, coefficients, loop.GRADIENT, 0.0, 0.0 if has_value else None)
-        common.check_outputs(samples, self.policy, batch.observation)
+        has_value = self.value is not None
+        update = Update(batch, loss, coefficients, Step(0.0, 0.0 if has_value else None))
+        outputs = np.zeros((3, len(batch)), np.float32)
+        self._run(update, outputs, *common.columns_of(update), loop.GRADIENT, np.zeros(3))
+        common.check_outputs(outputs, self.policy, batch.inputs)
         value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.net.gradient.copy(), value_gradient.copy()
 
-    def apply(
-        self,
-        policy_gradient: F32,
-        value_gradient: F32,
-        *,
-        policy_rate: float,
-        value_rate: float,
-        max_grad_norm: float | None,
-    ) -> tuple[float, float]:
+    def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
         self._actor.net.gradient[:] = policy_gradient
         self._critic.net.gradient[:] = value_gradient
         report = np.zeros(3)
-        limit = math.inf if max_grad_norm is None else max_grad_norm
-        rates = (policy_rate, value_rate)
+        limit = math.inf if step.max_grad_norm is None else step.max_grad_norm
+        rates = _rates(step)
         nets = self._actor.address, self._critic.address
         if loop.step_of_both(*nets, *rates, self._optimizer, limit, report) != loop.DONE:
             _check_gradient("policy", self.policy.network, policy_gradient)
             _check_gradient("value", self.value or nn.Module(), value_gradient)
         return float(report[0]), float(report[1])
 
-    def update(
-        self,
-        batch: Batch,
-        cotangents: Cotangents,
-        coefficients: F32,
-        *,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None,
-        minibatches: Minibatches | None = None,
-        max_kl: float | None = None,
-        apart: bool = False,
-    ) -> Outputs:
+    def update(self, update: Update) -> Outputs:
         """See `Engine.update`."""
-        common.check_max_kl(max_kl, batch)
-        if minibatches is not None:
-            common.check_minibatches(minibatches, len(batch))
-        samples = common.samples_of(batch)
-        rates = [(policy_rate, value_rate)]
-        may_part = apart and self.networks_are_apart and self._workers.cores > 1
-        if may_part and minibatches is not None and None not in rates[0]:
-            rates = [(policy_rate, None), (None, value_rate)]
-        reports = np.zeros((len(rates), 3))
+        batch, step = update.batch, update.step
+        if update.minibatches is not None:
+            common.check_minibatches(update.minibatches, batch.segments)
+        outputs = np.zeros((3, len(batch)), np.float32)
+        columns, old_log_prob = common.columns_of(update)
+        updates = [update]
+        may_separate = (
+            update.minibatches is not None
+            and self._workers.cores > 1
+            and self.networks_are_apart
+            and None not in step[:2]
+            and update.loss.separates
+        )
+        if may_separate:
+            one_by_one = (step._replace(value_rate=None), step._replace(policy_rate=None))
+            updates = [replace(update, step=one) for one in one_by_one]
+        reports = np.zeros((len(updates), 3))
 
         def run(i: int) -> int:
             return self._run(
-                batch, samples, cotangents, coefficients, loop.GRADIENT | loop.STEP, *rates[i],
-                max_grad_norm, minibatches or WHOLE_BATCH, max_kl, reports[i],
-            )  # fmt: skip
+                updates[i], outputs, columns, old_log_prob, loop.GRADIENT | loop.STEP, reports[i]
+            )
 
-        if set(self._workers.map(run, len(rates))) != {loop.DONE}:
-            common.check_outputs(samples, self.policy, batch.observation)
+        if any(ending != loop.DONE for ending in self._workers.map(run, len(updates))):
+            common.check_outputs(outputs, self.policy, batch.inputs)
             for name, module, placed, rate in (
-                ("policy", self.policy.network, self._actor, policy_rate),
-                ("value", self.value, self._critic, value_rate),
+                ("policy", self.policy.network, self._actor, step.policy_rate),
+                ("value", self.value, self._critic, step.value_rate),
             ):
                 if module is not None and rate is not None:
                     _check_gradient(name, module, placed.net.gradient)
-        policy_norm, value_norm, policy_steps = (reports[0] if len(rates) == 1 else reports.sum(0)).tolist()
-        return Outputs(
-            samples.log_prob, samples.entropy, samples.value, policy_norm, value_norm, int(policy_steps)
-        )
+        policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
+        return Outputs(outputs, columns, policy_norm, value_norm, int(policy_steps))
 
     def state(self) -> State:
         """See `Engine.state`."""
@@ -264,61 +264,56 @@ class FusedEngine:
             optimizers.restore(placed.net, of_one)
 
     def _run(
-        self,
-        batch: Batch,
-        samples: Sample,
-        cotangents: Cotangents,
-        coefficients: F32,
-        what: int,
-        policy_rate: float | None,
-        value_rate: float | None,
-        max_grad_norm: float | None = None,
-        minibatches: Minibatches = WHOLE_BATCH,
-        max_kl: float | None = None,
-        report: F64 | None = None,
+        self, update: Update, outputs: F32, columns: F32, old_log_prob: int, what: int, report: F64
     ) -> int:
+        """Run a part of an update, writing [3, B] outputs and the report of `loop.update`; returns how it ended.
+
+        `columns` and `old_log_prob` are as of `common.columns_of`.
+        """
+        batch, step, length, B = update.batch, update.step, update.batch.length, outputs.shape[1]
+        minibatches = update.minibatches or WHOLE_BATCH
+        weight = NO_WEIGHTS if batch.weight is None else batch.weight
+        scale = 1 / (B if batch.weight is None else float(batch.weight.sum(dtype=np.float64)))
         action = common.as_column_matrix(batch.action)
-        address = cotangents_address(cotangents)
-        report = np.zeros(3) if report is None else report
-        parts = self._workers.parts(len(batch), SPLIT_AT)
-        nets = self._nets
-        seen = batch.observation if batch.critic_observation is None else batch.critic_observation
+        address, coefficients = update.loss.address, update.loss.numbers(update.coefficients)
+        max_norm = math.inf if step.max_grad_norm is None else step.max_grad_norm
+        max_kl = math.inf if update.max_kl is None else update.max_kl
+        policy_rate, value_rate = _rates(step)
+        both = not update.loss.separates and self.value is not None
+        nets, inputs = self._nets, batch.inputs
+        rows = inputs.observation, inputs.seen_by_critic, action, outputs, columns, weight
 
-        def run(what: int, part: int = 0, rows: slice | None = None) -> int:
+        def run(what: int, first: int, last: int, part: int = 0) -> int:
             actor, critic = nets[part]
-            columns = (batch.observation, seen, action, samples)
-            if rows is not None:
-                columns = (
-                    batch.observation[rows],
-                    seen[rows],
-                    action[rows],
-                    Sample(*(c[rows] for c in samples)),
-                )
             return loop.update(
-                *columns,
-                address,
-                coefficients,
-                *minibatches,
-                what,
-                self.head,
-                actor.address,
-                loop.LEFT_OUT if policy_rate is None else policy_rate,
-                critic.address,
-                loop.LEFT_OUT if value_rate is None else value_rate,
-                self._optimizer,
-                math.inf if max_grad_norm is None else max_grad_norm,
-                math.inf if max_kl is None else max_kl,
-                report,
-            )
+                *rows, first, last, length, both, address, coefficients, scale, *minibatches, what,
+                self.head, actor.address, policy_rate, critic.address, value_rate,
+                self._optimizer, max_norm, max_kl, old_log_prob, report,
+            )  # fmt: skip
 
+        parts = self._workers.parts(B // length, -(-SPLIT_AT // length))
         if len(parts) == 1 or minibatches is not WHOLE_BATCH:
-            return run(what)
-        self._workers.map(lambda i: run(loop.GRADIENT, i, slice(*parts[i])), len(parts))
+            return run(what, 0, B)
+
+        def gradient(i: int) -> int:
+            first, last = parts[i]
+            return run(loop.GRADIENT, length * first, length * last, i)
+
+        self._workers.map(gradient, len(parts))
         for other in nets[1 : len(parts)]:
-            for first, more, rate in zip(nets[0], other, (policy_rate, value_rate), strict=True):
+            for first, more, rate in zip(nets[0], other, step[:2], strict=True):
                 if rate is not None:
                     first.net.gradient[:] += more.net.gradient
-        return run(loop.STEP) if what & loop.STEP else loop.DONE
+        return run(loop.STEP, 0, B) if what & loop.STEP else loop.DONE
+
+
+def _rates(step: Step) -> tuple[float, float]:
+    """The (policy's, value's) rates as compiled code has them."""
+    policy_rate, value_rate, _ = step
+    return (
+        loop.LEFT_OUT if policy_rate is None else policy_rate,
+        loop.LEFT_OUT if value_rate is None else value_rate,
+    )
 
 
 def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:

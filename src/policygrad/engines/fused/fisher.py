@@ -9,8 +9,8 @@ import numpy as np
 from numba import types
 
 from policygrad.compiled import compiled, inlined, inner, inner_making_arrays
-from policygrad.engines.fused.heads import HEAD, beta, categorical, evaluate, gaussian, gsde
-from policygrad.engines.fused.heads.head import BETA, CHOICES, STATE_NOISE
+from policygrad.engines.fused import heads
+from policygrad.engines.fused.heads import HEAD, describe, evaluate, weigh
 from policygrad.engines.fused.loop import ROWS
 from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
@@ -24,12 +24,6 @@ from policygrad.engines.fused.mlp import (
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.signatures import MATRIX, VECTOR
 
-weigh_choices, weigh_beta = categorical.weigh, beta.weigh
-weigh_gsde, weigh_gaussian = gsde.weigh, gaussian.weigh
-describe_choices, describe_beta = categorical.describe, beta.describe
-describe_gsde, describe_gaussian = gsde.describe, gaussian.describe
-divergence_of_choices, divergence_of_beta = categorical.divergence, beta.divergence
-divergence_of_gaussian = gaussian.divergence
 f32 = np.float32
 
 
@@ -93,35 +87,6 @@ def push_forward(x, net, along):
     return along.work[o - rows * width : o].reshape(rows, width)
 
 
-@inner
-def weigh(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
-    """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
-
-    Where log σ are parameters, their share of it is added to `log_std_slope`.
-    """
-    if head.kind == CHOICES:
-        weigh_choices(head.sizes, outputs, rate, scale)
-    elif head.kind == BETA:
-        weigh_beta(outputs, rate, scale)
-    elif head.kind == STATE_NOISE:
-        weigh_gsde(outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope)
-    else:
-        weigh_gaussian(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope)
-
-
-@inner
-def describe(head, outputs, hidden, log_std, parameters):
-    """The distribution's parameters [B, n], from what `evaluate` left: all that `divergence` needs."""
-    if head.kind == CHOICES:
-        describe_choices(outputs, parameters)
-    elif head.kind == BETA:
-        describe_beta(outputs, parameters)
-    elif head.kind == STATE_NOISE:
-        describe_gsde(outputs, hidden, log_std, parameters)
-    else:
-        describe_gaussian(head, outputs, log_std, parameters)
-
-
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
 def fisher_vector_product(x, head, actor, along, scale):
     """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `push_forward`."""
@@ -154,9 +119,4 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
 @compiled(types.void(HEAD, MATRIX, MATRIX, VECTOR))
 def divergence(head, old, new, kl):
     """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them."""
-    if head.kind == CHOICES:
-        divergence_of_choices(old, new, kl)
-    elif head.kind == BETA:
-        divergence_of_beta(old, new, kl)
-    else:
-        divergence_of_gaussian(old, new, kl)
+    heads.divergence(head, old, new, kl)

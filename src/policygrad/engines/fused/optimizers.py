@@ -12,6 +12,7 @@ from numba import types
 
 from policygrad.checkpoint import fields, write_over
 from policygrad.compiled import inner
+from policygrad.engines import common
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
 from policygrad.engines.fused.subnormal import flushed, flushed_square
 
@@ -42,10 +43,7 @@ def norm(x):
     return math.sqrt(total)
 
 
-@inner
-def clip_factor(norm, max_norm):
-    """What to multiply a gradient of this L2 norm by, so that it is no longer than `max_norm`."""
-    return 1.0 if norm <= max_norm else max_norm / norm
+clip_factor = inner(common.clip_factor)
 
 
 @inner

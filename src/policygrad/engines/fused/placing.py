@@ -11,8 +11,7 @@ from policygrad.engines.fused import loop, matmul, mlp
 from policygrad.engines.fused.net import Net, Placed
 from policygrad.policies import (
     MLP,
-    GaussianPolicy,
-    GSDEPolicy,
+    PerceptronPolicy,
     SharedValueNetwork,
     ValueNetwork,
     flat_parameters,
@@ -51,7 +50,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
         if module is not None
         else np.zeros(mlp.parameter_count(sizes), np.float32)
     )
-    bounds = module.limits if isinstance(module, GaussianPolicy | GSDEPolicy) else (0.0, 0.0)
+    bounds = module.limits if isinstance(module, PerceptronPolicy) else (0.0, 0.0)
     product, ahead_pass, back_pass = mlp.addresses()
     net = Net(
         parameters=parameters,

@@ -6,7 +6,7 @@ same action from the same stream. The same formulas in machine code stand in `en
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from torch import nn
@@ -14,25 +14,26 @@ from torch import nn
 from policygrad.checks import check_choice
 from policygrad.policies.distributions.beta import Beta
 from policygrad.policies.distributions.categorical import Categorical
-from policygrad.policies.distributions.gaussian import Gaussian, SquashedGaussian, Units
+from policygrad.policies.distributions.distribution import Distribution, Transform
+from policygrad.policies.distributions.gaussian import Gaussian, SquashedGaussian
 from policygrad.policies.distributions.gsde import GSDE
-from policygrad.policies.distributions.protocol import Distribution, Transform
+from policygrad.policies.distributions.units import Units
 from policygrad.policies.networks import (
-    BetaPolicy,
     DiscretePolicy,
     GaussianPolicy,
     GSDEPolicy,
+    PerceptronPolicy,
 )
 from policygrad.spaces import LARGEST_BOUND, Space, bounds_of, choices_of, is_choice
 
 DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
-OF_NETWORK = {BetaPolicy: "beta", GSDEPolicy: "gsde"}
-"""What the network says by itself; a `GaussianPolicy`, and any module of one's own, leaves it open."""
+BOXED: dict[str, type[Distribution]] = {kind.name: kind for kind in (Gaussian, SquashedGaussian, Beta, GSDE)}
+"""The distributions of actions in a Box, by the names that `Network` knows them by."""
 
 
 def distribution_for(
-    name: DistributionName,
+    wanted: DistributionName | Distribution,
     network: nn.Module,
     space: Space,
     environment_name: str,
@@ -45,16 +46,20 @@ def distribution_for(
     Raises:
         ValueError: the name is not a `DistributionName`, or it, the network and the space do not go together.
     """
-    check_choice("distribution", name, DistributionName)
-    own = next((own for kind, own in OF_NETWORK.items() if isinstance(network, kind)), None)
+    if isinstance(wanted, Distribution):
+        return wanted
+    check_choice("distribution", wanted, DistributionName)
+    own = next(
+        (d.name for d in BOXED.values() if d.network_kind and isinstance(network, d.network_kind)), None
+    )
     if is_choice(space):
         if isinstance(network, GaussianPolicy) or own is not None:
             raise ValueError(
                 f"{environment_name} has discrete actions; {type(network).__name__} needs a Box: use DiscretePolicy"
             )
-        if name != "auto":
+        if wanted != "auto":
             raise ValueError(
-                f"{environment_name} has discrete actions, which are softmax; distribution={name!r} is of a Box: "
+                f"{environment_name} has discrete actions, which are softmax; distribution={wanted!r} is of a Box: "
                 "leave it out"
             )
         return Categorical(choices_of(space)[0], single=space.shape == ())
@@ -62,36 +67,52 @@ def distribution_for(
         raise ValueError(
             f"{environment_name} has continuous actions; DiscretePolicy needs Discrete: use GaussianPolicy"
         )
-    wanted = name if name != "auto" else own or "gaussian"
-    if wanted != (own or wanted) or (wanted in OF_NETWORK.values() and isinstance(network, GaussianPolicy)):
+    name = wanted if wanted != "auto" else own or "gaussian"
+    kind = BOXED[name].network_kind
+    if name != (own or name) or (kind is not None and isinstance(network, GaussianPolicy)):
         raise ValueError(
-            f"distribution={wanted!r} does not go with a {type(network).__name__}: leave the network out, and the "
+            f"distribution={name!r} does not go with a {type(network).__name__}: leave the network out, and the "
             "right one is made"
         )
     low, high = bounds_of(space)
     units = Units(low, high, scaled=scale_actions)
-    if wanted == "gaussian":
+    if name == "gaussian":
         return Gaussian(units)
-    if wanted == "gsde":
+    if name == "gsde":
         if not isinstance(network, GSDEPolicy):
             raise ValueError(f"distribution='gsde' needs a GSDEPolicy; got a {type(network).__name__}")
         return GSDE(network, units)
     if not (np.abs([low, high]) < LARGEST_BOUND).all() or not (low < high).all():
         raise ValueError(
-            f"distribution={wanted!r} needs a Box with finite bounds, each low below its high; {environment_name} has "
+            f"distribution={name!r} needs a Box with finite bounds, each low below its high; {environment_name} has "
             f"{space}: use 'gaussian', which clips"
         )
-    return SquashedGaussian(low, high) if wanted == "squashed" else Beta(low, high)
+    return SquashedGaussian(low, high) if name == "squashed" else Beta(low, high)
+
+
+def network_kind_for(name: DistributionName) -> type[PerceptronPolicy]:
+    """The class of network that is made for a distribution of actions in a Box."""
+    kind = BOXED["gaussian" if name == "auto" else name].network_kind
+    return GaussianPolicy if kind is None else cast("type[PerceptronPolicy]", kind)
+
+
+def settings_of(name: DistributionName) -> tuple[str, ...]:
+    """The fields of `Network` that are for some distributions only, this one among them; of `auto`, a Gaussian's."""
+    return BOXED["gaussian" if name == "auto" else name].network_settings
 
 
 __all__ = [
+    "BOXED",
     "GSDE",
     "Beta",
     "Categorical",
     "Distribution",
+    "DistributionName",
     "Gaussian",
     "SquashedGaussian",
     "Transform",
     "Units",
     "distribution_for",
+    "network_kind_for",
+    "settings_of",
 ]

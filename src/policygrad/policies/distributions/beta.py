@@ -9,14 +9,15 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor, nn
 
-from policygrad.policies.distributions.protocol import Transform
-from policygrad.types import F64, Array
+from policygrad.policies.distributions.distribution import Distribution, Transform
+from policygrad.policies.networks import BetaPolicy
+from policygrad.types import F64, Array, Inputs
 
 EDGE = 1e-6
 """Stored actions keep this far from 0 and 1, where log π may be infinite."""
 
 
-class Beta:
+class Beta(Distribution):
     """Independent Beta(α, β) over the box's dimensions, from (α [B, K], β [B, K]), both at least 1.
 
     Chou, Maturana & Scherer 2017, section 4. What is stored is x in (0, 1), the environment gets
@@ -27,19 +28,19 @@ class Beta:
     """
 
     name = "beta"
-    stored_dtype = np.float32
     transform: Transform = "scale to the box"
-    noise_period = 1
+    has_machine_code = True
+    network_kind = BetaPolicy
 
     def __init__(self, low: F64, high: F64) -> None:
         self.low, self.high = low, high
         self.log_volume = float(np.log(high - low).sum())
         self.stored_shape = (len(low),)
 
-    def parameters_of(self, network: nn.Module, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def parameters_of(self, network: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """(α, β), both [B, K], of any module that gives them."""
-        outputs: Any = network(observation)
-        shape = (len(observation), *self.stored_shape)
+        outputs: Any = network(inputs.observation)
+        shape = (len(inputs), *self.stored_shape)
         if not (isinstance(outputs, tuple) and len(outputs) == 2):  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError(f"the policy network gave {type(outputs).__name__}; expected (alpha, beta)")
         alpha: Tensor = outputs[0]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.policies.distributions.protocol import Transform
+from policygrad.policies.distributions.distribution import Distribution, Transform
 from policygrad.policies.networks import DiscretePolicy
-from policygrad.types import F64, I64, Array
+from policygrad.types import F64, I64, Array, Inputs
 
 LOOKS = 3
 """The first batches of a network's outputs, which are checked for being probabilities rather than logits."""
 
 
-class Categorical:
+class Categorical(Distribution):
     """K independent choices between n_1, ..., n_K alternatives, each a softmax over its own logits.
 
     π(a|s) = Π_k π_k(a_k|s), so log π and H are sums. A logit of −inf masks its alternative: it has probability 0,
@@ -30,20 +31,21 @@ class Categorical:
     name = "softmax"
     stored_dtype = np.int64
     transform: Transform = "add start"
-    noise_period = 1
+    has_machine_code = True
 
     def __init__(self, sizes: I64, *, single: bool) -> None:
         self.sizes = [int(n) for n in sizes]
         self.stored_shape = () if single else (len(self.sizes),)
         self._looks = LOOKS
 
-    def parameters_of(self, network: nn.Module, observation: Tensor) -> Tensor:
+    def parameters_of(self, network: nn.Module, inputs: Inputs) -> Tensor:
         """log π_k(·|s) side by side [B, Σ n_k], of a `DiscretePolicy` or of any module that gives logits."""
-        logits = self.logits_of(network, observation)
+        logits = self.logits_of(network, inputs)
         return torch.cat([torch.log_softmax(part, -1) for part in self._choices(logits)], -1)
 
-    def logits_of(self, network: nn.Module, observation: Tensor) -> Tensor:
+    def logits_of(self, network: nn.Module, inputs: Inputs) -> Tensor:
         """The network's logits [B, Σ n_k], with their shape checked."""
+        observation: Any = inputs.observation
         logits = network.logits(observation) if isinstance(network, DiscretePolicy) else network(observation)
         expected = (len(observation), sum(self.sizes))
         if not isinstance(logits, Tensor) or logits.shape != expected:
@@ -70,6 +72,10 @@ class Categorical:
                 ".logits(state)) or the logarithm of the probabilities",
                 stacklevel=2,
             )
+
+    def fault_of(self, network: nn.Module, inputs: Inputs) -> str | None:
+        """Why the logits for B rows give no softmax; None if they do."""
+        return self.fault(self.logits_of(network, inputs))
 
     def fault(self, logits: Tensor) -> str | None:
         """Why logits [B, Σ n_k] give no softmax; None if they do."""

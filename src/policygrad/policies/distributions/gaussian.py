@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.policies.distributions.protocol import Transform
-from policygrad.spaces import interval_units
-from policygrad.types import F64, Array, Bool
+from policygrad.policies.distributions.distribution import Distribution, Transform
+from policygrad.policies.distributions.units import Units
+from policygrad.policies.networks import GaussianPolicy
+from policygrad.types import F64, Array, Inputs
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -26,52 +27,25 @@ def log_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))
 
 
-class Units:
-    """What a stored action of an unbounded distribution is in the environment: middle + half · action, then clipped.
-
-    Args:
-        low, high: [K] float64, the box.
-        scaled: one unit is half the box's width and 0 its middle, wherever the box is finite; otherwise, and where
-            it is not, stored actions are the environment's own.
-    """
-
-    def __init__(self, low: F64, high: F64, *, scaled: bool) -> None:
-        self.middle, self.half = (
-            interval_units(low, high) if scaled else (np.zeros(len(low)), np.ones(len(low)))
-        )
-        self.limits = (low - self.middle) / self.half, (high - self.middle) / self.half
-        """(lowest, highest) stored actions that are not clipped, [K] float64 each."""
-
-    def __call__(self, action: Array) -> F64:
-        """Return stored actions [N, K] in the environment's units, not clipped yet."""
-        return self.middle + self.half * action
-
-    def clipped(self, action: Array) -> Bool:
-        """Return which numbers of stored actions [N, K] lie outside the box."""
-        low, high = self.limits
-        return (action < low) | (action > high)
-
-
-class Gaussian:
+class Gaussian(Distribution):
     """Independent normals over K dimensions, from (mean [B, K], std [B, K] or [K]); stored unclipped.
 
     log π and H are of the stored action, in the units that `units` says.
     """
 
     name = "gaussian"
-    stored_dtype = np.float32
-    transform: Transform = "clip to the box"
-    noise_period = 1
+    has_machine_code = True
+    network_settings = ("log_std", "log_std_bounds", "state_dependent_std", "scale_actions")
 
     def __init__(self, units: Units) -> None:
         self.units = units
         self.action_dim = len(units.middle)
         self.stored_shape = (self.action_dim,)
 
-    def parameters_of(self, network: nn.Module, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def parameters_of(self, network: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """(mean, log std), both [B, K], of any module that gives (mean, std)."""
-        outputs: Any = network(observation)
-        shape = (len(observation), self.action_dim)
+        outputs: Any = network(inputs.observation)
+        shape = (len(inputs), self.action_dim)
         if not (isinstance(outputs, tuple) and len(outputs) == 2):  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError(f"the policy network gave {type(outputs).__name__}; expected (mean, std)")
         mean: Tensor = outputs[0]
@@ -115,9 +89,27 @@ class Gaussian:
         z = (old[0] - new[0]) * torch.exp(-new[1])
         return 0.5 * (torch.expm1(wider) - wider + z * z).sum(-1)
 
-    def in_units(self, action: Array) -> Array:
-        """middle + half · action, float64."""
-        return self.units(action)
+    def metrics(self, network: nn.Module, action: Array) -> dict[str, float]:
+        """The share of actions outside the box, and σ where it is a parameter."""
+        return clipped_actions(self.units, action) | _std(network)
+
+    def features_of(self, network: nn.Module) -> list[str]:
+        """Whether σ depends on the state, and whether actions are in units of the box."""
+        depends = isinstance(network, GaussianPolicy) and network.state_dependent_std
+        return (["units of the box"] if self.units.scaled else []) + (
+            ["state-dependent std"] if depends else []
+        )
+
+
+def clipped_actions(units: Units, action: Array) -> dict[str, float]:
+    """The metric of stored actions [B, K] that are clipped to the box."""
+    return {"clipped_actions": float(units.clipped(action).mean())}
+
+
+def _std(network: nn.Module) -> dict[str, float]:
+    if isinstance(network, GaussianPolicy) and not network.state_dependent_std:
+        return {"std": float(network.log_std.detach().exp().mean())}
+    return {}
 
 
 class SquashedGaussian(Gaussian):
@@ -132,6 +124,8 @@ class SquashedGaussian(Gaussian):
 
     name = "squashed"
     transform: Transform = "tanh into the box"
+    has_machine_code = True
+    network_settings = ("log_std", "log_std_bounds", "state_dependent_std")
 
     def __init__(self, low: F64, high: F64) -> None:
         super().__init__(Units(low, high, scaled=False))
@@ -156,3 +150,7 @@ class SquashedGaussian(Gaussian):
     def in_units(self, action: Array) -> Array:
         """low + (high − low)(tanh u + 1)/2, float64."""
         return self.low + (self.high - self.low) * (np.tanh(action.astype(np.float64)) + 1) / 2
+
+    def metrics(self, network: nn.Module, action: Array) -> dict[str, float]:
+        """σ where it is a parameter; nothing is clipped."""
+        return _std(network)

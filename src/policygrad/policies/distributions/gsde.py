@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.policies.distributions.gaussian import LOG_2PI, Units
-from policygrad.policies.distributions.protocol import Transform
+from policygrad.policies.distributions.distribution import Distribution
+from policygrad.policies.distributions.gaussian import LOG_2PI, clipped_actions
+from policygrad.policies.distributions.units import Units
 from policygrad.policies.networks import GSDEPolicy
-from policygrad.types import F64, Array
+from policygrad.types import F64, Array, Inputs
 
 LEAST_VARIANCE = 1e-6
 """Added to the variance, which is 0 where all features are."""
@@ -18,7 +19,7 @@ Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
 """(mean [B, K], φ [B, L] without its graph, σ [L, K], variance [B, K])."""
 
 
-class GSDE:
+class GSDE(Distribution):
     """a = μ(s) + φ(s)ᵀE, E_jk = σ_jk ε_jk: see `GSDEPolicy`. Over E it is Gaussian, and so log π and H are taken.
 
     Raffin, Kober & Stulp 2021, equations 9 to 11: var_k = Σ_j σ_jk² φ_j², here + 1e-6. Within a period actions
@@ -26,8 +27,9 @@ class GSDE:
     """
 
     name = "gsde"
-    stored_dtype = np.float32
-    transform: Transform = "clip to the box"
+    has_machine_code = True
+    network_kind = GSDEPolicy
+    network_settings = ("log_std", "log_std_bounds", "scale_actions", "sde_period")
 
     def __init__(self, network: GSDEPolicy, units: Units) -> None:
         self.units = units
@@ -35,9 +37,9 @@ class GSDE:
         self.features = network.features
         self.noise_period = network.sde_period
 
-    def parameters_of(self, network: nn.Module, observation: Tensor) -> Parameters:
+    def parameters_of(self, network: nn.Module, inputs: Inputs) -> Parameters:
         """Of a `GSDEPolicy`."""
-        mean, features, std = network(observation)
+        mean, features, std = network(inputs.observation)
         return mean, features, std, features.square() @ std.square() + LEAST_VARIANCE
 
     def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
@@ -68,6 +70,11 @@ class GSDE:
         wider = old[3].log() - new[3].log()
         return 0.5 * (torch.expm1(wider) - wider + (old[0] - new[0]).square() / new[3]).sum(-1)
 
-    def in_units(self, action: Array) -> Array:
-        """middle + half · action, float64."""
-        return self.units(action)
+    def metrics(self, network: nn.Module, action: Array) -> dict[str, float]:
+        """The share of actions outside the box, and the noise's typical σ."""
+        std = {"std": network.typical_std()} if isinstance(network, GSDEPolicy) else {}
+        return clipped_actions(self.units, action) | std
+
+    def features_of(self, network: nn.Module) -> list[str]:
+        """Whether actions are in units of the box."""
+        return ["units of the box"] if self.units.scaled else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, get_args
-
 from torch import nn
 
 from policygrad.policies.mlp import is_plain
@@ -11,25 +9,25 @@ from policygrad.policies.networks.beta import BetaPolicy
 from policygrad.policies.networks.discrete import DiscretePolicy
 from policygrad.policies.networks.gaussian import GaussianPolicy
 from policygrad.policies.networks.gsde import GSDEPolicy
+from policygrad.policies.networks.perceptron import KINDS, PerceptronPolicy
 from policygrad.policies.networks.shape import check_log_std, middle_and_half
 from policygrad.policies.networks.value import ValueNetwork
 
 __all__ = [
+    "KINDS",
     "BetaPolicy",
     "DiscretePolicy",
     "GSDEPolicy",
     "GaussianPolicy",
-    "StandardPolicy",
+    "PerceptronPolicy",
     "ValueNetwork",
     "check_log_std",
     "is_standard",
     "middle_and_half",
 ]
 
-StandardPolicy: TypeAlias = DiscretePolicy | GaussianPolicy | BetaPolicy | GSDEPolicy
-
 
 def is_standard(module: nn.Module) -> bool:
     """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it."""
-    standard = type(module) in (*get_args(StandardPolicy), ValueNetwork)
+    standard = type(module) in (*KINDS.values(), ValueNetwork)
     return standard and is_plain(getattr(module, "network", None))

@@ -8,10 +8,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import widths
 
 
-class BetaPolicy(nn.Module):
+@standard
+class BetaPolicy(PerceptronPolicy):
     """Beta policy on (0, 1): α = 1 + softplus(r), β = 1 + softplus(r'), both from the network, so one-peaked.
 
     Chou, Maturana & Scherer 2017, "Improving stochastic policy gradients in continuous control with deep

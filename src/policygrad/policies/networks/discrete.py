@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import widths
 
 
-class DiscretePolicy(nn.Module):
+@standard
+class DiscretePolicy(PerceptronPolicy):
     """Softmax policy: π(a|s) ∝ exp(network(s)_a) over `action_dim` actions.
 
     For several choices at once (MultiDiscrete, MultiBinary) its logits are those of all of them, one after the

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths, within
 from policygrad.surroundings import in_ordinary_torch
 
 
-class GaussianPolicy(nn.Module):
+@standard
+class GaussianPolicy(PerceptronPolicy):
     """Gaussian policy: a ~ N(network(s), σ²), independent over `action_dim` dimensions, σ the same in every state.
 
     The log standard deviation stays within `log_std_bounds`: `forward` clamps it, and the engines project it
@@ -35,6 +37,7 @@ class GaussianPolicy(nn.Module):
         state_dependent_std: whether σ is an output of the network.
     """
 
+    settings = ("log_std_bounds", "state_dependent_std")
     log_std: nn.Parameter
     """[K]; None with `state_dependent_std`."""
 

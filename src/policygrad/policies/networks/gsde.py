@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from policygrad.checks import whole
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import check_log_std, widths, within
 from policygrad.surroundings import in_ordinary_torch
 
 
-class GSDEPolicy(nn.Module):
+@standard
+class GSDEPolicy(PerceptronPolicy):
     """Generalised state-dependent exploration: a = network(s) + φ(s)ᵀE with E_jk = σ_jk ε_jk, ε ~ N(0, 1).
 
     Raffin, Kober & Stulp 2021, "Smooth exploration for robotic reinforcement learning", section 3: φ(s) [L] is
@@ -30,6 +32,8 @@ class GSDEPolicy(nn.Module):
         log_std_bounds: (lowest, highest), likewise.
         sde_period: steps for which a rollout holds E.
     """
+
+    settings = ("log_std_bounds", "sde_period")
 
     @in_ordinary_torch
     def __init__(
@@ -56,11 +60,16 @@ class GSDEPolicy(nn.Module):
         self.sde_period = whole("sde_period", sde_period, at_least=1)
         self.typical_norm = math.sqrt(min(state_dim, self.features))
         share = math.log(self.typical_norm)
-        self.limits = (log_std_bounds[0] - share, log_std_bounds[1] - share)
         self.log_std = nn.Parameter(
             torch.full((self.features, self.action_dim), log_std - share, dtype=torch.float32, device="cpu")
         )
         flat_parameters(self)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Bounds of log σ, as `project` keeps them."""
+        share = math.log(self.typical_norm)
+        return self.log_std_bounds[0] - share, self.log_std_bounds[1] - share
 
     def typical_std(self) -> float:
         """The noise's mean standard deviation where ‖φ‖² is what `log_std` supposes, in units of the action."""

@@ -1,4 +1,4 @@
-"""The action distributions in machine code: sampling, log π and H, and ∂L/∂output from the cotangents.
+"""The action distributions in machine code: sampling, log π and H, and ∂L/∂output from the loss's derivatives.
 
 Outputs are a network's last layer, [B, ·], `hidden` what that layer was given [B, L], `log_std` the parameters
 ahead of the perceptron's; actions are as stored, [B, K] float32, a choice as its index. The same formulas in torch
@@ -12,7 +12,25 @@ from __future__ import annotations
 
 from policygrad.compiled import inner
 from policygrad.engines.fused.heads import beta, categorical, gaussian, gsde
-from policygrad.engines.fused.heads.head import BETA, CHOICES, HEAD, STATE_NOISE, Head, head_of
+from policygrad.engines.fused.heads.head import HEAD, Head
+from policygrad.policies import Policy
+from policygrad.policies.distributions import GSDE, Beta, Categorical, Gaussian, SquashedGaussian
+
+HEADS = {
+    Categorical: categorical.head_of,
+    Gaussian: gaussian.head_of,
+    SquashedGaussian: gaussian.head_of,
+    Beta: beta.head_of,
+    GSDE: gsde.head_of,
+}
+"""What makes the head of each distribution. A new one also gets a branch in each of the functions below."""
+CHOICES, BETA, STATE_NOISE = categorical.KIND, beta.KIND, gsde.KIND
+
+
+def head_of(policy: Policy) -> Head:
+    """The head for a policy's distribution."""
+    return HEADS[type(policy.distribution)](policy.distribution, policy.network)
+
 
 sample_choices, evaluate_choices = categorical.sample, categorical.evaluate
 sample_beta, evaluate_beta = beta.sample, beta.evaluate
@@ -20,6 +38,12 @@ sample_gsde, evaluate_gsde = gsde.sample, gsde.evaluate
 sample_gaussian, evaluate_gaussian = gaussian.sample, gaussian.evaluate
 differentiate_choices, differentiate_beta = categorical.differentiate, beta.differentiate
 differentiate_gsde, differentiate_gaussian = gsde.differentiate, gaussian.differentiate
+weigh_choices, weigh_beta = categorical.weigh, beta.weigh
+weigh_gsde, weigh_gaussian = gsde.weigh, gaussian.weigh
+describe_choices, describe_beta = categorical.describe, beta.describe
+describe_gsde, describe_gaussian = gsde.describe, gaussian.describe
+divergence_of_choices, divergence_of_beta = categorical.divergence, beta.divergence
+divergence_of_gaussian = gaussian.divergence
 
 
 @inner
@@ -61,4 +85,54 @@ def differentiate(head, outputs, hidden, log_std, action, entropy, w, e, log_std
         differentiate_gaussian(head, outputs, log_std, action, w, e, log_std_slope)
 
 
-__all__ = ["HEAD", "Head", "differentiate", "evaluate", "head_of", "sample"]
+@inner
+def weigh(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
+    """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
+
+    Where log σ are parameters, their share of it is added to `log_std_slope`.
+    """
+    if head.kind == CHOICES:
+        weigh_choices(head.sizes, outputs, rate, scale)
+    elif head.kind == BETA:
+        weigh_beta(outputs, rate, scale)
+    elif head.kind == STATE_NOISE:
+        weigh_gsde(outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope)
+    else:
+        weigh_gaussian(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope)
+
+
+@inner
+def describe(head, outputs, hidden, log_std, parameters):
+    """The distribution's parameters [B, n], from what `evaluate` left: all that `divergence` needs."""
+    if head.kind == CHOICES:
+        describe_choices(outputs, parameters)
+    elif head.kind == BETA:
+        describe_beta(outputs, parameters)
+    elif head.kind == STATE_NOISE:
+        describe_gsde(outputs, hidden, log_std, parameters)
+    else:
+        describe_gaussian(head, outputs, log_std, parameters)
+
+
+@inner
+def divergence(head, old, new, kl):
+    """KL(old ‖ new) [B] of distributions as `describe` has them."""
+    if head.kind == CHOICES:
+        divergence_of_choices(old, new, kl)
+    elif head.kind == BETA:
+        divergence_of_beta(old, new, kl)
+    else:
+        divergence_of_gaussian(old, new, kl)
+
+
+__all__ = [
+    "HEAD",
+    "Head",
+    "describe",
+    "differentiate",
+    "divergence",
+    "evaluate",
+    "head_of",
+    "sample",
+    "weigh",
+]

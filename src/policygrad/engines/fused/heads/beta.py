@@ -10,10 +10,18 @@ import numpy as np
 
 from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import gammas, softplus
-from policygrad.pointers import call_of_doubles
+from policygrad.engines.fused.heads.head import NONE, Head
+from policygrad.pointers import call_of_doubles, scipy_address
 from policygrad.policies.distributions.beta import EDGE
 
 f32, f64 = np.float32, np.float64
+KIND = 3
+
+
+def head_of(distribution, _network):
+    """The head of a `Beta`."""
+    inverse = scipy_address("betaincinv")
+    return Head(KIND, NONE, log_volume=distribution.log_volume, inverse=inverse)
 
 
 @inlined

@@ -14,10 +14,17 @@ import numpy as np
 
 from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import exp, log
+from policygrad.engines.fused.heads.head import Head
 from policygrad.engines.fused.subnormal import NOTHING
 
 f32, f64 = np.float32, np.float64
 LOG_NOTHING = f32(math.log(NOTHING))
+KIND = 0
+
+
+def head_of(distribution, _network):
+    """The head of a `Categorical`."""
+    return Head(KIND, np.array(distribution.sizes, np.int64))
 
 
 @inlined

@@ -13,11 +13,26 @@ import numpy as np
 
 from policygrad.compiled import inlined, inner
 from policygrad.engines.fused.heads.functions import log_slope, tanh
-from policygrad.engines.fused.heads.head import SQUASHED
+from policygrad.engines.fused.heads.head import NONE, Head
 from policygrad.policies.distributions import gaussian
+from policygrad.policies.networks import middle_and_half
 
 f32 = np.float32
 HALF_LOG_2PI = f32(0.5 * gaussian.LOG_2PI)
+KIND, SQUASHED = 1, 2
+
+
+def head_of(distribution, network):
+    """The head of a `Gaussian`, or of a `SquashedGaussian`."""
+    head = Head(KIND, NONE, per_state=network.state_dependent_std)
+    if isinstance(distribution, gaussian.SquashedGaussian):
+        head = head._replace(kind=SQUASHED, log_volume=distribution.log_volume)
+    if network.state_dependent_std:
+        middle, half = middle_and_half(network.log_std_bounds)
+        head = head._replace(middle=middle, half=half)
+    return head
+
+
 NODES, WEIGHTS = gaussian.NODES.astype(np.float32), gaussian.WEIGHTS.astype(np.float32)
 
 

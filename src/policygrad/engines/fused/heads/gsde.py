@@ -12,11 +12,18 @@ import math
 import numpy as np
 
 from policygrad.compiled import inlined, inner_making_arrays
+from policygrad.engines.fused.heads.head import NONE, Head
 from policygrad.policies.distributions import gsde
 
 f32 = np.float32
 LEAST_VARIANCE = f32(gsde.LEAST_VARIANCE)
 HALF_LOG_2PI = f32(0.5 * gsde.LOG_2PI)
+KIND = 4
+
+
+def head_of(_distribution, _network):
+    """The head of a `GSDE`."""
+    return Head(KIND, NONE)
 
 
 @inlined

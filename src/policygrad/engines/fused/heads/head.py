@@ -8,19 +8,17 @@ import numpy as np
 from numba import types
 
 from policygrad.engines.signatures import SIZES
-from policygrad.pointers import ADDRESS, scipy_address
-from policygrad.policies import GaussianPolicy, Policy
-from policygrad.policies.distributions import GSDE, Beta, Categorical, SquashedGaussian
-from policygrad.policies.networks import middle_and_half
+from policygrad.pointers import ADDRESS
 from policygrad.types import I64
 
-CHOICES, GAUSSIAN, SQUASHED, BETA, STATE_NOISE = 0, 1, 2, 3, 4
+NONE: I64 = np.zeros(0, np.int64)
 
 
 class Head(NamedTuple):
     """A distribution over actions; one array alone, for each costs every call 0.3 µs."""
 
     kind: int
+    """`KIND` of the file that has its functions."""
     sizes: I64
     """[K]: the alternatives of each choice; empty of the others."""
     greedy: bool = False
@@ -42,24 +40,3 @@ HEAD: Any = types.NamedTuple(
     ],
     Head,
 )  # fmt: skip
-
-
-def head_of(policy: Policy) -> Head:
-    """The head for a policy's distribution."""
-    distribution, network = policy.distribution, policy.network
-    none = np.zeros(0, np.int64)
-    if isinstance(distribution, Categorical):
-        return Head(CHOICES, np.array(distribution.sizes, np.int64))
-    if isinstance(distribution, Beta):
-        inverse = scipy_address("betaincinv")
-        return Head(BETA, none, log_volume=distribution.log_volume, inverse=inverse)
-    if isinstance(distribution, GSDE):
-        return Head(STATE_NOISE, none)
-    assert isinstance(network, GaussianPolicy)
-    head = Head(GAUSSIAN, none, per_state=network.state_dependent_std)
-    if isinstance(distribution, SquashedGaussian):
-        head = head._replace(kind=SQUASHED, log_volume=distribution.log_volume)
-    if network.state_dependent_std:
-        middle, half = middle_and_half(network.log_std_bounds)
-        head = head._replace(middle=middle, half=half)
-    return head

@@ -1,19 +1,45 @@
-"""An algorithm's three numbers against automatic differentiation of its loss as the textbook writes it."""
+"""The derivatives of the algorithms' losses against those of the losses as the textbook writes them."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from policygrad.algorithms import PPO, Reinforce
-from policygrad.algorithms.ppo import cotangents as ppo_cotangents
-from policygrad.algorithms.reinforce import cotangents
-from policygrad.engines.signatures import call_cotangents
-from policygrad.types import Sample
+from policygrad.algorithms import A2C, PPO, ActorCritic, Reinforce
+from policygrad.algorithms.steps import SQUARED_ERROR
+from policygrad.losses import OUTPUTS, Loss
+
+
+def derivatives_of_mean(
+    loss: Loss,
+    outputs: np.ndarray,
+    columns: dict[str, np.ndarray],
+    coefficients: dict[str, float],
+    compile_it: bool,
+) -> np.ndarray:
+    """Derivatives of the mean loss with respect to log π, H and V, [3, B].
+
+    By the derived machine code, or by torch from the function itself, as the two engines have them.
+    """
+    B = outputs.shape[1]
+    if compile_it:
+        matrix = np.stack([columns[name] for name in loss.columns])
+        return loss.differentiated(outputs, matrix, coefficients, 1 / B)
+    tensors = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in outputs]
+    sample = dict(zip(OUTPUTS, tensors, strict=True))
+    sample |= {name: torch.from_numpy(columns[name]).double() for name in loss.columns}
+    loss.of_tensors(sample, coefficients).mean().backward()
+    return np.stack([np.zeros(B) if x.grad is None else x.grad.numpy() for x in tensors])
+
+
+def check_against_torch(found: np.ndarray, expected: list[torch.Tensor], **tolerances: float) -> None:
+    """Each row of `found` is the gradient that stands in a tensor."""
+    for ours, theirs in zip(found, expected, strict=True):
+        wanted = np.zeros(len(ours)) if theirs.grad is None else theirs.grad.numpy()
+        np.testing.assert_allclose(ours, wanted, **tolerances)
 
 
 @pytest.mark.parametrize("compile_it", [False, True])
@@ -26,24 +52,59 @@ def test_reinforce(compile_it: bool, average: str, entropy_coef: float):
         rng.standard_normal(B).astype(np.float32) for _ in range(5)
     )
     algorithm = Reinforce(average=average, entropy_coef=entropy_coef)
-    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
-    function = partial(call_cotangents, cotangents) if compile_it else cotangents
     unread = np.full(B, np.nan, np.float32)
-    sample = Sample(log_prob, entropy, value, advantage, target, old_log_prob=unread, old_value=unread)
-    function(sample, algorithm.coefficients(B, episodes, 0.0), w, e, c)
+    columns = {"advantage": advantage, "target": target, "old_log_prob": unread, "old_value": unread}
+    # the policy learns by the loss, V(s) by its squared error: what the other has is not read
+    policy = derivatives_of_mean(
+        algorithm.traced_loss,
+        np.stack([log_prob, entropy, unread]),
+        columns,
+        algorithm.loss_coefficients(B, episodes, 0.0),
+        compile_it,
+    )
+    assert algorithm.value_loss is SQUARED_ERROR
+    outputs = np.stack([unread, unread, value])
+    of_value = derivatives_of_mean(SQUARED_ERROR, outputs, columns | {"advantage": unread}, {}, compile_it)
 
     lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
     A, G = torch.from_numpy(advantage).double(), torch.from_numpy(target).double()
     M = B if average == "steps" else episodes
     loss = -(A * lp).sum() / M - entropy_coef * h.sum() / M + 0.5 * ((v - G) ** 2).mean()
     loss.backward()
-    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6, atol=1e-6)
+    check_against_torch(np.stack([*policy[:2], of_value[2]]), [lp, h, v], rtol=1e-6, atol=1e-6)
+    assert not policy[2].any()
+    assert not of_value[:2].any()
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+@pytest.mark.parametrize(
+    ("algorithm", "value_coef"),
+    [(A2C(entropy_coef=0.3, value_coef=0.25), 0.25), (ActorCritic(entropy_coef=0.3), 1.0)],
+    ids=["a2c", "actor-critic"],
+)
+def test_a2c_and_actor_critic(compile_it: bool, algorithm: Any, value_coef: float):
+    rng = np.random.default_rng(0)
+    B = 64
+    outputs = rng.standard_normal((3, B)).astype(np.float32)
+    advantage, target = rng.standard_normal((2, B)).astype(np.float32)
+    unread = np.full(B, np.nan, np.float32)
+    columns = {"advantage": advantage, "target": target, "old_log_prob": unread, "old_value": unread}
+    found = derivatives_of_mean(
+        algorithm.traced_loss, outputs, columns, algorithm.coefficient_values(0.0), compile_it
+    )
+
+    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in outputs)
+    A, G = torch.from_numpy(advantage).double(), torch.from_numpy(target).double()
+    loss = -(A * lp).mean() - 0.3 * h.mean() + value_coef * 0.5 * ((v - G) ** 2).mean()
+    loss.backward()
+    check_against_torch(found, [lp, h, v], rtol=1e-6, atol=1e-6)
 
 
 def test_schedules_are_linear_in_progress():
     algorithm = Reinforce(entropy_coef=1.0, entropy_coef_end=0.0)
-    scheduled = [algorithm.coefficients(10, 2, progress)[1] * 10 for progress in (0.0, 0.25, 1.0, 2.0)]
+    scheduled = [
+        algorithm.loss_coefficients(10, 2, progress)["entropy_coef"] for progress in (0.0, 0.25, 1.0, 2.0)
+    ]
     np.testing.assert_allclose(scheduled, [1.0, 0.75, 0.0, 0.0], atol=1e-7)
 
 
@@ -91,16 +152,19 @@ def test_wrong_settings_are_named(field: str, value: object, message: str):
 def test_ppo(settings: dict[str, Any], compile_it: bool):
     rng = np.random.default_rng(1)
     B, algorithm = 512, PPO(**settings)
-    columns = rng.standard_normal((7, B)).astype(np.float32)
-    sample = Sample(*columns)._replace(
-        old_log_prob=columns[0] + 0.3 * columns[5], old_value=columns[2] + 0.3 * columns[6]
-    )
-    w, e, c = (np.full(B, np.nan, np.float32) for _ in range(3))
-    function = partial(call_cotangents, ppo_cotangents) if compile_it else ppo_cotangents
-    function(sample, algorithm.coefficients(B, 0.0, algorithm.kl_penalty), w, e, c)
+    numbers = rng.standard_normal((7, B)).astype(np.float32)
+    outputs = numbers[:3]
+    columns = {
+        "advantage": numbers[3],
+        "target": numbers[4],
+        "old_log_prob": numbers[0] + 0.3 * numbers[5],
+        "old_value": numbers[2] + 0.3 * numbers[6],
+    }
+    coefficients = algorithm.coefficient_values(0.0, kl_penalty=algorithm.kl_penalty)
+    found = derivatives_of_mean(algorithm.traced_loss, outputs, columns, coefficients, compile_it)
 
-    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in sample[:3])
-    advantage, target, old_lp, old_v = (torch.from_numpy(x).double() for x in sample[3:])
+    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in outputs)
+    advantage, target, old_lp, old_v = (torch.from_numpy(x).double() for x in columns.values())
     ratio = (lp - old_lp).exp()
     surrogate = ratio * advantage
     if algorithm.clip is not None:
@@ -117,10 +181,7 @@ def test_ppo(settings: dict[str, Any], compile_it: bool):
         + algorithm.value_coef * 0.5 * error.mean()
     )
     loss.backward()
-    for ours, theirs in ((w, lp.grad), (e, h.grad), (c, v.grad)):
-        np.testing.assert_allclose(
-            ours, np.zeros(B) if theirs is None else theirs.numpy(), rtol=2e-5, atol=1e-7
-        )
+    check_against_torch(found, [lp, h, v], rtol=2e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

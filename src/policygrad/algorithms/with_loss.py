@@ -1,0 +1,292 @@
+"""What algorithms with a per-sample loss have in common: the loss may be replaced, and says what it reads."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache, cached_property
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from policygrad.algorithms.schedule import linear, scheduled
+from policygrad.checks import check_fields, is_number, numeric_fields
+from policygrad.errors import LossError, NonFiniteError
+from policygrad.interfaces import Engine
+from policygrad.losses import (
+    OUTPUTS,
+    DerivativesFunction,
+    Loss,
+    LossFunction,
+    from_derivatives,
+    place_of,
+    traced,
+)
+from policygrad.names import name_of_object
+from policygrad.types import F32, Array, Batch, Outputs
+
+Column: TypeAlias = Callable[[Mapping[str, F32]], Any]
+"""column(columns) -> a column [B], or one number for all samples, from the columns [B] that there are already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithLoss:
+    """The loss of an algorithm, and what belongs to it.
+
+    Raises:
+        LossError: the loss cannot be traced, or reads what the algorithm cannot supply.
+        ValueError: a coefficient, a column or a setting would have no effect.
+    """
+
+    loss: LossFunction
+    """Loss of one sample, loss(s, k): see docs/losses.md."""
+    derivatives: DerivativesFunction | None = None
+    """Derivatives of a loss with respect to log π, H and V, written by hand, instead of `loss`."""
+    coefficients: Mapping[str, float | linear] = field(
+        default_factory=dict[str, "float | linear"], hash=False
+    )
+    """Coefficients of a loss of your own, by name: numbers, or `linear(start, end)`."""
+    columns: Mapping[str, Column] = field(default_factory=dict[str, Column], hash=False)
+    """Columns of a loss of your own, by name: functions of the columns of the whole batch."""
+
+    supplied: ClassVar[tuple[str, ...]] = ("advantage", "target", "old_log_prob", "old_value")
+    """Columns that the algorithm can compute."""
+    computed_coefficients: ClassVar[tuple[str, ...]] = ()
+    """Coefficients that it computes beside its fields."""
+    without_flags: ClassVar[tuple[str, ...]] = ("loss", "derivatives", "coefficients", "columns")
+    """Fields of this class, which the command line has flags of its own for: see `cli.own_loss`."""
+    learns_value_by_loss: ClassVar[bool] = True
+    """True if the loss is what V(s) learns by, so that it has to have a term for V(s)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("coefficients", "columns"):
+            given: Any = getattr(self, name)
+            if not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):  # pyright: ignore
+                raise TypeError(f"{name} must be a dict by name; got {given!r}")
+        self._check_own()
+        loss = self.traced_loss
+        if "log_prob" not in loss.outputs:
+            raise LossError(
+                f"{self._loss_place} does not depend on s.log_prob, so the policy would not learn: the policy gradient "
+                "is −s.advantage * s.log_prob"
+            )
+        if self.learns_value_by_loss and "value" not in loss.outputs:
+            raise LossError(
+                f"{self._loss_place} has no term for V(s), which {type(self).__name__} estimates advantages with: add "
+                "(s.value - s.target)**2 / 2, times k.value_coef where there is one"
+            )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        gone = (
+            "cotangents"
+            if "cotangents" in own
+            else "coefficients"
+            if callable(own.get("coefficients"))
+            else None
+        )
+        if gone is not None:
+            raise TypeError(
+                f"{cls.__qualname__} has {gone}(...), which is not called any more: give it a field "
+                "`loss: LossFunction = my_loss` instead, with my_loss(s, k) the loss of one sample. Its numeric fields "
+                "are the coefficients (see docs/losses.md)"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was derived from them is derived again."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @property
+    def has_own_loss(self) -> bool:
+        """True if the loss is not the class's own."""
+        return self.derivatives is not None or self.loss is not _default(type(self), "loss")
+
+    @property
+    def missing_columns(self) -> dict[str, str]:
+        """Columns that this configuration cannot supply, each with the reason."""
+        return {}
+
+    @cached_property
+    def traced_loss(self) -> Loss:
+        """The loss as the engines take it."""
+        return self._traced(self.loss) if self.derivatives is None else self._by_hand(self.derivatives)
+
+    def coefficient_values(self, progress: float, **computed: float) -> dict[str, float]:
+        """Return the coefficients that the loss reads, as they are at this progress through the run.
+
+        A field of the configuration has its own name; one with an end goes there linearly, and a bound that is None is
+        infinite.
+
+        Args:
+            progress: in [0, 1].
+            computed: values that the algorithm has computed, in place of its fields' or beside them.
+        """
+        values = dict[str, float]()
+        for name in self.traced_loss.coefficients:
+            own = self.coefficients.get(name)
+            if name in computed:
+                values[name] = computed[name]
+            elif own is not None:
+                values[name] = own.at(progress) if isinstance(own, linear) else float(own)
+            else:
+                start = getattr(self, name)
+                end = getattr(self, f"{name}_end", None)
+                values[name] = math.inf if start is None else float(scheduled(start, end, progress))
+        return values
+
+    def with_read_columns(
+        self, engine: Engine, batch: Batch, *, old_log_prob: F32 | None = None, old_value: F32 | None = None
+    ) -> Batch:
+        """Return the batch with the columns that the loss reads beside advantages and targets.
+
+        Args:
+            engine: evaluates the policy as it was when it acted, where that is read and not given.
+            batch: the samples.
+            old_log_prob: [B], log π(a|s) of the policy that acted.
+            old_value: [B], V(s) when it acted.
+
+        Raises:
+            NonFiniteError: a column of one's own is NaN or infinite.
+        """
+        read = self.traced_loss.columns
+        if not self.columns and batch.columns.keys() >= set(read):
+            return batch
+        added = dict[str, F32]()
+        if old_log_prob is None and "old_log_prob" in read and "old_log_prob" not in batch.columns:
+            old_log_prob = engine.evaluate(batch.inputs, batch.action)[0]
+        for name, column in (("old_log_prob", old_log_prob), ("old_value", old_value)):
+            if name in read and column is not None:
+                added[name] = column
+        for name, function in self.columns.items():
+            added[name] = _own_column(name, function, {**batch.columns, **added}, len(batch))
+        return batch.with_columns(**added) if added else batch
+
+    def loss_metric(self, outputs: Outputs, coefficients: Mapping[str, float]) -> dict[str, float]:
+        """Return the metric `loss`: its mean over the samples, with these outputs; nothing of derivatives by hand."""
+        loss = self.traced_loss
+        if loss.root is None:
+            return {}
+        return {"loss": loss.mean(outputs.matrix, outputs.columns, coefficients)}
+
+    def describe_loss(self) -> dict[str, Any]:
+        """Return what `config.json` keeps of the loss: a hash of its graph, and what belongs to one's own."""
+        graph = {"loss_graph": self.traced_loss.digest}
+        if not self.has_own_loss:
+            return graph
+        return graph | {
+            "loss": self._loss_name,
+            "coefficients": {
+                name: [value.start, value.end] if isinstance(value, linear) else value
+                for name, value in self.coefficients.items()
+            },
+            "columns": {name: name_of_object(function) for name, function in self.columns.items()},
+        }
+
+    @property
+    def _loss_name(self) -> str:
+        return name_of_object(self.loss if self.derivatives is None else self.derivatives)
+
+    @property
+    def _loss_place(self) -> str:
+        return place_of(self.loss if self.derivatives is None else self.derivatives)
+
+    def _names(self) -> tuple[list[str], list[str]]:
+        """The names of (columns, coefficients) that a loss may read."""
+        missing = self.missing_columns
+        columns = [name for name in (*OUTPUTS, *self.supplied, *self.columns) if name not in missing]
+        return columns, [*_numeric_fields(self), *self.computed_coefficients, *self.coefficients]
+
+    def _traced(self, function: LossFunction) -> Loss:
+        columns, coefficients = self._names()
+        known = tuple(columns), tuple(coefficients), tuple(self.missing_columns.items())
+        # the library's own never change; what a function of somebody else refers to may
+        is_ours = str(getattr(function, "__module__", "")).startswith("policygrad.")
+        return (_traced_before if is_ours else _trace)(function, *known)
+
+    def _by_hand(self, function: DerivativesFunction) -> Loss:
+        return from_derivatives(function, *self._names())
+
+    def _check_own(self) -> None:
+        """Raise unless everything that goes with the loss is of the right kind, and read by it."""
+        if self.derivatives is not None and self.loss is not _default(type(self), "loss"):
+            raise ValueError("derivatives by hand take the place of the loss: give one of them")
+        numeric = _numeric_fields(self)
+        for name, value in self.coefficients.items():
+            if name in numeric:
+                raise ValueError(
+                    f"{name} is a field of {type(self).__name__}: give {name}={value!r} instead of a coefficient"
+                )
+            if not isinstance(value, linear) and not (is_number(value) and value == value):
+                raise ValueError(f"coefficient {name} must be a number, or linear(start, end); got {value!r}")
+        for name, function in self.columns.items():
+            if not callable(function):
+                raise TypeError(f"column {name} must be a function of the batch's columns; got {function!r}")
+            if name in (*OUTPUTS, *self.supplied):
+                raise ValueError(f"column {name} is there already: choose another name")
+        loss = self.traced_loss
+        for what, given, read in (
+            ("coefficient", self.coefficients, loss.coefficients),
+            ("column", self.columns, loss.columns),
+        ):
+            for name in given:
+                if name not in read:
+                    near = difflib.get_close_matches(name, read, n=1)
+                    hint = f"; it reads {near[0]}" if near else ""
+                    raise ValueError(
+                        f"{self._loss_name} does not read the {what} {name!r}{hint}: leave it out"
+                    )
+        if self.has_own_loss:
+            for name in self.unread_fields:
+                if getattr(self, name) != _default(type(self), name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} would be ignored: {self._loss_name} does not read k.{name}. "
+                        "Leave it out"
+                    )
+
+    @property
+    def unread_fields(self) -> list[str]:
+        """Fields that the class's own loss reads, and this one does not; with those that say where they end."""
+        own = self._traced(_default(type(self), "loss")).coefficients
+        unread = [name for name in own if name not in self.traced_loss.coefficients and hasattr(self, name)]
+        return [each for name in unread for each in (name, f"{name}_end") if hasattr(self, each)]
+
+
+def _trace(
+    function: LossFunction,
+    columns: tuple[str, ...],
+    coefficients: tuple[str, ...],
+    missing: tuple[tuple[str, str], ...],
+) -> Loss:
+    return traced(function, columns, coefficients, dict(missing))
+
+
+_traced_before = cache(_trace)
+
+
+def _numeric_fields(config: WithLoss) -> list[str]:
+    """Names of the fields that are numbers, without those that say where others end."""
+    return [name for name in numeric_fields(type(config)) if not name.endswith("_end")]
+
+
+def _default(kind: type[Any], name: str) -> Any:
+    """The default of a field, in the nearest class that has one."""
+    classes = (base for base in kind.__mro__ if is_dataclass(base))
+    found = (one.default for base in classes for one in fields(base) if one.name == name)
+    return next(default for default in found if default is not MISSING)
+
+
+def _own_column(name: str, function: Column, columns: Mapping[str, F32], B: int) -> F32:
+    """Return a column of one's own [B] float32; a single number is the same for all samples."""
+    found: Array = np.asarray(function(columns))
+    if found.shape not in ((), (B,)):
+        raise ValueError(f"column {name} has shape {found.shape}; expected ({B},), or one number")
+    column = np.ascontiguousarray(np.broadcast_to(found.astype(np.float32), (B,)))
+    if not np.isfinite(column).all():
+        raise NonFiniteError(
+            f"column {name} has {int((~np.isfinite(column)).sum())} entries that are not finite"
+        )
+    return column

@@ -1,0 +1,56 @@
+"""Losses: the vocabulary that they are written in, their differentiation, and their machine code.
+
+An algorithm's loss is a function of one sample `s` and of coefficients `k`, written as in its paper. It is called once
+with symbols, which gives a graph; the graph is differentiated with respect to log π(a|s), H(π(·|s)) and V(s), and
+compiled. The autograd engine calls the same function with torch tensors.
+"""
+
+from policygrad.losses.loss import (
+    DerivativesFunction,
+    Loss,
+    LossFunction,
+    description,
+    from_derivatives,
+    traced,
+)
+from policygrad.losses.source import OUTPUTS
+from policygrad.losses.trace import place_of
+from policygrad.losses.vocabulary import (
+    absolute,
+    clip,
+    exp,
+    expm1,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    sigmoid,
+    sqrt,
+    stop_gradient,
+    tanh,
+    where,
+)
+
+__all__ = [
+    "OUTPUTS",
+    "DerivativesFunction",
+    "Loss",
+    "LossFunction",
+    "absolute",
+    "clip",
+    "description",
+    "exp",
+    "expm1",
+    "from_derivatives",
+    "log",
+    "log1p",
+    "maximum",
+    "minimum",
+    "place_of",
+    "sigmoid",
+    "sqrt",
+    "stop_gradient",
+    "tanh",
+    "traced",
+    "where",
+]

@@ -1,0 +1,119 @@
+"""Reverse differentiation of a loss's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from policygrad.losses.symbol import Symbol, apply, topological
+
+ZERO, ONE = Symbol("constant", 0.0), Symbol("constant", 1.0)
+
+
+def derivatives(root: Symbol, inputs: list[Symbol]) -> list[Symbol]:
+    """Return the derivative of the root with respect to each input; `ZERO` where it does not depend on it."""
+    order = topological([root])
+    depends = {id(x) for x in inputs}
+    for symbol in order:
+        if symbol.operation != "stop_gradient" and any(id(x) in depends for x in symbol.inputs):
+            depends.add(id(symbol))
+    found = {id(root): ONE}
+    for symbol in reversed(order):
+        if id(symbol) in depends and id(symbol) in found:
+            for argument, slope in _slopes(symbol, found[id(symbol)]):
+                if id(argument) in depends and slope is not ZERO:
+                    before = found.get(id(argument))
+                    found[id(argument)] = slope if before is None else before + slope
+    return [found.get(id(x), ZERO) for x in inputs]
+
+
+def _slopes(y: Symbol, g: Symbol) -> list[tuple[Symbol, Symbol]]:
+    """Return (argument, what flows back to it) for each argument of y, given the derivative g with respect to y."""
+    a = y.arguments
+    match y.operation:
+        case "column" | "coefficient" | "constant":
+            return []
+        case "+":
+            return [(a[0], g), (a[1], g)]
+        case "-":
+            return [(a[0], g), (a[1], _negative(g))]
+        case "*":
+            return [(a[0], _times(g, a[1])), (a[1], _times(g, a[0]))]
+        case "/":
+            by_denominator = _over(g, a[1])
+            return [(a[0], by_denominator), (a[1], _negative(_times(by_denominator, y)))]
+        case "negative":
+            return [(a[0], _negative(g))]
+        case "power":
+            return [(a[0], _times(g, a[1] * a[0] ** (a[1] - 1)))]
+        case "exp":
+            return [(a[0], _times(g, y))]
+        case "log":
+            return [(a[0], _over(g, a[0]))]
+        case "log1p":
+            return [(a[0], _over(g, 1 + a[0]))]
+        case "expm1":
+            return [(a[0], _times(g, y + 1))]
+        case "sqrt":
+            return [(a[0], _over(_times(g, Symbol("constant", 0.5)), y))]
+        case "tanh":
+            return [(a[0], _times(g, 1 - y * y))]
+        case "sigmoid":
+            return [(a[0], _times(g, y * (1 - y)))]
+        case "absolute":
+            return [(a[0], _where(a[0] < 0, _negative(g), _where(a[0] > 0, g, ZERO)))]
+        case "minimum":
+            first = a[0] <= a[1]
+            return [(a[0], _where(first, g, ZERO)), (a[1], _where(first, ZERO, g))]
+        case "maximum":
+            first = a[0] >= a[1]
+            return [(a[0], _where(first, g, ZERO)), (a[1], _where(first, ZERO, g))]
+        case "where":
+            return [(a[1], _where(a[0], g, ZERO)), (a[2], _where(a[0], ZERO, g))]
+        case other:
+            raise NotImplementedError(f"the derivative of {other}")
+
+
+def _times(a: Symbol, b: Symbol) -> Symbol:
+    """Return a b. Where a is a choice of 0, so is the product, even if b is infinite there."""
+    if a is ONE:
+        return b
+    if b is ONE:
+        return a
+    inside = _inside(a, lambda x: _times(x, b))
+    return a * b if inside is None else inside
+
+
+def _over(a: Symbol, b: Symbol) -> Symbol:
+    """Return a / b, in the same way."""
+    inside = _inside(a, lambda x: _over(x, b))
+    return a / b if inside is None else inside
+
+
+def _negative(a: Symbol) -> Symbol:
+    if a.operation == "negative":
+        return a.arguments[0]
+    if a.operation == "constant":
+        return a if a is ZERO else Symbol("constant", -a.arguments[0])
+    inside = _inside(a, _negative)
+    return -a if inside is None else inside
+
+
+def _inside(a: Symbol, change: Callable[[Symbol], Symbol]) -> Symbol | None:
+    """Return a linear change of a made within each of its choices of 0, which stay 0; None if it has none."""
+    if a is ZERO:
+        return a
+    if not _chooses_zero(a):
+        return None
+    if a.operation == "where":
+        return _where(a.arguments[0], change(a.arguments[1]), change(a.arguments[2]))
+    return apply(a.operation, change(a.arguments[0]), change(a.arguments[1]))
+
+
+def _chooses_zero(a: Symbol) -> bool:
+    if a.operation == "where":
+        return any(x is ZERO for x in a.arguments)
+    return a.operation == "+" and any(_chooses_zero(x) for x in a.inputs)
+
+
+def _where(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:
+    return a if a is b else apply("where", condition, a, b)

@@ -1,0 +1,215 @@
+"""A loss: written once as a function of one sample, evaluated on tensors, and derived as machine code."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from collections import namedtuple
+from collections.abc import Callable, Collection, Mapping
+from functools import cache, cached_property
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+from torch import Tensor
+
+from policygrad.code_cache import fingerprint
+from policygrad.errors import LossError
+from policygrad.losses import compiling
+from policygrad.losses.differentiate import ZERO, derivatives
+from policygrad.losses.source import OUTPUTS, derivatives_source, equation, graph, value_source
+from policygrad.losses.symbol import Symbol, topological
+from policygrad.losses.trace import names_in, trace
+from policygrad.types import F32, F64
+
+LossFunction: TypeAlias = Callable[[Any, Any], Any]
+"""loss(s, k) -> the loss of one sample.
+
+`s.log_prob`, `s.entropy` and `s.value` are what the networks say of the sample now; all else of `s`, such as
+`s.advantage`, is constant. `k` has the coefficients. Made of arithmetic and the functions of `policygrad.losses`.
+"""
+
+DerivativesFunction: TypeAlias = Callable[[Any, Any], tuple[Any, Any, Any]]
+"""derivatives(s, k) -> (d_log_prob, d_entropy, d_value) of one sample: plain numbers, compiled by Numba."""
+
+
+class Loss:
+    """A loss, known by what it computes.
+
+    Args:
+        function: loss(s, k), or derivatives(s, k).
+        root: what the function computes, traced; None of hand-written derivatives.
+        columns: the constants of a sample that it reads, by name.
+        coefficients: the coefficients that it reads, by name.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        root: Symbol | None,
+        columns: tuple[str, ...],
+        coefficients: tuple[str, ...],
+    ) -> None:
+        self.function = function
+        self.root = root
+        self.columns = columns
+        self.coefficients = coefficients
+
+    @cached_property
+    def derivatives(self) -> list[Symbol] | None:
+        """Derivatives with respect to log π, H and V as graphs; None of hand-written ones."""
+        if self.root is None:
+            return None
+        symbols = {s.arguments[0]: s for s in topological([self.root]) if s.operation == "column"}
+        return derivatives(self.root, [symbols.get(name, ZERO) for name in OUTPUTS])
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Those of log_prob, entropy and value that it has a derivative with respect to."""
+        if self.derivatives is None:
+            return OUTPUTS
+        return tuple(name for name, d in zip(OUTPUTS, self.derivatives, strict=True) if d is not ZERO)
+
+    @cached_property
+    def separates(self) -> bool:
+        """True if the policy's derivatives do not depend on V(s), nor those of V(s) on the policy.
+
+        Each network may then be updated by itself, on a core of its own.
+        """
+        if self.derivatives is None:
+            return False
+        of_policy, of_value = (
+            {s.arguments[0] for s in topological(roots) if s.operation == "column"}
+            for roots in (self.derivatives[:2], self.derivatives[2:])
+        )
+        return "value" not in of_policy and not {"log_prob", "entropy"} & of_value
+
+    @cached_property
+    def source(self) -> str:
+        """Python source of the compiled loop that writes the derivatives."""
+        if self.derivatives is not None:
+            return derivatives_source(self.derivatives, self.columns, self.coefficients)
+        s = [f"outputs[{row}, start + i]" for row in range(3)]
+        s += [f"columns[{row}, start + i]" for row in range(len(self.columns))]
+        k = [f"coefficients[{i}]" for i in range(len(self.coefficients))]
+        return "\n".join(
+            [
+                "def derivatives(outputs, columns, start, stop, coefficients, scale, result):",
+                f"    k = Coefficients({', '.join(k)})",
+                "    for i in range(stop - start):",
+                f"        d_log_prob, d_entropy, d_value = by_hand(Sample({', '.join(s)}), k)",
+                "        result[0, i] = scale * d_log_prob",
+                "        result[1, i] = scale * d_entropy",
+                "        result[2, i] = scale * d_value",
+                "",
+            ]
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what it computes: two losses of one graph have the same."""
+        if self.root is not None:
+            text = graph(self.root)
+        else:
+            # what cannot be told by its contents is told by its bytecode
+            text = fingerprint(self.function, {}) or self.function.__code__.co_code.hex()
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def address(self) -> int:
+        """Where the machine code of its derivatives lies: see `compiling.DERIVATIVES`."""
+        if self.root is not None:
+            return _compiled(self.source, compiling.DERIVATIVES)
+        return compiling.compile_source(
+            self.source,
+            compiling.DERIVATIVES,
+            by_hand=numba.njit(error_model="numpy")(self.function),
+            Sample=_tuple_of("Sample", (*OUTPUTS, *self.columns)),
+            Coefficients=_tuple_of("Coefficients", self.coefficients),
+        )
+
+    @cached_property
+    def _value_address(self) -> int:
+        assert self.root is not None, "derivatives by hand have no value"
+        source = value_source(self.root, self.columns, self.coefficients)
+        return _compiled(source, compiling.VALUE)
+
+    def numbers(self, coefficients: Mapping[str, float]) -> F64:
+        """Return the coefficients [C] float64 in the order of the machine code."""
+        return np.array([coefficients[name] for name in self.coefficients], np.float64)
+
+    def of_tensors(self, sample: Mapping[str, Tensor], coefficients: Mapping[str, float]) -> Tensor:
+        """Return the loss [B] of samples whose columns are tensors [B]; torch differentiates it."""
+        return self.function(SimpleNamespace(**sample), SimpleNamespace(**coefficients))
+
+    def mean(self, outputs: F32, columns: F32, coefficients: Mapping[str, float]) -> float:
+        """Return the mean loss of B samples, computed in float64; NaN of derivatives by hand.
+
+        Args:
+            outputs: [3, B] float32: log π(a|s), H and V(s).
+            columns: [C, B] float32, in the order of `columns`.
+            coefficients: by name; others than the loss reads are ignored.
+        """
+        if self.root is None:
+            return math.nan
+        return compiling.mean_value(self._value_address, outputs, columns, self.numbers(coefficients))
+
+    def differentiated(
+        self, outputs: F32, columns: F32, coefficients: Mapping[str, float], scale: float = 1.0
+    ) -> F32:
+        """Return `scale` times the derivatives [3, B] with respect to log π, H and V; arguments as of `mean`."""
+        result = np.empty_like(outputs)
+        compiling.write_derivatives(self.address, outputs, columns, self.numbers(coefficients), scale, result)
+        return result
+
+
+def _tuple_of(name: str, fields: tuple[str, ...]) -> Any:
+    """Return a class of named tuples, which Numba compiles as well."""
+    return namedtuple(name, fields)  # pyright: ignore[reportUntypedNamedTuple]
+
+
+@cache
+def _compiled(source: str, signature: Any) -> int:
+    return compiling.compile_source(source, signature)
+
+
+def traced(
+    function: LossFunction,
+    columns: Collection[str] | None = None,
+    coefficients: Collection[str] | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> Loss:
+    """Return the loss of a function; see `trace.trace` for the arguments and errors."""
+    root = trace(function, columns, coefficients, missing)
+    return Loss(function, root, names_in(root, "column"), names_in(root, "coefficient"))
+
+
+def from_derivatives(
+    function: DerivativesFunction, columns: Collection[str], coefficients: Collection[str]
+) -> Loss:
+    """Return the loss whose derivatives a function computes by hand, for Numba to compile.
+
+    The columns and coefficients are those whose names the function reads as attributes.
+
+    Raises:
+        LossError: it is not a Python function of a sample and of coefficients.
+    """
+    python = inspect.unwrap(getattr(function, "py_func", function))
+    if not inspect.isfunction(python) or len(inspect.signature(python).parameters) != 2:
+        raise LossError(f"derivatives must be a Python function of (s, k); got {function!r}")
+    names = python.__code__.co_names
+    return Loss(
+        python,
+        None,
+        tuple(name for name in names if name in columns and name not in OUTPUTS),
+        tuple(name for name in names if name in coefficients),
+    )
+
+
+def description(loss: Loss) -> str:
+    """Return the equation, the graph and the derived code of a loss."""
+    if loss.root is None:
+        return f"derivatives by hand\n\n{inspect.getsource(loss.function)}\n\ncode\n{loss.source}"
+    return f"equation\n{equation(loss.root)}\n\ngraph\n{graph(loss.root)}\n\ncode\n{loss.source}"

@@ -1,0 +1,133 @@
+"""A distribution of one's own: the autograd engine runs it, and a policy file asks for it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import policygrad as pg
+from policygrad.engines import make_engine
+from policygrad.policies.distributions import BOXED, Gaussian
+from policygrad.types import Batch, Inputs
+
+
+class Laplace(pg.Distribution):
+    """Independent Laplace distributions, from (location, scale), clipped to the box."""
+
+    name = "laplace"
+
+    def __init__(self, size: int) -> None:
+        self.stored_shape = (size,)
+
+    def parameters_of(self, network: nn.Module, inputs: Inputs) -> Any:
+        location, scale = network(inputs.observation)
+        return location, scale.expand(location.shape)
+
+    def draw_noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.random((n, *self.stored_shape)) - 0.5
+
+    def sample(self, parameters: Any, noise: Tensor) -> Tensor:
+        noise = noise.to(parameters[0].dtype)
+        return parameters[0] - parameters[1] * noise.sign() * torch.log1p(-2 * noise.abs())
+
+    def mode(self, parameters: Any) -> Tensor:
+        return parameters[0]
+
+    def log_prob(self, parameters: Any, action: Tensor) -> Tensor:
+        location, scale = parameters
+        return (-(action - location).abs() / scale - (2 * scale).log()).sum(-1)
+
+    def entropy(self, parameters: Any) -> Tensor:
+        return (1 + (2 * parameters[1]).log()).sum(-1)
+
+    def metrics(self, network: nn.Module, action: np.ndarray) -> dict[str, float]:
+        return {"std": float(network.log_std.detach().exp().mean()) * math.sqrt(2)}  # type: ignore[union-attr]
+
+
+def laplace_policy(environment: gym.Env | None = None) -> pg.Policy:
+    environment = environment or gym.make("Pendulum-v1")
+    network = pg.GaussianPolicy(3, 1, (32,), rng=np.random.default_rng(0))
+    spaces = environment.observation_space, environment.action_space
+    return pg.Policy(network, *spaces, distribution=Laplace(1))  # type: ignore[arg-type]
+
+
+def test_the_fused_engine_says_why_it_cannot_take_it():
+    with pytest.raises(ValueError, match="the distribution, a Laplace, is one of your own"):
+        make_engine(laplace_policy(), None, "adam", "fused")
+    said: list[str] = []
+    assert make_engine(laplace_policy(), None, "adam", "auto", said.append).name == "autograd"
+    assert "one of your own" in said[0]
+
+
+def test_a_subclass_of_one_with_machine_code_has_none():
+    class Wider(Gaussian):
+        def entropy(self, parameters: Any) -> Tensor:
+            return 2 * super().entropy(parameters)
+
+    environment = gym.make("Pendulum-v1")
+    low, high = environment.action_space.low.astype(float), environment.action_space.high.astype(float)  # type: ignore
+    from policygrad.policies.distributions import Units
+
+    network = pg.GaussianPolicy(3, 1, (8,), rng=np.random.default_rng(0))
+    wider = Wider(Units(low, high, scaled=True))
+    policy = pg.Policy(network, environment.observation_space, environment.action_space, distribution=wider)  # type: ignore
+    assert make_engine(policy, None, "adam", "auto").name == "autograd"
+
+
+def test_log_prob_and_entropy_are_differentiated():
+    policy = laplace_policy()
+    engine = make_engine(policy, None, "sgd", "autograd")
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    inputs = Inputs(x)
+    action = engine.act(inputs, policy.draw_noise(np.random.default_rng(1), 50))
+    log_prob, entropy = engine.evaluate(inputs, action)
+    mean, std = policy.network(torch.from_numpy(x))
+    expected = torch.distributions.Laplace(mean, std)
+    assert log_prob == pytest.approx(
+        expected.log_prob(torch.from_numpy(action)).sum(-1).detach().numpy(), abs=1e-5
+    )
+    assert entropy == pytest.approx(expected.entropy().sum(-1).detach().numpy(), abs=1e-5)
+    loss = pg.Reinforce(entropy_coef=0.1).traced_loss
+    batch = Batch(inputs, action, {"advantage": np.ones(50, np.float32)})
+    found, _ = engine.gradient(batch, loss, {"policy_scale": 1.0, "entropy_coef": 0.1})
+    total = -(expected.log_prob(torch.from_numpy(action)).sum(-1) + 0.1 * expected.entropy().sum(-1)).mean()
+    slopes = torch.autograd.grad(total, list(policy.parameters()))
+    assert found == pytest.approx(torch.cat([s.reshape(-1) for s in slopes]).numpy(), rel=1e-4, abs=1e-6)
+
+
+def test_it_trains_and_is_saved_and_loaded(tmp_path: Path):
+    options: dict[str, Any] = {"policy": laplace_policy(), "steps": 600, "out": tmp_path / "run"}
+    run = pg.train("Pendulum-v1", pg.PPO(horizon=32, epochs=2), **options)
+    assert run.engine == "autograd"
+    assert run.updates.latest["std"] > 0
+    with pytest.raises(pg.PolicyFileError, match=r"'laplace', this library does not know: pass it"):
+        pg.load(tmp_path / "run")
+    policy = pg.load(tmp_path / "run", distribution=Laplace(1))
+    x = np.array([1.0, 0.0, 0.5], np.float32)
+    np.testing.assert_array_equal(policy.act(x, greedy=True), run.policy.act(x, greedy=True))
+
+
+def test_what_trust_regions_need_is_said():
+    with pytest.raises(TypeError, match=r"'laplace' has no kl\(old, new\)"):
+        pg.train("Pendulum-v1", "trpo", policy=laplace_policy(), steps=200)
+
+
+@pytest.mark.parametrize("name", BOXED)
+def test_settings_of_other_distributions_are_refused(name: str):
+    """Each setting that is for some distributions is refused with the others."""
+    others = {"sde_period": 8, "state_dependent_std": True, "scale_actions": False}
+    for setting, value in others.items():
+        if setting in BOXED[name].network_settings:
+            pg.Network(distribution=name, **{setting: value})  # type: ignore[arg-type]
+        else:
+            with pytest.raises(
+                ValueError, match=f"{setting}={value!r} would be ignored: it is for distribution="
+            ):
+                pg.Network(distribution=name, **{setting: value})  # type: ignore[arg-type]
