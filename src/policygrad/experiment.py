@@ -13,7 +13,7 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from policygrad.algorithms import Algorithm, critic_sees_action, described, engine_for
+from policygrad.algorithms import Algorithm, WithLoss, critic_sees_action, described, engine_for
 from policygrad.checkpoint import FILE_NAME, fields, naming_damage
 from policygrad.engines import make_engine
 from policygrad.envs import Environments, EnvLike, KernelVectorEnv, Shaping, make
@@ -125,6 +125,8 @@ class Experiment:
     def _built(self, seed: int, display: Progress, open_until_the_end: ExitStack) -> _Parts:
         """Make the environments, the networks, the engine and the loop of one run."""
         settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
+        if isinstance(algorithm, WithLoss):
+            algorithm.check_unchanged()
         workers = Workers(self.cores)
         open_until_the_end.callback(workers.close)
         environments = make(

@@ -206,6 +206,14 @@ class Inputs:
         return Inputs(*taken)
 
 
+def check_inputs(inputs: object, expected: str) -> None:
+    """Raise TypeError with the form that is expected unless these are `Inputs`."""
+    if not isinstance(inputs, Inputs):
+        raise TypeError(
+            f"what networks are given is Inputs(observation): write {expected}; got {type(inputs).__name__}"
+        )
+
+
 @dataclass(frozen=True)
 class Batch:
     """B samples, with all that an algorithm says of them: S segments of L consecutive steps of one environment."""
@@ -222,6 +230,7 @@ class Batch:
     """[B] float32: what each sample counts, 0 for padding; None is 1 for all."""
 
     def __post_init__(self) -> None:
+        check_inputs(self.inputs, "Batch(Inputs(observation), action, {'advantage': ..., 'target': ...})")
         B = len(self.inputs)
         if B == 0:
             raise ValueError("a batch needs at least one sample; got none")

@@ -37,6 +37,7 @@ from policygrad.losses import (
     where,
 )
 from policygrad.types import Batch, Inputs, Minibatches
+from tests.conftest import rollout_of
 
 ENGINES = ("fused", "autograd")
 SAMPLES = 100_000
@@ -510,6 +511,14 @@ def test_columns_of_ones_own_are_computed_from_the_batch():
         (lambda: pg.PPO(loss=lambda s, k: -s.log_prob * s.adventage), pg.LossError, "did you mean s.advantage"),
         (lambda: pg.PPO(coefficients={"beta": 1}), ValueError, "does not read the coefficient 'beta'"),
         (lambda: pg.PPO(columns={"c": len}), ValueError, "does not read the column 'c'"),
+        (lambda: pg.PPO(coefficients={"_b": 0.3}), ValueError, "an identifier without _ in front"),
+        (lambda: pg.PPO(columns={"a b": len}), ValueError, "an identifier without _ in front"),
+        (lambda: pg.Reinforce(coefficients={"policy_scale": 3.0}), ValueError, "policy_scale is computed by Reinforce"),
+        (
+            lambda: pg.Reinforce(loss=lambda s, k: -s.log_prob * s.advantage, average="episodes"),
+            ValueError,
+            "average='episodes' would be ignored",
+        ),
         (lambda: pg.PPO(coefficients={"clip": 0.3}), ValueError, "clip is a field of PPO: give clip=0.3"),
         (lambda: pg.PPO(columns={"advantage": len}), ValueError, "there already"),
         (lambda: pg.PPO(coefficients={"b": "x"}), ValueError, "must be a number, or linear"),
@@ -608,9 +617,192 @@ def test_a_subclass_brings_its_own_loss_and_coefficients():
         beta: float = 0.5
 
     algorithm = Optimist()
-    assert not algorithm.has_own_loss
+    assert algorithm.has_own_loss
+    assert "own_with_value" in algorithm.describe_loss()["loss"]
+    with pytest.raises(ValueError, match=r"entropy_coef=0\.3 would be ignored"):
+        Optimist(entropy_coef=0.3)
     assert algorithm.coefficient_values(0.0) == {"beta": 0.5}
     assert replace(algorithm, beta=0.25).coefficient_values(0.0) == {"beta": 0.25}
+
+
+@pytest.mark.parametrize("name", ["loss", "derivatives", "columns"])
+def test_what_a_subclass_does_not_declare_as_a_field_is_refused(name: str):
+    with pytest.raises(TypeError, match=rf"Sub.{name} would be ignored, because it is not a field"):
+        type("Sub", (pg.A2C,), {name: lambda self, s, k: None})
+
+
+def test_reinforce_with_derivatives_by_hand_still_learns_v():
+    algorithm = pg.Reinforce(derivatives=lambda s, k: (-s.advantage, 0.0, 0.0))
+    written = pg.Reinforce(loss=lambda s, k: -s.advantage * s.log_prob)
+    runs = [pg.train("CartPole-v1", a, steps=500, select=False) for a in (algorithm, written)]
+    for run in runs:
+        assert run.updates.latest["value_grad_norm"] > 0
+    assert runs[0].updates.latest["value_loss"] == pytest.approx(
+        runs[1].updates.latest["value_loss"], rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda s, k: (-s.advantge, 0.0, s.value), "did you mean s.advantage"),
+        (lambda s, k: (-s.advantage, 0.0), "return three numbers"),
+        (lambda s, k: (0.0, 0.0, s.value - s.target), "does not depend on s.log_prob"),
+        (lambda s, k: (-s.advantage, 0.0, 0.0), r"no term for V\(s\)"),
+        (lambda s, k: (-s.advantage * k.trust, 0.0, s.value), "there is no k.trust"),
+        (lambda s, k: (-s.nothing, 0.0, s.value), "there is no s.nothing"),
+        (lambda s, k: (-np.ones(3), 0.0, s.value), "return three numbers"),
+        (lambda s, k: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_derivatives_by_hand_are_tried_first(function: Any, message: str):
+    with pytest.raises(pg.LossError, match=message) as caught:
+        pg.A2C(derivatives=function)
+    assert "test_losses.py" in str(caught.value)
+
+
+def test_derivatives_by_hand_that_numba_cannot_compile_say_so():
+    def helper(x: float) -> float:
+        return 2 * x
+
+    algorithm = pg.A2C(derivatives=lambda s, k: (-helper(s.advantage), 0.0, s.value - s.target))
+    with pytest.raises(pg.LossError, match=r"test_losses.py:\d+\): Numba cannot compile these derivatives"):
+        pg.train("CartPole-v1", algorithm, steps=50, select=False)
+    with pytest.raises(pg.LossError, match="Derivatives by hand are given as derivatives="):
+        pg.show(lambda s, k: (-s.advantage, 0.0, 0.0))
+
+
+def test_derivatives_by_hand_are_told_apart_by_their_constants():
+    first, second = (
+        pg.A2C(derivatives=function).traced_loss.digest
+        for function in (
+            lambda s, k: (-0.5 * s.advantage, 0.0, s.value),
+            lambda s, k: (-0.7 * s.advantage, 0.0, s.value),
+        )
+    )
+    assert first != second
+
+
+SCALE = 1.0
+
+
+def test_a_global_that_changes_after_the_configuration_is_noticed():
+    global SCALE
+    algorithm = pg.Reinforce(loss=lambda s, k: -SCALE * s.advantage * s.log_prob)
+    SCALE = 5.0
+    try:
+        with pytest.raises(pg.LossError, match="computes something else than when Reinforce was made"):
+            pg.train("CartPole-v1", algorithm, steps=50)
+    finally:
+        SCALE = 1.0
+
+
+def test_the_loss_of_a_policy_that_stopped_at_once_is_that_of_its_outputs():
+    settings: dict[str, Any] = {"horizon": 32, "epochs": 3, "entropy_coef": 1.0, "value_coef": 1e-12}
+    run = pg.train(
+        "Pendulum-v1", pg.PPO(**settings, target_kl=1e-12, learning_rate=1e-5), steps=256, select=False
+    )
+    latest = run.updates.latest
+    assert latest["loss"] == pytest.approx(-latest["entropy"], abs=0.05)
+
+
+def test_columns_are_computed_from_what_there_is_and_change_nothing():
+    def loss(s: Any, k: Any) -> Any:
+        return -s.c * s.advantage * s.log_prob + (s.value - s.target) ** 2
+
+    seen = pg.A2C(
+        loss=loss, columns={"c": lambda columns: columns["old_value"] * 0 + columns["old_log_prob"] * 0 + 1}
+    )
+    pg.train("CartPole-v1", seen, steps=80, select=False)
+    for function, kind, message in (
+        (lambda columns: columns["advantag"], KeyError, "there is no column 'advantag': there are advantage"),
+        (lambda columns: columns["advantage"].fill(0.0), ValueError, "read-only"),
+    ):
+        with pytest.raises(kind, match=message):
+            pg.train("CartPole-v1", pg.A2C(loss=loss, columns={"c": function}), steps=80, select=False)
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_coefficients_are_numbers_like_any_other(engine: Any):
+    """Conditions, clips and functions of coefficients alone work in both engines."""
+
+    def loss(s: Any, k: Any) -> Any:
+        sign = where(~(k.beta > 0.5), 1.0, -1.0)
+        scale = where(k.zero > 0, 1 / k.zero, 1.0) + where(k.zero > 0, log(k.zero), 0.0)
+        large = exp(where(s.advantage > 0, 100.0, 0.0)) * 1e-43
+        return (
+            -sign * scale * clip(k.beta, 0.0, 1.0) * s.advantage * s.log_prob * (1 + large) + 0 * s.value**0
+        )
+
+    algorithm = pg.Reinforce(loss=loss, coefficients={"beta": 0.25, "zero": 0.0})
+    run = pg.train("CartPole-v1", algorithm, steps=300, engine=engine, select=False)
+    assert run.ended is None or run.ended == "steps" or math.isfinite(run.updates.latest["loss"])
+    assert math.isfinite(run.updates.latest["policy_grad_norm"])
+
+
+def test_a_deep_loss_is_derived_in_no_time():
+    def loss(s: Any, k: Any) -> Any:
+        x = s.log_prob
+        for _ in range(12):
+            x = minimum(x * x, maximum(x, 0.5))
+        return x
+
+    assert len(traced(loss).source.splitlines()) < 300
+
+
+def test_grpo_s_advantages_are_those_of_the_paper():
+    """(R_i − mean R) / std R over the episodes, whatever their lengths."""
+    rollout = rollout_of([[1.0], [1.0] * 4, [5.0, 5.0]])
+    policy = pg.Policy(
+        pg.DiscretePolicy(2, 2, (4,), rng=np.random.default_rng(0)),
+        gym.spaces.Box(-1, 1, (2,)),
+        gym.spaces.Discrete(2),
+    )
+    algorithm = pg.Reinforce(
+        gamma=1.0,
+        returns="episode",
+        baseline="mean",
+        loss=lambda s, k: -s.log_prob * s.advantage / s.episode_length,
+    )
+    batch = algorithm.batch(rollout, make_engine(policy, None, "sgd", "fused"))
+    total = np.array([1.0, 4.0, 10.0])
+    expected = (total - total.mean()) / total.std()
+    column = np.broadcast_to(expected, rollout.valid.shape)[rollout.valid]
+    assert batch.columns["advantage"] == pytest.approx(column, rel=1e-5)
+    length = np.broadcast_to([1, 4, 2], rollout.valid.shape)[rollout.valid]
+    assert batch.columns["episode_length"].tolist() == length.tolist()
+
+
+def test_a_renamed_loss_of_the_same_graph_is_resumed(tmp_path: Any):
+    def first(s: Any, k: Any) -> Any:
+        return -s.advantage * s.log_prob * 2
+
+    def second(s: Any, k: Any) -> Any:
+        return -s.advantage * s.log_prob * 2
+
+    options: dict[str, Any] = {"out": tmp_path / "run", "select": False}
+    pg.train("CartPole-v1", pg.Reinforce(loss=first), steps=300, **options)
+    assert pg.train("CartPole-v1", pg.Reinforce(loss=second), steps=600, resume=True, **options).steps >= 600
+
+
+def test_old_calls_say_what_to_write():
+    x = np.zeros((2, 4), np.float32)
+    rng = np.random.default_rng(0)
+    policy = pg.Policy(
+        pg.DiscretePolicy(4, 2, (4,), rng=rng), gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2)
+    )
+    for engine in ENGINES:
+        motor = make_engine(policy, pg.ValueNetwork(4, (4,), rng=rng), "sgd", engine)  # type: ignore[arg-type]
+        for call in (lambda: motor.act(x, x), lambda: motor.values(x), lambda: motor.evaluate(x, x)):  # noqa: B023
+            with pytest.raises(TypeError, match=r"write engine\.\w+\(Inputs\(observation\)"):
+                call()
+    for call in (
+        lambda: Batch(x, x[:, 0], {}),
+        lambda: policy.choose(x, None),
+        lambda: policy(torch.from_numpy(x)),
+    ):
+        with pytest.raises(TypeError, match=r"Inputs\("):
+            call()
 
 
 def test_another_graph_is_not_resumed(tmp_path: Any):

@@ -26,6 +26,7 @@ from policygrad.algorithms.with_loss import WithLoss
 from policygrad.checks import Count, NotNegative, Positive, Unit, check_in_effect
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction
+from policygrad.names import renamed
 from policygrad.types import F32, F64, Batch, Learning, Rollout
 
 Estimator = Literal["gae", "n-step", "v-trace"]
@@ -146,3 +147,6 @@ class A2C(WithLoss):
             target = n_step_returns(reward, next_value, terminated, done, self.gamma, self.n)
             return target - value, target
         return gae(rollout, value, next_value, self.gamma, self.gae_lambda)
+
+
+__getattr__ = renamed(__name__, {"cotangents": "a2c_loss, whose derivatives are derived"})

@@ -24,6 +24,7 @@ from policygrad.algorithms.with_loss import WithLoss
 from policygrad.checks import NotNegative, Positive, Unit
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, traced
+from policygrad.names import renamed
 from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Rollout
 
 Critic = Literal["v", "q"]
@@ -216,3 +217,6 @@ def _of_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Arr
     q = engine.values(inputs)
     shape = (-1, choices)
     return np.exp(log_prob.astype(np.float64)).reshape(shape), q.astype(np.float64).reshape(shape)
+
+
+__getattr__ = renamed(__name__, {"cotangents": "actor_critic_loss, whose derivatives are derived"})

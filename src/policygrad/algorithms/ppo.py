@@ -166,8 +166,18 @@ class PPO(WithLoss):
             steps += outputs.policy_steps
             # the KL went over its target: from here on it is V(s) that learns
             step = step if outputs.policy_steps == len(bounds) - 1 else step._replace(policy_rate=None)
-            metrics |= self.loss_metric(outputs, coefficients)
-        clip = None if self.clip is None else scheduled(self.clip, self.clip_end, learning.progress)
+            if step.policy_rate is not None:
+                metrics |= self.loss_metric(outputs, coefficients)
+            elif "loss" not in metrics:
+                # the policy stopped at once, and of what it was not asked for the outputs are zeros
+                before = (batch.columns["old_log_prob"], entropy, batch.columns["old_value"])
+                metrics |= self.loss_metric(outputs._replace(matrix=np.stack(before)), coefficients)
+        is_clipped = self.clip is not None and "clip" in self.traced_loss.coefficients
+        clip = (
+            None
+            if self.clip is None or not is_clipped
+            else scheduled(self.clip, self.clip_end, learning.progress)
+        )
         metrics |= {
             "policy_steps": steps,
             **distance(engine, batch, batch.columns["old_log_prob"], clip=clip),

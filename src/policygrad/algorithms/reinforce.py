@@ -102,12 +102,18 @@ class Reinforce(WithLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.average != "steps" and "policy_scale" not in self.traced_loss.coefficients:
+            raise ValueError(
+                f"average={self.average!r} would be ignored: the loss does not read k.policy_scale, by which it acts. "
+                "Leave it out, or multiply the policy's terms by k.policy_scale"
+            )
         if self.returns == "episode" and self.discount_weighting:
             raise ValueError(
                 "discount_weighting is for returns='reward-to-go': an episode's return is discounted already"
             )
 
     computed_coefficients = ("policy_scale",)
+    supplied = (*WithLoss.supplied, "episode_length")
     learns_value_by_loss = False
 
     @property
@@ -126,7 +132,8 @@ class Reinforce(WithLoss):
     @cached_property
     def value_loss(self) -> Loss:
         """What V(s) learns by: the loss, where it has a term for V(s), else the squared error."""
-        return self.traced_loss if "value" in self.traced_loss.outputs else SQUARED_ERROR
+        own = self.traced_loss
+        return own if own.root is not None and "value" in own.outputs else SQUARED_ERROR
 
     @property
     def uses_value(self) -> bool:
@@ -197,7 +204,11 @@ class Reinforce(WithLoss):
         returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
         target = as_learned(rollout, "return", returns)
         inputs = Inputs(samples(rollout, rollout.observation))
-        return Batch(inputs, samples(rollout, rollout.action), {"target": target}), returns
+        columns = {"target": target}
+        if "episode_length" in self.traced_loss.columns:
+            length = rollout.valid.sum(0, dtype=np.float32)
+            columns["episode_length"] = samples(rollout, np.broadcast_to(length, rollout.valid.shape))
+        return Batch(inputs, samples(rollout, rollout.action), columns), returns
 
     def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
         """The samples' advantages [B], from returns [T, N] and V(s) [B], where that is the baseline.
@@ -211,12 +222,24 @@ class Reinforce(WithLoss):
             returns = np.broadcast_to(returns[:1], returns.shape)
         baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
         advantage = samples(rollout, returns) - baseline
-        if self.normalize_advantages:
+        if self.normalize_advantages and self.returns == "episode" and value is None:
+            # one number an episode, whatever its length
+            of_each = returns[0] - self._of_episodes(rollout, baseline)
+            normalized = normalize(of_each, negligible=rounding_error(returns))
+            advantage = samples(rollout, np.broadcast_to(normalized, returns.shape))
+        elif self.normalize_advantages:
             # returns that differ by rounding alone are equal, however small the difference that a baseline leaves
             advantage = normalize(advantage, negligible=rounding_error(returns))
         if self.discount_weighting:
             advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
         return as_finite(rollout, "advantage", advantage)
+
+    @staticmethod
+    def _of_episodes(rollout: Rollout, baseline: Array | float) -> Array:
+        """The baseline of each episode [E], from that of each sample [B]."""
+        column = np.zeros(rollout.valid.shape)
+        column[rollout.valid] = baseline
+        return column[0]
 
     def _check_episodes(self, episodes: int) -> None:
         """Raise ValueError where a single episode is compared with itself alone, so that all advantages are 0."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from typing import Any, ClassVar, TypeAlias
@@ -20,6 +21,7 @@ from policygrad.losses import (
     DerivativesFunction,
     Loss,
     LossFunction,
+    digest_of_function,
     from_derivatives,
     place_of,
     traced,
@@ -82,6 +84,19 @@ class WithLoss:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = vars(cls)
+        try:
+            annotated = inspect.get_annotations(cls)
+        except NameError:
+            annotated = own
+        for name in cls.without_flags:
+            if name in own and name not in annotated:
+                if name == "coefficients" and callable(own[name]):
+                    # what this was before: see below
+                    continue
+                raise TypeError(
+                    f"{cls.__qualname__}.{name} would be ignored, because it is not a field: make the class a "
+                    f"dataclass, and write `{name}: Any = ...` in it"
+                )
         gone = (
             "cotangents"
             if "cotangents" in own
@@ -102,8 +117,8 @@ class WithLoss:
 
     @property
     def has_own_loss(self) -> bool:
-        """True if the loss is not the class's own."""
-        return self.derivatives is not None or self.loss is not _default(type(self), "loss")
+        """True if the loss is not that of the algorithm itself, of this library."""
+        return self.derivatives is not None or self.loss is not _default(_algorithm(type(self)), "loss")
 
     @property
     def missing_columns(self) -> dict[str, str]:
@@ -114,6 +129,17 @@ class WithLoss:
     def traced_loss(self) -> Loss:
         """The loss as the engines take it."""
         return self._traced(self.loss) if self.derivatives is None else self._by_hand(self.derivatives)
+
+    def check_unchanged(self) -> None:
+        """Raise LossError if the loss computes something else than when this configuration was made.
+
+        A global or a closure that it refers to may have changed since; one engine would see that and the other not.
+        """
+        if self.derivatives is None and self._traced(self.loss).digest != self.traced_loss.digest:
+            raise LossError(
+                f"{self._loss_place} computes something else than when {type(self).__name__} was made with it, because "
+                "something that it refers to has changed. Make the configuration again, or use a coefficient"
+            )
 
     def coefficient_values(self, progress: float, **computed: float) -> dict[str, float]:
         """Return the coefficients that the loss reads, as they are at this progress through the run.
@@ -134,7 +160,12 @@ class WithLoss:
                 values[name] = own.at(progress) if isinstance(own, linear) else float(own)
             else:
                 start = getattr(self, name)
-                end = getattr(self, f"{name}_end", None)
+                if start is None and name == "value_learning_rate":
+                    # the policy's
+                    name_of_start = "learning_rate"
+                    start, end = getattr(self, name_of_start), getattr(self, f"{name_of_start}_end", None)
+                else:
+                    end = getattr(self, f"{name}_end", None)
                 values[name] = math.inf if start is None else float(scheduled(start, end, progress))
         return values
 
@@ -161,8 +192,15 @@ class WithLoss:
         for name, column in (("old_log_prob", old_log_prob), ("old_value", old_value)):
             if name in read and column is not None:
                 added[name] = column
+        later: dict[str, Callable[[], F32]] = {
+            "old_log_prob": lambda: engine.evaluate(batch.inputs, batch.action)[0]
+        }
+        if old_value is not None:
+            later["old_value"] = lambda: old_value
+        known = {name: column for name, column in batch.columns.items() if name not in self.columns}
+        columns = _Columns({**known, **added}, later)
         for name, function in self.columns.items():
-            added[name] = _own_column(name, function, {**batch.columns, **added}, len(batch))
+            added[name] = _own_column(name, function, columns, len(batch))
         return batch.with_columns(**added) if added else batch
 
     def loss_metric(self, outputs: Outputs, coefficients: Mapping[str, float]) -> dict[str, float]:
@@ -183,7 +221,10 @@ class WithLoss:
                 name: [value.start, value.end] if isinstance(value, linear) else value
                 for name, value in self.coefficients.items()
             },
-            "columns": {name: name_of_object(function) for name, function in self.columns.items()},
+            "columns": {
+                name: f"{name_of_object(function)} {digest_of_function(function)[:16]}"
+                for name, function in self.columns.items()
+            },
         }
 
     @property
@@ -208,7 +249,7 @@ class WithLoss:
         return (_traced_before if is_ours else _trace)(function, *known)
 
     def _by_hand(self, function: DerivativesFunction) -> Loss:
-        return from_derivatives(function, *self._names())
+        return from_derivatives(function, *self._names(), self.missing_columns)
 
     def _check_own(self) -> None:
         """Raise unless everything that goes with the loss is of the right kind, and read by it."""
@@ -216,6 +257,14 @@ class WithLoss:
             raise ValueError("derivatives by hand take the place of the loss: give one of them")
         numeric = _numeric_fields(self)
         for name, value in self.coefficients.items():
+            if not _is_public(name):
+                raise ValueError(
+                    f"a coefficient's name must be an identifier without _ in front; got {name!r}"
+                )
+            if name in self.computed_coefficients:
+                raise ValueError(
+                    f"coefficient {name} is computed by {type(self).__name__}: choose another name"
+                )
             if name in numeric:
                 raise ValueError(
                     f"{name} is a field of {type(self).__name__}: give {name}={value!r} instead of a coefficient"
@@ -225,6 +274,8 @@ class WithLoss:
         for name, function in self.columns.items():
             if not callable(function):
                 raise TypeError(f"column {name} must be a function of the batch's columns; got {function!r}")
+            if not _is_public(name):
+                raise ValueError(f"a column's name must be an identifier without _ in front; got {name!r}")
             if name in (*OUTPUTS, *self.supplied):
                 raise ValueError(f"column {name} is there already: choose another name")
         loss = self.traced_loss
@@ -250,7 +301,7 @@ class WithLoss:
     @property
     def unread_fields(self) -> list[str]:
         """Fields that the class's own loss reads, and this one does not; with those that say where they end."""
-        own = self._traced(_default(type(self), "loss")).coefficients
+        own = self._traced(_default(_algorithm(type(self)), "loss")).coefficients
         unread = [name for name in own if name not in self.traced_loss.coefficients and hasattr(self, name)]
         return [each for name in unread for each in (name, f"{name}_end") if hasattr(self, each)]
 
@@ -272,11 +323,48 @@ def _numeric_fields(config: WithLoss) -> list[str]:
     return [name for name in numeric_fields(type(config)) if not name.endswith("_end")]
 
 
+def _algorithm(kind: type[Any]) -> type[Any]:
+    """The class of this library that an algorithm is, or is derived from."""
+    return next(base for base in kind.__mro__ if base.__module__.startswith("policygrad."))
+
+
 def _default(kind: type[Any], name: str) -> Any:
     """The default of a field, in the nearest class that has one."""
     classes = (base for base in kind.__mro__ if is_dataclass(base))
     found = (one.default for base in classes for one in fields(base) if one.name == name)
     return next(default for default in found if default is not MISSING)
+
+
+def _is_public(name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_")
+
+
+class _Columns(Mapping[str, F32]):
+    """What a column of one's own may be computed from, to be read only.
+
+    Args:
+        columns: those that there are.
+        later: those that are computed when they are asked for.
+    """
+
+    def __init__(self, columns: Mapping[str, F32], later: Mapping[str, Callable[[], F32]]) -> None:
+        self._columns = dict(columns)
+        self._later = later
+
+    def __getitem__(self, name: str) -> F32:
+        if name not in self._columns:
+            if name not in self._later:
+                raise KeyError(f"there is no column {name!r}: there are {', '.join(sorted(self))}")
+            self._columns[name] = self._later[name]()
+        column = self._columns[name].view()
+        column.flags.writeable = False
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._columns, **self._later})
+
+    def __len__(self) -> int:
+        return len({**self._columns, **self._later})
 
 
 def _own_column(name: str, function: Column, columns: Mapping[str, F32], B: int) -> F32:

@@ -29,7 +29,19 @@ from policygrad.policies import (
     leave_inference_mode,
 )
 from policygrad.surroundings import in_ordinary_torch
-from policygrad.types import F32, F64, I64, Array, Batch, Inputs, Outputs, PolicyOutputs, Rollout, State
+from policygrad.types import (
+    F32,
+    F64,
+    I64,
+    Array,
+    Batch,
+    Inputs,
+    Outputs,
+    PolicyOutputs,
+    Rollout,
+    State,
+    check_inputs,
+)
 
 
 class AutogradEngine:
@@ -63,6 +75,7 @@ class AutogradEngine:
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
         """See `Engine.act`."""
+        check_inputs(inputs, "engine.act(Inputs(observation), noise)")
         with _evaluating(self._policy_modules):
             return self.policy.choose(inputs, noise)
 
@@ -70,6 +83,7 @@ class AutogradEngine:
     @torch.no_grad()
     def values(self, inputs: Inputs) -> F32:
         """See `Engine.values`."""
+        check_inputs(inputs, "engine.values(Inputs(observation))")
         with _evaluating(self._value_modules):
             return self._values(inputs).numpy(force=True)
 
@@ -81,6 +95,7 @@ class AutogradEngine:
     @torch.no_grad()
     def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
+        check_inputs(inputs, "engine.evaluate(Inputs(observation), action)")
         with _evaluating(self._policy_modules):
             parameters, distribution = self._forward(inputs), self.policy.distribution
         log_prob = distribution.log_prob(parameters, self._tensor(action))

@@ -10,6 +10,7 @@ from policygrad.losses.loss import (
     Loss,
     LossFunction,
     description,
+    digest_of_function,
     from_derivatives,
     traced,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "absolute",
     "clip",
     "description",
+    "digest_of_function",
     "exp",
     "expm1",
     "from_derivatives",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from policygrad.losses.symbol import Symbol, apply, topological
 
-ZERO, ONE = Symbol("constant", 0.0), Symbol("constant", 1.0)
+ZERO, ONE, HALF = (Symbol("constant", number) for number in (0.0, 1.0, 0.5))
 
 
 def derivatives(root: Symbol, inputs: list[Symbol]) -> list[Symbol]:
@@ -54,7 +52,7 @@ def _slopes(y: Symbol, g: Symbol) -> list[tuple[Symbol, Symbol]]:
         case "expm1":
             return [(a[0], _times(g, y + 1))]
         case "sqrt":
-            return [(a[0], _over(_times(g, Symbol("constant", 0.5)), y))]
+            return [(a[0], _over(_times(g, HALF), y))]
         case "tanh":
             return [(a[0], _times(g, 1 - y * y))]
         case "sigmoid":
@@ -74,19 +72,22 @@ def _slopes(y: Symbol, g: Symbol) -> list[tuple[Symbol, Symbol]]:
 
 
 def _times(a: Symbol, b: Symbol) -> Symbol:
-    """Return a b. Where a is a choice of 0, so is the product, even if b is infinite there."""
+    """Return a b. Where a may be a choice of 0, so is the product, even if b is infinite there."""
+    if a is ZERO or b is ONE:
+        return a
     if a is ONE:
         return b
-    if b is ONE:
-        return a
-    inside = _inside(a, lambda x: _times(x, b))
-    return a * b if inside is None else inside
+    if (constant := _constant_or_zero(a)) is not None:
+        condition, first, second = constant
+        return _where(condition, _times(first, b), _times(second, b))
+    return apply("0 or *" if _may_be_zero(a) else "*", a, b)
 
 
 def _over(a: Symbol, b: Symbol) -> Symbol:
     """Return a / b, in the same way."""
-    inside = _inside(a, lambda x: _over(x, b))
-    return a / b if inside is None else inside
+    if a is ZERO:
+        return a
+    return apply("0 or /" if _may_be_zero(a) else "/", a, b)
 
 
 def _negative(a: Symbol) -> Symbol:
@@ -94,25 +95,26 @@ def _negative(a: Symbol) -> Symbol:
         return a.arguments[0]
     if a.operation == "constant":
         return a if a is ZERO else Symbol("constant", -a.arguments[0])
-    inside = _inside(a, _negative)
-    return -a if inside is None else inside
+    if (constant := _constant_or_zero(a)) is not None:
+        condition, first, second = constant
+        return _where(condition, _negative(first), _negative(second))
+    return -a
 
 
-def _inside(a: Symbol, change: Callable[[Symbol], Symbol]) -> Symbol | None:
-    """Return a linear change of a made within each of its choices of 0, which stay 0; None if it has none."""
-    if a is ZERO:
-        return a
-    if not _chooses_zero(a):
-        return None
+def _constant_or_zero(a: Symbol) -> tuple[Symbol, Symbol, Symbol] | None:
+    """Return the arguments of a choice between ZERO and another constant; None if a is not one."""
+    if a.operation == "where" and _may_be_zero(a) and all(x.operation == "constant" for x in a.arguments[1:]):
+        return a.arguments
+    return None
+
+
+def _may_be_zero(a: Symbol) -> bool:
+    """Whether a is made of choices of ZERO."""
     if a.operation == "where":
-        return _where(a.arguments[0], change(a.arguments[1]), change(a.arguments[2]))
-    return apply(a.operation, change(a.arguments[0]), change(a.arguments[1]))
-
-
-def _chooses_zero(a: Symbol) -> bool:
-    if a.operation == "where":
-        return any(x is ZERO for x in a.arguments)
-    return a.operation == "+" and any(_chooses_zero(x) for x in a.inputs)
+        return any(x is ZERO or _may_be_zero(x) for x in a.arguments[1:])
+    if a.operation in ("0 or *", "0 or /"):
+        return True
+    return a.operation in ("+", "-", "negative") and any(map(_may_be_zero, a.inputs))
 
 
 def _where(condition: Symbol, a: Symbol, b: Symbol) -> Symbol:

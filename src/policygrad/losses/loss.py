@@ -8,11 +8,12 @@ import math
 from collections import namedtuple
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, cached_property
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any, TypeAlias
 
 import numba
 import numpy as np
+from numba.core.errors import NumbaError
 from torch import Tensor
 
 from policygrad.code_cache import fingerprint
@@ -21,7 +22,7 @@ from policygrad.losses import compiling
 from policygrad.losses.differentiate import ZERO, derivatives
 from policygrad.losses.source import OUTPUTS, derivatives_source, equation, graph, value_source
 from policygrad.losses.symbol import Symbol, topological
-from policygrad.losses.trace import names_in, trace
+from policygrad.losses.trace import names_in, place_of, trace, try_by_hand
 from policygrad.types import F32, F64
 
 LossFunction: TypeAlias = Callable[[Any, Any], Any]
@@ -43,6 +44,7 @@ class Loss:
         root: what the function computes, traced; None of hand-written derivatives.
         columns: the constants of a sample that it reads, by name.
         coefficients: the coefficients that it reads, by name.
+        outputs: of hand-written derivatives, those that are not 0.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Loss:
         root: Symbol | None,
         columns: tuple[str, ...],
         coefficients: tuple[str, ...],
+        outputs: tuple[str, ...] = OUTPUTS,
     ) -> None:
         self.function = function
         self.root = root
         self.columns = columns
         self.coefficients = coefficients
+        self._outputs = outputs
 
     @cached_property
     def derivatives(self) -> list[Symbol] | None:
@@ -69,7 +73,7 @@ class Loss:
     def outputs(self) -> tuple[str, ...]:
         """Those of log_prob, entropy and value that it has a derivative with respect to."""
         if self.derivatives is None:
-            return OUTPUTS
+            return self._outputs
         return tuple(name for name, d in zip(OUTPUTS, self.derivatives, strict=True) if d is not ZERO)
 
     @cached_property
@@ -110,11 +114,7 @@ class Loss:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what it computes: two losses of one graph have the same."""
-        if self.root is not None:
-            text = graph(self.root)
-        else:
-            # what cannot be told by its contents is told by its bytecode
-            text = fingerprint(self.function, {}) or self.function.__code__.co_code.hex()
+        text = digest_of_function(self.function) if self.root is None else graph(self.root)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
@@ -122,13 +122,19 @@ class Loss:
         """Where the machine code of its derivatives lies: see `compiling.DERIVATIVES`."""
         if self.root is not None:
             return _compiled(self.source, compiling.DERIVATIVES)
-        return compiling.compile_source(
-            self.source,
-            compiling.DERIVATIVES,
-            by_hand=numba.njit(error_model="numpy")(self.function),
-            Sample=_tuple_of("Sample", (*OUTPUTS, *self.columns)),
-            Coefficients=_tuple_of("Coefficients", self.coefficients),
-        )
+        try:
+            return compiling.compile_source(
+                self.source,
+                compiling.DERIVATIVES,
+                by_hand=numba.njit(error_model="numpy")(self.function),
+                Sample=_tuple_of("Sample", (*OUTPUTS, *self.columns)),
+                Coefficients=_tuple_of("Coefficients", self.coefficients),
+            )
+        except NumbaError as error:
+            raise LossError(
+                f"{place_of(self.function)}: Numba cannot compile these derivatives. Functions that they call need "
+                f"numba.njit, and those of policygrad.losses are for losses. Numba says: {error}"
+            ) from error
 
     @cached_property
     def _value_address(self) -> int:
@@ -141,8 +147,13 @@ class Loss:
         return np.array([coefficients[name] for name in self.coefficients], np.float64)
 
     def of_tensors(self, sample: Mapping[str, Tensor], coefficients: Mapping[str, float]) -> Tensor:
-        """Return the loss [B] of samples whose columns are tensors [B]; torch differentiates it."""
-        return self.function(SimpleNamespace(**sample), SimpleNamespace(**coefficients))
+        """Return the loss [B] of samples whose columns are tensors [B]; torch differentiates it.
+
+        The coefficients become tensors as well, so that what can be done with a column can be done with them.
+        """
+        like = next(iter(sample.values()))
+        k = {name: like.new_tensor(float(coefficients[name])) for name in self.coefficients}
+        return self.function(SimpleNamespace(**sample), SimpleNamespace(**k))
 
     def mean(self, outputs: F32, columns: F32, coefficients: Mapping[str, float]) -> float:
         """Return the mean loss of B samples, computed in float64; NaN of derivatives by hand.
@@ -187,29 +198,37 @@ def traced(
 
 
 def from_derivatives(
-    function: DerivativesFunction, columns: Collection[str], coefficients: Collection[str]
+    function: DerivativesFunction,
+    columns: Collection[str],
+    coefficients: Collection[str],
+    missing: Mapping[str, str] | None = None,
 ) -> Loss:
-    """Return the loss whose derivatives a function computes by hand, for Numba to compile.
+    """Return the loss whose derivatives a function computes by hand, for Numba to compile; see `trace.try_by_hand`."""
+    python = getattr(function, "py_func", function)
+    columns, coefficients, outputs = try_by_hand(python, columns, coefficients, missing)
+    return Loss(python, None, columns, coefficients, outputs)
 
-    The columns and coefficients are those whose names the function reads as attributes.
 
-    Raises:
-        LossError: it is not a Python function of a sample and of coefficients.
-    """
-    python = inspect.unwrap(getattr(function, "py_func", function))
-    if not inspect.isfunction(python) or len(inspect.signature(python).parameters) != 2:
-        raise LossError(f"derivatives must be a Python function of (s, k); got {function!r}")
-    names = python.__code__.co_names
-    return Loss(
-        python,
-        None,
-        tuple(name for name in names if name in columns and name not in OUTPUTS),
-        tuple(name for name in names if name in coefficients),
-    )
+def digest_of_function(function: Any) -> str:
+    """Return a digest of what a function computes: of all that it refers to, or at least of its own code."""
+    python = getattr(function, "__func__", function)
+    if not inspect.isfunction(python):
+        return hashlib.sha256(repr(type(function)).encode()).hexdigest()
+    return fingerprint(python, {}) or hashlib.sha256(repr(_of_code(python.__code__)).encode()).hexdigest()
+
+
+def _of_code(code: Any) -> Any:
+    constants = [_of_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return code.co_code, constants, code.co_names
 
 
 def description(loss: Loss) -> str:
     """Return the equation, the graph and the derived code of a loss."""
     if loss.root is None:
-        return f"derivatives by hand\n\n{inspect.getsource(loss.function)}\n\ncode\n{loss.source}"
+        try:
+            written = inspect.getsource(loss.function)
+        except OSError:
+            # it was typed in
+            written = place_of(loss.function)
+        return f"derivatives by hand\n{written}\n\ncode\n{loss.source}"
     return f"equation\n{equation(loss.root)}\n\ngraph\n{graph(loss.root)}\n\ncode\n{loss.source}"

@@ -85,6 +85,8 @@ class Symbol:
     def __pow__(self, exponent: Any) -> Symbol:
         if isinstance(exponent, bool) or not isinstance(exponent, Real):
             raise LossError("the exponent of a power must be a number: write x**y as exp(y * log(x))")
+        if exponent == 0:
+            return Symbol("constant", 1.0)
         if exponent == 1:
             return self
         return apply("*", self, self) if exponent == 2 else apply("power", self, float(exponent))

@@ -6,9 +6,12 @@ import difflib
 import inspect
 import linecache
 from collections.abc import Callable, Collection, Mapping
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from policygrad.errors import LossError
 from policygrad.losses.source import OUTPUTS
@@ -32,11 +35,14 @@ class Names:
         self._missing = missing
         self._symbols: dict[str, Symbol] = {}
 
-    def __getattr__(self, name: str) -> Symbol:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in self._missing or (self._known is not None and name not in self._known):
             raise LossError(self._message(name, self._known or ()))
+        return self._symbol(name)
+
+    def _symbol(self, name: str) -> Any:
         return self._symbols.setdefault(name, Symbol(self._operation, name))
 
     def _message(self, name: str, known: Collection[str]) -> str:
@@ -51,6 +57,34 @@ class Names:
             else f"coefficients={{{name!r}: 0.1}} adds one of your own"
         )
         return f"there is no {letter}.{name}: {hint}There are {', '.join(sorted(known))}; {more}"
+
+
+class Numbers(Names):
+    """As `Names`, but each attribute is a random number."""
+
+    def __init__(
+        self, operation: str, known: Collection[str], missing: Mapping[str, str], rng: np.random.Generator
+    ) -> None:
+        super().__init__(operation, known, missing)
+        self._rng = rng
+        self._drawn: dict[str, float] = {}
+        self._read: set[str] = set()
+
+    def _symbol(self, name: str) -> float:
+        self._read.add(name)
+        if name not in self._drawn:
+            normal = float(self._rng.normal())
+            # coefficients, and what is positive in nature, are positive
+            self._drawn[name] = abs(normal) if self._operation == "coefficient" else normal
+        return self._drawn[name]
+
+    def draw(self) -> None:
+        """Have other numbers from now on."""
+        self._drawn = {}
+
+    def was_read(self, name: str) -> bool:
+        """Whether a number of this name was asked for."""
+        return name in self._read
 
 
 def trace(
@@ -86,10 +120,63 @@ def trace(
         reason = str(error) if isinstance(error, LossError) else f"{type(error).__name__}: {error}"
         raise LossError(f"{_line(error.__traceback__) or place_of(function)}: {reason}") from error
     if not isinstance(result, Symbol) or result.is_condition:
+        if isinstance(result, tuple):
+            raise LossError(
+                f"{place_of(function)}: a loss returns one number; got a tuple. Derivatives by hand are given as "
+                "derivatives=..., and shown by pg.show of the algorithm that has them"
+            )
         what = "a condition" if isinstance(result, Symbol) else repr(result)[:100]
         raise LossError(f"{place_of(function)}: a loss returns the loss of one sample, a number; got {what}")
     return result
 
+
+def try_by_hand(
+    function: Callable[..., Any],
+    columns: Collection[str],
+    coefficients: Collection[str],
+    missing: Mapping[str, str] | None = None,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Call derivatives by hand with numbers; returns names: (columns, coefficients, outputs that have a slope).
+
+    A column or a coefficient counts as read if it was read now, or if the function mentions it.
+
+    Raises:
+        LossError: the function reads what there is not, fails, or returns anything but three numbers.
+    """
+    if not callable(function):
+        raise LossError(
+            f"derivatives must be a function of a sample and of coefficients, (s, k); got {function!r}"
+        )
+    rng = np.random.default_rng(0)
+    s = Numbers("column", columns, {"kl": RESERVED, **(missing or {})}, rng)
+    k = Numbers("coefficient", coefficients, {}, rng)
+    slopes = np.zeros(3)
+    for _ in range(TRIALS):
+        try:
+            found = function(s, k)
+        except Exception as error:
+            reason = str(error) if isinstance(error, LossError) else f"{type(error).__name__}: {error}"
+            raise LossError(f"{_line(error.__traceback__) or place_of(function)}: {reason}") from error
+        if not (isinstance(found, tuple) and len(found) == 3 and all(isinstance(x, Real) for x in found)):  # pyright: ignore
+            raise LossError(
+                f"{place_of(function)}: derivatives by hand return three numbers, those with respect to log π, H "
+                f"and V; got {found!r}"[:400]
+            )
+        slopes += np.abs(np.array(found, np.float64))
+        s.draw()
+        k.draw()
+    mentioned = getattr(getattr(function, "__code__", None), "co_names", ())
+
+    def read(names: Collection[str], numbers: Numbers) -> tuple[str, ...]:
+        used = [name for name in names if name in mentioned or numbers.was_read(name)]
+        return tuple(name for name in used if name not in OUTPUTS and name not in (missing or {}))
+
+    with_slope = tuple(name for name, slope in zip(OUTPUTS, slopes, strict=True) if slope != 0)
+    return read(columns, s), read(coefficients, k), with_slope
+
+
+TRIALS = 20
+"""Random samples that derivatives by hand are tried with, so that most of their branches are."""
 
 RESERVED = (
     "the exact KL of a sample is not among a loss's columns: estimate KL(π_old ‖ π) by r − 1 − log(r) with "

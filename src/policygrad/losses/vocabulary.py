@@ -92,11 +92,19 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _torch_minimum(a: Any, b: Any) -> Tensor:
-    return torch.where(a <= b, a, b)
+    return _torch_where(a <= b, a, b)
 
 
 def _torch_maximum(a: Any, b: Any) -> Tensor:
-    return torch.where(a >= b, a, b)
+    return _torch_where(a >= b, a, b)
+
+
+def _torch_where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        # two numbers would become a tensor of torch's default dtype
+        dtype = torch.float32 if condition.device.type == "mps" else torch.float64
+        a = torch.as_tensor(a, dtype=dtype, device=condition.device)
+    return torch.where(condition, a, b)
 
 
 def _numpy_sigmoid(x: Any) -> Any:
@@ -114,7 +122,7 @@ OF_TENSORS: dict[str, Callable[..., Tensor]] = {
     "absolute": torch.abs,
     "minimum": _torch_minimum,
     "maximum": _torch_maximum,
-    "where": torch.where,
+    "where": _torch_where,
     "stop_gradient": torch.Tensor.detach,
 }
 OF_ARRAYS: dict[str, Callable[..., Any]] = {

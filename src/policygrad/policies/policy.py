@@ -33,7 +33,7 @@ from policygrad.spaces import (
     observed_part,
 )
 from policygrad.surroundings import ignored_numpy_errors, in_ordinary_torch
-from policygrad.types import F32, F64, Array, Inputs
+from policygrad.types import F32, F64, Array, Inputs, check_inputs
 
 NONE = Normalization()
 
@@ -249,6 +249,7 @@ class Policy(nn.Module):
 
     def forward(self, inputs: Inputs) -> Any:
         """The distribution's parameters for B rows of tensors: log π [B, n], (mean, log std), ..."""
+        check_inputs(inputs, "policy(Inputs(tensor))")
         return self.distribution.parameters_of(self.network, inputs)
 
     def act(
@@ -288,6 +289,7 @@ class Policy(nn.Module):
         They are sampled by the noise (see `draw_noise`); without any they are the most probable. A choice is −1
         where the network's logits are no softmax: see `faults.check_actions`.
         """
+        check_inputs(inputs, "policy.choose(Inputs(observation), noise)")
         device = self.device
         parameters = self(as_tensors(inputs, device))
         if noise is None:

@@ -50,6 +50,9 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
         if name == LOSS_GRAPH and name not in saved:
             # of a version that did not keep it yet
             return True
+        if name == "algorithm.loss":
+            # a loss may have another name, if it computes the same
+            return LOSS_GRAPH in saved
         more_seeds = name == "seeds" and was and now and set(was) <= set(now)
         return was == now or name in FREE_TO_CHANGE or bool(more_seeds)
 

@@ -31,6 +31,7 @@ from policygrad.types import (
     PolicyOutputs,
     Rollout,
     State,
+    check_inputs,
 )
 
 SPLIT_AT = 512
@@ -81,6 +82,7 @@ class FusedEngine:
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
         """See `Engine.act`."""
+        check_inputs(inputs, "engine.act(Inputs(observation), noise)")
         observation = inputs.observation
         action = np.empty((len(observation), self._columns), np.float32)
         loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
@@ -88,6 +90,7 @@ class FusedEngine:
 
     def values(self, inputs: Inputs) -> F32:
         """See `Engine.values`."""
+        check_inputs(inputs, "engine.values(Inputs(observation))")
         observation = inputs.seen_by_critic
         value = np.empty(len(observation), np.float32)
         parts = self._workers.parts(len(observation), SPLIT_AT)
@@ -105,6 +108,7 @@ class FusedEngine:
 
     def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
+        check_inputs(inputs, "engine.evaluate(Inputs(observation), action)")
         observation = inputs.observation
         action = common.as_column_matrix(action)
         log_prob, entropy = np.empty((2, len(observation)), np.float32)
