@@ -159,13 +159,10 @@ class WithLoss:
             elif own is not None:
                 values[name] = own.at(progress) if isinstance(own, linear) else float(own)
             else:
-                start = getattr(self, name)
-                if start is None and name == "value_learning_rate":
-                    # the policy's
-                    name_of_start = "learning_rate"
-                    start, end = getattr(self, name_of_start), getattr(self, f"{name_of_start}_end", None)
-                else:
-                    end = getattr(self, f"{name}_end", None)
+                # the learning rate of V(s) may be that of the policy
+                is_policy_s = name == "value_learning_rate" and getattr(self, name) is None
+                field_name = "learning_rate" if is_policy_s else name
+                start, end = getattr(self, field_name), getattr(self, f"{field_name}_end", None)
                 values[name] = math.inf if start is None else float(scheduled(start, end, progress))
         return values
 

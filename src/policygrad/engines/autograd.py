@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -175,7 +175,7 @@ class AutogradEngine:
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
-        self._backward(update, common.columns_of(update)[0], None)
+        self._backward(update, self._constants(update, common.columns_of(update)[0]), None)
         return _flat_gradient(self.policy), _flat_gradient(self.value)
 
     @in_ordinary_torch
@@ -201,10 +201,12 @@ class AutogradEngine:
             common.check_minibatches(update.minibatches, batch.segments)
             rows = (order[:, None] * length + np.arange(length)).ravel()
             parts = [rows[start * length : stop * length] for start, stop in pairwise(bounds)]
+        constants = self._constants(update, columns)
         found, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
         for part in parts:
-            outputs = self._backward(replace(update, step=step), columns, part)
-            uses_policy, uses_value = self._uses(replace(update, step=step))
+            now = replace(update, step=step)
+            outputs = self._backward(now, constants, part)
+            uses_policy, uses_value = self._uses(now)
             every = slice(None) if part is None else part
             for column, output, is_new in zip(
                 found, outputs, (uses_policy, uses_policy, uses_value), strict=True
@@ -261,12 +263,23 @@ class AutogradEngine:
         for optimizer, of_one in zip(optimizers, common.restore_value(self.value, state), strict=True):
             restore_optimizer(optimizer, of_one)
 
-    def _backward(self, update: Update, columns: F32, rows: I64 | None) -> F32:
+    def _constants(self, update: Update, columns: F32) -> _Constants:
+        """The columns and the coefficients of an update on the device.
+
+        They are in the precision of the fused engine, where the device has it: at kinks both then choose the same side.
+        """
+        exact = self._tensor(columns).to(self._precision)
+        coefficients = {
+            name: exact.new_tensor(float(update.coefficients[name])) for name in update.loss.coefficients
+        }
+        return _Constants(columns, exact, coefficients)
+
+    def _backward(self, update: Update, constants: _Constants, rows: I64 | None) -> F32:
         """Fill the gradients of the parameters of the networks that are used.
 
         Args:
             update: the batch, the loss and the rates.
-            columns: [C, B], as `common.columns_of` returns them.
+            constants: see `_constants`.
             rows: of the batch; None is all of them.
 
         Returns:
@@ -274,8 +287,9 @@ class AutogradEngine:
         """
         batch, loss = update.batch, update.loss
         inputs, action, weight = batch.inputs, batch.action, batch.weight
+        columns = constants.columns
         if rows is not None:
-            inputs, action, columns = inputs.rows(rows), action[rows], np.ascontiguousarray(columns[:, rows])
+            inputs, action, columns = inputs.rows(rows), action[rows], columns[:, torch.from_numpy(rows)]
             weight = None if weight is None else weight[rows]
         zeros = torch.zeros(len(inputs), dtype=torch.float32, device=self._device)
         log_prob = entropy = value = zeros
@@ -291,14 +305,13 @@ class AutogradEngine:
         outputs = np.stack([output.numpy(force=True) for output in (log_prob, entropy, value)])
         common.check_outputs(outputs, self.policy, inputs)
         if loss.root is None:
-            slopes = self._tensor(loss.differentiated(outputs, columns, update.coefficients, 1.0))
+            on_host = constants.on_host if rows is None else np.ascontiguousarray(constants.on_host[:, rows])
+            slopes = self._tensor(loss.differentiated(outputs, on_host, update.coefficients, 1.0))
             losses = slopes[0] * log_prob + slopes[1] * entropy + slopes[2] * value
         else:
-            # in the fused engine's precision, where the device has it: at kinks both then choose the same side
-            sample = dict(zip(OUTPUTS, (log_prob, entropy, value), strict=True))
-            sample |= dict(zip(loss.columns, self._tensor(columns), strict=False))
-            exact = {name: column.to(self._precision) for name, column in sample.items()}
-            losses = loss.of_tensors(exact, update.coefficients)
+            three = torch.stack((log_prob, entropy, value)).to(self._precision)
+            sample = dict(zip((*OUTPUTS, *loss.columns), (*three.unbind(), *columns.unbind()), strict=False))
+            losses = loss.of_tensors(sample, constants.coefficients)
         if losses.requires_grad:
             if weight is None:
                 losses.mean().backward()
@@ -325,6 +338,17 @@ class AutogradEngine:
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._device)
+
+
+class _Constants(NamedTuple):
+    """What an update's loss takes as constant."""
+
+    on_host: F32
+    """[C, B] float32, as `common.columns_of` returns them."""
+    columns: Tensor
+    """The same on the device."""
+    coefficients: dict[str, Tensor]
+    """By name, 0-dimensional."""
 
 
 def _modules_with_modes(module: nn.Module | None, is_ours: bool) -> list[nn.Module]:

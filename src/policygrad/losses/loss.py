@@ -146,14 +146,12 @@ class Loss:
         """Return the coefficients [C] float64 in the order of the machine code."""
         return np.array([coefficients[name] for name in self.coefficients], np.float64)
 
-    def of_tensors(self, sample: Mapping[str, Tensor], coefficients: Mapping[str, float]) -> Tensor:
+    def of_tensors(self, sample: Mapping[str, Tensor], coefficients: Mapping[str, Tensor | float]) -> Tensor:
         """Return the loss [B] of samples whose columns are tensors [B]; torch differentiates it.
 
-        The coefficients become tensors as well, so that what can be done with a column can be done with them.
+        Coefficients are best tensors as well, so that whatever can be done with a column can be done with them.
         """
-        like = next(iter(sample.values()))
-        k = {name: like.new_tensor(float(coefficients[name])) for name in self.coefficients}
-        return self.function(SimpleNamespace(**sample), SimpleNamespace(**k))
+        return self.function(SimpleNamespace(**sample), SimpleNamespace(**coefficients))
 
     def mean(self, outputs: F32, columns: F32, coefficients: Mapping[str, float]) -> float:
         """Return the mean loss of B samples, computed in float64; NaN of derivatives by hand.
