@@ -25,7 +25,7 @@ from policygrad.algorithms.steps import (
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.checks import Count, NotNegative, Positive, Unit
 from policygrad.interfaces import Collector, Engine, Step, Update
-from policygrad.losses import LossFunction, clip, exp, log, maximum, minimum
+from policygrad.losses import LossFunction, clip, exp, maximum, minimum
 from policygrad.names import renamed
 from policygrad.types import F32, F64, I64, Batch, Inputs, Learning, Minibatches, Rollout
 
@@ -42,11 +42,13 @@ def ppo_loss(s: Any, k: Any) -> Any:
     V′ = V_old + clip(V − V_old, ±ε_V), and r − 1 − log r estimates KL(π_old ‖ π). Schulman et al. 2017, eq. 7 to 9; V′
     is that of their code.
     """
-    ratio = exp(s.log_prob - s.old_log_prob)
+    log_ratio = s.log_prob - s.old_log_prob
+    ratio = exp(log_ratio)
     surrogate = minimum(ratio * s.advantage, clip(ratio, 1 - k.clip, 1 + k.clip) * s.advantage)
     near = s.old_value + clip(s.value - s.old_value, -k.value_clip, k.value_clip)
     value_loss = maximum((s.value - s.target) ** 2, (near - s.target) ** 2) / 2
-    penalty = k.kl_penalty * (ratio - 1 - log(ratio))
+    # log_ratio, for the ratio of an action that has become next to impossible is 0
+    penalty = k.kl_penalty * (ratio - 1 - log_ratio)
     return -surrogate + penalty - k.entropy_coef * s.entropy + k.value_coef * value_loss
 
 

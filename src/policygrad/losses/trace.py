@@ -179,8 +179,8 @@ TRIALS = 20
 """Random samples that derivatives by hand are tried with, so that most of their branches are."""
 
 RESERVED = (
-    "the exact KL of a sample is not among a loss's columns: estimate KL(π_old ‖ π) by r − 1 − log(r) with "
-    "r = exp(s.log_prob − s.old_log_prob)"
+    "the exact KL of a sample is not among a loss's columns: estimate KL(π_old ‖ π) by exp(x) − 1 − x with "
+    "x = s.log_prob − s.old_log_prob"
 )
 
 
