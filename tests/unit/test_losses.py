@@ -845,7 +845,8 @@ def test_show_prints_equation_graph_and_code(capsys: pytest.CaptureFixture[str])
     found = capsys.readouterr().out
     for part in (
         "equation",
-        "exp(log π − log π_old)",
+        "x1 = log π − log π_old",
+        "exp(x1)",
         "graph",
         "s_advantage",
         "code",
