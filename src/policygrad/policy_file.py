@@ -35,7 +35,7 @@ from policygrad.policies import (
     is_standard,
     made_by,
 )
-from policygrad.policies.distributions import BOXED, Categorical
+from policygrad.policies.distributions import BOXED, Categorical, is_own
 from policygrad.spaces import (
     Space,
     action_size,
@@ -92,6 +92,7 @@ def save(policy: Policy, path: str | Path) -> None:
         "observation_transform": "flatten, (x - observation_shift) * observation_scale, clip to +-clip_observations",
         "normalization": asdict(policy.normalization),
         "distribution": policy.distribution.name,
+        "own_distribution": is_own(policy.distribution),
         "action_transform": policy.distribution.transform,
         "scale_actions": policy.scale_actions,
         "greedy": policy.greedy,
@@ -134,10 +135,17 @@ def load(
         if network is None:
             network = _rebuild(description["network"], tensors, file)
         name = description.get("distribution", "gaussian")
-        if distribution is None and name not in (*BOXED, Categorical.name):
+        its_own = bool(description.get("own_distribution", False)) or name not in (*BOXED, Categorical.name)
+        if distribution is None and its_own:
             raise PolicyFileError(
                 f"{file} holds a policy whose distribution, {name!r}, this library does not know: pass it, "
                 "load(path, distribution=...)"
+            )
+        if distribution is not None and not (its_own and distribution.name == name):
+            known = "" if its_own else ", one of this library's"
+            raise PolicyFileError(
+                f"{file} holds a policy whose distribution is {name!r}{known}; {distribution.name!r} was given: leave "
+                "distribution out, or give the one that it was saved with"
             )
         if distribution is None and is_choice(action_space):
             # softmax goes without saying
@@ -209,7 +217,7 @@ def _spaces(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Sp
 
 def _features(policy: Policy) -> list[str]:
     used = {
-        policy.distribution.name if policy.distribution.name in FEATURES else "own distribution": True,
+        "own distribution" if is_own(policy.distribution) else policy.distribution.name: True,
         **dict.fromkeys(policy.distribution.features_of(policy.network), True),
         "normalized observations": policy.normalization.normalize_observations,
         "normalized rewards": policy.normalization.normalize_rewards,

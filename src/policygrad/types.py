@@ -69,6 +69,9 @@ class Rollout:
                 check_shape(name, array, (T, N))
         if self.rows.shape[:2] != (T + 1, N):
             raise ValueError(f"rows has shape {self.rows.shape}; expected [T + 1, N] = [{T + 1}, {N}] first")
+        index = self.final_index
+        if len(index) and not (index[0] >= 0 and index[-1] < T * N and (np.diff(index) > 0).all()):
+            raise ValueError(f"final_index must rise, from 0 or more to below {T * N}; got {index}")
         check_shape(
             "final_observation", self.final_observation, (len(self.final_index), *self.rows.shape[2:])
         )

@@ -741,6 +741,27 @@ def test_columns_are_computed_from_what_there_is_and_change_nothing():
             pg.train("CartPole-v1", pg.A2C(loss=loss, columns={"c": function}), steps=80, select=False)
 
 
+def test_columns_of_later_updates_see_the_policy_that_acted():
+    """A2C with V-trace: what was before the first update from the data is the same in each of them."""
+    seen: list[dict[str, np.ndarray]] = []
+
+    def column(columns: Any) -> float:
+        seen.append({name: columns[name].copy() for name in ("old_log_prob", "old_value")})
+        return 1.0
+
+    def loss(s: Any, k: Any) -> Any:
+        return -s.c * s.advantage * s.log_prob + k.value_coef * (s.value - s.target) ** 2
+
+    algorithm = pg.A2C(
+        loss=loss, columns={"c": column}, estimator="v-trace", updates=3, horizon=8, learning_rate=0.05
+    )
+    pg.train("CartPole-v1", algorithm, steps=32, num_envs=4, select=False)
+    assert len(seen) == 3
+    for later in seen[1:]:
+        for name, expected in seen[0].items():
+            np.testing.assert_allclose(later[name], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_coefficients_are_numbers_like_any_other(engine: Any):
     """Conditions, clips and functions of coefficients alone work in both engines."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import policygrad as pg
 from policygrad.engines import make_engine
-from policygrad.policies.distributions import BOXED, Gaussian
+from policygrad.policies.distributions import BOXED, Gaussian, Units
 from policygrad.types import Batch, Inputs
 
 
@@ -73,8 +73,6 @@ def test_a_subclass_of_one_with_machine_code_has_none():
 
     environment = gym.make("Pendulum-v1")
     low, high = environment.action_space.low.astype(float), environment.action_space.high.astype(float)  # type: ignore
-    from policygrad.policies.distributions import Units
-
     network = pg.GaussianPolicy(3, 1, (8,), rng=np.random.default_rng(0))
     wider = Wider(Units(low, high, scaled=True))
     policy = pg.Policy(network, environment.observation_space, environment.action_space, distribution=wider)  # type: ignore
@@ -131,3 +129,42 @@ def test_settings_of_other_distributions_are_refused(name: str):
                 ValueError, match=f"{setting}={value!r} would be ignored: it is for distribution="
             ):
                 pg.Network(distribution=name, **{setting: value})  # type: ignore[arg-type]
+
+
+class Still(Gaussian):
+    """It has the name of its base, and acts otherwise."""
+
+    def sample(self, parameters: Any, noise: Tensor) -> Tensor:
+        return super().sample(parameters, 0 * noise)
+
+
+def still_policy() -> pg.Policy:
+    environment = gym.make("Pendulum-v1")
+    box: Any = environment.action_space
+    units = Units(box.low.astype(float), box.high.astype(float), scaled=True)
+    network = pg.GaussianPolicy(3, 1, (8,), rng=np.random.default_rng(0))
+    return pg.Policy(network, environment.observation_space, box, distribution=Still(units))  # type: ignore[arg-type]
+
+
+def test_a_file_never_takes_one_distribution_for_another(tmp_path: Path):
+    policy, file = still_policy(), tmp_path / "still.safetensors"
+    pg.save(policy, file)
+    with pytest.raises(pg.PolicyFileError, match="pass it, load"):
+        pg.load(file)
+    with pytest.raises(pg.PolicyFileError, match="whose distribution is 'gaussian'; 'laplace' was given"):
+        pg.load(file, distribution=Laplace(1))
+    loaded = pg.load(file, distribution=still_policy().distribution)
+    x = np.ones(3, np.float32)
+    assert loaded.act(x, greedy=False) == policy.act(x, greedy=True)
+    usual = pg.train("Pendulum-v1", "a2c", steps=50, select=False).policy
+    pg.save(usual, file)
+    with pytest.raises(
+        pg.PolicyFileError, match="one of this library's; 'laplace' was given: leave distribution out"
+    ):
+        pg.load(file, distribution=Laplace(1))
+
+
+def test_a_function_may_make_the_policy_of_each_seed():
+    options: dict[str, Any] = {"policy": laplace_policy, "steps": 100, "num_envs": 2, "select": False}
+    runs = pg.train("Pendulum-v1", pg.A2C(), seeds=2, **options)
+    assert [type(run.policy.distribution) for run in runs] == [Laplace, Laplace]

@@ -12,6 +12,13 @@ def test_a_column_too_many_raises():  # bug 9
     parts = {f: getattr(whole, f) for f in Rollout.__dataclass_fields__}
     with pytest.raises(ValueError, match="reward has shape"):
         Rollout(**parts | {"reward": whole.reward[..., None]})
+    for index in ([2, 1], [-1], [4], [1, 1]):
+        final = {
+            "final_index": np.array(index),
+            "final_observation": np.zeros((len(index), whole.rows.shape[2]), np.float32),
+        }
+        with pytest.raises(ValueError, match="final_index must rise"):
+            Rollout(**parts | final)
     with pytest.raises(ValueError, match="truncated has shape"):
         Rollout(**parts | {"truncated": whole.truncated[:1]})
 

@@ -109,7 +109,9 @@ class A2C(WithLoss):
         target = batch.columns["target"]
         for _ in range(self.updates - 1):
             anew = self._corrected(engine, rollout, batch, acted)
-            batch = self.with_read_columns(engine, batch.with_columns(**anew.columns))
+            batch = self.with_read_columns(
+                engine, batch.with_columns(**anew.columns), old_log_prob=acted, old_value=value
+            )
             last = engine.update(Update(batch, self.traced_loss, coefficients, step))
         metrics = {
             "learning_rate": rate,

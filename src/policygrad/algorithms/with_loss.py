@@ -190,7 +190,9 @@ class WithLoss:
             if name in read and column is not None:
                 added[name] = column
         later: dict[str, Callable[[], F32]] = {
-            "old_log_prob": lambda: engine.evaluate(batch.inputs, batch.action)[0]
+            "old_log_prob": lambda: (
+                engine.evaluate(batch.inputs, batch.action)[0] if old_log_prob is None else old_log_prob
+            )
         }
         if old_value is not None:
             later["old_value"] = lambda: old_value

@@ -12,13 +12,13 @@ from policygrad.policies import (
     is_plain,
     is_standard,
 )
+from policygrad.policies.distributions import is_own
 
 
 def why_not(policy: Policy, value: nn.Module | None) -> str | None:
     """Why the fused engine cannot take these networks, or None if it can."""
     network = policy.network
-    # of the very class: a subclass may compute anything
-    if not vars(type(policy.distribution)).get("has_machine_code"):
+    if is_own(policy.distribution):
         return f"the distribution, a {type(policy.distribution).__name__}, is one of your own"
     if not (is_standard(network) and isinstance(network, PerceptronPolicy)):
         return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"

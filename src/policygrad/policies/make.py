@@ -100,17 +100,17 @@ def make_policy(
     Raises:
         ValueError: the spaces are not supported, or the given one is for others.
     """
-    if isinstance(given, Policy):
-        given.check_spaces(observation_space, action_space, environment_name)
-        if normalization not in (NONE, given.normalization):
-            raise ValueError(
-                f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
-            )
-        return given
+    if isinstance(given, Policy) and normalization not in (NONE, given.normalization):
+        raise ValueError(
+            f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
+        )
     if given is not None:
         numbers = observation_size(observed_part(observation_space)[0]), action_size(action_space)
         given = made_by(given, "policy", numbers, rng)
-    else:
+    if isinstance(given, Policy):
+        given.check_spaces(observation_space, action_space, environment_name)
+        return given
+    if given is None:
         _warn_of_images(observation_space)
         given = _network_for(observation_space, action_space, network, rng, environment_name)
     policy = Policy(

@@ -90,6 +90,11 @@ def distribution_for(
     return SquashedGaussian(low, high) if name == "squashed" else Beta(low, high)
 
 
+def is_own(distribution: Distribution) -> bool:
+    """Whether a distribution is none of this library's: a subclass of one of these may compute anything."""
+    return not vars(type(distribution)).get("has_machine_code")
+
+
 def network_kind_for(name: DistributionName) -> type[PerceptronPolicy]:
     """The class of network that is made for a distribution of actions in a Box."""
     kind = BOXED["gaussian" if name == "auto" else name].network_kind
@@ -113,6 +118,7 @@ __all__ = [
     "Transform",
     "Units",
     "distribution_for",
+    "is_own",
     "network_kind_for",
     "settings_of",
 ]
