@@ -76,8 +76,8 @@ def _relative_rounding(numbers: Array) -> float:
 
 
 @compiled_when_called
-def _normalize(part: F64, relative_rounding: float, negligible: float) -> float:
-    """Normalize [B] in place and return the standard deviation that it had; 0 and zeros where all are equal."""
+def _normalize(part: F64, relative_rounding: float, negligible: float) -> None:
+    """Normalize [B] in place; to zeros where all are equal."""
     first = part[0]
     negligible = max(negligible, relative_rounding * abs(first))
     different = 0
@@ -88,7 +88,7 @@ def _normalize(part: F64, relative_rounding: float, negligible: float) -> float:
         different += not abs(part[i]) <= negligible
     if different == 0:
         part[:] = 0.0
-        return 0.0
+        return
     # no square of what is at most 1 overflows, nor do they all underflow
     scale = _sum_of_sizes(part)
     for i in range(len(part)):
@@ -99,7 +99,6 @@ def _normalize(part: F64, relative_rounding: float, negligible: float) -> float:
     deviation = np.sqrt(_sum_of_squares(part) / len(part))
     for i in range(len(part)):
         part[i] /= deviation
-    return deviation * scale
 
 
 @compiled_when_called

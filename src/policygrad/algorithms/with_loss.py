@@ -5,16 +5,15 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
-import numpy as np
-
+from policygrad.algorithms.columns import Column, Columns, own_column
 from policygrad.algorithms.schedule import linear, scheduled
 from policygrad.checks import check_fields, is_number, numeric_fields
-from policygrad.errors import LossError, NonFiniteError
+from policygrad.errors import LossError
 from policygrad.interfaces import Engine
 from policygrad.losses import (
     OUTPUTS,
@@ -27,10 +26,7 @@ from policygrad.losses import (
     traced,
 )
 from policygrad.names import name_of_object
-from policygrad.types import F32, Array, Batch, Outputs
-
-Column: TypeAlias = Callable[[Mapping[str, F32]], Any]
-"""column(columns) -> a column [B], or one number for all samples, from the columns [B] that there are already."""
+from policygrad.types import F32, Batch, Outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,32 +80,23 @@ class WithLoss:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = vars(cls)
+        for gone in ("cotangents", "coefficients"):
+            if gone in own and (gone == "cotangents" or callable(own[gone])):
+                raise TypeError(
+                    f"{cls.__qualname__} has {gone}(...), which is not called any more: give it a field "
+                    "`loss: LossFunction = my_loss` instead, with my_loss(s, k) the loss of one sample. Its numeric "
+                    "fields are the coefficients (see docs/losses.md)"
+                )
         try:
             annotated = inspect.get_annotations(cls)
         except NameError:
             annotated = own
         for name in cls.without_flags:
             if name in own and name not in annotated:
-                if name == "coefficients" and callable(own[name]):
-                    # what this was before: see below
-                    continue
                 raise TypeError(
                     f"{cls.__qualname__}.{name} would be ignored, because it is not a field: make the class a "
                     f"dataclass, and write `{name}: Any = ...` in it"
                 )
-        gone = (
-            "cotangents"
-            if "cotangents" in own
-            else "coefficients"
-            if callable(own.get("coefficients"))
-            else None
-        )
-        if gone is not None:
-            raise TypeError(
-                f"{cls.__qualname__} has {gone}(...), which is not called any more: give it a field "
-                "`loss: LossFunction = my_loss` instead, with my_loss(s, k) the loss of one sample. Its numeric fields "
-                "are the coefficients (see docs/losses.md)"
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what was derived from them is derived again."""
@@ -197,9 +184,9 @@ class WithLoss:
         if old_value is not None:
             later["old_value"] = lambda: old_value
         known = {name: column for name, column in batch.columns.items() if name not in self.columns}
-        columns = _Columns({**known, **added}, later)
+        columns = Columns({**known, **added}, later)
         for name, function in self.columns.items():
-            added[name] = _own_column(name, function, columns, len(batch))
+            added[name] = own_column(name, function, columns, len(batch))
         return batch.with_columns(**added) if added else batch
 
     def loss_metric(self, outputs: Outputs, coefficients: Mapping[str, float]) -> dict[str, float]:
@@ -336,44 +323,3 @@ def _default(kind: type[Any], name: str) -> Any:
 
 def _is_public(name: str) -> bool:
     return name.isidentifier() and not name.startswith("_")
-
-
-class _Columns(Mapping[str, F32]):
-    """What a column of one's own may be computed from, to be read only.
-
-    Args:
-        columns: those that there are.
-        later: those that are computed when they are asked for.
-    """
-
-    def __init__(self, columns: Mapping[str, F32], later: Mapping[str, Callable[[], F32]]) -> None:
-        self._columns = dict(columns)
-        self._later = later
-
-    def __getitem__(self, name: str) -> F32:
-        if name not in self._columns:
-            if name not in self._later:
-                raise KeyError(f"there is no column {name!r}: there are {', '.join(sorted(self))}")
-            self._columns[name] = self._later[name]()
-        column = self._columns[name].view()
-        column.flags.writeable = False
-        return column
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._columns, **self._later})
-
-    def __len__(self) -> int:
-        return len({**self._columns, **self._later})
-
-
-def _own_column(name: str, function: Column, columns: Mapping[str, F32], B: int) -> F32:
-    """Return a column of one's own [B] float32; a single number is the same for all samples."""
-    found: Array = np.asarray(function(columns))
-    if found.shape not in ((), (B,)):
-        raise ValueError(f"column {name} has shape {found.shape}; expected ({B},), or one number")
-    column = np.ascontiguousarray(np.broadcast_to(found.astype(np.float32), (B,)))
-    if not np.isfinite(column).all():
-        raise NonFiniteError(
-            f"column {name} has {int((~np.isfinite(column)).sum())} entries that are not finite"
-        )
-    return column

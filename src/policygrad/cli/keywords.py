@@ -1,4 +1,4 @@
-"""Keyword arguments on the command line: `key=value`."""
+"""Arguments by name on the command line: `key=value`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,31 @@ def keywords(option: str, texts: Sequence[str]) -> dict[str, Any]:
         ValueError: a text has no `=`, or a key is no name.
     """
     found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.isidentifier():
-            raise ValueError(f"{option} {text}: expected key=value")
-        if key in found:
-            raise ValueError(f"{option}: {key} is given twice")
+    for key, value in pairs(option, texts, "key").items():
         try:
             found[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             found[key] = value
+    return found
+
+
+def pairs(option: str, texts: Sequence[str], what: str = "name") -> dict[str, str]:
+    """Return the values of `name=value` texts by name.
+
+    Args:
+        option: for messages.
+        texts: of the command line.
+        what: what the left side is called in messages.
+
+    Raises:
+        ValueError: a text has no `=`, or its left side is no identifier, or is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"{option} {text}: expected {what}=value")
+        if name in found:
+            raise ValueError(f"{option}: {name} is given twice")
+        found[name] = value
     return found

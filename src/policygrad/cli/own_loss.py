@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from policygrad.algorithms import Algorithm, WithLoss, linear
+from policygrad.cli.keywords import pairs
 from policygrad.names import named
 
 
@@ -37,10 +38,10 @@ def with_own_loss(
         own["derivatives"] = named("--derivatives", derivatives)
     if coefficients:
         own["coefficients"] = {
-            name: _coefficient(name, text) for name, text in _pairs("--coefficient", coefficients)
+            name: _coefficient(name, text) for name, text in pairs("--coefficient", coefficients).items()
         }
     if columns:
-        own["columns"] = {name: named("--column", text) for name, text in _pairs("--column", columns)}
+        own["columns"] = {name: named("--column", text) for name, text in pairs("--column", columns).items()}
     if not own:
         return algorithm
     if not isinstance(algorithm, WithLoss):
@@ -73,18 +74,6 @@ def flags_of_algorithm(algorithm: Algorithm) -> Any:
 def settings_of(algorithm: Any) -> dict[str, Any]:
     """Return the fields of a configuration by name."""
     return {one.name: getattr(algorithm, one.name) for one in fields(algorithm)}
-
-
-def _pairs(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"{option} {text}: expected name=value")
-        if name in found:
-            raise ValueError(f"{option}: {name} is given twice")
-        found[name] = value
-    return list(found.items())
 
 
 def _coefficient(name: str, text: str) -> float | linear:

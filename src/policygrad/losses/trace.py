@@ -114,11 +114,7 @@ def trace(
         ) from None
     s = Names("column", columns, {"kl": RESERVED, **(missing or {})})
     k = Names("coefficient", coefficients, {})
-    try:
-        result = function(s, k)
-    except Exception as error:
-        reason = str(error) if isinstance(error, LossError) else f"{type(error).__name__}: {error}"
-        raise LossError(f"{_line(error.__traceback__) or place_of(function)}: {reason}") from error
+    result = _called(function, s, k)
     if not isinstance(result, Symbol) or result.is_condition:
         if isinstance(result, tuple):
             raise LossError(
@@ -152,11 +148,7 @@ def try_by_hand(
     k = Numbers("coefficient", coefficients, {}, rng)
     slopes = np.zeros(3)
     for _ in range(TRIALS):
-        try:
-            found = function(s, k)
-        except Exception as error:
-            reason = str(error) if isinstance(error, LossError) else f"{type(error).__name__}: {error}"
-            raise LossError(f"{_line(error.__traceback__) or place_of(function)}: {reason}") from error
+        found = _called(function, s, k)
         if not (isinstance(found, tuple) and len(found) == 3 and all(isinstance(x, Real) for x in found)):  # pyright: ignore
             raise LossError(
                 f"{place_of(function)}: derivatives by hand return three numbers, those with respect to log π, H "
@@ -188,6 +180,15 @@ def names_in(root: Symbol, operation: str) -> tuple[str, ...]:
     """Return the names of the columns, or of the coefficients, that a graph reads, in the order of their first use."""
     found = (symbol.arguments[0] for symbol in topological([root]) if symbol.operation == operation)
     return tuple(dict.fromkeys(name for name in found if name not in OUTPUTS))
+
+
+def _called(function: Callable[..., Any], s: Names, k: Names) -> Any:
+    """Return function(s, k); LossError with the line where it raises."""
+    try:
+        return function(s, k)
+    except Exception as error:
+        reason = str(error) if isinstance(error, LossError) else f"{type(error).__name__}: {error}"
+        raise LossError(f"{_line(error.__traceback__) or place_of(function)}: {reason}") from error
 
 
 def _line(traceback: TracebackType | None) -> str | None:
