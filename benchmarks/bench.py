@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from policygrad.circumstances import processor
-from policygrad.files import write_atomically
+from policygrad._support.files import write_atomically
+from policygrad.runs.manifest import processor
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

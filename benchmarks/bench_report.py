@@ -155,7 +155,7 @@ def draw(parts: dict[str, Any], folder: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatterSciNotation, NullLocator
 
-    from policygrad.files import save_png
+    from policygrad._support.files import save_png
 
     found = {name: part["figures"] for name, part in parts.items()}
     rows = sorted((rate(figures), name) for name, figures in found["training"].items())

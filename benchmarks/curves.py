@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from policygrad.files import save_png
+from policygrad._support.files import save_png
 
 COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#7b3294", "#b8860b", "#4d4d4d")
 

@@ -15,10 +15,10 @@ import numpy as np
 from peers import Speed, batch, median_seconds, peak_mib
 
 import policygrad as pg
+from policygrad._support.threads import single_thread
 from policygrad.engines import make_engine
 from policygrad.interfaces import Step, Update
 from policygrad.presets import preset_for
-from policygrad.threads import single_thread
 from policygrad.types import Batch, Inputs, Minibatches
 
 CARTPOLE = "CartPole-v1"

@@ -13,7 +13,7 @@ from scoreboard_rows import Row
 from scoreboard_runs import Record, read
 from scoreboard_scores import RULES, interval, iqm, passing, sound, verdict
 
-from policygrad.files import write_atomically
+from policygrad._support.files import write_atomically
 from policygrad.types import F64
 
 ALGORITHMS = ("ppo", "a2c", "reinforce", "trpo", "npg")

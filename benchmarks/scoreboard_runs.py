@@ -19,10 +19,10 @@ import numpy as np
 from scoreboard_rows import TEST_EPISODES, Row
 
 import policygrad as pg
-from policygrad.circumstances import manifest
-from policygrad.files import write_atomically
+from policygrad._support.files import write_atomically
 from policygrad.presets import preset_for
-from policygrad.run import Run, StoppedError
+from policygrad.runs.manifest import manifest
+from policygrad.runs.run import Run, StoppedError
 
 Record = dict[str, Any]
 Job = tuple[Row, int]

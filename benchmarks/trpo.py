@@ -19,10 +19,10 @@ from gymnasium import spaces
 from torch import nn
 
 import policygrad as pg
+from policygrad._support.threads import single_thread
 from policygrad.advantages import generalized_advantages, normalize
 from policygrad.engines import make_engine
 from policygrad.policies import Network, make_policy, make_value
-from policygrad.threads import single_thread
 from policygrad.types import Inputs, Learning, Rollout
 
 T, N, ROUNDS = 128, 8, 40

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from tensorboardX.proto.event_pb2 import Event
 
 from policygrad.policies import Policy
-from policygrad.run import Run
+from policygrad.runs.run import Run
 from policygrad.types import Array, Inputs, Rollout
 
 # the tests have a process on every core: torch's threads of each would wait for one another's turn

@@ -10,7 +10,7 @@ from typing import Any
 
 import lazy_loader
 
-from policygrad.garbage import collection_paused
+from policygrad._support.garbage_pause import collection_paused
 
 __version__ = "0.1.0"
 

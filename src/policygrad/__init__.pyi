@@ -11,6 +11,7 @@ from . import policies as policies
 from . import presets as presets
 from . import proof as proof
 from . import rollout as rollout
+from . import runs as runs
 from . import spaces as spaces
 from . import training as training
 from . import types as types
@@ -35,7 +36,6 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import PolicyFileError as PolicyFileError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
-from .launch import train as train
 from .policies import BetaPolicy as BetaPolicy
 from .policies import DiscretePolicy as DiscretePolicy
 from .policies import Distribution as Distribution
@@ -45,9 +45,10 @@ from .policies import Network as Network
 from .policies import Normalization as Normalization
 from .policies import Policy as Policy
 from .policies import ValueNetwork as ValueNetwork
-from .policy_file import load as load
-from .policy_file import save as save
-from .run import Run as Run
-from .settings import Settings as Settings
+from .policies.policy_file import load as load
+from .policies.policy_file import save as save
+from .runs.run import Run as Run
+from .runs.settings import Settings as Settings
+from .runs.train import train as train
 
 __version__: str

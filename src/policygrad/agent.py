@@ -9,15 +9,15 @@ import numpy as np
 from gymnasium import spaces
 from torch import nn
 
+from policygrad._support.isolation import default_numpy_errors
+from policygrad._support.seeding import stream
+from policygrad._support.threads import single_thread
 from policygrad.algorithms import Algorithm, algorithm_class, critic_sees_action
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs.contract import as_flag, as_reward
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, check_actions, make_policy, make_value
-from policygrad.seeding import stream
 from policygrad.spaces import Space
-from policygrad.surroundings import default_numpy_errors
-from policygrad.threads import single_thread
 from policygrad.types import F32, Array, Inputs, Learning, Rollout
 
 

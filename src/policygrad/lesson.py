@@ -19,13 +19,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from policygrad._support.threads import single_thread
 from policygrad.advantages import returns_to_go
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss, traced
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNetwork, check_actions
-from policygrad.threads import single_thread
 from policygrad.types import F32, F64, Array, Batch, Inputs, Outputs
 
 RECENT_EPISODES = 20

@@ -5,23 +5,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
+from policygrad._support.checks import whole
+from policygrad._support.isolation import default_numpy_errors
+from policygrad._support.seeding import EpisodeSeeds, stream
+from policygrad._support.state import fields, module_state, restore_module, restore_rng, rng_state
+from policygrad._support.threads import Workers
 from policygrad.algorithms import Algorithm
-from policygrad.checkpoint import fields, module_state, restore_module, restore_rng, rng_state
-from policygrad.checks import whole
-from policygrad.compiled import compiled_when_called
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
 from policygrad.policies import Distribution, Policy, Snapshot
-from policygrad.rollout import make_collector
-from policygrad.seeding import EpisodeSeeds, stream
-from policygrad.surroundings import default_numpy_errors
-from policygrad.threads import Workers
-from policygrad.types import F64, Bool, Learning, Rollout, State, check_shape
+from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
+from policygrad.types import F64, Learning, Rollout, State
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
@@ -217,65 +216,6 @@ class _Means:
             return self._updates[0]
         names = dict.fromkeys(name for update in self._updates for name in update)
         return {name: fmean(update[name] for update in self._updates if name in update) for name in names}
-
-
-class RewardScaling:
-    """Divides the rewards of one rollout after another as the policy's `RewardScale` says, if it has one."""
-
-    def __init__(self, policy: Policy, gamma: float) -> None:
-        self._scale = policy.reward_scale
-        self._limit = policy.normalization.clip_rewards
-        self._gamma = gamma
-        self.so_far: F64 = np.zeros(0)
-        """[N]: the running returns of the episodes under way; [0] before the first rollout."""
-
-    def __call__(self, rollout: Rollout) -> Rollout:
-        """The rollout with scaled rewards, its own among the statistics."""
-        if self._scale is None:
-            return rollout
-        N = rollout.valid.shape[1]
-        if len(self.so_far) != N:
-            self.so_far = np.zeros(N)
-        self._scale.add(rollout.reward, rollout.done, rollout.valid, self._gamma, self.so_far)
-        reward = np.clip(rollout.reward / self._scale.deviation(), -self._limit, self._limit)
-        return replace(rollout, reward=reward)
-
-
-class EpisodeReturns:
-    """Returns and lengths of episodes that may go on from one rollout to the next."""
-
-    def __init__(self, num_envs: int) -> None:
-        self.so_far: F64 = np.zeros((2, num_envs))
-        """[2, N]: returns and lengths of the episodes under way."""
-
-    def of(self, rollout: Rollout, reward: F64) -> tuple[F64, F64]:
-        """(undiscounted return, length in steps) of each episode that ended, in order of their ends."""
-        done = rollout.done
-        # samples up to its one end and none after it: beyond a row of resets another episode may have begun
-        whole = done.any(0).all() and done.sum() == done.shape[1]
-        whole = whole and np.array_equal(rollout.valid, np.arange(len(done))[:, None] <= done.argmax(0))
-        if whole and not self.so_far.any():
-            # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
-            return reward.sum(0), rollout.valid.sum(0).astype(np.float64)
-        ended: F64 = np.empty((2, np.count_nonzero(done)))
-        returns, lengths = self.so_far
-        check_shape("the rollout's reward", reward, (len(reward), len(returns)))
-        _add_up(np.ascontiguousarray(reward), rollout.valid, done, returns, lengths, ended)
-        return ended[0], ended[1]
-
-
-@compiled_when_called
-def _add_up(reward: F64, valid: Bool, done: Bool, returns: F64, lengths: F64, ended: F64) -> None:
-    """Sums [N] of what came so far go on; those of the episodes that end are written to `ended` [2, E]."""
-    e = 0
-    for t in range(reward.shape[0]):
-        for n in range(reward.shape[1]):
-            returns[n] += reward[t, n]
-            lengths[n] += valid[t, n]
-            if done[t, n]:
-                ended[0, e], ended[1, e] = returns[n], lengths[n]
-                returns[n], lengths[n] = 0.0, 0.0
-                e += 1
 
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:

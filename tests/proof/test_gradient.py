@@ -12,7 +12,7 @@ from gymnasium import spaces
 from policygrad.envs.textbook import FiniteEnv, FiniteMDP, three_states
 from policygrad.policies import DiscretePolicy, Policy
 from policygrad.proof import UNBIASED, estimate, exact_gradient, objective, theorem_gradient, trajectories
-from policygrad.proof.show import BIASED, draw, run_all
+from policygrad.proof.report import BIASED, draw, run_all
 
 REPEATS = 800
 

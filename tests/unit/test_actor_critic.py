@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import policygrad as pg
+from policygrad._support.threads import Workers
 from policygrad.algorithms.diagnostics import distance, value_metrics
 from policygrad.algorithms.ppo import shuffled
 from policygrad.engines import make_engine
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import flat_parameters, kl_estimate
-from policygrad.threads import Workers
 from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of, rows_of, with_observations
 from tests.unit.test_engines import (

@@ -7,8 +7,8 @@ import torch
 from gymnasium import spaces
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad.policies import flat_parameters
-from policygrad.seeding import EpisodeSeeds, stream
 
 BOX = spaces.Box(-np.inf, np.inf, (2,))
 

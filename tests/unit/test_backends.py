@@ -11,11 +11,11 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad.envs import KERNELS, Environments, KernelVectorEnv, make
 from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids
 from policygrad.policies import Network, flat_parameters, make_policy
 from policygrad.rollout import HostCollector
-from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.types import Rollout
 from tests.conftest import STEP_COLUMNS, Countdown, choosing
 

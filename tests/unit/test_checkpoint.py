@@ -18,11 +18,12 @@ import torch
 from tensorboardX.proto.event_pb2 import SessionLog
 
 import policygrad as pg
-from policygrad import checkpoint
 from policygrad.cli import main
-from policygrad.experiment import Experiment
-from policygrad.run_folder import Place, RunFolder
-from policygrad.run_folder import place as place_module
+from policygrad.runs import checkpoint
+from policygrad.runs import locked_folder as place_module
+from policygrad.runs.experiment import Experiment
+from policygrad.runs.folder import RunFolder
+from policygrad.runs.locked_folder import Place
 from policygrad.training import Training
 from tests.conftest import events_of
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numba.extending import intrinsic
 
-from policygrad.code_cache import TESTED, check_numba, fingerprint
-from policygrad.compiled import FASTMATH, compile_cached
+from policygrad._support.code_cache import TESTED, check_numba, fingerprint
+from policygrad._support.compiling import FASTMATH, compile_cached
 
 
 def digest(source: str, name: str = "f", options: dict[str, Any] | None = None, **others: Any) -> str | None:
@@ -97,7 +97,7 @@ def test_what_cannot_be_told_is_never_taken_from_disk():
 
 def test_settings_of_numba_are_part_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch):
     before = digest(BASE)
-    monkeypatch.setattr("policygrad.code_cache.config.BOUNDSCHECK", 1)
+    monkeypatch.setattr("policygrad._support.code_cache.config.BOUNDSCHECK", 1)
     assert digest(BASE) != before
 
 
@@ -144,7 +144,7 @@ def compiled_add() -> Any:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("policygrad.code_cache.folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("policygrad._support.code_cache.folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -265,7 +265,7 @@ def test_where_nothing_can_be_written_it_is_said_once_and_compiled(tmp_path: Pat
 @pytest.mark.parametrize("variable", ["POLICYGRAD_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")
 def test_the_folder_can_be_chosen(tmp_path: Path, variable: str):
-    code = "from policygrad.code_cache import folder; print(folder())"
+    code = "from policygrad._support.code_cache import folder; print(folder())"
     environment = {k: v for k, v in os.environ.items() if k not in ("POLICYGRAD_CACHE", "NUMBA_CACHE_DIR")}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -14,14 +14,14 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds, stream
+from policygrad._support.threads import Workers
 from policygrad.engines import make_engine
 from policygrad.engines.fused import FusedEngine
 from policygrad.envs import KERNELS, KernelEnv, KernelVectorEnv, PotentialShaping, make
 from policygrad.policies import Network, make_policy
 from policygrad.rollout import HostCollector, make_collector
-from policygrad.rollout.compiled import CompiledCollector
-from policygrad.seeding import EpisodeSeeds, stream
-from policygrad.threads import Workers
+from policygrad.rollout.compiled_collector import CompiledCollector
 from policygrad.training import EpisodeReturns
 from policygrad.types import Inputs, Rollout
 from tests.conftest import STEP_COLUMNS

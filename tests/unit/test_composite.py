@@ -11,8 +11,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import make
-from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import observation_size, observed_part, space_from_json, space_to_json
 from tests.conftest import Countdown
 

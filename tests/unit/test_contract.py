@@ -11,9 +11,9 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import make
 from policygrad.envs.contract import as_flag, as_reward
-from policygrad.seeding import EpisodeSeeds
 from tests.conftest import Countdown
 
 

@@ -21,9 +21,10 @@ import torch
 from gymnasium import spaces
 
 import policygrad as pg
-from policygrad import checkpoint, policy_file
-from policygrad.run_folder import to_go_on_from
-from policygrad.run_folder.place import as_json
+from policygrad.policies.file_contents import digest_of
+from policygrad.runs import checkpoint
+from policygrad.runs.locked_folder import as_json
+from policygrad.runs.resume import to_go_on_from
 
 # more by hand: POLICYGRAD_MUTATIONS=10000 pytest tests/unit/test_damage.py
 MUTATIONS = int(os.environ.get("POLICYGRAD_MUTATIONS", "2000"))
@@ -136,7 +137,7 @@ def hostile_policy(tensors: dict[str, Any], description: dict[str, Any], file: P
     """Write a policy file whose digest is right."""
     description = {name: value for name, value in description.items() if name != "sha256"}
     try:
-        description["sha256"] = policy_file._digest(tensors, description)
+        description["sha256"] = digest_of(tensors, description)
     except Exception:
         description["sha256"] = ""
     safetensors.torch.save_file(tensors, file, {"policygrad": json.dumps(description)})
@@ -203,7 +204,7 @@ def test_hostile_checkpoints(run_folder: Path, tmp_path: Path, monkeypatch: pyte
     def take(*_: Any, **__: Any) -> None:
         raise RestoredError
 
-    monkeypatch.setattr("policygrad.experiment.RunFolder", take)
+    monkeypatch.setattr("policygrad.runs.experiment.RunFolder", take)
 
     def attempt(_: int) -> str:
         checkpoint.save(made_hostile(state, rng), out / "checkpoint.safetensors")

@@ -9,9 +9,9 @@ import pytest
 
 import policygrad as pg
 from policygrad.algorithms.reinforce import reinforce_loss
-from policygrad.diagnosis import findings
 from policygrad.losses import LossFunction
 from policygrad.proof import estimate
+from policygrad.runs.diagnosis import findings
 from tests.conftest import Countdown
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.engines import make_engine
 from policygrad.engines.fused.heads import head_of
 from policygrad.engines.fused.heads.head import Head
@@ -24,7 +25,6 @@ from policygrad.policies.distributions.gaussian import NODES, WEIGHTS
 from policygrad.policies.flat import flat_parameters
 from policygrad.rollout import HostCollector
 from policygrad.rollout.noise import ActionNoise
-from policygrad.seeding import EpisodeSeeds
 from policygrad.types import Batch, Inputs
 from tests.conftest import choosing
 

@@ -15,8 +15,9 @@ from numba import types
 from scipy import special
 from torch import nn
 
+from policygrad._support.compiling import compiled
+from policygrad._support.threads import Workers
 from policygrad.algorithms import A2C, Reinforce
-from policygrad.compiled import compiled
 from policygrad.engines import make_engine
 from policygrad.engines.fused.heads.functions import exp, gammas, log, log1p_of_unit, log_slope, tanh
 from policygrad.engines.fused.matmul import (
@@ -45,7 +46,6 @@ from policygrad.policies import (
     ValueNetwork,
     flat_parameters,
 )
-from policygrad.threads import Workers
 from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
 from tests.conftest import rollout_of
 

@@ -74,7 +74,7 @@ def test_greedy_and_sampled_differ_as_they_should():
 
 
 def test_an_episode_that_never_ends_is_cut_and_counted(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("policygrad.evaluation.STEP_LIMIT", 50)
+    monkeypatch.setattr("policygrad.evaluation.episodes.STEP_LIMIT", 50)
     result = pg.evaluate(
         policy_for(lambda: Lottery([1])), lambda: Countdown([30, 10**9]), episodes=6, num_envs=2
     )

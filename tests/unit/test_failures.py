@@ -88,7 +88,7 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_folder_that_goes_away_costs_nothing_that_was_learned(
     how: str, interval: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("policygrad.run_folder.RunFolder.save_interval", interval)
+    monkeypatch.setattr("policygrad.runs.folder.RunFolder.save_interval", interval)
     out = tmp_path / "run"
 
     def go_away() -> None:

@@ -13,10 +13,10 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from policygrad._support.threads import Workers, single_thread
 from policygrad.engines import make_engine
 from policygrad.policies import GaussianPolicy, Policy, flat_parameters
 from policygrad.policies.distributions import GSDE, Beta, Categorical
-from policygrad.threads import Workers, single_thread
 from policygrad.types import Inputs
 from tests.unit.test_engines import BOX, HEADS, WIDTH, B, D, batch_for, both, networks, relative
 

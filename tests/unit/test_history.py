@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import policygrad as pg
-from policygrad import checkpoint
-from policygrad.curve import save_curve, save_curves, thinned
-from policygrad.history import Episodes, Thinned, Updates
+from policygrad.runs import checkpoint
+from policygrad.runs.curves import save_curve, save_curves, thinned
+from policygrad.runs.history import Episodes, Thinned, Updates
 from tests.conftest import Countdown
 
 
@@ -172,7 +172,7 @@ def test_a_summary_is_there_even_if_drawing_fails(tmp_path: Path, monkeypatch: p
     def fail(*_: object) -> None:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr("policygrad.run.save_curve", fail)
+    monkeypatch.setattr("policygrad.runs.recorder.save_curve", fail)
     with pytest.warns(RuntimeWarning, match="the learning curve could not be drawn: no fonts"):
         run = pg.train(
             lambda: Countdown([3]), pg.Reinforce(), steps=50, out=tmp_path / "run", vectorize="sync"

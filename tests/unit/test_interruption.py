@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 import policygrad as pg
-from policygrad import checkpoint, interruption
 from policygrad.cli import main
-from policygrad.run_folder import Place, RunFolder
+from policygrad.runs import checkpoint, interruption
+from policygrad.runs.folder import RunFolder
+from policygrad.runs.locked_folder import Place
 from tests.conftest import Countdown
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -123,7 +124,7 @@ def test_an_update_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(interruption, "NOTICE", 0.1)
     monkeypatch.setattr(interruption, "GRACE", 0.3)
     said: list[str] = []
-    monkeypatch.setattr("policygrad.progress.Silent.say", lambda self, message: said.append(message))
+    monkeypatch.setattr("policygrad.runs.progress.Silent.say", lambda self, message: said.append(message))
 
     def wait() -> None:
         send(signal.SIGTERM)
@@ -165,7 +166,7 @@ def test_the_command_says_that_it_was_interrupted(
     def make(*_: Any, **__: Any) -> None:
         send(signal.SIGINT)
 
-    monkeypatch.setattr("policygrad.experiment.make", make)
+    monkeypatch.setattr("policygrad.runs.experiment.make", make)
     assert main(["train", "CartPole-v1"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "policygrad: interrupted"
 
@@ -179,7 +180,7 @@ def test_ctrl_c_while_evaluating_leaves_the_table(
 
 
 def test_what_is_being_saved_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from policygrad import run as run_module
+    from policygrad.runs import recorder as run_module
 
     draw = run_module.save_curve
 
@@ -254,7 +255,7 @@ def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pyte
     def solve() -> None:
         send(signal.SIGTERM)
 
-    monkeypatch.setattr("policygrad.experiment.select", lambda *_, **__: scored.append(1))
+    monkeypatch.setattr("policygrad.runs.experiment.select", lambda *_, **__: scored.append(1))
     algorithm = pg.Reinforce(episodes_per_env=4)
     with pytest.raises(SystemExit) as ended:
         pg.train(lambda: Signals(600, solve), algorithm, steps=600, out=tmp_path / "run", **SMALL)
@@ -264,7 +265,7 @@ def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pyte
 
 
 def test_ctrl_c_while_policies_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("policygrad.experiment.select", lambda *_, **__: send(signal.SIGINT))
+    monkeypatch.setattr("policygrad.runs.experiment.select", lambda *_, **__: send(signal.SIGINT))
     run = pg.train("CartPole-v1", steps=40_000, out=tmp_path / "run")
     assert (run.ended, run.selection) == ("interrupted", None)
     assert run.steps >= 40_000
@@ -334,7 +335,7 @@ def test_the_first_checkpoint_and_policy_are_there_within_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     now = 100.0
-    monkeypatch.setattr("policygrad.run_folder.folder.time.monotonic", lambda: now)
+    monkeypatch.setattr("policygrad.runs.folder.time.monotonic", lambda: now)
     policy = pg.train("CartPole-v1", steps=100).policy
     written = list[tuple[str, float]]()
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import policygrad as pg
-from policygrad import checkpoint
+from policygrad.runs import checkpoint
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 

@@ -12,12 +12,12 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.engines import make_engine
 from policygrad.envs import make
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import MLP, Policy
 from policygrad.rollout import HostCollector
-from policygrad.seeding import EpisodeSeeds
 from policygrad.types import Batch, Inputs, Learning
 from tests.conftest import choosing, rows_of
 from tests.unit.test_engines import FULL, weights

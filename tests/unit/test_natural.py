@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 import policygrad as pg
+from policygrad._support.threads import single_thread
 from policygrad.advantages import generalized_advantages
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.natural import natural_step, surrogate_loss
@@ -30,7 +31,6 @@ from policygrad.policies import (
     make_policy,
     make_value,
 )
-from policygrad.threads import single_thread
 from policygrad.types import Batch, Inputs, Learning, Rollout
 from tests.conftest import with_observations
 from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative

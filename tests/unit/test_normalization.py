@@ -14,11 +14,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.envs import make
 from policygrad.policies.normalization import Moments, RewardScale
 from policygrad.rollout import HostCollector
-from policygrad.seeding import EpisodeSeeds, stream
 from policygrad.training import RewardScaling
 from policygrad.types import Array
 from tests.conftest import Countdown, rollout_of

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import policygrad as pg
-from policygrad.cli.table import Table
-from policygrad.output import Output, say
-from policygrad.progress import Live, _summary
+from policygrad._support.console import Output, say
+from policygrad.cli.text_table import Table
+from policygrad.runs.progress import Live, _summary
 
 TRAIN = ["train", "CartPole-v1", "--steps", "600", "--episodes", "3"]
 

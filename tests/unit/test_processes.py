@@ -18,9 +18,9 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import make
 from policygrad.envs.processes import ProcessVectorEnv, processes_pay
-from policygrad.seeding import EpisodeSeeds
 from tests.conftest import Countdown
 
 

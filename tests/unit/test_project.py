@@ -21,11 +21,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
 
 ORDER = [
-    "garbage", "errors", "output", "checks", "interruption", "names", "types", "seeding", "files",
-    "code_cache", "compiled", "pointers", "threads", "surroundings", "checkpoint", "history", "metrics", "spaces",
-    "losses", "interfaces", "policies", "envs", "advantages", "algorithms", "engines", "rollout", "agent",
-    "training", "progress", "evaluation", "selection", "policy_file", "presets", "settings", "curve", "diagnosis",
-    "circumstances", "run_folder", "run", "experiment", "seeds", "launch", "proof", "lesson", "cli",
+    "errors", "_support", "types", "metrics", "spaces", "losses", "interfaces", "policies", "envs", "advantages",
+    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "proof", "lesson", "cli",
 ]  # fmt: skip
 """The rooms in the order in which data flows through them: each imports only from those before it."""
 

@@ -10,11 +10,11 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
 from policygrad.rollout import HostCollector
-from policygrad.seeding import EpisodeSeeds
 from policygrad.types import F32, F64, Array, Rollout
 from tests.conftest import STEP_COLUMNS, Countdown, choosing
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import policygrad as pg
-from policygrad.run import StoppedError
+from policygrad.runs.run import StoppedError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

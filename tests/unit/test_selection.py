@@ -13,8 +13,8 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
+from policygrad.evaluation.selection import APART, CANDIDATES, Candidate, Candidates, allowance, select
 from policygrad.policies import Snapshot
-from policygrad.selection import APART, CANDIDATES, Candidate, Candidates, allowance, select
 from tests.conftest import Countdown
 
 NOTHING = Snapshot(np.zeros(1, np.float32), {})
@@ -151,7 +151,7 @@ def test_a_resumed_run_selects_as_an_uninterrupted_one(tmp_path: Path):
     whole = pg.train("CartPole-v1", steps=40_000, seed=2)
     assert whole.selection is not None
 
-    from policygrad.run import Recorder
+    from policygrad.runs.recorder import Recorder
 
     taken = Recorder._take
 
@@ -163,7 +163,7 @@ def test_a_resumed_run_selects_as_an_uninterrupted_one(tmp_path: Path):
     out = tmp_path / "halves"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "_take", interrupted)
-        patch.setattr("policygrad.run_folder.RunFolder.save_interval", 0.0)
+        patch.setattr("policygrad.runs.folder.RunFolder.save_interval", 0.0)
         stopped = pg.train("CartPole-v1", steps=40_000, seed=2, out=out)
     assert stopped.ended == "interrupted"
     assert stopped.selection is None

@@ -10,11 +10,11 @@ import torch
 from gymnasium import spaces
 
 import policygrad as pg
+from policygrad._support.threads import Workers
 from policygrad.algorithms import Reinforce
 from policygrad.engines import make_engine
 from policygrad.interfaces import Step, Update
 from policygrad.policies import Policy, SharedValueNetwork, flat_parameters, make_policy, make_value
-from policygrad.threads import Workers
 from policygrad.types import Inputs, Minibatches
 from tests.unit import test_actor_critic, test_online
 from tests.unit.test_actor_critic import steps_for

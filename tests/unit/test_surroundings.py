@@ -20,13 +20,13 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 import policygrad as pg
+from policygrad._support.lookup import named
+from policygrad._support.threads import single_thread
 from policygrad.engines import make_engine
 from policygrad.envs.textbook import three_states
 from policygrad.interfaces import Step, Update
-from policygrad.names import named
 from policygrad.policies import Policy, ValueNetwork, kl_estimate
 from policygrad.proof import UNBIASED, estimate, theorem_gradient
-from policygrad.threads import single_thread
 from policygrad.types import Inputs
 from tests.unit.test_engines import FULL, HEADS, batch_for, networks, weights
 

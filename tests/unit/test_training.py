@@ -18,11 +18,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import nn
 
 import policygrad as pg
+from policygrad._support.seeding import EpisodeSeeds
 from policygrad.algorithms.algorithm import ALGORITHMS
-from policygrad.circumstances import PACKAGES
 from policygrad.metrics import METRICS
 from policygrad.policies import flat_parameters
-from policygrad.seeding import EpisodeSeeds
+from policygrad.runs.manifest import PACKAGES
 from policygrad.training import EpisodeReturns
 from policygrad.types import Inputs, Rollout
 from tests.conftest import Countdown, choosing, events_of, rows_of
@@ -509,7 +509,7 @@ def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pyte
                 acted.append(iteration.acted)
                 yield iteration
 
-    monkeypatch.setattr("policygrad.experiment.Training", Listening)
+    monkeypatch.setattr("policygrad.runs.experiment.Training", Listening)
     again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), **options)
     np.testing.assert_array_equal(flat_parameters(again.policy).numpy(), acted[best].parameters)
 

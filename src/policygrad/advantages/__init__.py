@@ -3,6 +3,7 @@
 `valid` marks the samples; what stands in the other rows is never read. All of it is float64.
 """
 
+from policygrad._support.lookup import renamed
 from policygrad.advantages.baselines import (
     leave_one_out_baseline,
     mean_baseline,
@@ -12,7 +13,6 @@ from policygrad.advantages.baselines import (
 from policygrad.advantages.bootstrapped import generalized_advantages, n_step_returns, td_errors, vtrace
 from policygrad.advantages.returns import check_whole_episodes, discount_weights, returns_to_go
 from policygrad.advantages.scaling import normalize, normalize_parts, rounding_error
-from policygrad.names import renamed
 
 __all__ = [
     "check_whole_episodes",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad._support.isolation import ignored_numpy_errors
 from policygrad.advantages.returns import returns_to_go
-from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F64, Bool, check_shape
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad.compiled import compiled_when_called
+from policygrad._support.compiling import compiled_when_called
 from policygrad.types import F64, Bool, Rollout, check_shape
 
 

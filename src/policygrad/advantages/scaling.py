@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from policygrad.compiled import compiled_when_called, inner
+from policygrad._support.compiling import compiled_when_called, inner
 from policygrad.types import F64, I64, Array
 
 Float = TypeVar("Float", np.float32, np.float64)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from policygrad._support.checks import Count, NotNegative, Positive, Unit, check_in_effect
+from policygrad._support.lookup import renamed
 from policygrad.advantages import n_step_returns, normalize, vtrace
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
@@ -23,10 +25,8 @@ from policygrad.algorithms.steps import (
     gae,
 )
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.checks import Count, NotNegative, Positive, Unit, check_in_effect
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction
-from policygrad.names import renamed
 from policygrad.types import F32, F64, Batch, Learning, Rollout
 
 Estimator = Literal["gae", "n-step", "v-trace"]

@@ -15,16 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from policygrad._support.checks import NotNegative, Positive, Unit
+from policygrad._support.lookup import renamed
 from policygrad.advantages import td_errors
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
 from policygrad.algorithms.schedule import scheduled
 from policygrad.algorithms.steps import as_learned, batch_of
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.checks import NotNegative, Positive, Unit
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, traced
-from policygrad.names import renamed
 from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Rollout
 
 Critic = Literal["v", "q"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
+from policygrad._support.console import say, stdout
 from policygrad.algorithms.algorithm import ALGORITHMS, Algorithm, algorithm_class, name_of
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.losses import Loss, description, traced
-from policygrad.output import say, stdout
 
 
 def described(algorithm: Algorithm) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad._support.compiling import compiled_when_called
 from policygrad.advantages.scaling import ROUNDING
-from policygrad.compiled import compiled_when_called
 from policygrad.interfaces import Engine
 from policygrad.policies import kl_of
 from policygrad.types import F32, F64, Batch

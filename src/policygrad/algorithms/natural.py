@@ -17,6 +17,9 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from policygrad._support.checks import Count, NotNegative, Positive, Unit
+from policygrad._support.isolation import ignored_numpy_errors
+from policygrad._support.lookup import renamed
 from policygrad.advantages import normalize
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
@@ -29,12 +32,9 @@ from policygrad.algorithms.steps import (
     gae,
 )
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.checks import Count, NotNegative, Positive, Unit
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine, Step, TrustRegionEngine, Update
 from policygrad.losses import LossFunction, exp
-from policygrad.names import renamed
-from policygrad.surroundings import ignored_numpy_errors
 from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout
 
 

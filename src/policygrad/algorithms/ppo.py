@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from policygrad._support.checks import Count, NotNegative, Positive, Unit
+from policygrad._support.lookup import renamed
 from policygrad.advantages import normalize, normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import distance, mean, value_metrics
@@ -23,10 +25,8 @@ from policygrad.algorithms.steps import (
     samples,
 )
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.checks import Count, NotNegative, Positive, Unit
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, clip, exp, maximum, minimum
-from policygrad.names import renamed
 from policygrad.types import F32, F64, I64, Batch, Inputs, Learning, Minibatches, Rollout
 
 Normalisation = Literal["minibatch", "batch", "none"]

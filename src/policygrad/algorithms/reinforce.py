@@ -14,6 +14,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from policygrad._support.checks import Count, NotNegative, Positive, Unit
+from policygrad._support.lookup import renamed
 from policygrad.advantages import (
     check_whole_episodes,
     discount_weights,
@@ -30,10 +32,8 @@ from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before,
 from policygrad.algorithms.schedule import scheduled
 from policygrad.algorithms.steps import SQUARED_ERROR, as_finite, as_learned, samples
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.checks import Count, NotNegative, Positive, Unit
 from policygrad.interfaces import Collector, Engine, ScoringEngine, Step, Update
 from policygrad.losses import Loss, LossFunction
-from policygrad.names import renamed
 from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Outputs, Rollout
 
 Returns = Literal["reward-to-go", "episode"]

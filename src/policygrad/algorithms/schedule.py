@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policygrad.checks import Finite, check_fields
+from policygrad._support.checks import Finite, check_fields
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from policygrad._support.compiling import compiled_when_called
+from policygrad._support.lookup import renamed
 from policygrad.advantages import generalized_advantages
-from policygrad.compiled import compiled_when_called
 from policygrad.errors import NonFiniteError
 from policygrad.losses import traced
-from policygrad.names import renamed
 from policygrad.types import F32, F64, Array, Batch, Inputs, Rollout
 
 

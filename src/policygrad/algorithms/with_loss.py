@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar
 
+from policygrad._support.checks import check_fields
+from policygrad._support.lookup import name_of_object
 from policygrad.algorithms.columns import Column, Columns, own_column
+from policygrad.algorithms.own_loss import algorithm_of, check_names, check_read, default_of, numeric_names
 from policygrad.algorithms.schedule import linear, scheduled
-from policygrad.checks import check_fields, is_number, numeric_fields
 from policygrad.errors import LossError
 from policygrad.interfaces import Engine
 from policygrad.losses import (
@@ -25,7 +26,6 @@ from policygrad.losses import (
     place_of,
     traced,
 )
-from policygrad.names import name_of_object
 from policygrad.types import F32, Batch, Outputs
 
 
@@ -105,7 +105,7 @@ class WithLoss:
     @property
     def has_own_loss(self) -> bool:
         """True if the loss is not that of the algorithm itself, of this library."""
-        return self.derivatives is not None or self.loss is not _default(_algorithm(type(self)), "loss")
+        return self.derivatives is not None or self.loss is not default_of(algorithm_of(type(self)), "loss")
 
     @property
     def missing_columns(self) -> dict[str, str]:
@@ -225,7 +225,7 @@ class WithLoss:
         """The names of (columns, coefficients) that a loss may read."""
         missing = self.missing_columns
         columns = [name for name in (*OUTPUTS, *self.supplied, *self.columns) if name not in missing]
-        return columns, [*_numeric_fields(self), *self.computed_coefficients, *self.coefficients]
+        return columns, [*numeric_names(self), *self.computed_coefficients, *self.coefficients]
 
     def _traced(self, function: LossFunction) -> Loss:
         columns, coefficients = self._names()
@@ -239,46 +239,13 @@ class WithLoss:
 
     def _check_own(self) -> None:
         """Raise unless everything that goes with the loss is of the right kind, and read by it."""
-        if self.derivatives is not None and self.loss is not _default(type(self), "loss"):
+        if self.derivatives is not None and self.loss is not default_of(type(self), "loss"):
             raise ValueError("derivatives by hand take the place of the loss: give one of them")
-        numeric = _numeric_fields(self)
-        for name, value in self.coefficients.items():
-            if not _is_public(name):
-                raise ValueError(
-                    f"a coefficient's name must be an identifier without _ in front; got {name!r}"
-                )
-            if name in self.computed_coefficients:
-                raise ValueError(
-                    f"coefficient {name} is computed by {type(self).__name__}: choose another name"
-                )
-            if name in numeric:
-                raise ValueError(
-                    f"{name} is a field of {type(self).__name__}: give {name}={value!r} instead of a coefficient"
-                )
-            if not isinstance(value, linear) and not (is_number(value) and value == value):
-                raise ValueError(f"coefficient {name} must be a number, or linear(start, end); got {value!r}")
-        for name, function in self.columns.items():
-            if not callable(function):
-                raise TypeError(f"column {name} must be a function of the batch's columns; got {function!r}")
-            if not _is_public(name):
-                raise ValueError(f"a column's name must be an identifier without _ in front; got {name!r}")
-            if name in (*OUTPUTS, *self.supplied):
-                raise ValueError(f"column {name} is there already: choose another name")
-        loss = self.traced_loss
-        for what, given, read in (
-            ("coefficient", self.coefficients, loss.coefficients),
-            ("column", self.columns, loss.columns),
-        ):
-            for name in given:
-                if name not in read:
-                    near = difflib.get_close_matches(name, read, n=1)
-                    hint = f"; it reads {near[0]}" if near else ""
-                    raise ValueError(
-                        f"{self._loss_name} does not read the {what} {name!r}{hint}: leave it out"
-                    )
+        check_names(self, (*OUTPUTS, *self.supplied), self.computed_coefficients)
+        check_read(self, self._loss_name)
         if self.has_own_loss:
             for name in self.unread_fields:
-                if getattr(self, name) != _default(type(self), name):
+                if getattr(self, name) != default_of(type(self), name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} would be ignored: {self._loss_name} does not read k.{name}. "
                         "Leave it out"
@@ -287,7 +254,7 @@ class WithLoss:
     @property
     def unread_fields(self) -> list[str]:
         """Fields that the class's own loss reads, and this one does not; with those that say where they end."""
-        own = self._traced(_default(_algorithm(type(self)), "loss")).coefficients
+        own = self._traced(default_of(algorithm_of(type(self)), "loss")).coefficients
         unread = [name for name in own if name not in self.traced_loss.coefficients and hasattr(self, name)]
         return [each for name in unread for each in (name, f"{name}_end") if hasattr(self, each)]
 
@@ -302,24 +269,3 @@ def _trace(
 
 
 _traced_before = cache(_trace)
-
-
-def _numeric_fields(config: WithLoss) -> list[str]:
-    """Names of the fields that are numbers, without those that say where others end."""
-    return [name for name in numeric_fields(type(config)) if not name.endswith("_end")]
-
-
-def _algorithm(kind: type[Any]) -> type[Any]:
-    """The class of this library that an algorithm is, or is derived from."""
-    return next(base for base in kind.__mro__ if base.__module__.startswith("policygrad."))
-
-
-def _default(kind: type[Any], name: str) -> Any:
-    """The default of a field, in the nearest class that has one."""
-    classes = (base for base in kind.__mro__ if is_dataclass(base))
-    found = (one.default for base in classes for one in fields(base) if one.name == name)
-    return next(default for default in found if default is not MISSING)
-
-
-def _is_public(name: str) -> bool:
-    return name.isidentifier() and not name.startswith("_")

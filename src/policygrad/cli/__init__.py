@@ -17,10 +17,10 @@ from pathlib import Path
 from types import FrameType
 
 from policygrad import __version__
+from policygrad._support.console import say, stdout
+from policygrad._support.garbage_pause import collection_paused
 from policygrad.errors import EnvironmentFault, NonFiniteError
-from policygrad.garbage import collection_paused
-from policygrad.interruption import INTERRUPTED
-from policygrad.output import say, stdout
+from policygrad.runs.interruption import INTERRUPTED
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
@@ -139,9 +139,9 @@ def _fail(message: str, status: int = 2) -> int:
 COMMANDS = {
     "train": "policygrad.cli.train:train_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
-    "proof": "policygrad.cli.show:proof_command",
-    "loss": "policygrad.cli.show:loss_command",
-    "metrics": "policygrad.cli.show:metrics_command",
+    "proof": "policygrad.cli.proof:proof_command",
+    "loss": "policygrad.cli.loss:loss_command",
+    "metrics": "policygrad.cli.metrics:metrics_command",
     "check-env": "policygrad.cli.check:check_command",
 }
 """The function of each command; its module is imported when the command is given."""

@@ -13,15 +13,15 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from policygrad.checks import whole
+from policygrad._support.checks import whole
+from policygrad._support.console import console, stdout
 from policygrad.cli.keywords import keywords
 from policygrad.cli.parse import parse
-from policygrad.cli.table import Table
+from policygrad.cli.text_table import Table
 from policygrad.envs import EnvOptions, KernelEnv, make_one
 from policygrad.envs.contract import Checked
 from policygrad.envs.processes import costs
 from policygrad.errors import EnvironmentFault
-from policygrad.output import console, stdout
 from policygrad.spaces import action_size, observation_size
 
 

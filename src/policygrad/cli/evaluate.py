@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from policygrad._support.lookup import named
 from policygrad.cli.keywords import OPENING, keywords
 from policygrad.cli.parse import parse
-from policygrad.cli.table import Table
-from policygrad.cli.tables import add_evaluations
+from policygrad.cli.results import add_evaluations
+from policygrad.cli.text_table import Table
 from policygrad.envs import Backend
 from policygrad.envs.options import Vectorize
-from policygrad.evaluation import evaluate
-from policygrad.names import named
-from policygrad.policy_file import load
+from policygrad.evaluation.episodes import evaluate
+from policygrad.policies.policy_file import load
 
 
 @dataclass(frozen=True)

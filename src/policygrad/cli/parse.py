@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from policygrad.checks import annotations_of
+from policygrad._support.checks import annotations_of
 
 T = TypeVar("T")
 FAMILIAR = {

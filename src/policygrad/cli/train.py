@@ -8,21 +8,21 @@ from typing import Annotated, Any
 
 import tyro
 
+from policygrad._support.checks import whole
+from policygrad._support.console import say, stdout
+from policygrad._support.lookup import named
 from policygrad.algorithms import ALGORITHMS, Algorithm
-from policygrad.checks import whole
 from policygrad.cli.keywords import OPENING, keywords
-from policygrad.cli.own_loss import flags_of_algorithm, settings_of, with_own_loss
+from policygrad.cli.loss_options import flags_of_algorithm, settings_of, with_own_loss
 from policygrad.cli.parse import flags_of, parse, with_whole_numbers
-from policygrad.cli.tables import run_table, seeds_table
+from policygrad.cli.results import run_table, seeds_table
 from policygrad.envs import without_module
-from policygrad.evaluation import Evaluation, evaluate
-from policygrad.interruption import INTERRUPTED
-from policygrad.launch import train
-from policygrad.names import named
-from policygrad.output import say, stdout
+from policygrad.evaluation.episodes import Evaluation, evaluate
 from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
-from policygrad.settings import Settings
+from policygrad.runs.interruption import INTERRUPTED
+from policygrad.runs.settings import Settings
+from policygrad.runs.train import train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from policygrad.checks import check_choice
-from policygrad.compiled import announce_compilation
+from policygrad._support.checks import check_choice
+from policygrad._support.compiling import announce_compilation
+from policygrad._support.threads import Workers
 from policygrad.engines.fusible import why_not
 from policygrad.interfaces import Engine
 from policygrad.policies import Policy
-from policygrad.threads import Workers
 
 EngineName = Literal["auto", "fused", "autograd"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from policygrad.checkpoint import fields, module_state, restore_module
+from policygrad._support.state import fields, module_state, restore_module
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Update
 from policygrad.policies import Policy, fault_of, flat_parameters
@@ -35,6 +35,15 @@ def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
                 "causes: a learning rate too high, rewards of very different "
                 "sizes, observations that were never scaled"
             )
+
+
+def check_gradient(name: str, module: nn.Module, gradient: F32) -> None:
+    """Raise NonFiniteError with the parameter's name if part of a flat gradient [P] is not finite."""
+    offset = 0
+    for p_name, p in module.named_parameters():
+        part = gradient[offset : offset + p.numel()]
+        check_finite([(f"the gradient of {name} parameter {p_name}", part)])
+        offset += p.numel()
 
 
 def check_outputs(outputs: F32, policy: Policy, inputs: Inputs) -> None:

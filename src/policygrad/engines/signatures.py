@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import types
 
-from policygrad.losses.compiling import MATRIX, NUMBERS
+from policygrad.losses.compiled_loss import MATRIX, NUMBERS
 
 __all__ = ["MATRIX", "NUMBERS", "SIZES", "VECTOR"]
 

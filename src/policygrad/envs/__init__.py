@@ -1,9 +1,10 @@
 """Environments: opening them, shaping their reward, and small ones whose every property is known."""
 
-from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.make import KERNELS, EnvLike, make, make_one, without_module
+from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv
+from policygrad.envs.make import make, make_one
 from policygrad.envs.options import Backend, EnvOptions
+from policygrad.envs.registry import KERNELS, EnvLike, without_module
 from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
 

@@ -22,8 +22,8 @@ import numpy as np
 from gymnasium import spaces
 from numba import types
 
-from policygrad.checks import whole
-from policygrad.pointers import address_of, function_at
+from policygrad._support.checks import whole
+from policygrad._support.function_pointers import address_of, function_at
 from policygrad.spaces import CHOICES, Space, check_action_space
 from policygrad.types import F64, Array
 

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from policygrad.envs.classic import CLASSIC
-from policygrad.envs.compiled import KernelEnv, KernelVectorEnv
+from policygrad._support.lookup import name_of_object
 from policygrad.envs.contract import Checked, exits_are_faults
 from policygrad.envs.kernel import Kernel
+from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv
 from policygrad.envs.options import EnvOptions
 from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids, same_limit
 from policygrad.envs.processes import ProcessVectorEnv, processes_pay
-from policygrad.envs.textbook import TEXTBOOK
+from policygrad.envs.registry import KERNELS, EnvLike, find, spec_of
 from policygrad.envs.vector import Environments
-from policygrad.names import name_of_object, working_directory_importable
-
-EnvLike: TypeAlias = (
-    "str | Kernel | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Callable[..., gym.Env[Any, Any]]"
-)
-"""An id, a compiled environment, a factory that makes one environment, an environment, or a vector environment."""
-
-KERNELS: dict[str, Kernel] = CLASSIC | TEXTBOOK
-"""The compiled environments by id."""
 
 DEFAULT = EnvOptions()
 
@@ -68,7 +57,7 @@ def make(
     if num_envs is not None and num_envs < 1:
         raise ValueError(f"num_envs must be 1 or more; got {num_envs}")
     if isinstance(env, str):
-        name, env = env, _found(env)
+        name, env = env, find(env)
         if isinstance(env, str):
             return _from_id(name, env, num_envs or otherwise, options, threads, say)
     if options.backend != "auto":
@@ -127,7 +116,7 @@ def _made(factory: Callable[..., Any], options: EnvOptions) -> Any:
 
 def make_one(env: EnvLike, options: EnvOptions = DEFAULT) -> Checked:
     """Open a single environment, checked, in this process; options and errors as of `make`."""
-    found = _found(env) if isinstance(env, str) else env
+    found = find(env) if isinstance(env, str) else env
     if isinstance(found, str) and found in KERNELS and not options.needs_python:
         found = KERNELS[found]
     if isinstance(found, Kernel):
@@ -139,38 +128,6 @@ def make_one(env: EnvLike, options: EnvOptions = DEFAULT) -> Checked:
     if not (isinstance(vector, SyncVectorEnv) and isinstance(vector.envs[0], Checked)):
         raise ValueError(f"{env} has a vectorized form only: check-env looks at single environments")
     return vector.envs[0]
-
-
-def without_module(name: str) -> str:
-    """Return an id without the module that brings it: `Env-v0` of `module:Env-v0`."""
-    return name.rpartition(":")[2]
-
-
-def _found(name: str) -> Any:
-    """Return what `module:name` stands for, or the id alone where the module has registered it; an id as it is."""
-    module, colon, rest = name.partition(":")
-    if not module or not colon:
-        return name
-    with working_directory_importable():
-        try:
-            imported = import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"{name}: the module {module} cannot be imported ({error}). Install the package that brings it, or "
-                "run where the module lies"
-            ) from error
-    if rest in gym.registry:
-        return rest
-    found: Any = getattr(imported, rest, None)
-    if found is None:
-        near = difflib.get_close_matches(rest, [*gym.registry, *vars(imported)], n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(f'{module}:{one}' for one in near)}?" if near else ""
-        raise ValueError(
-            f"{name}: {module} has registered no such id, and has no function or Kernel of this name. {hint}".rstrip()
-        )
-    if isinstance(found, gym.Env | VectorEnv):
-        raise ValueError(f"{name} is an environment object; name a function that makes one, or a Kernel")
-    return found
 
 
 def _refuse(options: EnvOptions, what: str, *names: str) -> None:
@@ -254,7 +211,7 @@ def _from_id(
     if backend == "envpool":
         known = "does not know it" if pool_ids() else "is not installed: pip install 'policygrad[envpool]'"
         raise ValueError(f"{name}: EnvPool {known}")
-    spec = _spec(env_id)
+    spec = spec_of(env_id)
     try:
         own_vector = spec.vector_entry_point is not None and options.vectorize != "processes"
         if own_vector and not options.needs_python and limit is None:
@@ -282,19 +239,6 @@ def _made_by_gymnasium(spec: Any, settings: dict[str, Any], options: EnvOptions)
         if not options.env_kwargs or "argument" not in str(error):
             raise
         raise ValueError(f"{spec.id} does not take env_kwargs {dict(options.env_kwargs)}: {error}") from error
-
-
-def _spec(env_id: str) -> Any:
-    try:
-        return gym.spec(env_id)
-    except (gym.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(env_id, [*KERNELS, *gym.registry], n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
-        raise ValueError(
-            f"unknown environment {env_id!r}: {hint}A package that brings environments has to be imported: name its "
-            f"module in front, 'module:{env_id}', as in 'minigrid:MiniGrid-Empty-5x5-v0'. gymnasium.registry lists "
-            "those there are"
-        ) from error
 
 
 def _from_factory(

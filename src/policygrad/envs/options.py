@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 
-from policygrad.checks import Count, check_fields
-from policygrad.names import named
+from policygrad._support.checks import Count, check_fields
+from policygrad._support.lookup import named
 
 Backend = Literal["auto", "compiled", "envpool", "gymnasium"]
 Vectorize = Literal["auto", "sync", "processes"]

@@ -22,9 +22,9 @@ from gymnasium.vector.async_vector_env import (
     _async_worker,  # pyright: ignore[reportPrivateUsage]
 )
 
+from policygrad._support.threads import single_thread
 from policygrad.envs.quiet import without_warnings
 from policygrad.errors import EnvironmentFault
-from policygrad.threads import single_thread
 
 MEASURED_SECONDS = 0.1
 """Time that measuring an environment takes at most, but for its first steps."""

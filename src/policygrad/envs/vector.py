@@ -11,12 +11,12 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from policygrad.checkpoint import fields
-from policygrad.envs.compiled import KernelVectorEnv
+from policygrad._support.seeding import EpisodeSeeds
+from policygrad._support.state import fields
 from policygrad.envs.contract import errors_are_warnings
+from policygrad.envs.kernel_vector import KernelVectorEnv
 from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.errors import EnvironmentFault
-from policygrad.seeding import EpisodeSeeds
 from policygrad.spaces import (
     Space,
     action_size,

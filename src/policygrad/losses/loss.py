@@ -16,9 +16,9 @@ import numpy as np
 from numba.core.errors import NumbaError
 from torch import Tensor
 
-from policygrad.code_cache import fingerprint
+from policygrad._support.code_cache import fingerprint
 from policygrad.errors import LossError
-from policygrad.losses import compiling
+from policygrad.losses import compiled_loss
 from policygrad.losses.differentiate import ZERO, derivatives
 from policygrad.losses.source import OUTPUTS, derivatives_source, equation, graph, value_source
 from policygrad.losses.symbol import Symbol, topological
@@ -119,13 +119,13 @@ class Loss:
 
     @cached_property
     def address(self) -> int:
-        """Where the machine code of its derivatives lies: see `compiling.DERIVATIVES`."""
+        """Where the machine code of its derivatives lies: see `compiled_loss.DERIVATIVES`."""
         if self.root is not None:
-            return _compiled(self.source, compiling.DERIVATIVES)
+            return _compiled(self.source, compiled_loss.DERIVATIVES)
         try:
-            return compiling.compile_source(
+            return compiled_loss.compile_source(
                 self.source,
-                compiling.DERIVATIVES,
+                compiled_loss.DERIVATIVES,
                 by_hand=numba.njit(error_model="numpy")(self.function),
                 Sample=_tuple_of("Sample", (*OUTPUTS, *self.columns)),
                 Coefficients=_tuple_of("Coefficients", self.coefficients),
@@ -140,7 +140,7 @@ class Loss:
     def _value_address(self) -> int:
         assert self.root is not None, "derivatives by hand have no value"
         source = value_source(self.root, self.columns, self.coefficients)
-        return _compiled(source, compiling.VALUE)
+        return _compiled(source, compiled_loss.VALUE)
 
     def numbers(self, coefficients: Mapping[str, float]) -> F64:
         """Return the coefficients [C] float64 in the order of the machine code."""
@@ -163,14 +163,16 @@ class Loss:
         """
         if self.root is None:
             return math.nan
-        return compiling.mean_value(self._value_address, outputs, columns, self.numbers(coefficients))
+        return compiled_loss.mean_value(self._value_address, outputs, columns, self.numbers(coefficients))
 
     def differentiated(
         self, outputs: F32, columns: F32, coefficients: Mapping[str, float], scale: float = 1.0
     ) -> F32:
         """Return `scale` times the derivatives [3, B] with respect to log π, H and V; arguments as of `mean`."""
         result = np.empty_like(outputs)
-        compiling.write_derivatives(self.address, outputs, columns, self.numbers(coefficients), scale, result)
+        compiled_loss.write_derivatives(
+            self.address, outputs, columns, self.numbers(coefficients), scale, result
+        )
         return result
 
 
@@ -181,7 +183,7 @@ def _tuple_of(name: str, fields: tuple[str, ...]) -> Any:
 
 @cache
 def _compiled(source: str, signature: Any) -> int:
-    return compiling.compile_source(source, signature)
+    return compiled_loss.compile_source(source, signature)
 
 
 def traced(

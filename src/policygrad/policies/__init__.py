@@ -1,11 +1,11 @@
 """Torch modules that are policies and values, the distributions they describe, and the policy that acts."""
 
-from policygrad.names import renamed
+from policygrad._support.lookup import renamed
+from policygrad.policies.build import Network, made_by, make_policy, make_value
 from policygrad.policies.distributions import Distribution
 from policygrad.policies.distributions.kl import kl_estimate, kl_of
 from policygrad.policies.faults import actions_not_finite, check_actions, fault_of, sound_actions
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
-from policygrad.policies.make import Network, made_by, make_policy, make_value
 from policygrad.policies.mlp import MLP, is_plain
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
@@ -20,7 +20,7 @@ from policygrad.policies.networks import (
 )
 from policygrad.policies.normalization import Normalization
 from policygrad.policies.policy import Policy, Snapshot, as_tensors
-from policygrad.policies.shared import SharedValueNetwork
+from policygrad.policies.shared_trunk import SharedValueNetwork
 
 __all__ = [
     "BetaPolicy",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from policygrad._support.isolation import in_ordinary_torch
 from policygrad.errors import NonFiniteError
 from policygrad.policies.modes import evaluation_mode
-from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F32, Array, Bool, Inputs
 
 if TYPE_CHECKING:

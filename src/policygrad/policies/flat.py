@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from policygrad.surroundings import in_ordinary_torch
+from policygrad._support.isolation import in_ordinary_torch
 
 
 @in_ordinary_torch

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from policygrad.checks import check_choice
+from policygrad._support.checks import check_choice
+from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
-from policygrad.surroundings import in_ordinary_torch
 
 Activation = Literal["relu", "tanh"]
 Initialisation = Literal["uniform", "orthogonal"]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policygrad.checks import Positive, check_fields, check_in_effect
-from policygrad.compiled import compiled_when_called
+from policygrad._support.checks import Positive, check_fields, check_in_effect
+from policygrad._support.compiling import compiled_when_called
+from policygrad._support.isolation import in_ordinary_torch
 from policygrad.errors import NonFiniteError
-from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F64, Array, Bool
 
 SMALLEST_VARIANCE = 1e-8

@@ -11,9 +11,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from policygrad._support.isolation import ignored_numpy_errors, in_ordinary_torch
 from policygrad.errors import NonFiniteError
 from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
 from policygrad.policies.faults import check_actions
+from policygrad.policies.fit import check_same_spaces, check_sizes
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import PerceptronPolicy
@@ -25,14 +27,12 @@ from policygrad.spaces import (
     bounds_of,
     check_action_space,
     environment_actions,
-    in_words,
     interval_units,
     is_composite,
     observation_numbers,
     observation_size,
     observed_part,
 )
-from policygrad.surroundings import ignored_numpy_errors, in_ordinary_torch
 from policygrad.types import F32, F64, Array, Inputs, check_inputs
 
 NONE = Normalization()
@@ -138,7 +138,7 @@ class Policy(nn.Module):
         self.set_normalizer(shift, scale)
         self.register_load_state_dict_post_hook(_take_up_normalizer)
         self._rng = np.random.default_rng()
-        _check_sizes(network, self.observation_size, action_size(action_space), environment_name)
+        check_sizes(network, self.observation_size, action_size(action_space), environment_name)
         flat_parameters(network)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Policy:
@@ -298,32 +298,8 @@ class Policy(nn.Module):
 
     def check_spaces(self, observation_space: Space, action_space: Space, name: str) -> None:
         """Raise ValueError unless these are the spaces that the policy was made for."""
-        observation_space, _ = observed_part(observation_space)
-        for kind, mine, theirs in (
-            ("observation", self.observation_space, observation_space),
-            ("action", self.action_space, action_space),
-        ):
-            if mine != theirs:
-                made_for, has = in_words(mine), in_words(theirs)
-                if made_for == has:
-                    has = "others of the same shape: their bounds differ"
-                raise ValueError(
-                    f"this policy was made for {kind}s of {made_for}; {name} has {has}. "
-                    "Evaluate it on the environment it was trained on, or train one for this environment"
-                )
-
-
-def _check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:
-    if isinstance(network, PerceptronPolicy):
-        found, expected = (
-            (network.network.sizes[0], network.action_dim),
-            (observation_size, action_size),
-        )
-        if found != expected:
-            raise ValueError(
-                f"the {type(network).__name__} has state_dim {found[0]} and action_dim {found[1]}; "
-                f"{name} needs {expected[0]} and {expected[1]}"
-            )
+        own = self.observation_space, self.action_space
+        check_same_spaces(own, observation_space, action_space, name)
 
 
 def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F64, F64]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from policygrad._support.seeding import EpisodeSeeds, stream
+from policygrad._support.threads import single_thread
 from policygrad.algorithms import Reinforce
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import make
@@ -16,8 +18,6 @@ from policygrad.envs.textbook import three_states
 from policygrad.policies import DiscretePolicy, Policy, ValueNetwork
 from policygrad.proof.exact import exact_gradient
 from policygrad.rollout import make_collector
-from policygrad.seeding import EpisodeSeeds, stream
-from policygrad.threads import single_thread
 from policygrad.types import F64
 
 GAMMA = 0.9

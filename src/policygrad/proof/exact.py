@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policygrad._support.isolation import in_ordinary_torch
 from policygrad.envs.textbook import FiniteMDP
 from policygrad.policies import Policy, as_tensors
-from policygrad.surroundings import in_ordinary_torch
 from policygrad.types import F64, Inputs
 
 

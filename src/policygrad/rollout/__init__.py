@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad._support.seeding import EpisodeSeeds
+from policygrad._support.threads import Workers
 from policygrad.envs import Environments, KernelVectorEnv, Shaping
 from policygrad.interfaces import Collector, Engine
 from policygrad.policies import Policy
-from policygrad.rollout.host import HostCollector
-from policygrad.seeding import EpisodeSeeds
-from policygrad.threads import Workers
+from policygrad.rollout.episode_returns import EpisodeReturns
+from policygrad.rollout.host_collector import HostCollector
+from policygrad.rollout.reward_scaling import RewardScaling
 
 
 def make_collector(
@@ -27,7 +29,7 @@ def make_collector(
     watch = None if policy.observation_moments is None else policy.observation_moments.add
     if isinstance(environments.vector, KernelVectorEnv) and engine.name == "fused":
         from policygrad.engines.fused import FusedEngine
-        from policygrad.rollout.compiled import CompiledCollector
+        from policygrad.rollout.compiled_collector import CompiledCollector
 
         assert isinstance(engine, FusedEngine)
         return CompiledCollector(
@@ -52,4 +54,4 @@ def make_collector(
     )
 
 
-__all__ = ["HostCollector", "make_collector"]
+__all__ = ["EpisodeReturns", "HostCollector", "RewardScaling", "make_collector"]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from policygrad.checkpoint import fields, restore_rng, rng_state
+from policygrad._support.state import fields, restore_rng, rng_state
 from policygrad.policies import Policy
 from policygrad.types import F64, State
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from policygrad._support.checks import check_choice
+from policygrad._support.threads import Workers
 from policygrad.algorithms.algorithm import Optimizer
-from policygrad.checks import check_choice
 from policygrad.engines import common
-from policygrad.engines.fused import heads, loop, optimizers
+from policygrad.engines.fused import heads, optimizers, update_loop
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
 from policygrad.engines.fusible import why_not
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
-from policygrad.threads import Workers
 from policygrad.types import (
     F32,
     F64,
@@ -37,9 +37,9 @@ from policygrad.types import (
 SPLIT_AT = 512
 """Samples a core from which on it pays to wake another: that takes some 50 µs."""
 WHOLE_BATCH = Minibatches(np.zeros(0, np.int64), np.zeros(1, np.int64))
-"""As `loop.update` has it: no order is one step on all samples."""
+"""As `update_loop.update` has it: no order is one step on all samples."""
 NO_WEIGHTS = np.zeros(0, np.float32)
-"""As `loop.update` has it: each sample counts 1."""
+"""As `update_loop.update` has it: each sample counts 1."""
 
 
 class FusedEngine:
@@ -85,7 +85,7 @@ class FusedEngine:
         check_inputs(inputs, "engine.act(Inputs(observation), noise)")
         observation = inputs.observation
         action = np.empty((len(observation), self._columns), np.float32)
-        loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
+        update_loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
         return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
     def values(self, inputs: Inputs) -> F32:
@@ -97,7 +97,7 @@ class FusedEngine:
 
         def run(part: int) -> None:
             first, last = parts[part]
-            loop.values(observation[first:last], self._critics[part].address, value[first:last])
+            update_loop.values(observation[first:last], self._critics[part].address, value[first:last])
 
         self._workers.map(run, len(parts))
         return value
@@ -116,7 +116,7 @@ class FusedEngine:
 
         def run(part: int) -> None:
             mine = slice(*parts[part])
-            loop.evaluations(
+            update_loop.evaluations(
                 observation[mine],
                 action[mine],
                 self.head,
@@ -204,7 +204,7 @@ class FusedEngine:
         has_value = self.value is not None
         update = Update(batch, loss, coefficients, Step(0.0, 0.0 if has_value else None))
         outputs = np.zeros((3, len(batch)), np.float32)
-        self._run(update, outputs, *common.columns_of(update), loop.GRADIENT, np.zeros(3))
+        self._run(update, outputs, *common.columns_of(update), update_loop.GRADIENT, np.zeros(3))
         common.check_outputs(outputs, self.policy, batch.inputs)
         value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
         return self._actor.net.gradient.copy(), value_gradient.copy()
@@ -217,9 +217,9 @@ class FusedEngine:
         limit = math.inf if step.max_grad_norm is None else step.max_grad_norm
         rates = _rates(step)
         nets = self._actor.address, self._critic.address
-        if loop.step_of_both(*nets, *rates, self._optimizer, limit, report) != loop.DONE:
-            _check_gradient("policy", self.policy.network, policy_gradient)
-            _check_gradient("value", self.value or nn.Module(), value_gradient)
+        if update_loop.step_of_both(*nets, *rates, self._optimizer, limit, report) != update_loop.DONE:
+            common.check_gradient("policy", self.policy.network, policy_gradient)
+            common.check_gradient("value", self.value or nn.Module(), value_gradient)
         return float(report[0]), float(report[1])
 
     def update(self, update: Update) -> Outputs:
@@ -244,17 +244,22 @@ class FusedEngine:
 
         def run(i: int) -> int:
             return self._run(
-                updates[i], outputs, columns, old_log_prob, loop.GRADIENT | loop.STEP, reports[i]
+                updates[i],
+                outputs,
+                columns,
+                old_log_prob,
+                update_loop.GRADIENT | update_loop.STEP,
+                reports[i],
             )
 
-        if any(ending != loop.DONE for ending in self._workers.map(run, len(updates))):
+        if any(ending != update_loop.DONE for ending in self._workers.map(run, len(updates))):
             common.check_outputs(outputs, self.policy, batch.inputs)
             for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, step.policy_rate),
                 ("value", self.value, self._critic, step.value_rate),
             ):
                 if module is not None and rate is not None:
-                    _check_gradient(name, module, placed.net.gradient)
+                    common.check_gradient(name, module, placed.net.gradient)
         policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
         return Outputs(outputs, columns, policy_norm, value_norm, int(policy_steps))
 
@@ -270,7 +275,7 @@ class FusedEngine:
     def _run(
         self, update: Update, outputs: F32, columns: F32, old_log_prob: int, what: int, report: F64
     ) -> int:
-        """Run a part of an update, writing [3, B] outputs and the report of `loop.update`; returns how it ended.
+        """Run a part of an update, writing [3, B] outputs and the report of `update_loop.update`; returns how it ended.
 
         `columns` and `old_log_prob` are as of `common.columns_of`.
         """
@@ -289,7 +294,7 @@ class FusedEngine:
 
         def run(what: int, first: int, last: int, part: int = 0) -> int:
             actor, critic = nets[part]
-            return loop.update(
+            return update_loop.update(
                 *rows, first, last, length, both, address, coefficients, scale, *minibatches, what,
                 self.head, actor.address, policy_rate, critic.address, value_rate,
                 self._optimizer, max_norm, max_kl, old_log_prob, report,
@@ -301,29 +306,20 @@ class FusedEngine:
 
         def gradient(i: int) -> int:
             first, last = parts[i]
-            return run(loop.GRADIENT, length * first, length * last, i)
+            return run(update_loop.GRADIENT, length * first, length * last, i)
 
         self._workers.map(gradient, len(parts))
         for other in nets[1 : len(parts)]:
             for first, more, rate in zip(nets[0], other, step[:2], strict=True):
                 if rate is not None:
                     first.net.gradient[:] += more.net.gradient
-        return run(loop.STEP, 0, B) if what & loop.STEP else loop.DONE
+        return run(update_loop.STEP, 0, B) if what & update_loop.STEP else update_loop.DONE
 
 
 def _rates(step: Step) -> tuple[float, float]:
     """The (policy's, value's) rates as compiled code has them."""
     policy_rate, value_rate, _ = step
     return (
-        loop.LEFT_OUT if policy_rate is None else policy_rate,
-        loop.LEFT_OUT if value_rate is None else value_rate,
+        update_loop.LEFT_OUT if policy_rate is None else policy_rate,
+        update_loop.LEFT_OUT if value_rate is None else value_rate,
     )
-
-
-def _check_gradient(name: str, module: nn.Module, gradient: F32) -> None:
-    """Raise NonFiniteError with the parameter's name where its gradient is not finite."""
-    offset = 0
-    for p_name, p in module.named_parameters():
-        part = gradient[offset : offset + p.numel()]
-        common.check_finite([(f"the gradient of {name} parameter {p_name}", part)])
-        offset += p.numel()

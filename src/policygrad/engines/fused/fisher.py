@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from policygrad.compiled import compiled, inlined, inner, inner_making_arrays
+from policygrad._support.compiling import compiled, inlined, inner, inner_making_arrays
 from policygrad.engines.fused import heads
 from policygrad.engines.fused.heads import HEAD, describe, evaluate, weigh
-from policygrad.engines.fused.loop import ROWS
 from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
     NARROW,
@@ -22,6 +21,7 @@ from policygrad.engines.fused.mlp import (
     transpose,
 )
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
+from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32

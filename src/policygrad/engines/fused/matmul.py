@@ -24,7 +24,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
+from policygrad._support.function_pointers import address_of, function_at
 from policygrad.engines.fused.vectors import (
     FLOAT,
     LANE,
@@ -37,7 +38,6 @@ from policygrad.engines.fused.vectors import (
     spread,
     tanh,
 )
-from policygrad.pointers import address_of, function_at
 
 HEIGHT, VECTORS = (8 if LANES == 16 else 6), 2
 """A tile: AVX2's 16 registers hold 12 sums, 2 vectors of B and 1 number of A; AVX-512 has 32."""

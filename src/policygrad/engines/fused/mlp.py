@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numba import types
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
+from policygrad._support.function_pointers import address_of, function_at
 from policygrad.engines.fused.matmul import (
     ACTIVATE,
     IDENTITY,
@@ -30,7 +31,6 @@ from policygrad.engines.fused.matmul import (
 )
 from policygrad.engines.fused.net import NET, net_at
 from policygrad.engines.signatures import MATRIX, VECTOR
-from policygrad.pointers import address_of, function_at
 
 NARROW = 4
 """Fewer outputs than this are quicker as inner products."""

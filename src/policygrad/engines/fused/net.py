@@ -13,9 +13,9 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from policygrad.compiled import compiled, inlined, inner
+from policygrad._support.compiling import compiled, inlined, inner
+from policygrad._support.function_pointers import ADDRESS
 from policygrad.engines.signatures import SIZES, VECTOR
-from policygrad.pointers import ADDRESS
 from policygrad.types import F32, I64
 
 f32 = np.float32

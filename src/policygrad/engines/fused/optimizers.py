@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numba import types
 
-from policygrad.checkpoint import fields, write_over
-from policygrad.compiled import inner
+from policygrad._support.compiling import inner
+from policygrad._support.state import fields, write_over
 from policygrad.engines import common
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
 from policygrad.engines.fused.subnormal import flushed, flushed_square

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from policygrad.engines.fused import loop, matmul, mlp
+from policygrad.engines.fused import matmul, mlp, update_loop
 from policygrad.engines.fused.net import Net, Placed
 from policygrad.policies import (
     MLP,
@@ -58,7 +58,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
         sizes=np.array(sizes, np.int64),
         activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else matmul.TANH,
         transposed=np.empty(mlp.parameter_count(sizes), np.float32),
-        work=np.empty(mlp.workspace_size(sizes, loop.ROWS), np.float32),
+        work=np.empty(mlp.workspace_size(sizes, update_loop.ROWS), np.float32),
         gradient=np.zeros_like(parameters),
         first=np.zeros_like(parameters),
         second=np.zeros_like(parameters),

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from policygrad.compiled import compiled, inner
+from policygrad._support.compiling import compiled, inner
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
-from policygrad.engines.fused.loop import ROWS
 from policygrad.engines.fused.mlp import flat, forward, last_hidden, outputs_end, pull_back, transpose
 from policygrad.engines.fused.net import NET, net_at, parameters_ahead
+from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad.compiled import inlined
+from policygrad._support.compiling import inlined
 
 NOTHING = 1e-30
 """Less than this is 0. float32 is normal down to 1.2e-38, which leaves room for the products to come: a certain

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import numpy as np
 from torch import nn
 
-from policygrad.checks import check_choice
+from policygrad._support.checks import check_choice
 from policygrad.policies.distributions.beta import Beta
 from policygrad.policies.distributions.categorical import Categorical
 from policygrad.policies.distributions.distribution import Distribution, Transform

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import compiled_when_called, inlined
+from policygrad._support.compiling import compiled_when_called, inlined
 from policygrad.types import F32, F64
 
 

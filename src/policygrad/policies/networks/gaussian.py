@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
 from policygrad.policies.mlp import MLP, Activation, Initialisation
 from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths, within
-from policygrad.surroundings import in_ordinary_torch
 
 
 @standard

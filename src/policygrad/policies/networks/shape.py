@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from policygrad.checks import is_finite
+from policygrad._support.checks import is_finite
 
 
 def middle_and_half(bounds: tuple[float, float]) -> tuple[float, float]:

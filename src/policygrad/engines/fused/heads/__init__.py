@@ -10,7 +10,7 @@ stand in `policies.distributions`.
 
 from __future__ import annotations
 
-from policygrad.compiled import inner
+from policygrad._support.compiling import inner
 from policygrad.engines.fused.heads import beta, categorical, gaussian, gsde
 from policygrad.engines.fused.heads.head import HEAD, Head
 from policygrad.policies import Policy

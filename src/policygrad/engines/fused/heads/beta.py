@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
+from policygrad._support.function_pointers import call_of_doubles, scipy_address
 from policygrad.engines.fused.heads.functions import gammas, softplus
 from policygrad.engines.fused.heads.head import NONE, Head
-from policygrad.pointers import call_of_doubles, scipy_address
 from policygrad.policies.distributions.beta import EDGE
 
 f32, f64 = np.float32, np.float64

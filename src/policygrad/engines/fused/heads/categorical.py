@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
 from policygrad.engines.fused.heads.functions import exp, log
 from policygrad.engines.fused.heads.head import Head
 from policygrad.engines.fused.subnormal import NOTHING

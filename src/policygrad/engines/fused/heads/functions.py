@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
 
 f32 = np.float32
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner
+from policygrad._support.compiling import inlined, inner
 from policygrad.engines.fused.heads.functions import log_slope, tanh
 from policygrad.engines.fused.heads.head import NONE, Head
 from policygrad.policies.distributions import gaussian

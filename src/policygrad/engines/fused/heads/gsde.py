@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from policygrad.compiled import inlined, inner_making_arrays
+from policygrad._support.compiling import inlined, inner_making_arrays
 from policygrad.engines.fused.heads.head import NONE, Head
 from policygrad.policies.distributions import gsde
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from policygrad._support.function_pointers import ADDRESS
 from policygrad.engines.signatures import SIZES
-from policygrad.pointers import ADDRESS
 from policygrad.types import I64
 
 NONE: I64 = np.zeros(0, np.int64)

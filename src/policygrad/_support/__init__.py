@@ -1,0 +1,1 @@
+"""What all other packages build on and that is not about learning: checks, compiling, files, threads, seeds."""

@@ -1,0 +1,328 @@
+"""`AutogradEngine`: any torch module on any device, by automatic differentiation of the loss itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from policygrad._support.isolation import in_ordinary_torch
+from policygrad.engines import common
+from policygrad.engines.autograd.evaluating import evaluating, modules_with_modes
+from policygrad.engines.autograd.scores import fisher_vector_product, squared_scores
+from policygrad.engines.autograd.torch_optimizers import (
+    make_optimizer,
+    optimizer_state,
+    restore_optimizer,
+    take_step,
+)
+from policygrad.engines.fusible import is_fusible
+from policygrad.interfaces import Step, Update
+from policygrad.losses import OUTPUTS, Loss
+from policygrad.policies import (
+    Policy,
+    SharedValueNetwork,
+    as_tensors,
+    is_standard,
+    kl_estimate,
+    leave_inference_mode,
+)
+from policygrad.types import (
+    F32,
+    F64,
+    I64,
+    Array,
+    Batch,
+    Inputs,
+    Outputs,
+    PolicyOutputs,
+    Rollout,
+    State,
+    check_inputs,
+)
+
+
+class AutogradEngine:
+    """See `interfaces.Engine`.
+
+    Args:
+        policy: acts; its network is any module.
+        value: V(s), any module [B, D] -> [B] or [B, 1], on the policy's device; None where none is learned.
+        optimizer: `adam`, `rmsprop` or `sgd`.
+    """
+
+    name = "autograd"
+    # modules of one's own may share layers in ways that nobody can see
+    networks_are_apart = False
+
+    def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
+        leave_inference_mode(policy, value)
+        self.policy = policy
+        self.value = value
+        self.num_choices = policy.num_choices
+        self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
+        self._device = policy.device
+        self._precision = torch.float32 if self._device.type == "mps" else torch.float64
+        self._policy_optimizer = make_optimizer(optimizer, policy)
+        self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
+        self._policy_modules = modules_with_modes(policy, is_standard(policy.network))
+        self._value_modules = modules_with_modes(value, value is None or is_fusible(value))
+        if isinstance(value, SharedValueNetwork):
+            # its hidden layers are the policy's
+            self._value_modules = self._policy_modules
+
+    def act(self, inputs: Inputs, noise: F64) -> Array:
+        """See `Engine.act`."""
+        check_inputs(inputs, "engine.act(Inputs(observation), noise)")
+        with evaluating(self._policy_modules):
+            return self.policy.choose(inputs, noise)
+
+    @in_ordinary_torch
+    @torch.no_grad()
+    def values(self, inputs: Inputs) -> F32:
+        """See `Engine.values`."""
+        check_inputs(inputs, "engine.values(Inputs(observation))")
+        with evaluating(self._value_modules):
+            return self._values(inputs).numpy(force=True)
+
+    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
+        """See `Engine.values_along`."""
+        return common.values_along(self.values, rollout)
+
+    @in_ordinary_torch
+    @torch.no_grad()
+    def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
+        """See `Engine.evaluate`."""
+        check_inputs(inputs, "engine.evaluate(Inputs(observation), action)")
+        with evaluating(self._policy_modules):
+            parameters, distribution = self._forward(inputs), self.policy.distribution
+        log_prob = distribution.log_prob(parameters, self._tensor(action))
+        return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
+
+    @in_ordinary_torch
+    def squared_scores(self, inputs: Inputs, action: Array) -> F32:
+        """See `ScoringEngine.squared_scores`."""
+        with evaluating(self._policy_modules):
+            return squared_scores(self.policy, self._tensor(inputs.observation), self._tensor(action))
+
+    @in_ordinary_torch
+    @torch.no_grad()
+    def policy_outputs(
+        self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
+    ) -> PolicyOutputs:
+        """See `TrustRegionEngine.policy_outputs`."""
+        with evaluating(self._policy_modules):
+            distribution, now = self.policy.distribution, self._forward(inputs)
+        log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
+        kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
+        found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        if before is None:
+            common.check_policy_outputs(self.policy, inputs, found.log_prob, found.entropy)
+        return found
+
+    def policy_parameters(self) -> F32:
+        """See `TrustRegionEngine.policy_parameters`."""
+        return common.policy_parameters(self.policy)
+
+    def set_policy_parameters(self, parameters: F32) -> None:
+        """See `TrustRegionEngine.set_policy_parameters`."""
+        common.set_policy_parameters(self.policy, parameters)
+
+    @in_ordinary_torch
+    def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
+        """See `TrustRegionEngine.fisher_vector_product`."""
+        with evaluating(self._policy_modules):
+            return fisher_vector_product(self.policy, as_tensors(inputs, self._device))
+
+    @in_ordinary_torch
+    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
+        """See `Engine.gradient`."""
+        update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
+        self._backward(update, self._constants(update, common.columns_of(update)[0]), None)
+        return _flat_gradient(self.policy), _flat_gradient(self.value)
+
+    @in_ordinary_torch
+    def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
+        """See `Engine.apply`."""
+        for module, gradient in ((self.policy, policy_gradient), (self.value, value_gradient)):
+            parameters = list(module.parameters()) if module is not None else []
+            parts = self._tensor(gradient).split([p.numel() for p in parameters])
+            for p, part in zip(parameters, parts, strict=True):
+                p.grad = part.reshape(p.shape).clone()
+        norms = [0.0, 0.0]
+        self._step(step, norms)
+        return norms[0], norms[1]
+
+    @in_ordinary_torch
+    def update(self, update: Update) -> Outputs:
+        """See `Engine.update`."""
+        batch, step, length = update.batch, update.step, update.batch.length
+        columns, old_log_prob = common.columns_of(update)
+        parts: list[I64 | None] = [None]
+        if update.minibatches is not None:
+            order, bounds = update.minibatches
+            common.check_minibatches(update.minibatches, batch.segments)
+            rows = (order[:, None] * length + np.arange(length)).ravel()
+            parts = [rows[start * length : stop * length] for start, stop in pairwise(bounds)]
+        constants = self._constants(update, columns)
+        found, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
+        for part in parts:
+            now = replace(update, step=step)
+            outputs = self._backward(now, constants, part)
+            uses_policy, uses_value = self._uses(now)
+            every = slice(None) if part is None else part
+            for column, output, is_new in zip(
+                found, outputs, (uses_policy, uses_policy, uses_value), strict=True
+            ):
+                if is_new:
+                    column[every] = output
+            if step.policy_rate is not None and update.max_kl is not None:
+                kl = kl_estimate(outputs[0], columns[old_log_prob][every]).mean()
+                step = step if kl <= update.max_kl else step._replace(policy_rate=None)
+            self._step(step, norms)
+            policy_steps += step.policy_rate is not None
+        return Outputs(found, columns, norms[0], norms[1], policy_steps)
+
+    def _step(self, step: Step, norms: list[float]) -> None:
+        """A step of each network that has a rate, along the gradient that stands there; sets their norms."""
+        steps = (
+            (0, "policy", self.policy, self._policy_optimizer, step.policy_rate),
+            (1, "value", self.value, self._value_optimizer, step.value_rate),
+        )
+        active = [one for one in steps if one[4] is not None]
+        for i, name, module, _, _ in active:
+            gradient = _flat_gradient(module)
+            norms[i] = float(np.sqrt(np.sum(gradient.astype(np.float64) ** 2)))
+            if not np.isfinite(norms[i]):
+                common.check_gradient(name, module or nn.Module(), gradient)
+        for i, _, module, optimizer, rate in active:
+            assert module is not None
+            assert optimizer is not None
+            factor = common.clip_factor(
+                norms[i], math.inf if step.max_grad_norm is None else step.max_grad_norm
+            )
+            for p in module.parameters():
+                if p.grad is not None:
+                    p.grad.mul_(factor)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            take_step(optimizer)
+        if step.policy_rate is not None:
+            self.policy.project()
+
+    def state(self) -> State:
+        """See `Engine.state`."""
+        optimizers = (self._policy_optimizer, self._value_optimizer)
+        return common.engine_state(self.value, *(optimizer_state(o) for o in optimizers))
+
+    @in_ordinary_torch
+    def restore(self, state: State) -> None:
+        """See `Engine.restore`."""
+        optimizers = (self._policy_optimizer, self._value_optimizer)
+        for optimizer, of_one in zip(optimizers, common.restore_value(self.value, state), strict=True):
+            restore_optimizer(optimizer, of_one)
+
+    def _constants(self, update: Update, columns: F32) -> _Constants:
+        """The columns and the coefficients of an update on the device.
+
+        They are in the precision of the fused engine, where the device has it: at kinks both then choose the same side.
+        """
+        exact = self._tensor(columns).to(self._precision)
+        coefficients = {
+            name: exact.new_tensor(float(update.coefficients[name])) for name in update.loss.coefficients
+        }
+        return _Constants(columns, exact, coefficients)
+
+    def _backward(self, update: Update, constants: _Constants, rows: I64 | None) -> F32:
+        """Fill the gradients of the parameters of the networks that are used.
+
+        Args:
+            update: the batch, the loss and the rates.
+            constants: see `_constants`.
+            rows: of the batch; None is all of them.
+
+        Returns:
+            log π, H and V of the rows [3, R], zeros of a network that is not used.
+        """
+        batch, loss = update.batch, update.loss
+        inputs, action, weight = batch.inputs, batch.action, batch.weight
+        columns = constants.columns
+        if rows is not None:
+            inputs, action, columns = inputs.rows(rows), action[rows], columns[:, torch.from_numpy(rows)]
+            weight = None if weight is None else weight[rows]
+        zeros = torch.zeros(len(inputs), dtype=torch.float32, device=self._device)
+        log_prob = entropy = value = zeros
+        uses_policy, uses_value = self._uses(update)
+        if uses_policy:
+            parameters = self._forward(inputs)
+            log_prob = self.policy.distribution.log_prob(parameters, self._tensor(action))
+            entropy = self.policy.distribution.entropy(parameters)
+            self.policy.zero_grad(set_to_none=True)
+        if uses_value and self.value is not None:
+            value = self._values(inputs)
+            self.value.zero_grad(set_to_none=True)
+        outputs = np.stack([output.numpy(force=True) for output in (log_prob, entropy, value)])
+        common.check_outputs(outputs, self.policy, inputs)
+        if loss.root is None:
+            on_host = constants.on_host if rows is None else np.ascontiguousarray(constants.on_host[:, rows])
+            slopes = self._tensor(loss.differentiated(outputs, on_host, update.coefficients, 1.0))
+            losses = slopes[0] * log_prob + slopes[1] * entropy + slopes[2] * value
+        else:
+            three = torch.stack((log_prob, entropy, value)).to(self._precision)
+            sample = dict(zip((*OUTPUTS, *loss.columns), (*three.unbind(), *columns.unbind()), strict=False))
+            losses = loss.of_tensors(sample, constants.coefficients)
+        if losses.requires_grad:
+            if weight is None:
+                losses.mean().backward()
+            else:
+                weights = self._tensor(weight).to(losses.dtype)
+                ((weights * losses).sum() / weights.sum()).backward()
+        return outputs
+
+    def _uses(self, update: Update) -> tuple[bool, bool]:
+        """Whether the (policy, value network) is computed: where it is stepped, or where the other's slope needs it."""
+        both = not update.loss.separates and self.value is not None
+        return both or update.step.policy_rate is not None, both or update.step.value_rate is not None
+
+    def _forward(self, inputs: Inputs) -> Any:
+        return self.policy(as_tensors(inputs, self._device))
+
+    def _values(self, inputs: Inputs) -> Tensor:
+        assert self.value is not None, "this engine was made without a value network"
+        values: Tensor = self.value(self._tensor(inputs.seen_by_critic))
+        B = len(inputs)
+        if values.shape not in ((B,), (B, 1)):
+            raise ValueError(f"the value network gave {tuple(values.shape)}; expected ({B},) or ({B}, 1)")
+        return values.reshape(B)
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+class _Constants(NamedTuple):
+    """What an update's loss takes as constant."""
+
+    on_host: F32
+    """[C, B] float32, as `common.columns_of` returns them."""
+    columns: Tensor
+    """The same on the device."""
+    coefficients: dict[str, Tensor]
+    """By name, 0-dimensional."""
+
+
+def _array(tensor: Tensor) -> F32:
+    return tensor.detach().numpy(force=True).copy()
+
+
+def _flat_gradient(module: nn.Module | None) -> F32:
+    """All gradients in `parameters()` order, zeros where there is none; empty without a module."""
+    if module is None:
+        return np.zeros(0, np.float32)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
+    return torch.cat([p.reshape(-1) for p in parts]).numpy(force=True)

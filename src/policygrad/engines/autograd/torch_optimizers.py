@@ -1,0 +1,66 @@
+"""torch's optimisers, with the constants that both engines agree on, and their state for checkpoints."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from policygrad._support.checks import check_choice
+from policygrad._support.state import fields
+from policygrad.algorithms.algorithm import Optimizer
+from policygrad.engines import common
+from policygrad.errors import CheckpointError
+from policygrad.types import State
+
+
+def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
+    """`adam`, `rmsprop` or `sgd` over what can be learned of a module; ValueError of another name."""
+    check_choice("optimizer", name, Optimizer)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if name == "adam":
+        return torch.optim.Adam(parameters, betas=(common.ADAM_BETA1, common.ADAM_BETA2), eps=common.ADAM_EPS)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(parameters, alpha=common.RMSPROP_ALPHA, eps=common.RMSPROP_EPS)
+    return torch.optim.SGD(parameters)
+
+
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """One step along the gradients that stand in the parameters."""
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    # what torch makes at a parameter's first step, to count them, it makes on the default device
+    with torch.device("cpu") if len(optimizer.state) < count else nullcontext():
+        optimizer.step()
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
+    """Of each parameter that has taken a step, by its place, what torch keeps for it."""
+    if optimizer is None:
+        return {}
+    kept: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {
+        str(i): {
+            name: x.numpy(force=True).copy() if isinstance(x, torch.Tensor) else np.asarray(x)
+            for name, x in of_one.items()
+            if x is not None
+        }
+        for i, of_one in kept.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer | None, state: State) -> None:
+    """Stand where that `optimizer_state` was taken; CheckpointError where it is of other parameters."""
+    if optimizer is None:
+        fields(state)
+        return
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    if not set(state) <= {str(i) for i in range(count)}:
+        raise CheckpointError(f"the checkpoint's optimiser has parameters {sorted(state)}; expected {count}")
+    kept = {
+        int(i): {name: torch.from_numpy(array) for name, array in of_one.items()}
+        for i, of_one in state.items()
+    }
+    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,300 @@
+"""A whole update in one call: forward, the loss's derivatives, backward, clipping and the step."""
+
+# pyright: basic
+# compiled: the types of arguments are the Numba signatures above the functions
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from policygrad._support.compiling import compiled, inner
+from policygrad._support.function_pointers import ADDRESS
+from policygrad.engines.fused.heads import HEAD, differentiate, evaluate, sample
+from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
+from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
+from policygrad.engines.fused.optimizers import clip_factor, norm, step
+from policygrad.engines.signatures import MATRIX, NUMBERS, SIZES, VECTOR
+from policygrad.losses.compiled_loss import derivatives_at
+from policygrad.policies.distributions.kl import kl_of
+
+ROWS = 256
+"""Samples a part: their activations stay in a core's second-level cache."""
+
+DONE, OUTPUTS_NOT_FINITE, GRADIENT_NOT_FINITE = 0, 1, 2
+"""What became of an update. Unless it is done, the parameters are as before."""
+
+GRADIENT, STEP = 1, 2
+"""What `update` is to do: either, or both."""
+LEFT_OUT = -1.0
+"""As a rate: this network is neither computed nor changed."""
+f32 = np.float32
+
+
+@compiled(types.void(MATRIX, types.float64[:, ::1], HEAD, NET, MATRIX))
+def act(x, noise, head, actor, action):
+    """Sampled actions for observations [B, D] into `action` [B, K]."""
+    transpose(actor)
+    for start in range(0, x.shape[0], ROWS):
+        stop = min(start + ROWS, x.shape[0])
+        outputs = forward(x[start:stop], actor)
+        hidden = last_hidden(x[start:stop], actor)
+        sample(head, outputs, hidden, parameters_ahead(actor), noise[start:stop], action[start:stop])
+
+
+@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
+def evaluations(x, action, head, actor, log_prob, entropy):
+    """log π(a|s) and H(π(·|s)) of B samples into [B] each."""
+    transpose(actor)
+    for start in range(0, x.shape[0], ROWS):
+        stop = min(start + ROWS, x.shape[0])
+        outputs = forward(x[start:stop], actor)
+        hidden, log_std = last_hidden(x[start:stop], actor), parameters_ahead(actor)
+        evaluate(
+            head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
+        )
+
+
+@compiled(types.void(MATRIX, NET, VECTOR))
+def values(x, critic, value):
+    """V(s) of observations [B, D] into `value` [B]."""
+    transpose(critic)
+    trunk = net_at(critic).trunk
+    if trunk != 0:
+        transpose(trunk)
+    for start in range(0, x.shape[0], ROWS):
+        stop = min(start + ROWS, x.shape[0])
+        seen = x[start:stop]
+        if trunk != 0:
+            forward(seen, trunk)
+            seen = last_hidden(seen, trunk)
+        outputs = forward(seen, critic)
+        for i in range(stop - start):
+            value[start + i] = outputs[i, 0]
+
+
+@inner
+def add_part(
+    x, y, action, outputs, columns, weight, start, stop, derivatives, coefficients, scale,
+    use_policy, head, actor, use_value, critic, room,
+):  # fmt: skip
+    """(log π, H, V) of the samples from `start` to `stop`, up to ROWS, into `outputs`; adds to both gradients."""
+    n = stop - start
+    x, y, action = x[start:stop], y[start:stop], action[start:stop]
+    log_std = parameters_ahead(actor)
+    of_policy = hidden = guess = x[:0]
+    if use_policy:
+        of_policy = forward(x, actor)
+        hidden = last_hidden(x, actor)
+        evaluate(head, of_policy, hidden, log_std, action, outputs[0, start:stop], outputs[1, start:stop])
+    shared = net_at(critic).trunk != 0
+    if use_value:
+        if shared and not use_policy:
+            forward(x, actor)
+        if shared:
+            y = last_hidden(x, actor)
+        guess = forward(y, critic)
+        for i in range(n):
+            outputs[2, start + i] = guess[i, 0]
+    derivatives(outputs, columns, start, stop, coefficients, scale, room)
+    if weight.size:
+        for k in range(3):
+            for i in range(n):
+                room[k, i] *= weight[start + i]
+    d_log_prob, d_entropy, d_value = room[0, :n], room[1, :n], room[2, :n]
+    if use_value:
+        for i in range(n):
+            guess[i, 0] = d_value[i]
+        # before the policy's, which overwrites its hidden layers
+        backward(y, critic)
+    if use_policy:
+        slope = gradient_ahead(actor)
+        entropy = outputs[1, start:stop]
+        differentiate(head, of_policy, hidden, log_std, action, entropy, d_log_prob, d_entropy, slope)
+        if use_value and shared:
+            backward_from_both(x, actor, d_value, net_at(critic).parameters[: y.shape[1]])
+        else:
+            backward(x, actor)
+
+
+@inner
+def add_gradients(
+    x, y, action, outputs, columns, weight, first, last, length, derivatives, coefficients, scale,
+    use_policy, head, actor, use_value, critic, room,
+):  # fmt: skip
+    """(log π, H, V) of the samples from `first` to `last` into `outputs`, and both networks' gradients.
+
+    A network that is not used is not computed: its outputs and its gradient stay as they are. `room` [3, ROWS]
+    is for the derivatives. Parts are made of whole segments of `length` samples.
+    """
+    if use_policy:
+        clear_gradient(actor)
+    if use_policy or net_at(critic).trunk != 0:
+        transpose(actor)
+    if use_value:
+        transpose(critic)
+        clear_gradient(critic)
+    rows = max(ROWS // length, 1) * length if length <= ROWS else ROWS
+    for start in range(first, last, rows):
+        add_part(
+            x, y, action, outputs, columns, weight, start, min(start + rows, last),
+            derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, room,
+        )  # fmt: skip
+
+
+@inner
+def gather(order, length, x, y, action, columns, weight, some_x, some_y, some_action, some, some_weight):
+    """Copy the segments that are named to the front of the others; `some_y` is empty where y is x."""
+    for i in range(order.size * length):
+        row = order[i // length] * length + i % length
+        for d in range(x.shape[1]):
+            some_x[i, d] = x[row, d]
+        for d in range(some_y.shape[1]):
+            some_y[i, d] = y[row, d]
+        for k in range(action.shape[1]):
+            some_action[i, k] = action[row, k]
+        for k in range(columns.shape[0]):
+            some[k, i] = columns[k, row]
+        if weight.size:
+            some_weight[i] = weight[row]
+
+
+@inner
+def scatter(order, length, some, outputs, use_policy, use_value):
+    """Copy the outputs that were computed back to where their samples came from."""
+    for i in range(order.size * length):
+        row = order[i // length] * length + i % length
+        if use_policy:
+            outputs[0, row] = some[0, i]
+            outputs[1, row] = some[1, i]
+        if use_value:
+            outputs[2, row] = some[2, i]
+
+
+@inner
+def mean_kl(log_prob, old_log_prob):
+    """The mean of `policies.kl_estimate`."""
+    sum_of_kl = 0.0
+    for i in range(log_prob.size):
+        sum_of_kl += kl_of(types.float64(log_prob[i]) - types.float64(old_log_prob[i]))
+    return sum_of_kl / log_prob.size
+
+
+@inner
+def finite(x):
+    """Whether no entry is NaN or infinite."""
+    total = f32(0)
+    for i in range(x.size):
+        total += x[i] * f32(0)
+    return total == f32(0)
+
+
+@inner
+def step_along_gradients(nets, rates, optimizer, max_norm, norms):
+    """Clip the gradients and take the step, unless one is not finite; returns what became of it."""
+    for i in range(len(nets)):
+        if rates[i] >= 0:
+            norms[i] = norm(net_at(nets[i]).gradient)
+    # what fast arithmetic leaves of isfinite is not to be relied on; a comparison with NaN is False
+    if not norms[0] + norms[1] < np.inf:
+        return GRADIENT_NOT_FINITE
+    for i in range(len(nets)):
+        net = net_at(nets[i])
+        if rates[i] >= 0:
+            step(optimizer, net, rates[i], clip_factor(norms[i], max_norm))
+            for k in range(net.ahead):
+                net.parameters[k] = min(max(net.parameters[k], f32(net.lowest)), f32(net.highest))
+    return DONE
+
+
+@compiled(types.int64(NET, NET, types.float64, types.float64, types.int64, types.float64, types.float64[::1]))
+def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, norms):
+    """A step of both networks along the gradients that stand in them."""
+    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms)
+
+
+@inner
+def total(weight, count):
+    """The sum of the first weights, of which each is 1 where there are none."""
+    if not weight.size:
+        return types.float64(count)
+    found = 0.0
+    for i in range(count):
+        found += weight[i]
+    return found
+
+
+@compiled(
+    types.int64(
+        MATRIX, MATRIX, MATRIX, MATRIX, MATRIX, VECTOR, types.int64, types.int64, types.int64,
+        types.boolean, ADDRESS, NUMBERS, types.float64, SIZES, SIZES, types.int64,
+        HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64, types.int64,
+        types.float64[::1],
+    ),
+    makes_arrays=True,
+)  # fmt: skip
+def update(
+    x, y, action, outputs, columns, weight, first, last, length,
+    both, derivatives, coefficients, scale, order, bounds, what,
+    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report,
+):  # fmt: skip
+    """Optimiser steps of the networks whose rate is 0 or more; returns what became of the last.
+
+    The policy sees x, the value network y, which may be x. Without an `order` it is one step on the samples from
+    `first` to `last`, whose derivatives are multiplied by `scale`. With one, minibatch i is the segments that
+    order[bounds[i]:bounds[i + 1]] names, a step each, along the mean over their weights. Writes the samples' outputs
+    [3, B], as each was last evaluated, and a `report` [3] float64: both gradients' L2 norms of the last step, before
+    clipping to `max_norm`, and how many steps the policy took before a minibatch's KL from the column `old_log_prob`
+    went over `max_kl`. With `both`, a network without a rate is computed as well, for derivatives that depend on it.
+    `what` is GRADIENT alone, STEP alone (from gradients that are there already), or both.
+    """
+    write_derivatives = derivatives_at(derivatives)
+    use_policy, use_value = both or policy_rate >= 0, both or value_rate >= 0
+    largest = 0
+    for i in range(bounds.size - 1):
+        largest = max(largest, (bounds[i + 1] - bounds[i]) * length)
+    some_outputs = np.zeros((3, largest), np.float32)
+    some_columns = np.empty((columns.shape[0], largest), np.float32)
+    some_weight = np.empty(largest if weight.size else 0, np.float32)
+    room = np.empty((3, ROWS), np.float32)
+    some_x = np.empty((largest, x.shape[1]), np.float32)
+    both_see_x = x.ctypes.data == y.ctypes.data
+    some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)
+    some_action = np.empty((largest, action.shape[1]), np.float32)
+    ending = DONE
+    for i in range(max(bounds.size - 1, 1)):
+        part, part_columns, part_x, part_y, part_action = outputs, columns, x, y, action
+        part_weight = weight
+        if order.size:
+            segments = order[bounds[i] : bounds[i + 1]]
+            first, last = 0, segments.size * length
+            part, part_columns, part_x, part_action = some_outputs, some_columns, some_x, some_action
+            part_weight = some_weight
+            gather(
+                segments, length, x, y, action, columns, weight,
+                part_x, some_y, part_action, part_columns, part_weight,
+            )  # fmt: skip
+            part_y = part_x if both_see_x else some_y
+            scale = 1 / total(part_weight, last)
+        if what & GRADIENT:
+            add_gradients(
+                part_x, part_y, part_action, part, part_columns, part_weight, first, last, length,
+                write_derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, room,
+            )  # fmt: skip
+        if order.size:
+            scatter(order[bounds[i] : bounds[i + 1]], length, part, outputs, use_policy, use_value)
+        if policy_rate >= 0 and max_kl < np.inf:
+            kl = mean_kl(part[0, first:last], part_columns[old_log_prob, first:last])
+            if kl > max_kl:
+                use_policy, policy_rate = both, LEFT_OUT
+        if what & STEP:
+            for k in range(3):
+                if not finite(part[k, first:last]):
+                    return OUTPUTS_NOT_FINITE
+            ending = step_along_gradients(
+                (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
+            )
+            report[2] += policy_rate >= 0
+        if ending != DONE:
+            break
+    return ending

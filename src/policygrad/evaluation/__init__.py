@@ -1,0 +1,28 @@
+"""How good a policy is: evaluation on fresh episodes, at intervals during training, and choosing the best of a run."""
+
+from policygrad.evaluation.episodes import evaluate, run_episodes
+from policygrad.evaluation.periodic import PeriodicEvaluation
+from policygrad.evaluation.result import Evaluation, percent, share_interval
+from policygrad.evaluation.selection import (
+    Candidate,
+    Candidates,
+    Selection,
+    allowance,
+    select,
+    typical_length,
+)
+
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "Evaluation",
+    "PeriodicEvaluation",
+    "Selection",
+    "allowance",
+    "evaluate",
+    "percent",
+    "run_episodes",
+    "select",
+    "share_interval",
+    "typical_length",
+]

@@ -1,0 +1,130 @@
+"""How good a policy is: returns of fresh episodes, with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from policygrad._support.checks import check_names, whole
+from policygrad._support.compiling import announce_compilation
+from policygrad._support.seeding import EpisodeSeeds, stream
+from policygrad._support.threads import Workers, single_thread
+from policygrad.engines.fusible import why_not
+from policygrad.envs import Environments, EnvLike, EnvOptions, KernelVectorEnv, make
+from policygrad.evaluation.progress import show_episodes
+from policygrad.evaluation.result import Evaluation
+from policygrad.policies import Policy, evaluation_mode
+from policygrad.rollout import HostCollector
+from policygrad.types import F64, Array, Inputs
+
+STEP_LIMIT = 10_000
+"""Steps after which an episode is truncated where the environment has no limit of its own."""
+SIDE_BY_SIDE = 16
+"""Environments that are run side by side, at most, where it is not said how many."""
+
+
+def evaluate(
+    policy: Policy,
+    env: EnvLike,
+    episodes: int = 100,
+    greedy: bool = True,
+    seed: int = 0,
+    num_envs: int | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Run whole episodes and report their returns; the policy is left exactly as it was.
+
+    Each environment runs a number of episodes that is fixed beforehand, so that short episodes are not
+    over-represented. No shaping is applied.
+
+    Args:
+        policy: a `Policy`, as from a run or from `load`.
+        env: as in `train`, with the spaces that the policy was made for.
+        episodes: how many, 1 or more.
+        greedy: the most probable action rather than a sampled one.
+        seed: of the environments and the actions; streams apart from every training's.
+        num_envs: how many run side by side; up to 16 by default.
+        progress: show how many episodes have ended; by default only on a terminal.
+        options: how the environments are opened, as in `train`: `backend`, `env_kwargs`, `wrap`, `vectorize`,
+            `max_episode_steps`. Episodes of an environment without a limit are truncated after 10,000 steps, which
+            the result's `cut` counts.
+
+    Raises:
+        ValueError: the spaces are not the policy's, or `episodes` is below 1.
+        EnvironmentFault: the environment breaks Gymnasium's contract.
+    """
+    if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"expected a policygrad.Policy; got {type(policy).__name__}. "
+            "Policy(network, observation_space, action_space) makes one of a torch module"
+        )
+    episodes = whole("episodes", episodes, at_least=1)
+    check_names("evaluate", EnvOptions, options)
+    environments = make(env, num_envs, EnvOptions(**options), otherwise=min(episodes, SIDE_BY_SIDE))
+    try:
+        policy.check_spaces(environments.observation_space, environments.action_space, environments.name)
+        with single_thread(), evaluation_mode(policy), show_episodes(episodes, progress) as tick:
+            return run_episodes(policy, environments, episodes, greedy, seed, tick)
+    finally:
+        environments.close()
+
+
+def run_episodes(
+    policy: Policy,
+    environments: Environments,
+    episodes: int,
+    greedy: bool,
+    seed: int,
+    tick: Callable[[int, int], None] = lambda episodes, steps: None,
+    max_steps: int | None = None,
+) -> Evaluation:
+    """Run whole episodes in environments that are open already: see `evaluate`.
+
+    Args:
+        policy: in evaluation mode.
+        environments: with the policy's spaces.
+        episodes, greedy, seed: as in `evaluate`.
+        tick: called now and then with the number of episodes that have ended, and of the steps that were taken.
+        max_steps: cut episodes in Python environments after this many steps, if that comes before the limit.
+    """
+    env_rng, action_rng = stream(seed, "evaluation").spawn(2)
+    before = [0, 0]
+
+    def count(ended: int, steps: int) -> None:
+        tick(min(before[0] + ended, episodes), before[1] + steps)
+
+    rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
+    if isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None:
+        with announce_compilation():
+            from policygrad.engines.fused import FusedEngine
+            from policygrad.rollout.compiled_collector import CompiledCollector
+        engine = FusedEngine(policy, None, "sgd")
+        collector = CompiledCollector(environments, policy, engine, **rngs, workers=Workers(), greedy=greedy)
+    else:
+
+        def act(inputs: Inputs, noise: F64) -> Array:
+            return policy.choose(inputs, None if greedy else noise)
+
+        limit = min(environments.max_episode_steps or STEP_LIMIT, max_steps or STEP_LIMIT)
+        collector = HostCollector(environments, policy, act, **rngs, max_steps=limit, cut=True, tick=count)
+    returns, lengths = list[F64](), list[Array]()
+    # which of a last, partly needed round count was settled before it ran: the first ones
+    for _ in range(math.ceil(episodes / environments.num_envs)):
+        rollout = collector.episodes()
+        returns.append(rollout.original_reward.sum(0))
+        lengths.append(rollout.valid.sum(0))
+        before[0] += environments.num_envs
+        before[1] += rollout.num_samples
+        count(0, 0)
+    cut = collector.cut_episodes if isinstance(collector, HostCollector) else 0
+    return Evaluation(
+        np.concatenate(returns)[:episodes],
+        np.concatenate(lengths)[:episodes].astype(np.int64),
+        greedy,
+        cut,
+        environments.reward_threshold,
+    )

@@ -1,0 +1,66 @@
+"""Evaluating a policy at intervals while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from policygrad._support.seeding import stream
+from policygrad._support.state import fields, restore_rng, rng_state
+from policygrad.envs import EnvLike, EnvOptions, make
+from policygrad.evaluation.episodes import SIDE_BY_SIDE, run_episodes
+from policygrad.policies import Policy, evaluation_mode
+from policygrad.training import Iteration
+from policygrad.types import State
+
+
+class PeriodicEvaluation:
+    """Evaluates a policy again and again while it is trained, greedily, in environments of its own.
+
+    Args:
+        env, options: as in `train`; an id, a kernel or a factory.
+        every: steps of training between two tests.
+        episodes: number of episodes per test; each test has fresh ones.
+        seed: of the training.
+        threads: EnvPool's.
+    """
+
+    def __init__(
+        self,
+        env: EnvLike,
+        options: EnvOptions,
+        every: int,
+        episodes: int,
+        seed: int,
+        threads: int | None = None,
+    ) -> None:
+        self._environments = make(env, None, options, otherwise=min(episodes, SIDE_BY_SIDE), threads=threads)
+        self._every = self._due = every
+        self._episodes = episodes
+        self._seeds = stream(seed, "evaluation")
+
+    def state(self) -> State:
+        """When the next test is due, and which episodes it takes."""
+        return {"due": self._due, "every": self._every, "seeds": rng_state(self._seeds)}
+
+    def restore(self, state: State) -> None:
+        """Go on from there; where tests are `every` so many other steps now, the next is due as of a run from 0."""
+        due, every, seeds = fields(state, "due", "every", "seeds")
+        self._due = due if every == self._every else self._every
+        restore_rng(self._seeds, seeds)
+
+    def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
+        """The iterations as they come, those after which a test was due with its `test_return`."""
+        for iteration in loop:
+            if iteration.metrics["steps"] >= self._due:
+                self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)
+                seed = int(self._seeds.integers(2**31))
+                with evaluation_mode(policy):
+                    result = run_episodes(policy, self._environments, self._episodes, True, seed)
+                iteration.metrics["test_return"] = result.mean
+                if result.cut:
+                    iteration.metrics["test_cut"] = result.cut
+            yield iteration
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._environments.close()

@@ -1,0 +1,54 @@
+"""Progress of an evaluation: a live bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from policygrad._support.console import console, say, stderr
+
+LINE_INTERVAL = 2.0
+"""Seconds between two lines where there is no terminal."""
+
+
+@contextmanager
+def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int], None]]:
+    """Show an evaluation's progress within the block, through the function that it is given.
+
+    Args:
+        total: number of episodes.
+        show: None shows it where stderr is a terminal.
+
+    Yields:
+        A function of the number of episodes that have ended and of the steps that were taken.
+    """
+    terminal = stderr.isatty()
+    if not (terminal if show is None else show):
+        yield lambda episodes, steps: None
+    elif terminal:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("evaluating"), BarColumn(bar_width=12), TextColumn("{task.description}"))
+        with Progress(*columns, console=console(stderr), transient=True) as bar:
+            task = bar.add_task("the first episodes", total=total)
+            shown = 0.0
+
+            def redraw(episodes: int, steps: int) -> None:
+                nonlocal shown
+                if time.perf_counter() - shown >= 0.1:
+                    shown = time.perf_counter()
+                    text = f"{episodes:,} of {total:,} episodes, {steps:,} steps"
+                    bar.update(task, completed=episodes, description=text)
+
+            yield redraw
+    else:
+        last = time.perf_counter()
+
+        def line(episodes: int, steps: int) -> None:
+            nonlocal last
+            if time.perf_counter() - last >= LINE_INTERVAL:
+                last = time.perf_counter()
+                say(f"evaluating: {episodes:,} of {total:,} episodes, {steps:,} steps")
+
+        yield line

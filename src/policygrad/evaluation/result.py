@@ -1,0 +1,116 @@
+"""The result of an evaluation: returns of independent episodes, their mean and their failures, with intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import betaincinv, stdtrit
+
+from policygrad.types import F64, Array
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns of independent episodes, undiscounted, of the environment's own reward."""
+
+    returns: F64
+    """[episodes] float64."""
+    lengths: Array
+    """[episodes] int64, steps."""
+    greedy: bool
+    cut: int = 0
+    """Number of episodes that a step limit ended, because the environment has none of its own."""
+    threshold: float | None = None
+    """Return that counts as solved, as the environment's authors say; None if they do not."""
+
+    @property
+    def mean(self) -> float:
+        """The mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def failures(self) -> int | None:
+        """Number of episodes whose return is below the threshold; None if there is no threshold."""
+        return None if self.threshold is None else int((self.returns < self.threshold).sum())
+
+    @property
+    def failure_interval(self) -> tuple[float, float] | None:
+        """95 % interval of the share of episodes below the threshold; None if there is no threshold.
+
+        Clopper & Pearson 1934: it covers the share in at least 95 % of evaluations, however small it is. Where no
+        episode failed it begins at 0, and its end is the one-sided bound, about 3/n (the rule of three).
+        """
+        return None if self.failures is None else share_interval(self.failures, len(self.returns))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the mean's 95 % interval (Student's t); NaN for a single episode.
+
+        It covers the mean less often than that where few episodes are far from the others, as failures are, and where
+        all returns are equal it has no width: look at `failure_interval` too.
+        """
+        return self.mean - self._half_width()
+
+    @property
+    def high(self) -> float:
+        """Upper end of the same."""
+        return self.mean + self._half_width()
+
+    def _half_width(self) -> float:
+        n = len(self.returns)
+        if n < 2:
+            return math.nan
+        return float(stdtrit(n - 1, 0.975)) * float(self.returns.std(ddof=1)) / math.sqrt(n)
+
+    def __str__(self) -> str:
+        how = "greedy" if self.greedy else "sampled"
+        cut = f", {self.cut} cut after {int(self.lengths.max()):,} steps" if self.cut else ""
+        failed = f", {self.failures_in_words}" if self.failures_in_words else ""
+        return f"{self.mean_in_words} ({how}, {len(self.returns)} episodes{cut}{failed})"
+
+    @property
+    def mean_in_words(self) -> str:
+        """The mean with its interval; of equal returns, how many others there may be."""
+        n = len(self.returns)
+        if n > 1 and (self.returns == self.returns[0]).all():
+            return f"{self.mean:.1f}, all equal: at most {percent(share_interval(0, n)[1])} of episodes differ (95 %)"
+        return f"{self.mean:.1f}" if n < 2 else f"{self.mean:.1f}  95 % [{self.low:.1f}, {self.high:.1f}]"
+
+    @property
+    def failures_in_words(self) -> str:
+        """The share of episodes below the threshold with its interval; empty without a threshold."""
+        failures, interval, n = self.failures, self.failure_interval, len(self.returns)
+        if failures is None or interval is None:
+            return ""
+        if failures == 0:
+            return f"none of {n} below {self.threshold:g}: at most {percent(interval[1])} of all (95 %)"
+        low, high = map(percent, interval)
+        return f"{failures} of {n} below {self.threshold:g}: {percent(failures / n)}  95 % [{low}, {high}]"
+
+
+def percent(share: float) -> str:
+    """Return a share as text.
+
+    >>> percent(0.0295), percent(1.0)
+    ('2.9 %', '100 %')
+    """
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
+
+
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of Clopper & Pearson 1934 for a share, of which `count` of `n` were seen.
+
+    Where none or all were seen the interval has one end, and is the one-sided one.
+
+    >>> "{:.4f} {:.4f}".format(*share_interval(2, 100))
+    '0.0024 0.0704'
+    >>> "{:.4f} {:.4f}".format(*share_interval(0, 100))
+    '0.0000 0.0295'
+    """
+    one_sided = 0.05 ** (1 / n)
+    if count == 0:
+        return 0.0, 1 - one_sided
+    if count == n:
+        return one_sided, 1.0
+    return float(betaincinv(count, n - count + 1, 0.025)), float(betaincinv(count + 1, n - count, 0.975))

@@ -1,0 +1,69 @@
+"""All variants of REINFORCE beside one another: a table's rows, and a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from policygrad._support.files import save_png
+from policygrad.proof.estimates import UNBIASED, Estimates, estimate
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One variant's estimates, and whether theory calls it unbiased."""
+
+    name: str
+    expected: bool
+    estimates: Estimates
+
+
+PLAIN = UNBIASED["reward-to-go, none"]
+BIASED = {
+    "reward-to-go, mean": replace(PLAIN, baseline="mean"),
+    "reward-to-go, time": replace(PLAIN, baseline="time"),
+    "reward-to-go, optimal": replace(PLAIN, baseline="optimal"),
+    "reward-to-go, without γ^t": replace(PLAIN, discount_weighting=False),
+    "reward-to-go, divided by steps": replace(PLAIN, average="steps"),
+}
+"""Variants in use everywhere whose expectation is not ∇J: baselines that contain the sample's own return,
+the dropped γ^t, and the mean over a random number of steps."""
+
+
+PARAMETERS = [f"a{a}s{s}" for a in range(2) for s in range(3)] + ["a0", "a1"]
+"""Of the three-state process's linear policy; state 2 is terminal, so its weights are never used."""
+
+
+def run_all(repeats: int, episodes: int, seed: int) -> list[Shown]:
+    """Every variant, unbiased ones first."""
+    return [
+        Shown(name, expected, estimate(algorithm, repeats=repeats, episodes=episodes, seed=seed))
+        for variants, expected in ((UNBIASED, True), (BIASED, False))
+        for name, algorithm in variants.items()
+    ]
+
+
+def draw(results: list[Shown], path: Path) -> None:
+    """Each parameter's 99.9 % interval around its exact derivative, a panel a variant, as a PNG."""
+    from matplotlib.figure import Figure
+
+    rows = (len(results) + 3) // 4
+    figure = Figure(figsize=(13, 2.9 * rows), dpi=110, layout="constrained")
+    grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, shown in zip(grid, results, strict=False):
+        low, high = shown.estimates.intervals()
+        exact = shown.estimates.exact
+        inside = (low <= exact) & (exact <= high)
+        axes.axhline(0, color="0.5", linewidth=1)
+        for k in range(len(exact)):
+            colour = "#2166ac" if inside[k] else "#d6604d"
+            axes.plot([k, k], [low[k] - exact[k], high[k] - exact[k]], color=colour, linewidth=3)
+        axes.set_title(shown.name, fontsize=9)
+        axes.set_xticks(range(len(exact)), PARAMETERS)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[len(results) :]:
+        axes.axis("off")
+    figure.supxlabel("parameter: weight of action a in state s, bias of action a")
+    figure.supylabel("estimate − exact derivative")
+    figure.suptitle("99.9 % intervals of the mean estimate: blue holds the exact gradient, red misses it")
+    save_png(figure, path)

@@ -1,0 +1,130 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policygrad._support.files import save_png
+from policygrad.training import WINDOW
+from policygrad.types import F64, Array
+
+POINTS = 2000
+"""Points of a line at most: a screen shows no more."""
+DOTS = 5000
+"""Episodes that are drawn at most."""
+
+
+def thinned(x: F64, y: F64, most: int = POINTS) -> tuple[F64, F64]:
+    """Return at most `most` points of a line, [n] each: the lowest and the highest of each stretch, in order.
+
+    >>> thinned(np.arange(6.0), np.array([0.0, 5.0, 1.0, 2.0, -3.0, 4.0]), most=4)
+    (array([0., 1., 4., 5.]), array([ 0.,  5., -3.,  4.]))
+    """
+    if len(x) <= most:
+        return x, y
+    stretches = np.array_split(np.arange(len(x)), most // 2)
+    ends = [sorted((part[y[part].argmin()], part[y[part].argmax()])) for part in stretches]
+    chosen = np.unique(np.concatenate(ends))
+    return x[chosen], y[chosen]
+
+
+def save_curve(
+    path: Path,
+    history: Mapping[str, F64],
+    episodes: tuple[Array, F64],
+    title: str,
+    threshold: float | None = None,
+    solved_at: int | None = None,
+) -> None:
+    """Draw each episode's return and the running mean against environment steps, as a PNG.
+
+    Args:
+        path: where to.
+        history: `steps`, `return` and `return_100` of each update: [updates] float64.
+        episodes: the steps and the return of each episode, [episodes] both.
+        title: over the picture.
+        threshold: a line at the return that counts as solved.
+        solved_at: a mark at the steps where the running mean reached it.
+    """
+    figure, axes = _figure()
+    blue, orange = "#2166ac", "#d6604d"
+    steps, returns = (each[:: math.ceil(len(episodes[0]) / DOTS)] for each in episodes)
+    axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
+    ended = np.isfinite(history["return"])
+    at = history["steps"][ended]
+    axes.plot(
+        *thinned(at, history["return"][ended]), color=blue, linewidth=1, alpha=0.5, label="mean of an update"
+    )
+    label = f"mean of the last {WINDOW}"
+    axes.plot(*thinned(at, history["return_100"][ended]), color=blue, linewidth=2, label=label)
+    if threshold is not None:
+        axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
+    if solved_at is not None:
+        axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
+    _finish(figure, axes, path, title, "return of an episode")
+
+
+def save_curves(
+    path: Path, runs: Sequence[Mapping[str, F64]], title: str, threshold: float | None = None
+) -> None:
+    """Draw several runs of one experiment: each one's running mean, and their median with its quartiles.
+
+    Args:
+        path: where to, as a PNG.
+        runs: the history of each, as in `save_curve`.
+        title: over the picture.
+        threshold: a line at the return that counts as solved.
+    """
+    figure, axes = _figure()
+    means = list[tuple[F64, F64]]()
+    for history in runs:
+        ended = np.isfinite(history["return"])
+        means.append((history["steps"][ended], history["return_100"][ended]))
+    for steps, mean in means:
+        alpha = max(0.15, 0.8 / math.sqrt(len(runs)))
+        axes.plot(*thinned(steps, mean), color="#2166ac", linewidth=0.8, alpha=alpha)
+    # where every run has data: beyond, the median would be of those that are still going
+    grid = np.linspace(max(s[0] for s, _ in means), min(s[-1] for s, _ in means), 200)
+    together = np.stack([np.interp(grid, steps, mean) for steps, mean in means])
+    low, middle, high = np.percentile(together, [25, 50, 75], axis=0)
+    axes.fill_between(grid, low, high, color="#d6604d", alpha=0.25, linewidth=0, label="quartiles")
+    axes.plot(grid, middle, color="#d6604d", linewidth=2, label=f"median of {len(runs)} seeds")
+    if threshold is not None:
+        axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
+    _finish(figure, axes, path, title, f"mean return of the last {WINDOW} episodes")
+
+
+@contextmanager
+def drawing_may_fail() -> Generator[None]:
+    """Turn an exception in the block into a warning: a run is worth more than its picture."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"the learning curve could not be drawn: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _figure() -> tuple[Any, Any]:
+    # heavy, and only needed here
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finish(figure: Any, axes: Any, path: Path, title: str, what: str) -> None:
+    # a name may hold $, which would begin a formula
+    axes.set_title(title, parse_math=False)
+    axes.set(xlabel="environment steps", ylabel=what)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    # below the picture, where it hides nothing: to look for the best place takes as long as there are points
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    save_png(figure, path)

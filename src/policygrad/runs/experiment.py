@@ -1,0 +1,279 @@
+"""All of a training but its seed, and running it with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+from torch import nn
+
+from policygrad._support.isolation import in_ordinary_torch
+from policygrad._support.seeding import stream
+from policygrad._support.state import fields
+from policygrad._support.threads import Workers, single_thread
+from policygrad.algorithms import Algorithm, WithLoss, critic_sees_action, described, engine_for
+from policygrad.engines import make_engine
+from policygrad.envs import Environments, EnvLike, KernelVectorEnv, Shaping, make
+from policygrad.evaluation.periodic import PeriodicEvaluation
+from policygrad.evaluation.selection import ROUND, Selection, allowance, select, typical_length
+from policygrad.interfaces import Engine
+from policygrad.policies import Network, Normalization, Policy, Snapshot, make_policy, make_value
+from policygrad.presets import DEFAULT_ENVS
+from policygrad.runs.checkpoint import FILE_NAME, naming_damage
+from policygrad.runs.folder import RunFolder
+from policygrad.runs.interruption import Interruption
+from policygrad.runs.locked_folder import Place
+from policygrad.runs.progress import Progress
+from policygrad.runs.recorder import Recorder
+from policygrad.runs.resume import Resumed, to_go_on_from
+from policygrad.runs.run import Run
+from policygrad.runs.settings import Settings
+from policygrad.training import Iteration, Training
+from policygrad.types import State
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All of a training but its seed and where it is saved."""
+
+    env: EnvLike
+    algorithm: Algorithm
+    settings: Settings
+    """As `Settings.resolved` returns them: presets and defaults are filled in."""
+
+    @property
+    def steps(self) -> int:
+        """Budget in environment steps."""
+        return cast(int, self.settings.steps)
+
+    @property
+    def can_repeat(self) -> bool:
+        """True if `env` is an id, a kernel or a factory, of which any number can be made."""
+        return not isinstance(self.env, gym.Env | VectorEnv)
+
+    @property
+    def cores(self) -> int:
+        """Number of cores for one run."""
+        many = self.settings.seeds is not None
+        return 1 if many or self.settings.cores is None else self.settings.cores
+
+    @property
+    def env_threads(self) -> int | None:
+        """EnvPool's threads; None is one per core."""
+        return 1 if self.settings.seeds is not None else self.settings.cores
+
+    @in_ordinary_torch
+    def run(
+        self,
+        seed: int,
+        display: Progress,
+        interruption: Interruption,
+        *,
+        out: str | Path | None = None,
+        alone: bool = True,
+    ) -> Run:
+        """Train with one seed, `alone` or as one of many; raises as `train`."""
+        with ExitStack() as open_until_the_end:
+            place = None
+            if out is not None:
+                # of many runs it is their common folder that may be replaced
+                overwrite = self.settings.overwrite and alone
+                place = open_until_the_end.enter_context(
+                    Place(out, overwrite=overwrite, resume=self.settings.resume)
+                )
+            parts = self._built(seed, display, open_until_the_end)
+            if alone:
+                self._say_if_an_update_exceeds_the_budget(parts.environments, display)
+            config = self.config(seed, parts.environments)
+            saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
+            recorder = Recorder(
+                parts.run,
+                display,
+                interruption,
+                stop=self.settings.stop_at is not None,
+                select=partial(self._select, parts.environments) if self.settings.select else None,
+                state=parts.state,
+            )
+            if saved is not None and not _resumed(recorder, parts, saved):
+                display.say("the episodes that were under way cannot be resumed: new ones begin")
+            if place is not None:
+                parts.run.out = place.path
+                with interruption.saving:
+                    folder = RunFolder(
+                        place,
+                        config,
+                        parts.facts() | {"seed": seed},
+                        resumed=saved,
+                        steps=parts.training.used,
+                        alone=alone,
+                        save_episodes=self.settings.save_episodes,
+                    )
+                    recorder.folder = open_until_the_end.enter_context(folder)
+            if saved is not None and alone:
+                display.say(f"resuming at {out} after {parts.training.used:,} steps")
+            loop = parts.loop()
+            if self.settings.stop_at is not None and parts.training.solved:
+                # it had come to its end before
+                loop, parts.run.ended = iter(()), "stop_at"
+            with single_thread():
+                recorded = recorder.record(loop)
+            interruption.closing()
+            return recorded
+
+    def _built(self, seed: int, display: Progress, open_until_the_end: ExitStack) -> _Parts:
+        """Make the environments, the networks, the engine and the loop of one run."""
+        settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
+        if isinstance(algorithm, WithLoss):
+            algorithm.check_unchanged()
+        workers = Workers(self.cores)
+        open_until_the_end.callback(workers.close)
+        environments = make(
+            self.env,
+            settings.num_envs,
+            settings,
+            otherwise=DEFAULT_ENVS,
+            threads=self.env_threads,
+            say=display.say,
+        )
+        open_until_the_end.callback(environments.close)
+        policy = make_policy(
+            environments.observation_space,
+            environments.action_space,
+            cast(Network, settings.network),
+            rng,
+            normalization=cast(Normalization, settings.normalization),
+            given=cast("nn.Module | None", settings.policy),
+            environment_name=environments.name,
+        ).to(settings.device)
+        # how a policy acted that is trained on says nothing of what it becomes
+        policy.greedy = False
+        value = make_value(
+            policy,
+            cast(Network, settings.network),
+            rng,
+            given=cast("nn.Module | None", settings.value),
+            wanted=algorithm.uses_value,
+            sees_action=critic_sees_action(algorithm),
+        )
+        engine = make_engine(
+            policy,
+            value,
+            algorithm.optimizer,
+            settings.engine,
+            display.say,
+            workers,
+            needs=engine_for(algorithm),
+        )
+        threshold = environments.reward_threshold if settings.stop_at is None else settings.stop_at
+        training = Training(
+            environments,
+            policy,
+            engine,
+            algorithm,
+            steps=self.steps,
+            seed=seed,
+            shaping=cast("Shaping | None", settings.shaping),
+            threshold=threshold,
+            workers=workers,
+        )
+        tests = None
+        if settings.test_every is not None:
+            tests = PeriodicEvaluation(
+                self.env, settings, settings.test_every, settings.test_episodes, seed, self.env_threads
+            )
+            open_until_the_end.callback(tests.close)
+        run = Run(policy, policy, threshold, engine.name, environments.name, seed=seed)
+        return _Parts(environments, policy, engine, training, tests, run)
+
+    def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
+        """Environments side by side all take part in each update, so that many of them need many steps."""
+        samples = environments.num_envs * getattr(self.algorithm, "horizon", 1)
+        what, limit = f"{samples:,} steps", environments.max_episode_steps
+        if episodes := getattr(self.algorithm, "episodes_per_env", 0):
+            samples = environments.num_envs * episodes
+            what = f"{samples:,} whole episodes"
+            what += f" of up to {limit:,} steps" if limit is not None else ""
+        if samples > self.steps:
+            display.say(
+                f"an update takes {what}, more than the {self.steps:,} steps that were asked for, so more will be "
+                "taken. Fewer environments (--num-envs) make smaller updates"
+            )
+
+    def _select(self, environments: Environments, run: Run, snapshots: list[Snapshot]) -> Selection | None:
+        """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""
+        length = typical_length(run.history["steps"], run.history["episodes"])
+        budget = allowance(environments, run.last_policy, run.steps)
+        if length is None or budget < 2 * ROUND * length:
+            # not worth opening environments for
+            return None
+        scored = environments
+        if self.can_repeat:
+            compiled = isinstance(environments.vector, KernelVectorEnv)
+            most = ROUND if compiled else environments.num_envs
+            count = max(n for n in range(1, ROUND + 1) if ROUND % n == 0 and n <= most)
+            scored = make(self.env, None, self.settings, otherwise=count, threads=self.env_threads)
+        try:
+            return select(run.last_policy, snapshots, scored, budget=budget, length=length, seed=run.seed)
+        finally:
+            if scored is not environments:
+                scored.close()
+
+    def config(self, seed: int, environments: Environments) -> dict[str, Any]:
+        """What was asked, presets and defaults filled in."""
+        return {
+            "environment": environments.name,
+            "environment_id": self.env if isinstance(self.env, str) else None,
+            "algorithm": described(self.algorithm),
+            **self.settings.config(),
+            "num_envs": environments.num_envs,
+            "seed": seed,
+            "cores": self.cores,
+        }
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one run is made of."""
+
+    environments: Environments
+    policy: Policy
+    engine: Engine
+    training: Training
+    tests: PeriodicEvaluation | None
+    run: Run
+
+    def loop(self) -> Iterator[Iteration]:
+        """The training's iterations, with the tests between them."""
+        return iter(self.training) if self.tests is None else self.tests.watch(self.training, self.policy)
+
+    def state(self) -> State:
+        """Serializable state of the training and of its tests."""
+        return {
+            "training": self.training.state(),
+            "tests": None if self.tests is None else self.tests.state(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of how the run was computed."""
+        return {
+            "engine": self.engine.name,
+            "environments": type(self.environments.vector.unwrapped).__name__,
+            "autoreset_mode": self.environments.autoreset_mode.value,
+        }
+
+
+def _resumed(recorder: Recorder, parts: _Parts, saved: Resumed) -> bool:
+    """Restore a run from its checkpoint; returns whether it continues within the episodes that were under way."""
+    with naming_damage(saved.path / FILE_NAME):
+        of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
+        within_episodes = parts.training.restore(of_training)
+        if parts.tests is not None and of_tests is not None:
+            parts.tests.restore(of_tests)
+        recorder.restore_rows(saved.rows())
+    return within_episodes

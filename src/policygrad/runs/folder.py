@@ -1,0 +1,137 @@
+"""A run on disk: what was asked, on what it ran, every metric, the policies, a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from policygrad.metrics import check_registered
+from policygrad.policies import Policy
+from policygrad.policies.policy_file import FILE_NAME, save
+from policygrad.runs import checkpoint
+from policygrad.runs.growing_file import AppendedFile
+from policygrad.runs.locked_folder import METRICS_FILE, Place
+from policygrad.runs.resume import Resumed
+from policygrad.runs.tensorboard import Events
+from policygrad.types import F64, State
+
+SUMMARY = "summary.json"
+EPISODES_FILE = "episodes.csv"
+QUICK = 0.1
+"""Seconds in which a checkpoint is usually written. Where one takes longer, they are that much rarer."""
+LAST_POLICY = "last_policy.safetensors"
+
+
+class RunFolder:
+    """Writes a run's files as it goes: metrics and events grow, all others are whole at every moment.
+
+    Args:
+        place: where.
+        config, facts: as of `Place.begin`.
+        resumed: the checkpoint from which the run that is there continues; None begins one. See `to_go_on_from`.
+        steps: samples learned from until that checkpoint.
+        alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
+        save_episodes: also write each episode's return to a file.
+
+    Raises:
+        FileExistsError, CheckpointError: as `Place.begin`.
+    """
+
+    first_save, save_interval = 0.5, 5.0
+    """Seconds until the best policy and a checkpoint are written for the first time, and between two writes."""
+
+    def __init__(
+        self,
+        place: Place,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        *,
+        resumed: Resumed | None = None,
+        steps: int = 0,
+        alone: bool = True,
+        save_episodes: bool = False,
+    ) -> None:
+        place.begin(config, facts, go_on=resumed is not None, with_git=alone)
+        self._place, self.path, self.alone = place, place.path, alone
+        names = [METRICS_FILE, *([EPISODES_FILE] if save_episodes else [])]
+        self._files = {
+            name: AppendedFile(self.path / name, None if resumed is None else resumed.files.get(name))
+            for name in names
+        }
+        if save_episodes and resumed is None:
+            self._files[EPISODES_FILE].write("steps,return\n")
+        self._events = Events(self.path, after=None if resumed is None else steps) if alone else None
+        self._save_at = self._checkpoint_at = time.monotonic() + min(self.first_save, self.save_interval)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the files that grow."""
+        for file in self._files.values():
+            file.close()
+        events, self._events = self._events, None
+        if events is not None:
+            events.close()
+
+    def log(self, row: dict[str, float], returns: F64) -> None:
+        """Append a row of metrics, all of them in the registry, and the returns [E] of its episodes."""
+        check_registered(row)
+        self._files[METRICS_FILE].write(_line(row))
+        if EPISODES_FILE in self._files and len(returns):
+            steps = int(row["steps"])
+            self._files[EPISODES_FILE].write("".join(f"{steps},{x!r}\n" for x in returns.tolist()))
+        if self._events is not None:
+            self._events.log(row)
+
+    def save_best(self, best: Callable[[], Policy]) -> None:
+        """Write the best policy so far, unless that was done within the last seconds."""
+        if time.monotonic() >= self._save_at:
+            save(best(), self.path / FILE_NAME)
+            self._save_at = time.monotonic() + self.save_interval
+
+    def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
+        """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
+        began = time.monotonic()
+        due = began >= self._checkpoint_at
+        if not (now or due):
+            return
+        files = {name: file.state() for name, file in self._files.items()}
+        checkpoint.save({"run": state(), "files": files}, self.path / checkpoint.FILE_NAME)
+        if due:
+            ended = time.monotonic()
+            self._checkpoint_at = ended + self.save_interval * max(1.0, (ended - began) / QUICK)
+
+    def save_policies(self, best: Policy, last: Policy) -> None:
+        """Write both policies now, also where somebody has moved or removed the folder meanwhile."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        save(best, self.path / FILE_NAME)
+        save(last, self.path / LAST_POLICY)
+
+    def close(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
+        """Flush everything; a run that this one replaces is removed.
+
+        Args:
+            discard: nothing was learned: put back the run that this one was to replace. Where there was none, this
+                one stays, as something to go on with.
+            keep_replaced: leave that one where it stands aside.
+
+        Returns:
+            Where a replaced run still is, if it is not gone or back.
+        """
+        self.__exit__()
+        return self._place.settle(discard=discard, keep_replaced=keep_replaced)
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        self._place.write_json(name, data)
+
+
+def _line(row: dict[str, float]) -> str:
+    # JSON has no NaN: what is undefined is null
+    plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"

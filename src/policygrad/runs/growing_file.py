@@ -1,0 +1,69 @@
+"""A file that only grows, whose content until a checkpoint is covered by a digest in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from policygrad._support.files import check_regular
+from policygrad._support.state import fields
+from policygrad.errors import CheckpointError
+from policygrad.types import State
+
+
+class AppendedFile:
+    """Appends to a file, and tells its length and digest.
+
+    Args:
+        path: where. What is there is overwritten, unless the file is continued.
+        continued: its state at a checkpoint; what was appended later is dropped.
+
+    Raises:
+        CheckpointError: the file is shorter than it was then, or differs.
+    """
+
+    def __init__(self, path: Path, continued: State | None = None) -> None:
+        self._digest = hashlib.sha256()
+        self._length = 0
+        if continued is not None:
+            self._length, digest = fields(continued, "bytes", "sha256")
+            self._digest = check(path, self._length, digest)
+            os.truncate(path, self._length)
+        self._file = path.open("wb" if continued is None else "ab")
+
+    def write(self, text: str) -> None:
+        """Append text, so that other processes see it."""
+        data = text.encode()
+        self._file.write(data)
+        self._file.flush()
+        self._digest.update(data)
+        self._length += len(data)
+
+    def state(self) -> State:
+        """Length and digest; what they cover is on the disk when this returns."""
+        os.fsync(self._file.fileno())
+        return {"bytes": self._length, "sha256": self._digest.hexdigest()}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def check(path: Path, length: int, digest: str) -> Any:
+    """Return the running SHA-256 of the first `length` bytes of a file; CheckpointError unless it is `digest`."""
+    found, left = hashlib.sha256(), length
+    try:
+        check_regular(path, largest=None)
+        with path.open("rb") as file:
+            while left and (block := file.read(min(left, 1 << 20))):
+                found.update(block)
+                left -= len(block)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged, or gone: {error}") from error
+    if left:
+        raise CheckpointError(f"{path} is {left:,} bytes shorter than the checkpoint says: it is damaged")
+    if found.hexdigest() != digest:
+        raise CheckpointError(f"{path} is damaged: its checksum differs from the checkpoint's")
+    return found

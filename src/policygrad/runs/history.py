@@ -1,0 +1,155 @@
+"""What a run remembers of its updates and episodes, in bounded memory however long it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from policygrad._support.state import fields
+from policygrad.types import F64, I64, State
+
+
+class Thinned:
+    """A table that keeps all its rows up to `limit`, and from then on every second, every fourth, and so on.
+
+    Args:
+        columns: their number.
+        limit: rows to keep at most.
+
+    >>> table = Thinned(columns=1, limit=4)
+    >>> table.extend(np.arange(9.0)[:, None])
+    >>> table.rows[:, 0], table.every, table.count
+    (array([0., 4., 8.]), 4, 9)
+    """
+
+    def __init__(self, columns: int, limit: int) -> None:
+        self.count = 0
+        """Rows that have been added."""
+        self.every = 1
+        """Of how many rows one is kept: a power of two."""
+        self._limit = limit
+        self._kept = 0
+        self._room: F64 = np.empty((min(limit, 64), columns))
+
+    @property
+    def rows(self) -> F64:
+        """[kept, columns] float64: the first, the one `every` rows later, and so on; a view."""
+        return self._room[: self._kept]
+
+    def extend(self, block: F64) -> None:
+        """Add rows: [n, columns] float64."""
+        begun = 0
+        while begun < len(block):
+            # up to where the table is full, so that no block is too large
+            part = block[begun : begun + (self._limit - self._kept) * self.every]
+            chosen = part[-self.count % self.every :: self.every]
+            self._make_room(self._kept + len(chosen))
+            self._room[self._kept : self._kept + len(chosen)] = chosen
+            self._kept += len(chosen)
+            self.count += len(part)
+            begun += len(part)
+            if self._kept == self._limit:
+                self._kept = (self._kept + 1) // 2
+                self._room[: self._kept] = self._room[: self._limit : 2].copy()
+                self.every *= 2
+
+    def widen(self, columns: int) -> None:
+        """Have more columns, which are NaN in the rows so far."""
+        room = np.full((len(self._room), columns), np.nan)
+        room[:, : self._room.shape[1]] = self._room
+        self._room = room
+
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self._room):
+            room = np.empty((min(self._limit, max(2 * len(self._room), rows)), self._room.shape[1]))
+            room[: self._kept] = self._room[: self._kept]
+            self._room = room
+
+    def state(self) -> State:
+        """Serializable state."""
+        return {"rows": self.rows.copy(), "every": self.every, "count": self.count}
+
+    def restore(self, state: State) -> None:
+        """Continue from that state."""
+        rows, self.every, self.count = fields(state, "rows", "every", "count")
+        self._kept, self._room = len(rows), np.array(rows, np.float64)
+
+
+class Updates:
+    """The metrics of a run's updates: a row per update, of at most `LIMIT` of them."""
+
+    LIMIT = 100_000
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}
+        self._table = Thinned(0, self.LIMIT)
+        self.latest: dict[str, float] = {}
+        """The latest row; empty before the first."""
+
+    def __len__(self) -> int:
+        """Return the number of updates, those included that are not kept."""
+        return self._table.count
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add the metrics of an update."""
+        self.latest = dict(row)
+        if not row.keys() <= self._names.keys():
+            for name in row:
+                self._names.setdefault(name, len(self._names))
+            self._table.widen(len(self._names))
+        self._table.extend(np.array([[row.get(name, math.nan) for name in self._names]]))
+
+    def columns(self) -> dict[str, F64]:
+        """Return each metric as an array with an entry per update that is kept, the latest always among them."""
+        rows = self._table.rows
+        if self.latest and (len(self) - 1) % self._table.every:
+            rows = np.append(rows, [[self.latest.get(name, math.nan) for name in self._names]], axis=0)
+        return {name: rows[:, column].copy() for name, column in self._names.items()}
+
+    @property
+    def every(self) -> int:
+        """Of how many updates one is kept."""
+        return self._table.every
+
+
+class Episodes:
+    """The undiscounted original return of each training episode, and the steps used when its update was over."""
+
+    LIMIT = 1_000_000
+
+    def __init__(self) -> None:
+        self._table = Thinned(2, self.LIMIT)
+
+    def __len__(self) -> int:
+        """Return the number of episodes, those included that are not kept."""
+        return self._table.count
+
+    def extend(self, returns: F64, steps: int) -> None:
+        """Add the episodes of an update: their returns [E] float64."""
+        if len(returns):
+            self._table.extend(np.stack([returns, np.full(len(returns), float(steps))], axis=1))
+
+    @property
+    def returns(self) -> F64:
+        """[kept] float64."""
+        return self._table.rows[:, 0].copy()
+
+    @property
+    def steps(self) -> I64:
+        """[kept] int64."""
+        return self._table.rows[:, 1].astype(np.int64)
+
+    @property
+    def every(self) -> int:
+        """Of how many episodes one is kept."""
+        return self._table.every
+
+    def state(self) -> State:
+        """Serializable state."""
+        return self._table.state()
+
+    def restore(self, state: State) -> None:
+        """Continue from that state."""
+        self._table.restore(state)
