@@ -102,7 +102,7 @@ def update(B: int, width: int = 64, depth: int = 2, engine: str = "fused", minib
     space = gym.spaces.Box(-np.inf, np.inf, (4,))
     shape: dict[str, Any] = {"depth": depth, "activation": "tanh", "rng": rng}
     policy = pg.Policy(pg.DiscretePolicy(4, 2, width, **shape), space, gym.spaces.Discrete(2))
-    motor = make_engine(policy, pg.ValueNetwork(4, width, **shape), "adam", engine)  # type: ignore[arg-type]
+    engine = make_engine(policy, pg.ValueNetwork(4, width, **shape), "adam", engine)  # type: ignore[arg-type]
     x, a, advantage, target = batch(B * minibatches)
     whole = Batch(Inputs(x), a, {"advantage": advantage, "target": target})
     parts = None
@@ -112,7 +112,7 @@ def update(B: int, width: int = 64, depth: int = 2, engine: str = "fused", minib
     coefficients = {"entropy_coef": 0.0, "value_coef": 1.0}
     asked = Update(whole, pg.A2C().traced_loss, coefficients, Step(1e-3, 1e-3, 0.5), parts)
     with single_thread():
-        seconds = median_seconds(lambda: motor.update(asked))
+        seconds = median_seconds(lambda: engine.update(asked))
     return seconds / minibatches
 
 

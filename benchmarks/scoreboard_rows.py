@@ -73,7 +73,7 @@ class Row:
         return f"{self.environment}/{self.title}"
 
     @property
-    def test_every(self) -> int | None:
+    def eval_every(self) -> int | None:
         """Tests while training cost up to a third of the time: only where a rule needs them."""
         return TEST_EVERY if any(p.rule == "tianshou" for p in self.published) else None
 

@@ -40,8 +40,8 @@ def settings_of(row: Row) -> Record:
     settings = asdict(preset) | {
         "environment": row.environment,
         "algorithm_name": row.algorithm,
-        "test_every": row.test_every,
-        "test_episodes": TEST_EPISODES if row.test_every else None,
+        "eval_every": row.eval_every,
+        "eval_episodes": TEST_EPISODES if row.eval_every else None,
         "evaluation_episodes": row.episodes,
     }
     return json.loads(json.dumps(settings, default=_plain))
@@ -130,8 +130,8 @@ def train_one(row: Row, seed: int) -> Record:
             seed=seed,
             steps=row.steps,
             cores=1,
-            test_every=row.test_every,
-            test_episodes=TEST_EPISODES,
+            eval_every=row.eval_every,
+            eval_episodes=TEST_EPISODES,
             progress=False,
         )
         if run.ended == "interrupted":
@@ -159,8 +159,8 @@ def _evaluated(run: Run, row: Row, seed: int) -> Record:
 def _figures(run: Run) -> Record:
     history = run.history
     steps, returns = history["steps"], history["return_100"]
-    tested = np.isfinite(history.get("test_return", np.full(len(steps), math.nan)))
-    tests = history["test_return"][tested] if tested.any() else np.zeros(0)
+    tested = np.isfinite(history.get("eval_return", np.full(len(steps), math.nan)))
+    tests = history["eval_return"][tested] if tested.any() else np.zeros(0)
     known = np.flatnonzero(np.isfinite(returns))
     kept = known[np.unique(np.linspace(0, len(known) - 1, min(POINTS, len(known))).astype(int))]
     last = float(returns[-1])

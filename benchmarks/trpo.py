@@ -23,7 +23,7 @@ from policygrad._support.threads import single_thread
 from policygrad.advantages import generalized_advantages, normalize
 from policygrad.engines import make_engine
 from policygrad.policies import Network, make_policy, make_value
-from policygrad.types import Inputs, Learning, Rollout
+from policygrad.types import Inputs, LearnerState, Rollout
 
 T, N, ROUNDS = 128, 8, 40
 SIZES: dict[str, tuple[int, Any]] = {
@@ -128,8 +128,8 @@ def contenders(D: int, action_space: Any) -> tuple[pg.Policy, dict[str, Callable
     found: dict[str, Callable[[Rollout], float]] = {}
     for name in ("fused", "autograd"):
         engine = make_engine(copy.deepcopy(policy), copy.deepcopy(value), "adam", name)
-        learning = Learning(np.random.default_rng(0))
-        found[name] = lambda rollout, engine=engine, learning=learning: TRPO.learn(engine, rollout, learning)[
+        learner = LearnerState(np.random.default_rng(0))
+        found[name] = lambda rollout, engine=engine, learner=learner: TRPO.learn(engine, rollout, learner)[
             "kl"
         ]
     plain, order = PlainTRPO(copy.deepcopy(policy.network), copy.deepcopy(value)), np.random.default_rng(0)

@@ -18,7 +18,7 @@ from policygrad.envs.contract import as_flag, as_reward
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Network, check_actions, make_policy, make_value
 from policygrad.spaces import Space
-from policygrad.types import F32, Array, Inputs, Learning, Rollout
+from policygrad.types import F32, Array, Inputs, LearnerState, Rollout
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Agent:
         )
         self._engine = make_engine(self.policy, self.value, self.algorithm.optimizer, engine)
         self._rng = stream(seed, "action")
-        self._learning = Learning(stream(seed, "shuffle"))
+        self._learner = LearnerState(stream(seed, "shuffle"))
         self._budget = steps
         self._used = 0
         self._current = _Episode()
@@ -154,9 +154,9 @@ class Agent:
         if not self._finished:
             raise RuntimeError("no episode has finished since the last update: observe one to its end first")
         rollout = Rollout.side_by_side(self._finished)
-        self._learning.progress = self._used / self._budget if self._budget else 0.0
+        self._learner.progress = self._used / self._budget if self._budget else 0.0
         with single_thread(), default_numpy_errors():
-            metrics = self.algorithm.learn(self._engine, rollout, self._learning)
+            metrics = self.algorithm.learn(self._engine, rollout, self._learner)
         self._finished = []
         self._used += rollout.num_samples
         return metrics

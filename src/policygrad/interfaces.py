@@ -58,7 +58,7 @@ class Engine(Protocol):
     """
 
     name: str
-    networks_are_apart: bool
+    networks_are_separate: bool
     """Whether nothing that is learned by V(s) can change what the policy puts out, nor the other way round."""
     has_modes: bool
     """Whether `update` and `gradient` may find other outputs than all else, because a network is in training mode.

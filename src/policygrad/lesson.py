@@ -50,15 +50,15 @@ class _EpisodeLearner:
 
     def __init__(self, network: nn.Module, state_dim: int, action_space: Any, gamma: float) -> None:
         observation_space = spaces.Box(-np.inf, np.inf, (state_dim,))
-        acting = Policy(network, observation_space, action_space)
+        policy = Policy(network, observation_space, action_space)
         self.policy: Any = network
         self.value: ValueNetwork | None = getattr(self, "value", None)
         self.gamma = gamma
         self.states: list[F32] = []
         self.actions: list[Array] = []
         self.rewards: list[float] = []
-        self._engine = make_engine(acting, self.value, "adam")
-        self._acting = acting
+        self._engine = make_engine(policy, self.value, "adam")
+        self._policy = policy
         # as torch's own sampling: torch.manual_seed decides
         self._rng = np.random.default_rng(
             int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
@@ -69,9 +69,9 @@ class _EpisodeLearner:
         self.rewards.append(reward)
 
     def _choose(self, state: Any) -> Array:
-        encoded = self._acting.encode_checked(state)[0]
-        action = self._engine.act(Inputs(encoded), self._acting.draw_noise(self._rng, 1))
-        check_actions(self._acting, encoded, action)
+        encoded = self._policy.encode_checked(state)[0]
+        action = self._engine.act(Inputs(encoded), self._policy.draw_noise(self._rng, 1))
+        check_actions(self._policy, encoded, action)
         self.states.append(encoded)
         self.actions.append(action)
         return action[0]

@@ -22,10 +22,10 @@ METRICS: dict[str, Metric] = {
         "reward", "mean over this update's episodes of Σ_t r_t, original reward, undiscounted", "rises"
     ),
     "return_100": Metric("reward", "mean return of the last 100 training episodes (fewer at the start)", "rises"),
-    "test_return": Metric(
-        "reward", "mean return of fresh episodes, greedy, after this update; with `test_every` only", "rises"
+    "eval_return": Metric(
+        "reward", "mean return of fresh episodes, greedy, after this update; with `eval_every` only", "rises"
     ),
-    "test_cut": Metric(
+    "eval_cut": Metric(
         "episodes", "episodes of the test that a step limit ended, where the environment has none; only if any",
         "absent; otherwise the greedy policy may repeat an action that leads nowhere",
     ),

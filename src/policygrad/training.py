@@ -13,14 +13,14 @@ import numpy as np
 from policygrad._support.checks import whole
 from policygrad._support.isolation import default_numpy_errors
 from policygrad._support.seeding import EpisodeSeeds, stream
-from policygrad._support.state import fields, module_state, restore_module, restore_rng, rng_state
+from policygrad._support.state import module_state, restore_module, restore_rng, rng_state, unpack
 from policygrad._support.threads import Workers
 from policygrad.algorithms import Algorithm
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
 from policygrad.policies import Distribution, Policy, Snapshot
 from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
-from policygrad.types import F64, Learning, Rollout, State
+from policygrad.types import F64, LearnerState, Rollout, State
 
 WINDOW = 100
 """Episodes in the running mean that says whether an environment is solved."""
@@ -85,7 +85,7 @@ class Training:
             max_steps=max(steps, LONGEST_EPISODE),
             workers=workers,
         )
-        self._learning = Learning(stream(seed, "shuffle"))
+        self._learner = LearnerState(stream(seed, "shuffle"))
         self._scaled = RewardScaling(policy, algorithm.gamma)
         self._ended = EpisodeReturns(environments.num_envs)
         self._ended_shaped = EpisodeReturns(environments.num_envs)
@@ -107,13 +107,13 @@ class Training:
         returns, lengths = _NO_EPISODES, _NO_EPISODES
         while self.used < self._steps and samples < SMALLEST_ROW and not len(returns):
             collected = self._algorithm.collect(self._collector)
-            self._learning.progress = self.used / self._steps
+            self._learner.progress = self.used / self._steps
             if not collected.num_samples:
                 # each environment only reset itself
                 continue
             with default_numpy_errors():
-                learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learning)
-            self._policy.renew_normalizer()
+                learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learner)
+            self._policy.refresh_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
             found = _rollout_metrics(collected, self._policy) | learned
             if self._shaping is not None:
@@ -152,15 +152,15 @@ class Training:
 
     def state(self) -> State:
         """All that the next iterations depend on beside the settings."""
-        learning = self._learning
+        learner = self._learner
         return {
             "policy": module_state(self._policy),
             "engine": self._engine.state(),
             "collector": self._collector.state(),
             "learning": {
-                "rng": rng_state(learning.rng),
-                "adapted": dict(learning.adapted),
-                "traces": dict(learning.traces),
+                "rng": rng_state(learner.rng),
+                "adapted": dict(learner.adaptive_coefficients),
+                "traces": dict(learner.traces),
             },
             "under way": {
                 "scaled": self._scaled.so_far.copy(),
@@ -181,22 +181,22 @@ class Training:
         Raises:
             CheckpointError: it is of other settings, or of another version.
         """
-        policy, engine, collector, learning, under_way, recent, counts = fields(
+        policy, engine, collector, learner, under_way, recent, counts = unpack(
             state, "policy", "engine", "collector", "learning", "under way", "recent", "counts"
         )
         restore_module(self._policy, policy, "policy")
         self._engine.restore(engine)
-        rng, adapted, traces = fields(learning, "rng", "adapted", "traces")
-        restore_rng(self._learning.rng, rng)
-        self._learning.adapted = adapted
+        rng, adaptive_coefficients, traces = unpack(learner, "rng", "adapted", "traces")
+        restore_rng(self._learner.rng, rng)
+        self._learner.adaptive_coefficients = adaptive_coefficients
         self._recent = deque(map(float, recent), maxlen=WINDOW)
-        used, episodes, seconds = fields(counts, "used", "episodes", "seconds")
+        used, episodes, seconds = unpack(counts, "used", "episodes", "seconds")
         self.used, self._episodes = whole("used", used, at_least=0), whole("episodes", episodes, at_least=0)
         self._seconds = float(seconds)
-        sums = fields(under_way, "scaled", "ended", "ended shaped")
+        sums = unpack(under_way, "scaled", "ended", "ended shaped")
         goes_on = self._collector.restore(collector)
         if goes_on:
-            self._learning.traces = traces
+            self._learner.traces = traces
             self._scaled.so_far, self._ended.so_far, self._ended_shaped.so_far = sums
         # where nothing was earned yet, all were at their beginnings, which seeds may bring again
         return goes_on or (self._resets_by_seed and not any(saved.any() for saved in sums))

@@ -12,12 +12,12 @@ import torch
 
 import policygrad as pg
 from policygrad._support.threads import Workers
-from policygrad.algorithms.diagnostics import distance, value_metrics
+from policygrad.algorithms.diagnostics import policy_change_metrics, value_metrics
 from policygrad.algorithms.ppo import shuffled
 from policygrad.engines import make_engine
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import flat_parameters, kl_estimate
-from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
+from policygrad.types import Batch, Inputs, LearnerState, Minibatches, Rollout
 from tests.conftest import rollout_of, rows_of, with_observations
 from tests.unit.test_engines import (
     FULL,
@@ -34,8 +34,8 @@ from tests.unit.test_engines import (
 )
 
 
-def learning(seed: int = 0, progress: float = 0.0) -> Learning:
-    return Learning(np.random.default_rng(seed), progress)
+def learning(seed: int = 0, progress: float = 0.0) -> LearnerState:
+    return LearnerState(np.random.default_rng(seed), progress)
 
 
 def steps_for(policy: pg.Policy, seed: int, T: int = 40, N: int = 6) -> Rollout:
@@ -83,7 +83,7 @@ def test_engines_agree_after_20_updates(algorithm: Any, head: str):
     engines, carried = learned_by_both(policy, value, algorithm, steps_for, algorithm.optimizer)
     assert relative(parameters(engines[0]), parameters(engines[1])) < 1e-4
     assert relative(parameters(engines[0]), before) > 1e-2
-    assert carried[0].adapted == carried[1].adapted
+    assert carried[0].adaptive_coefficients == carried[1].adaptive_coefficients
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -117,18 +117,20 @@ def test_the_first_ratio_is_1_with_the_normaliser_on(env: str, engine: Any):  # 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_the_kl_is_looked_at_before_the_step(engine: Any):  # bug 18
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "sgd", engine)
-    batch = with_old(motor, batch_for(policy))
+    stopping = make_engine(policy, value, "sgd", engine)
+    batch = with_old(stopping, batch_for(policy))
     halves = Minibatches(np.arange(B), np.array([0, B // 3, 2 * B // 3, B]))
     update = Update(batch, PPO_LOSS, PPO_COEFFICIENTS, Step(5.0, 0.01), halves)
     once, _ = copied(policy, value, engine)
     first = Minibatches(halves.order[: B // 3], halves.bounds[:2])
     once.update(replace(update, minibatches=first))
-    outputs = motor.update(replace(update, max_kl=1e-3))
+    outputs = stopping.update(replace(update, max_kl=1e-3))
     # at the first the KL is 0, at the second it is over; V(s) goes on
     assert outputs.policy_steps == 1
-    np.testing.assert_array_equal(parameters(motor)[: n_policy(policy)], parameters(once)[: n_policy(policy)])
-    assert not np.array_equal(parameters(motor)[n_policy(policy) :], parameters(once)[n_policy(policy) :])
+    np.testing.assert_array_equal(
+        parameters(stopping)[: n_policy(policy)], parameters(once)[: n_policy(policy)]
+    )
+    assert not np.array_equal(parameters(stopping)[n_policy(policy) :], parameters(once)[n_policy(policy) :])
 
 
 PPO_LOSS = pg.PPO().traced_loss
@@ -212,14 +214,14 @@ def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine: A
     """Gradient descent by torch on the loss as the paper writes it, its advantages normalized by NumPy."""
     policy, value = networks("categorical")
     rollout, rate, parts, epochs = steps_for(policy, 2), 0.1, 2, 2
-    motor, _ = copied(policy, value, engine)
+    engine, _ = copied(policy, value, engine)
     size = rollout.num_samples // parts
     algorithm = pg.PPO(
         epochs=epochs, minibatch_size=size, normalize_advantages=normalized, value_coef=0.3, entropy_coef=0.02,
         learning_rate=rate, optimizer="sgd", max_grad_norm=None,
     )  # fmt: skip
-    batch, _ = algorithm.batch(motor, rollout)
-    algorithm.learn(motor, rollout, learning())
+    batch, _ = algorithm.batch(engine, rollout)
+    algorithm.learn(engine, rollout, learning())
 
     order, bounds = shuffled(np.random.default_rng(0), len(batch), parts, epochs)
     assert set(np.diff(bounds)) == {119}
@@ -246,20 +248,20 @@ def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine: A
             ):
                 p -= rate * gradient
     expected = np.concatenate([flat_parameters(m).numpy() for m in (policy, value)])
-    assert relative(expected, parameters(motor)) < 1e-5
+    assert relative(expected, parameters(engine)) < 1e-5
 
 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_v_trace_corrects_by_the_policy_now_over_the_one_that_acted(engine: Any):
     """With λ = 0 by hand: the advantage is min(1, π_now/π_acted) δ, and V's target V + that."""
     policy, value = networks("categorical")
-    motor, _ = copied(policy, value, engine)
+    engine, _ = copied(policy, value, engine)
     rollout = steps_for(policy, 2)
     algorithm = pg.A2C(gamma=0.9, gae_lambda=0.0, estimator="v-trace", updates=2)
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
-    now, _ = motor.evaluate(Inputs(x), action)
+    now, _ = engine.evaluate(Inputs(x), action)
     acted = now + np.random.default_rng(0).normal(0, 0.5, len(now)).astype(np.float32)
-    corrected = algorithm._corrected(motor, rollout, Batch(Inputs(x), action, {}), acted).columns
+    corrected = algorithm._corrected(engine, rollout, Batch(Inputs(x), action, {}), acted).columns
     with torch.no_grad():
         v, after = (
             value(torch.from_numpy(seen[rollout.valid])).numpy().astype(np.float64)
@@ -361,11 +363,11 @@ def test_the_kl_penalty_follows_its_target():
     carried = learning()
     hasty = pg.PPO(clip=None, kl_penalty=1.0, kl_penalty_target=1e-4, learning_rate=0.01)
     hasty.learn(make_engine(policy, value, "adam", "fused"), steps_for(policy, 0), carried)
-    assert carried.adapted == {"kl_penalty": 2.0}
+    assert carried.adaptive_coefficients == {"kl_penalty": 2.0}
     idle = replace(hasty, kl_penalty_target=1e3)
     metrics = idle.learn(make_engine(policy, value, "adam", "fused"), steps_for(policy, 0), carried)
     assert metrics["kl_penalty"] == 2.0
-    assert carried.adapted == {"kl_penalty": 1.0}
+    assert carried.adaptive_coefficients == {"kl_penalty": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -384,9 +386,9 @@ def test_the_kl_penalty_stays_where_it_can_come_back_from(target: float, limit: 
     algorithm = pg.PPO(epochs=1, kl_penalty=3.0, kl_penalty_target=target, max_grad_norm=0.5)
     for seed in range(25):
         algorithm.learn(engine, steps_for(policy, seed), carried)
-    assert carried.adapted == {"kl_penalty": 3 * limit}
+    assert carried.adaptive_coefficients == {"kl_penalty": 3 * limit}
     replace(algorithm, kl_penalty_target=1 / target).learn(engine, steps_for(policy, 25), carried)
-    assert carried.adapted == {"kl_penalty": 3 * limit / (2 if limit > 1 else 0.5)}
+    assert carried.adaptive_coefficients == {"kl_penalty": 3 * limit / (2 if limit > 1 else 0.5)}
 
 
 def test_a_policy_that_went_too_far_rests_until_the_next_update(monkeypatch: pytest.MonkeyPatch):
@@ -525,7 +527,7 @@ def test_of_many_samples_evenly_spaced_ones_say_how_far_the_policy_came():
     # every third
     at_most = -(-len(x) // 3)
     assert len(x) > 3
-    metrics = distance(engine, batch, old, clip=0.1, at_most=at_most)
+    metrics = policy_change_metrics(engine, batch, old, clip=0.1, at_most=at_most)
     off = (new - old)[::3]
     assert metrics["kl"] == pytest.approx(float(kl_estimate(new[::3], old[::3]).mean()), rel=1e-6)
     assert metrics["largest_ratio"] == pytest.approx(float(np.exp(off).max()), rel=1e-6)

@@ -23,7 +23,7 @@ from policygrad.runs import checkpoint
 from policygrad.runs import locked_folder as place_module
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.folder import RunFolder
-from policygrad.runs.locked_folder import Place
+from policygrad.runs.locked_folder import LockedFolder
 from policygrad.training import Training
 from tests.conftest import events_of
 
@@ -164,10 +164,10 @@ def test_whole_episodes_of_gymnasium_go_on_too(monkeypatch: pytest.MonkeyPatch, 
         pg.Reinforce(),
         2_000,
         backend="gymnasium",
-        test_every=500,
+        eval_every=500,
     )
     assert_same(*runs)
-    assert np.isfinite(runs[0].history["test_return"]).any()
+    assert np.isfinite(runs[0].history["eval_return"]).any()
 
 
 def test_episodes_that_cannot_be_saved_begin_anew_and_that_is_said(
@@ -224,7 +224,7 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(monkeypatch: pytest.Mon
         cut_after(patch, 0)
         with pytest.raises(Cut):
             pg.train("CartPole-v1", pg.A2C(), **options)
-    begun = checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)
+    begun = checkpoint.load_checkpoint(tmp_path / "run" / checkpoint.FILE_NAME)
     assert begun["run"]["training"]["training"]["counts"]["used"] == 0
     resumed = pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
     assert_same(pg.train("CartPole-v1", pg.A2C(), **options | {"out": None}), resumed)
@@ -265,10 +265,10 @@ def test_a_run_that_has_lost_a_file_is_left_alone(tmp_path: Path):
 
 
 def test_tests_may_be_asked_for_at_other_intervals(tmp_path: Path):
-    options = SMALL | {"out": tmp_path / "run", "test_episodes": 2}
-    pg.train("CartPole-v1", pg.A2C(), steps=1_000, test_every=100_000, **options)
-    more = pg.train("CartPole-v1", pg.A2C(), steps=3_000, test_every=500, resume=True, **options)
-    assert np.isfinite(more.history["test_return"]).sum() >= 4
+    options = SMALL | {"out": tmp_path / "run", "eval_episodes": 2}
+    pg.train("CartPole-v1", pg.A2C(), steps=1_000, eval_every=100_000, **options)
+    more = pg.train("CartPole-v1", pg.A2C(), steps=3_000, eval_every=500, resume=True, **options)
+    assert np.isfinite(more.history["eval_return"]).sum() >= 4
 
 
 def test_that_envpool_s_streams_do_not_go_on_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -397,18 +397,18 @@ def test_a_field_too_few_or_too_many_is_refused(tmp_path: Path):  # bug 15
     options = SMALL | {"steps": 500, "out": tmp_path / "run"}
     pg.train("CartPole-v1", pg.A2C(), **options)
     file = tmp_path / "run" / checkpoint.FILE_NAME
-    whole = checkpoint.load(file)
+    whole = checkpoint.load_checkpoint(file)
     for change in ("missing", "more"):
-        state = checkpoint.load(file)
+        state = checkpoint.load_checkpoint(file)
         learning = state["run"]["training"]["training"]["learning"]
         if change == "missing":
             del learning["adapted"]
         else:
             learning["rate"] = 0.5
-        checkpoint.save(state, file)
+        checkpoint.save_checkpoint(state, file)
         with pytest.raises(pg.CheckpointError, match="expected"):
             pg.train("CartPole-v1", pg.A2C(), resume=True, **options)
-        checkpoint.save(whole, file)
+        checkpoint.save_checkpoint(whole, file)
 
 
 def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
@@ -430,7 +430,9 @@ def test_nobody_else_trains_in_the_same_folder(tmp_path: Path):
         finally:
             other.kill()
     # a lock ends with its process, and what that had learned is all there
-    used = checkpoint.load(place / checkpoint.FILE_NAME)["run"]["training"]["training"]["counts"]["used"]
+    used = checkpoint.load_checkpoint(place / checkpoint.FILE_NAME)["run"]["training"]["training"]["counts"][
+        "used"
+    ]
     more = pg.train("CartPole-v1", pg.A2C(), steps=used + 1_000, resume=True, **options)
     assert used < more.steps < used + 2_000
 
@@ -494,7 +496,7 @@ def test_what_was_to_be_replaced_is_kept_where_the_new_run_has_learned(tmp_path:
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     with (
         pytest.warns(UserWarning, match="the run that was at .* before is now at"),
-        Place(tmp_path / "run", overwrite=True) as place,
+        LockedFolder(tmp_path / "run", overwrite=True) as place,
         RunFolder(place, {}, {}) as folder,
     ):
         folder.log({"steps": 1.0}, np.zeros(0))
@@ -506,7 +508,7 @@ def test_a_place_is_held_until_what_was_there_is_back(tmp_path: Path, monkeypatc
     options = SMALL | {"steps": 500, "out": tmp_path / "run"}
     pg.train("CartPole-v1", pg.A2C(), **options)
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    with Place(tmp_path / "run", overwrite=True) as place:
+    with LockedFolder(tmp_path / "run", overwrite=True) as place:
         place.begin({}, {})
         tried = list[str]()
         rename = Path.rename
@@ -514,7 +516,7 @@ def test_a_place_is_held_until_what_was_there_is_back(tmp_path: Path, monkeypatc
         def look_then_rename(path: Path, target: Path) -> Path:
             if path == place.path:
                 with pytest.raises(FileExistsError) as raised:
-                    Place(place.path, overwrite=True)
+                    LockedFolder(place.path, overwrite=True)
                 tried.append(str(raised.value))
             return rename(path, target)
 
@@ -540,7 +542,7 @@ def test_of_two_that_begin_at_one_place_the_first_to_begin_keeps_it(tmp_path: Pa
         with pytest.raises(FileExistsError, match="holds a run already"):
             pg.train(factory, pg.A2C(), steps=1_000, **how, **options)
         assert found == ["looked"]
-        assert checkpoint.load(tmp_path / "run" / checkpoint.FILE_NAME)["run"]["rows"] > 0
+        assert checkpoint.load_checkpoint(tmp_path / "run" / checkpoint.FILE_NAME)["run"]["rows"] > 0
         shutil.rmtree(tmp_path / "run")
 
 
@@ -581,8 +583,8 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path):
         "list": [1, 2.5, None, "text"],
         "nan": float("inf"),
     }  # fmt: skip
-    checkpoint.save(state, tmp_path / "file")
-    back = checkpoint.load(tmp_path / "file")
+    checkpoint.save_checkpoint(state, tmp_path / "file")
+    back = checkpoint.load_checkpoint(tmp_path / "file")
     for name, array in state["a"].items():
         np.testing.assert_array_equal(back["a"][name], array)
         assert back["a"][name].dtype == array.dtype

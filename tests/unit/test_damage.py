@@ -24,7 +24,7 @@ import policygrad as pg
 from policygrad.policies.file_contents import digest_of
 from policygrad.runs import checkpoint
 from policygrad.runs.locked_folder import as_json
-from policygrad.runs.resume import to_go_on_from
+from policygrad.runs.resume import checkpoint_to_resume
 
 # more by hand: POLICYGRAD_MUTATIONS=10000 pytest tests/unit/test_damage.py
 MUTATIONS = int(os.environ.get("POLICYGRAD_MUTATIONS", "2000"))
@@ -182,7 +182,7 @@ def test_damaged_checkpoints(run_folder: Path, tmp_path: Path):
         data = damaged(whole, rng)
         file.write_bytes(data)
         try:
-            checkpoint.load(file)
+            checkpoint.load_checkpoint(file)
         except pg.CheckpointError as error:
             assert len(str(error)) < 1000
             return "refused"
@@ -199,7 +199,7 @@ class RestoredError(Exception):
 def test_hostile_checkpoints(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out, rng = tmp_path / "run", np.random.default_rng(3)
     shutil.copytree(run_folder, out)
-    state = checkpoint.load(out / "checkpoint.safetensors")
+    state = checkpoint.load_checkpoint(out / "checkpoint.safetensors")
 
     def take(*_: Any, **__: Any) -> None:
         raise RestoredError
@@ -207,7 +207,7 @@ def test_hostile_checkpoints(run_folder: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("policygrad.runs.experiment.RunFolder", take)
 
     def attempt(_: int) -> str:
-        checkpoint.save(made_hostile(state, rng), out / "checkpoint.safetensors")
+        checkpoint.save_checkpoint(made_hostile(state, rng), out / "checkpoint.safetensors")
         try:
             pg.train(
                 "Pendulum-v1", algorithm(), steps=600, out=out, save_episodes=True, resume=True, **OPTIONS
@@ -237,7 +237,7 @@ def test_other_damaged_files_of_a_run(run_folder: Path, tmp_path: Path, name: st
             data = as_json(made_hostile(json.loads(whole), rng))
         (out / name).write_bytes(data)
         try:
-            resumed = to_go_on_from(out, config)
+            resumed = checkpoint_to_resume(out, config)
             return "resumed" if resumed is not None and list(resumed.rows()) else "begun"
         except pg.CheckpointError:
             return "damaged"
@@ -387,7 +387,7 @@ def test_json_that_is_too_deep_or_too_long(run_folder: Path, tmp_path: Path, tex
         pg.load(file)
     safetensors.numpy.save_file({"x": np.zeros(2)}, file, {"policygrad": text})
     with pytest.raises(pg.CheckpointError):
-        checkpoint.load(file)
+        checkpoint.load_checkpoint(file)
     out = tmp_path / "run"
     shutil.copytree(run_folder, out)
     (out / "config.json").write_text(text)
@@ -406,7 +406,7 @@ def test_pipes_and_devices_are_not_waited_for(run_folder: Path, tmp_path: Path):
         with pytest.raises(pg.PolicyFileError, match="not a regular file"):
             pg.load(path)
         with pytest.raises(pg.CheckpointError, match="not a regular file"):
-            checkpoint.load(path)
+            checkpoint.load_checkpoint(path)
     for name in ("config.json", "manifest.json", "metrics.jsonl", "checkpoint.safetensors"):
         out = tmp_path / f"run with {name}"
         shutil.copytree(run_folder, out)
@@ -425,7 +425,7 @@ def test_files_larger_than_is_stated_are_not_read(tmp_path: Path):
     with pytest.raises(pg.PolicyFileError, match=r"more than 2,000,000,000 are not read"):
         pg.load(file)
     with pytest.raises(pg.CheckpointError, match=r"more than 2,000,000,000 are not read"):
-        checkpoint.load(file)
+        checkpoint.load_checkpoint(file)
 
 
 def test_temporary_files_of_killed_processes_are_removed(run_folder: Path, tmp_path: Path):

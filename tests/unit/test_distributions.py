@@ -54,8 +54,8 @@ def policy_for(settings: dict[str, Any], action_space: Any = BOX, scale: float =
 def outputs(policy: Policy, engine: str, observation: np.ndarray, action: np.ndarray) -> tuple[Any, Any]:
     """(log π, H) of an engine."""
     batch = Batch(Inputs(observation), action, {})
-    motor = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
-    found = motor.update(Update(batch, traced(lambda s, k: s.log_prob), {}, Step(0.0, None)))
+    engine = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+    found = engine.update(Update(batch, traced(lambda s, k: s.log_prob), {}, Step(0.0, None)))
     return found.log_prob, found.entropy
 
 
@@ -309,9 +309,9 @@ def test_gsde_s_features_get_no_gradient_from_its_noise():
     observation = np.random.default_rng(1).uniform(-1, 1, (30, 3)).astype(np.float32)
     action = policy.choose(Inputs(observation), policy.draw_noise(np.random.default_rng(2), 30))
     for engine in ENGINES:
-        motor = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+        engine = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
         batch = Batch(Inputs(observation), action, {})
-        gradient, _ = motor.gradient(batch, traced(lambda s, k: -s.entropy), {})
+        gradient, _ = engine.gradient(batch, traced(lambda s, k: -s.entropy), {})
         assert (gradient[:32] < 0).all()  # [16, 2] log σ: a loss of −H falls with each
         np.testing.assert_array_equal(gradient[32:], 0)
 

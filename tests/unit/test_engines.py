@@ -46,7 +46,7 @@ from policygrad.policies import (
     ValueNetwork,
     flat_parameters,
 )
-from policygrad.types import Batch, Inputs, Learning, Minibatches, Rollout
+from policygrad.types import Batch, Inputs, LearnerState, Minibatches, Rollout
 from tests.conftest import rollout_of
 
 D, WIDTH, B = 5, 24, 600  # B is no multiple of the rows that the fused engine takes at once
@@ -94,10 +94,10 @@ def both(policy: Policy, value: nn.Module | None, optimizer: str = "adam") -> li
 
 def learned_by_both(
     policy: Policy, value: nn.Module | None, algorithm: Any, collect: Any, optimizer: str = "adam"
-) -> tuple[list[Engine], list[Learning]]:
+) -> tuple[list[Engine], list[LearnerState]]:
     """Both engines, and what goes on from one update to the next, after 20 updates from collect(policy, seed)."""
     engines = both(policy, value, optimizer)
-    learning = [Learning(np.random.default_rng(0)) for _ in engines]
+    learning = [LearnerState(np.random.default_rng(0)) for _ in engines]
     for i in range(20):
         rollout = collect(policy, seed=i)
         for engine, own in zip(engines, learning, strict=True):
@@ -164,22 +164,22 @@ def test_parameters_agree_after_20_updates(head: str, baseline: str, activation:
 def test_advantages_come_from_v_as_it_was_before_its_steps(engine: Any):
     """The first of them says what V(s) was, bit for bit what asking for it first gives; a cut episode among them."""
     algorithm = Reinforce(gamma=0.9, value_steps=3, learning_rate=0.01, value_learning_rate=0.02)
-    motors = []
+    engines = []
     for _ in range(2):
         policy, value = networks("categorical")
-        motors.append(make_engine(policy, value, "adam", engine))
-    whole = rollout_for(motors[0].policy, seed=0)
+        engines.append(make_engine(policy, value, "adam", engine))
+    whole = rollout_for(engines[0].policy, seed=0)
     truncated = whole.terminated.copy()
     truncated[:, 3:] = False
     rollout = replace(whole, terminated=whole.terminated & ~truncated, truncated=truncated)
-    algorithm.learn(motors[0], rollout, Learning(np.random.default_rng(0)))
-    batch = algorithm.batch(rollout, motors[1])
+    algorithm.learn(engines[0], rollout, LearnerState(np.random.default_rng(0)))
+    batch = algorithm.batch(rollout, engines[1])
     coefficients = algorithm.loss_coefficients(len(batch), rollout.valid.shape[1], 0.0)
     policy_step = algorithm.traced_loss, Step(0.01, None, algorithm.max_grad_norm)
     value_step = algorithm.value_loss, Step(None, 0.02, algorithm.max_grad_norm)
     for loss, step in policy_step, value_step, value_step, value_step:
-        motors[1].update(Update(batch, loss, coefficients, step))
-    np.testing.assert_array_equal(parameters(motors[0]), parameters(motors[1]))
+        engines[1].update(Update(batch, loss, coefficients, step))
+    np.testing.assert_array_equal(parameters(engines[0]), parameters(engines[1]))
 
 
 def hearing_good_news_only(s: Any, _k: Any) -> Any:
@@ -194,13 +194,13 @@ def test_a_loss_of_ones_own_sees_the_advantages_in_every_step_of_v():
     ends = []
     for engine in ("fused", "autograd"):
         policy, value = networks("categorical")
-        motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
+        engine = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
         rollout = rollout_for(policy, seed=0)
-        batch = algorithm.batch(rollout, motor)
-        _, slope = motor.gradient(batch, algorithm.traced_loss, {})
-        metrics = algorithm.learn(motor, rollout, Learning(np.random.default_rng(0)))
+        batch = algorithm.batch(rollout, engine)
+        _, slope = engine.gradient(batch, algorithm.traced_loss, {})
+        metrics = algorithm.learn(engine, rollout, LearnerState(np.random.default_rng(0)))
         assert metrics["value_grad_norm"] == pytest.approx(np.linalg.norm(slope), rel=1e-4)
-        ends.append(parameters(motor))
+        ends.append(parameters(engine))
     assert relative(*ends) < 1e-4
 
 
@@ -298,11 +298,11 @@ def test_outputs_are_those_of_the_textbook(head: str):
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
 def test_separate_learning_rates_are_honoured(engine: str):  # bug 21
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "sgd", engine)
+    engine = make_engine(policy, value, "sgd", engine)
     batch = batch_for(policy)
-    g_policy, g_value = motor.gradient(batch, FULL, weights())
+    g_policy, g_value = engine.gradient(batch, FULL, weights())
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    motor.update(Update(batch, FULL, weights(), Step(0.5, 0.125)))
+    engine.update(Update(batch, FULL, weights(), Step(0.5, 0.125)))
     steps = [b - flat_parameters(m) for b, m in zip(before, (policy, value), strict=True)]
     np.testing.assert_allclose(steps[0], 0.5 * g_policy, atol=1e-6)
     np.testing.assert_allclose(steps[1], 0.125 * g_value, atol=1e-6)
@@ -311,14 +311,14 @@ def test_separate_learning_rates_are_honoured(engine: str):  # bug 21
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
 def test_each_loss_moves_its_own_network_only(engine: str):  # bug 10
     policy, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     batch = batch_for(policy)
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    motor.update(Update(batch, FULL, weights(), Step(0.1, None)))
+    engine.update(Update(batch, FULL, weights(), Step(0.1, None)))
     assert not torch.equal(flat_parameters(policy), before[0])
     assert torch.equal(flat_parameters(value), before[1])
     after = flat_parameters(policy).clone()
-    motor.update(Update(batch, FULL, weights(), Step(None, 0.1)))
+    engine.update(Update(batch, FULL, weights(), Step(None, 0.1)))
     assert torch.equal(flat_parameters(policy), after)
     assert not torch.equal(flat_parameters(value), before[1])
 
@@ -381,12 +381,12 @@ def test_values(engine: str):
 )
 def test_a_nan_stops_before_any_parameter_changes(engine: str, spoil: str, named: str):
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     batch = batch_for(policy)
     (batch.inputs.observation if spoil == "observation" else batch.columns[spoil])[3] = np.nan
     before = flat_parameters(policy).clone(), flat_parameters(value).clone()
     with pytest.raises(NonFiniteError, match=named):
-        motor.update(Update(batch, FULL, weights(), Step(0.1, 0.1, 0.5)))
+        engine.update(Update(batch, FULL, weights(), Step(0.1, 0.1, 0.5)))
     assert torch.equal(flat_parameters(policy), before[0])
     assert torch.equal(flat_parameters(value), before[1])
 
@@ -394,8 +394,8 @@ def test_a_nan_stops_before_any_parameter_changes(engine: str, spoil: str, named
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
 def test_a_batch_of_one_sample_stays_finite(engine: str):  # bug 8
     policy, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", engine)
-    metrics = Reinforce().learn(motor, rollout_for_one(), Learning(np.random.default_rng(0)))
+    engine = make_engine(policy, value, "adam", engine)
+    metrics = Reinforce().learn(engine, rollout_for_one(), LearnerState(np.random.default_rng(0)))
     assert np.isfinite([v for k, v in metrics.items() if k != "explained_variance"]).all()
     assert torch.isfinite(flat_parameters(policy)).all()
 
@@ -410,13 +410,13 @@ def rollout_for_one() -> Rollout:
 def test_log_std_stays_within_its_bounds_and_can_return(engine: str):
     bounded = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.2, 0.2), rng=np.random.default_rng(0))
     policy = Policy(bounded, BOX, spaces.Box(-1, 1, (2,)))
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     batch = batch_for(policy)
     network: Any = policy.network
     bonus = traced(lambda s, k: -k.entropy_coef * s.entropy)
     for sign, bound in ((1.0, 0.2), (-1.0, -0.2)):
         for _ in range(3):
-            motor.update(Update(batch, bonus, {"entropy_coef": sign * B}, Step(0.01, None)))
+            engine.update(Update(batch, bonus, {"entropy_coef": sign * B}, Step(0.01, None)))
         np.testing.assert_allclose(network.log_std.detach(), bound, rtol=1e-6)
 
 
@@ -501,8 +501,8 @@ def test_a_minibatch_may_have_more_rows_than_the_batch():
     ends = []
     for engine in ("fused", "autograd"):
         policy, value = networks("categorical")
-        motor = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
-        motor.update(
+        engine = make_engine(policy, value, "adam", engine)  # type: ignore[arg-type]
+        engine.update(
             Update(
                 batch_for(policy, 10),
                 FULL,
@@ -511,7 +511,7 @@ def test_a_minibatch_may_have_more_rows_than_the_batch():
                 Minibatches(order, np.array([0, 300])),
             )
         )
-        ends.append(parameters(motor))
+        ends.append(parameters(engine))
     assert relative(*ends) < 1e-5
 
 
@@ -522,19 +522,19 @@ def test_minibatches_are_so_many_single_steps(optimizer: str):
     minibatches = Minibatches(np.concatenate([order, order[:1]]), np.array([0, 16, 32, 37, 38]))
     step = Step(0.01, 0.02, 0.5)
     ends = []
-    for engine in ("fused", "autograd"):
+    for engine_name in ("fused", "autograd"):
         for at_once in (True, False):
             policy, value = networks("categorical")
-            motor = make_engine(policy, value, optimizer, engine)  # type: ignore[arg-type]
+            engine = make_engine(policy, value, optimizer, engine_name)  # type: ignore[arg-type]
             batch = batch_for(policy, 37)
             if at_once:
-                outputs = motor.update(Update(batch, FULL, weights(0.01), step, minibatches))
+                outputs = engine.update(Update(batch, FULL, weights(0.01), step, minibatches))
                 assert np.isfinite(outputs.log_prob).all()
                 assert (outputs.log_prob < 0).all()
             else:
                 for i in range(4):
                     rows = minibatches.order[minibatches.bounds[i] : minibatches.bounds[i + 1]]
-                    motor.update(Update(rows_of_batch(batch, rows), FULL, weights(0.01), step))
+                    engine.update(Update(rows_of_batch(batch, rows), FULL, weights(0.01), step))
             ends.append(torch.cat([flat_parameters(policy), flat_parameters(value)]).clone())
     assert torch.equal(ends[0], ends[1])
     assert torch.equal(ends[2], ends[3])
@@ -556,10 +556,10 @@ def test_minibatches_that_cannot_be_are_refused(
     engine: Any, order: list[int], bounds: list[int], message: str
 ):
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     minibatches = Minibatches(np.array(order, np.int64), np.array(bounds))
     with pytest.raises(ValueError, match=message):
-        motor.update(Update(batch_for(policy, 37), FULL, weights(1.0), Step(0.1, 0.1), minibatches))
+        engine.update(Update(batch_for(policy, 37), FULL, weights(1.0), Step(0.1, 0.1), minibatches))
 
 
 def test_a_batch_split_between_cores_gives_the_same_step():
@@ -567,10 +567,10 @@ def test_a_batch_split_between_cores_gives_the_same_step():
     ends = []
     for cores in (1, 2, 2):
         policy, value = networks("gaussian")
-        motor = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
+        engine = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
         batch = batch_for(policy, 3000)
         for _ in range(3):
-            outputs = motor.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5)))
+            outputs = engine.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5)))
         ends.append((flat_parameters(policy).clone(), flat_parameters(value).clone(), outputs))
     for a, b in zip(ends[1][:2], ends[2][:2], strict=True):
         assert torch.equal(a, b)
@@ -653,13 +653,13 @@ def test_the_hyperbolic_tangent_is_accurate_and_passes_nan_on():
 def test_a_row_s_outputs_do_not_depend_on_its_neighbours(head: str):
     """Bit for bit, alone and in every place of a batch: or the first ratio of PPO would not be 1."""
     policy, value = networks(head)
-    motor = make_engine(policy, value, "sgd", "fused")
+    engine = make_engine(policy, value, "sgd", "fused")
     batch = batch_for(policy, 1000)
 
     def outputs(rows: slice) -> np.ndarray:
         part = rows_of_batch(batch, rows)
-        found = motor.update(Update(part, FULL, weights(), Step(0.0, 0.0)))
-        np.testing.assert_array_equal(motor.values(part.inputs), found.value)
+        found = engine.update(Update(part, FULL, weights(), Step(0.0, 0.0)))
+        np.testing.assert_array_equal(engine.values(part.inputs), found.value)
         return np.stack([found.log_prob, found.entropy, found.value])
 
     together = outputs(slice(0, 1000))

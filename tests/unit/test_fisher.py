@@ -169,14 +169,14 @@ def test_kl_is_torch_s_own(head: str):
 def test_the_fisher_matrix_is_the_curvature_of_the_kl(head: str, engine: Any):
     """½ dᵀF d against the true KL of a small step."""
     policy = shaken_policy(head, width=WIDTH)
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     batch = batch_for(policy)
-    start = motor.policy_outputs(batch.inputs, batch.action)
-    parameters = motor.policy_parameters()
+    start = engine.policy_outputs(batch.inputs, batch.action)
+    parameters = engine.policy_parameters()
     d = np.random.default_rng(5).normal(0, 0.003, len(parameters)).astype(np.float32)
-    predicted = 0.5 * d @ motor.fisher_vector_product(batch.inputs)(d)
-    motor.set_policy_parameters(parameters + d)
-    kl = motor.policy_outputs(batch.inputs, batch.action, start).kl.mean()
+    predicted = 0.5 * d @ engine.fisher_vector_product(batch.inputs)(d)
+    engine.set_policy_parameters(parameters + d)
+    kl = engine.policy_outputs(batch.inputs, batch.action, start).kl.mean()
     assert kl == pytest.approx(predicted, rel=0.02)
 
 
@@ -186,13 +186,13 @@ def test_a_certain_policy_stays_finite(engine: Any):
     policy, _ = networks("categorical")
     with torch.no_grad():
         flat_parameters(policy).mul_(40)
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     observation = states(B)
-    start = motor.policy_outputs(Inputs(observation), np.zeros(B, np.int64))
+    start = engine.policy_outputs(Inputs(observation), np.zeros(B, np.int64))
     assert start.log_prob.min() < -60
     assert np.isfinite(start.entropy).all()
-    found = motor.fisher_vector_product(Inputs(observation))(
-        np.ones(len(motor.policy_parameters()), np.float32)
+    found = engine.fisher_vector_product(Inputs(observation))(
+        np.ones(len(engine.policy_parameters()), np.float32)
     )
     assert np.isfinite(found).all()
 
@@ -201,25 +201,25 @@ def test_a_certain_policy_stays_finite(engine: Any):
 @pytest.mark.parametrize("head", HEADS)
 def test_a_nan_comes_out_as_one(head: str, engine: Any):
     policy, _ = networks(head)
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     spoilt = states(B)
     spoilt[3] = np.nan
-    found = motor.fisher_vector_product(Inputs(spoilt))(np.ones(len(motor.policy_parameters()), np.float32))
+    found = engine.fisher_vector_product(Inputs(spoilt))(np.ones(len(engine.policy_parameters()), np.float32))
     assert np.isnan(found).any()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_parameters_are_read_and_written(engine: Any):
     bounded = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.2, 0.2), rng=np.random.default_rng(0))
-    motor = make_engine(Policy(bounded, BOX, spaces.Box(-1, 1, (2,))), None, "sgd", engine)
-    before = motor.policy_parameters()
-    motor.set_policy_parameters(before + 1)
-    np.testing.assert_array_equal(motor.policy_parameters()[2:], before[2:] + 1)
+    engine = make_engine(Policy(bounded, BOX, spaces.Box(-1, 1, (2,))), None, "sgd", engine)
+    before = engine.policy_parameters()
+    engine.set_policy_parameters(before + 1)
+    np.testing.assert_array_equal(engine.policy_parameters()[2:], before[2:] + 1)
     # log σ comes first, and does not leave its bounds
     np.testing.assert_array_equal(bounded.log_std.detach(), np.float32([0.2, 0.2]))
-    motor.set_policy_parameters(before)
-    np.testing.assert_array_equal(motor.policy_parameters(), before)
-    assert not np.shares_memory(motor.policy_parameters(), flat_parameters(bounded).numpy())
+    engine.set_policy_parameters(before)
+    np.testing.assert_array_equal(engine.policy_parameters(), before)
+    assert not np.shares_memory(engine.policy_parameters(), flat_parameters(bounded).numpy())
 
 
 class Partly(nn.Module):
@@ -239,10 +239,10 @@ class Partly(nn.Module):
 def test_frozen_and_idle_parameters_have_no_curvature():
     torch.manual_seed(0)
     policy = Policy(Partly(), BOX, spaces.Discrete(3))
-    motor = make_engine(policy, None, "sgd", "autograd")
+    engine = make_engine(policy, None, "sgd", "autograd")
     observation = states(STATES)
-    product = motor.fisher_vector_product(Inputs(observation))
-    P = len(motor.policy_parameters())
+    product = engine.fisher_vector_product(Inputs(observation))
+    P = len(engine.policy_parameters())
     found = np.stack([product(row) for row in np.eye(P, dtype=np.float32)])
     learned = P - 21  # the last layer's own
     assert not found[:learned].any()

@@ -41,9 +41,9 @@ def test_a_restored_table_goes_on_as_if_nothing_had_happened(tmp_path: Path):
     for i, block in enumerate(blocks):
         whole.extend(block)
         half.extend(block)
-        checkpoint.save(half.state(), tmp_path / "state")
+        checkpoint.save_checkpoint(half.state(), tmp_path / "state")
         half = Thinned(1, 50)
-        half.restore(checkpoint.load(tmp_path / "state"))
+        half.restore(checkpoint.load_checkpoint(tmp_path / "state"))
         np.testing.assert_array_equal(half.rows, whole.rows, err_msg=str(i))
         assert (half.every, half.count) == (whole.every, whole.count)
 
@@ -51,13 +51,13 @@ def test_a_restored_table_goes_on_as_if_nothing_had_happened(tmp_path: Path):
 def test_columns_that_come_later_are_nan_before():
     updates = Updates()
     updates.append({"steps": 1.0, "return": 5.0})
-    updates.append({"steps": 2.0, "test_return": 7.0})
+    updates.append({"steps": 2.0, "eval_return": 7.0})
     columns = updates.columns()
-    assert list(columns) == ["steps", "return", "test_return"]
+    assert list(columns) == ["steps", "return", "eval_return"]
     np.testing.assert_array_equal(columns["steps"], [1, 2])
     np.testing.assert_array_equal(columns["return"], [5, np.nan])
-    np.testing.assert_array_equal(columns["test_return"], [np.nan, 7])
-    assert updates.latest == {"steps": 2.0, "test_return": 7.0}
+    np.testing.assert_array_equal(columns["eval_return"], [np.nan, 7])
+    assert updates.latest == {"steps": 2.0, "eval_return": 7.0}
     assert Updates().columns() == {}
 
 
@@ -90,7 +90,7 @@ def test_a_long_run_is_bounded_in_memory_and_in_its_checkpoint(
     assert len(run.episodes) == len(whole.episodes)
     assert len(run.history["steps"]) <= 33
     assert run.steps == whole.steps
-    saved = checkpoint.load(out / "checkpoint.safetensors")["run"]["episodes"]
+    saved = checkpoint.load_checkpoint(out / "checkpoint.safetensors")["run"]["episodes"]
     assert len(saved["rows"]) <= 64
     summary = json.loads((out / "summary.json").read_text())
     assert summary["episodes"] == len(whole.episodes)

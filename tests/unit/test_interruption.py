@@ -21,7 +21,7 @@ import policygrad as pg
 from policygrad.cli import main
 from policygrad.runs import checkpoint, interruption
 from policygrad.runs.folder import RunFolder
-from policygrad.runs.locked_folder import Place
+from policygrad.runs.locked_folder import LockedFolder
 from tests.conftest import Countdown
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -65,7 +65,7 @@ def send(*numbers: int) -> None:
 def is_current(out: Path) -> bool:
     """Whether the checkpoint counts on all the rows of the history."""
     rows = (out / "metrics.jsonl").read_text().count("\n")
-    return rows > 0 and checkpoint.load(out / "checkpoint.safetensors")["run"]["rows"] == rows
+    return rows > 0 and checkpoint.load_checkpoint(out / "checkpoint.safetensors")["run"]["rows"] == rows
 
 
 @pytest.mark.parametrize("number", HANDLED)
@@ -347,7 +347,7 @@ def test_the_first_checkpoint_and_policy_are_there_within_a_second(
         written.append(("checkpoint", now))
         return {"x": np.zeros(1)}
 
-    with Place(tmp_path / "run") as place, RunFolder(place, {}, {}, alone=False) as folder:
+    with LockedFolder(tmp_path / "run") as place, RunFolder(place, {}, {}, alone=False) as folder:
         folder.save_checkpoint(state, now=True)
         for now in (100.2, 100.6, 101.0, 105.0, 105.7, 106.0):  # noqa: B007
             folder.save_best(best)

@@ -80,12 +80,12 @@ def assert_readable(out: Path, *, ended: bool) -> None:
         if (folder / "policy.safetensors").exists():
             assert pg.load(folder).act(np.zeros(4, np.float32)) in (0, 1)
         if (folder / "checkpoint.safetensors").exists():
-            checkpoint.load(folder / "checkpoint.safetensors")
+            checkpoint.load_checkpoint(folder / "checkpoint.safetensors")
         if not ended or not (folder / "checkpoint.safetensors").exists():
             continue
         summary = json.loads((folder / "summary.json").read_text())
         rows = (folder / "metrics.jsonl").read_text().count("\n")
-        assert checkpoint.load(folder / "checkpoint.safetensors")["run"]["rows"] == rows
+        assert checkpoint.load_checkpoint(folder / "checkpoint.safetensors")["run"]["rows"] == rows
         assert summary["ended"] in ("interrupted", "budget")
 
 

@@ -14,7 +14,7 @@ from gymnasium import spaces
 import policygrad as pg
 from policygrad.engines import make_engine
 from policygrad.interfaces import Update
-from policygrad.types import Learning
+from policygrad.types import LearnerState
 from tests.conftest import rollout_of
 from tests.unit.test_engines import D, networks
 
@@ -87,7 +87,7 @@ def test_no_minibatch_of_ppo_is_of_one_sample(B: int, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(engine, "update", spy)
     rollout = rollout_of([list(np.random.default_rng(B).standard_normal(B))], D=D)
-    pg.PPO(minibatch_size=2, epochs=2).learn(engine, rollout, Learning(np.random.default_rng(0)))
+    pg.PPO(minibatch_size=2, epochs=2).learn(engine, rollout, LearnerState(np.random.default_rng(0)))
     for advantage, sizes in seen:
         assert (sizes >= 2).all()
         assert sizes.sum() % B == 0

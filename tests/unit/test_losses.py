@@ -438,9 +438,9 @@ def test_both_engines_find_the_gradient_of_the_mean_loss(name: str, weighted: bo
         assert np.abs(expected).max() > 1e-3
 
 
-@pytest.mark.parametrize("engine", ["fused", "autograd"])
+@pytest.mark.parametrize("engine_name", ["fused", "autograd"])
 @pytest.mark.parametrize("minibatched", [False, True])
-def test_segments_do_not_change_the_gradient_of_networks_without_memory(engine: Any, minibatched: bool):
+def test_segments_do_not_change_the_gradient_of_networks_without_memory(engine_name: Any, minibatched: bool):
     """L = 1 and L = 8: the same samples, the same steps."""
     rng, B = np.random.default_rng(1), 8 * 150
     space = gym.spaces.Box(-np.inf, np.inf, (3,))
@@ -453,7 +453,7 @@ def test_segments_do_not_change_the_gradient_of_networks_without_memory(engine: 
         make = np.random.default_rng(2)
         policy = pg.Policy(pg.DiscretePolicy(3, 2, (8,), rng=make), space, gym.spaces.Discrete(2))
         value = pg.ValueNetwork(3, (8,), rng=make)
-        motor = make_engine(policy, value, "adam", engine)
+        engine = make_engine(policy, value, "adam", engine_name)
         batch = Batch(Inputs(x), action, columns, length, weight)
         minibatches = None
         if minibatched:
@@ -461,7 +461,7 @@ def test_segments_do_not_change_the_gradient_of_networks_without_memory(engine: 
             rows = segments if length == 8 else (segments[:, None] * 8 + np.arange(8)).ravel()
             minibatches = Minibatches(rows, np.array([0, 40, 90, 150]) * (1 if length == 8 else 8))
         step, k = Step(0.01, 0.01, 0.5), algorithm.coefficient_values(0.0)
-        outputs = motor.update(Update(batch, algorithm.traced_loss, k, step, minibatches))
+        outputs = engine.update(Update(batch, algorithm.traced_loss, k, step, minibatches))
         found.append((outputs, policy.state_dict(), value.state_dict()))
     assert found[0][0].matrix == pytest.approx(found[1][0].matrix, abs=1e-6)
     for i in (1, 2):
@@ -832,8 +832,8 @@ def test_old_calls_say_what_to_write():
         pg.DiscretePolicy(4, 2, (4,), rng=rng), gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2)
     )
     for engine in ENGINES:
-        motor = make_engine(policy, pg.ValueNetwork(4, (4,), rng=rng), "sgd", engine)  # type: ignore[arg-type]
-        for call in (lambda: motor.act(x, x), lambda: motor.values(x), lambda: motor.evaluate(x, x)):  # noqa: B023
+        engine = make_engine(policy, pg.ValueNetwork(4, (4,), rng=rng), "sgd", engine)  # type: ignore[arg-type]
+        for call in (lambda: engine.act(x, x), lambda: engine.values(x), lambda: engine.evaluate(x, x)):  # noqa: B023
             with pytest.raises(TypeError, match=r"write engine\.\w+\(Inputs\(observation\)"):
                 call()
     for call in (

@@ -91,17 +91,17 @@ KINDS += [("bias", "autograd"), ("bias", "fused")]
 def test_a_masked_softmax_is_the_smaller_one(kind: str, engine: Any):
     """In log π, H, the gradient, each sample's score, the Fisher matrix and the KL."""
     policies = masked_and_smaller(kind)
-    motors: list[Engine] = [make_engine(policy, None, "sgd", engine) for policy in policies]
+    engines: list[Engine] = [make_engine(policy, None, "sgd", engine) for policy in policies]
     samples = batches(policies[1])
     whole, less = (
         (
-            motor.evaluate(batch.inputs, batch.action),
-            motor.gradient(batch, FULL, weights(0.3))[0],
-            motor.squared_scores(batch.inputs, batch.action),
-            motor.fisher_vector_product(batch.inputs),
-            motor.policy_outputs(batch.inputs, batch.action),
+            engine.evaluate(batch.inputs, batch.action),
+            engine.gradient(batch, FULL, weights(0.3))[0],
+            engine.squared_scores(batch.inputs, batch.action),
+            engine.fisher_vector_product(batch.inputs),
+            engine.policy_outputs(batch.inputs, batch.action),
         )
-        for motor, batch in zip(motors, samples, strict=True)
+        for engine, batch in zip(engines, samples, strict=True)
     )
     for ours, expected in zip(whole[0], less[0], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
@@ -109,16 +109,16 @@ def test_a_masked_softmax_is_the_smaller_one(kind: str, engine: Any):
     np.testing.assert_allclose(whole[2], less[2], rtol=1e-4)
     step = np.random.default_rng(2).normal(0, 0.1, 12).astype(np.float32)
     np.testing.assert_allclose(whole[3](spread(step)), spread(less[3](step)), rtol=1e-4, atol=1e-7)
-    for motor, change in zip(motors, (spread(step), step), strict=True):
-        motor.set_policy_parameters(motor.policy_parameters() + change)
+    for engine, change in zip(engines, (spread(step), step), strict=True):
+        engine.set_policy_parameters(engine.policy_parameters() + change)
     moved = [
-        motor.policy_outputs(batch.inputs, batch.action, start)
-        for motor, batch, start in zip(motors, samples, (whole[4], less[4]), strict=True)
+        engine.policy_outputs(batch.inputs, batch.action, start)
+        for engine, batch, start in zip(engines, samples, (whole[4], less[4]), strict=True)
     ]
     assert moved[1].kl.mean() > 1e-3
     np.testing.assert_allclose(moved[0].kl, moved[1].kl, rtol=1e-3, atol=1e-6)
     # the masked action itself, of which an actor-critic with Q(s, a) asks
-    log_prob, _ = motors[0].evaluate(samples[0].inputs, np.ones(B, np.int64))
+    log_prob, _ = engines[0].evaluate(samples[0].inputs, np.ones(B, np.int64))
     assert np.isneginf(log_prob).all()
 
 
@@ -144,12 +144,12 @@ def test_several_choices_are_masked_each_by_itself(engine: Any):
     with torch.no_grad():
         network.network[0].bias[[0, 3]] = -torch.inf  # type: ignore[union-attr, index]
     policy = Policy(network, SEEN, spaces.MultiDiscrete([2, 3]))
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (300, 3)).astype(np.float32)
-    action = motor.act(Inputs(x), policy.draw_noise(rng, 300))
+    action = engine.act(Inputs(x), policy.draw_noise(rng, 300))
     assert (set(action[:, 0]), set(action[:, 1])) == ({1}, {0, 2})
-    log_prob, entropy = motor.evaluate(Inputs(x), action)
+    log_prob, entropy = engine.evaluate(Inputs(x), action)
     logits = network.network(torch.from_numpy(x)).detach()[:, [2, 4]]
     pair = torch.distributions.Categorical(logits=logits)
     np.testing.assert_allclose(entropy, pair.entropy(), rtol=1e-5)
@@ -189,11 +189,11 @@ def test_logits_that_give_no_softmax_are_named(bias: list[float], message: str, 
         with pytest.raises(NonFiniteError, match=message):
             pg.evaluate(policy, lambda: Legal(3, 4), episodes=2, greedy=greedy)
     batch, _ = batches(masked_and_smaller("bias")[1])
-    motor = make_engine(policy, None, "sgd", engine)
+    scorer = make_engine(policy, None, "sgd", engine)
     with pytest.raises(NonFiniteError, match=f"log π.a.s. is not finite: .*{message}"):
-        motor.gradient(batch, FULL, weights(1.0))
+        scorer.gradient(batch, FULL, weights(1.0))
     with pytest.raises(NonFiniteError, match=message):
-        motor.policy_outputs(batch.inputs, batch.action)
+        scorer.policy_outputs(batch.inputs, batch.action)
     agent = pg.Agent(SEEN, spaces.Discrete(4), pg.Reinforce(baseline="none"), policy=policy, engine=engine)
     with pytest.raises(NonFiniteError, match=message):
         agent.act(np.zeros(3))

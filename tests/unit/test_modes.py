@@ -18,7 +18,7 @@ from policygrad.envs import make
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.policies import MLP, Policy
 from policygrad.rollout import HostCollector
-from policygrad.types import Batch, Inputs, Learning
+from policygrad.types import Batch, Inputs, LearnerState
 from tests.conftest import choosing, rows_of
 from tests.unit.test_engines import FULL, weights
 
@@ -250,7 +250,7 @@ def test_networks_with_modes_train(kind: str, name: str):
         policy=network,
         value=value,
         progress=False,
-        test_every=400,
+        eval_every=400,
     )
     assert run.ended == "budget"
     assert all(modes(network))
@@ -282,7 +282,7 @@ def test_the_first_ratio_of_ppo_is_one(layer: str):
     np.testing.assert_array_equal(found.value, batch.columns["old_value"])
     metrics = pg.PPO(
         horizon=8, epochs=1, minibatch_size=32, learning_rate=1e-12, value_learning_rate=1e-3
-    ).learn(engine, collector.steps(8), Learning(np.random.default_rng(0)))
+    ).learn(engine, collector.steps(8), LearnerState(np.random.default_rng(0)))
     assert metrics["largest_ratio"] == pytest.approx(1, abs=1e-5)
 
 

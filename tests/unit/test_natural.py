@@ -16,7 +16,7 @@ from policygrad._support.threads import single_thread
 from policygrad.advantages import generalized_advantages
 from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.natural import natural_step, surrogate_loss
-from policygrad.algorithms.steps import SQUARED_ERROR, samples
+from policygrad.algorithms.steps import SQUARED_ERROR, flatten_valid
 from policygrad.engines import make_engine
 from policygrad.engines.common import values_along
 from policygrad.errors import NonFiniteError
@@ -31,7 +31,7 @@ from policygrad.policies import (
     make_policy,
     make_value,
 )
-from policygrad.types import Batch, Inputs, Learning, Rollout
+from policygrad.types import Batch, Inputs, LearnerState, Rollout
 from tests.conftest import with_observations
 from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
 from tests.unit.test_fisher import SHAPES, dense_fisher, distribution_of, shaken_policy, states
@@ -51,8 +51,8 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def learning(seed: int = 0) -> Learning:
-    return Learning(np.random.default_rng(seed))
+def learning(seed: int = 0) -> LearnerState:
+    return LearnerState(np.random.default_rng(seed))
 
 
 def with_start(engine: Engine, batch: Batch) -> Batch:
@@ -122,12 +122,12 @@ def test_the_conjugate_gradient_stops_where_it_is_told_to():
 @pytest.mark.parametrize("head", HEADS)
 def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
     policy = shaken_policy(head)
-    motor = make_engine(policy, None, "sgd", engine)
-    batch = with_start(motor, batch_for(policy, 200))
+    engine = make_engine(policy, None, "sgd", engine)
+    batch = with_start(engine, batch_for(policy, 200))
     exact = dense_fisher(policy, batch.inputs.observation)
     settings = pg.TRPO(cg_iterations=200, cg_tolerance=1e-6, damping=0.1, max_kl=0.02)
-    step = natural_step(settings, motor, batch, {})
-    g = -motor.gradient(batch, SURROGATE, {})[0].astype(np.float64)
+    step = natural_step(settings, engine, batch, {})
+    g = -engine.gradient(batch, SURROGATE, {})[0].astype(np.float64)
     damped = exact + 0.1 * np.eye(len(g))
     x = np.linalg.solve(damped, g)
     assert relative(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
@@ -148,14 +148,14 @@ def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
     policy = Policy(network, spaces.Box(-1, 1, (1,)), spaces.Discrete(4))
     flat = flat_parameters(policy)
     flat[:4], flat[4:] = 0.0, torch.from_numpy(np.log(probabilities))
-    motor = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine)
     # every action as often as the policy takes it, in the one state 0, where the weights do nothing
     action = np.repeat(np.arange(4), (8 * probabilities).astype(int))
     advantage = (r - probabilities @ r)[action].astype(np.float32)
     batch = Batch(Inputs(np.zeros((8, 1), np.float32)), action, {"advantage": advantage})
-    batch = with_start(motor, batch)
+    batch = with_start(engine, batch)
     settings = pg.NaturalGradient(damping=0.0, cg_tolerance=1e-6, max_kl=0.001)
-    step = natural_step(settings, motor, batch, {})
+    step = natural_step(settings, engine, batch, {})
     variance = probabilities @ (r - probabilities @ r) ** 2
     expected = np.sqrt(2 * 0.001 / variance) * (r - r.mean())
     np.testing.assert_allclose(step.whole[4:], expected, rtol=1e-4)
@@ -165,9 +165,9 @@ def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
     assert np.argmax(plain) != np.argmax(step.whole[4:])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", COORDINATES)
-def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine: Any):
+def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine_name: Any):
     """The same policies with parameters and observations in other coordinates: W s = (W A⁻¹)(A s)."""
     rng = np.random.default_rng(0)
     A = np.eye(D) + 0.5 * rng.standard_normal((D, D))
@@ -181,13 +181,13 @@ def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine: 
     settings = pg.NaturalGradient(damping=0.0, cg_iterations=100, cg_tolerance=1e-5, max_kl=0.05)
     natural, plain = [], []
     for policy, its in ((first, batch), (second, turned)):
-        motor = make_engine(policy, None, "sgd", engine)
-        its = with_start(motor, its)
-        before = motor.policy_parameters()
-        g = -motor.gradient(its, SURROGATE, {})[0]
-        for step, policies in ((natural_step(settings, motor, its, {}).whole, natural), (g, plain)):
-            motor.set_policy_parameters((before + step).astype(np.float32))
-            policies.append(motor.policy_outputs(its.inputs, its.action).log_prob)
+        engine = make_engine(policy, None, "sgd", engine_name)
+        its = with_start(engine, its)
+        before = engine.policy_parameters()
+        g = -engine.gradient(its, SURROGATE, {})[0]
+        for step, policies in ((natural_step(settings, engine, its, {}).whole, natural), (g, plain)):
+            engine.set_policy_parameters((before + step).astype(np.float32))
+            policies.append(engine.policy_outputs(its.inputs, its.action).log_prob)
     assert np.abs(plain[0] - plain[1]).max() > 0.02
     np.testing.assert_allclose(natural[0], natural[1], atol=2e-4)
 
@@ -199,29 +199,29 @@ def test_a_step_does_not_depend_on_the_scale_of_rewards(algorithm: Any):
         policy, value = networks("gaussian")
         with torch.no_grad():
             flat_parameters(value).zero_()
-        motor = make_engine(policy, value, "adam", "fused")
-        algorithm().learn(motor, steps_for(policy, 0, scale), learning())
-        ends.append(motor.policy_parameters())
+        engine = make_engine(policy, value, "adam", "fused")
+        algorithm().learn(engine, steps_for(policy, 0, scale), learning())
+        ends.append(engine.policy_parameters())
     assert relative(*ends) < 1e-6
 
 
 # --- what TRPO promises
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
-def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine: Any):
+def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine_name: Any):
     """On many random batches, by torch's own KL in float64; steps are large enough to need shortening."""
     algorithm = pg.TRPO(max_kl=0.1, damping=0.01)
     fractions = []
     for seed in range(40):
         policy, _ = networks(head, seed=seed)
-        motor = make_engine(policy, None, "sgd", engine)
-        batch = with_start(motor, batch_for(policy, 100, seed=seed))
+        engine = make_engine(policy, None, "sgd", engine_name)
+        batch = with_start(engine, batch_for(policy, 100, seed=seed))
         old = distribution_of(policy, batch.inputs.observation)
-        start = motor.policy_outputs(batch.inputs, batch.action)
+        start = engine.policy_outputs(batch.inputs, batch.action)
         taken = algorithm.line_search(
-            motor, batch, {}, start, natural_step(algorithm, motor, batch, {}).whole
+            engine, batch, {}, start, natural_step(algorithm, engine, batch, {}).whole
         )
         new = distribution_of(policy, batch.inputs.observation)
         kl = torch.distributions.kl_divergence(old, new).mean().item()
@@ -241,43 +241,43 @@ def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine: Any)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_line_search_goes_back_along_a_step_too_long(engine: Any):
     policy, _ = networks("gaussian")
-    motor = make_engine(policy, None, "sgd", engine)
-    batch = with_start(motor, batch_for(policy))
+    engine = make_engine(policy, None, "sgd", engine)
+    batch = with_start(engine, batch_for(policy))
     algorithm = pg.TRPO(backtrack=0.5)
-    start = motor.policy_outputs(batch.inputs, batch.action)
-    step, before = natural_step(algorithm, motor, batch, {}).whole, motor.policy_parameters()
-    taken = algorithm.line_search(motor, batch, {}, start, 5 * step)
+    start = engine.policy_outputs(batch.inputs, batch.action)
+    step, before = natural_step(algorithm, engine, batch, {}).whole, engine.policy_parameters()
+    taken = algorithm.line_search(engine, batch, {}, start, 5 * step)
     assert taken["step_fraction"] in (1 / 4, 1 / 8)
     assert 0 < taken["kl"] <= 0.01
     expected = before + taken["step_fraction"] * 5 * step
-    np.testing.assert_array_equal(motor.policy_parameters(), expected.astype(np.float32))
+    np.testing.assert_array_equal(engine.policy_parameters(), expected.astype(np.float32))
     # twice as far the bound did not hold
-    motor.set_policy_parameters((before + 2 * taken["step_fraction"] * 5 * step).astype(np.float32))
-    assert motor.policy_outputs(batch.inputs, batch.action, start).kl.mean() > 0.01
+    engine.set_policy_parameters((before + 2 * taken["step_fraction"] * 5 * step).astype(np.float32))
+    assert engine.policy_outputs(batch.inputs, batch.action, start).kl.mean() > 0.01
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("why", ["downhill", "too long", "nan", "nothing"])
 def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any):
     policy, _ = networks("categorical")
-    motor = make_engine(policy, None, "sgd", engine)
-    batch = with_start(motor, batch_for(policy))
+    engine = make_engine(policy, None, "sgd", engine)
+    batch = with_start(engine, batch_for(policy))
     algorithm = pg.TRPO()
-    start = motor.policy_outputs(batch.inputs, batch.action)
-    step = natural_step(algorithm, motor, batch, {}).whole
+    start = engine.policy_outputs(batch.inputs, batch.action)
+    step = natural_step(algorithm, engine, batch, {}).whole
     factor = {"downhill": -1.0, "too long": 1e6, "nan": np.nan, "nothing": 0.0}[why]
-    before = motor.policy_parameters()
-    taken = algorithm.line_search(motor, batch, {}, start, factor * step)
+    before = engine.policy_parameters()
+    taken = algorithm.line_search(engine, batch, {}, start, factor * step)
     assert taken == {"kl": 0.0, "surrogate_improvement": 0.0, "largest_ratio": 1.0, "step_fraction": 0.0}
-    np.testing.assert_array_equal(motor.policy_parameters().view(np.int32), before.view(np.int32))
+    np.testing.assert_array_equal(engine.policy_parameters().view(np.int32), before.view(np.int32))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_natural_step_reaches_its_kl_where_the_model_holds(engine: Any):
     policy, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     algorithm = pg.NaturalGradient(max_kl=1e-5, damping=0.0)
-    metrics = algorithm.learn(motor, steps_for(policy, 0), learning())
+    metrics = algorithm.learn(engine, steps_for(policy, 0), learning())
     assert metrics["kl"] == pytest.approx(1e-5, rel=0.05)
     assert metrics["surrogate_improvement"] > 0
     assert 0 < metrics["cg_residual"] < 0.5
@@ -327,14 +327,14 @@ def test_so_do_v_and_all_that_is_logged(head: str, algorithm: Any):
 def test_the_policy_learns_what_pays(head: str, engine: Any):
     """Rewards are noise plus the action's number: the surrogate knows, and so does the policy after 20 steps."""
     policy, value = networks(head)
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     for seed in range(20):
-        metrics = pg.TRPO(gamma=0.5).learn(motor, steps_for(policy, seed), learning(seed))
+        metrics = pg.TRPO(gamma=0.5).learn(engine, steps_for(policy, seed), learning(seed))
         assert 0 < metrics["kl"] <= 0.01
     observation = states(500)
     noise = policy.draw_noise(np.random.default_rng(0), 500)
     untrained, _ = networks(head)
-    taken = [motor.act(Inputs(observation), noise), untrained.choose(Inputs(observation), noise)]
+    taken = [engine.act(Inputs(observation), noise), untrained.choose(Inputs(observation), noise)]
     after, before = (policy.distribution.in_units(action).astype(float) for action in taken)
     assert (after - before).mean() > 0.4
 
@@ -377,13 +377,13 @@ def test_advantages_of_samples_among_ends_and_resets():
     rollout = with_observations(rollout, observation, following)
     value, next_value = values_along(lambda inputs: inputs.observation[:, 0], rollout)
     valid = rollout.valid
-    advantage = samples(
+    advantage = flatten_valid(
         rollout,
         generalized_advantages(
             rollout.reward, value, next_value, rollout.terminated, rollout.done, gamma, lam
         ),
     )
-    np.testing.assert_array_equal(samples(rollout, value), rollout.observation[valid][:, 0])
+    np.testing.assert_array_equal(flatten_valid(rollout, value), rollout.observation[valid][:, 0])
     expected = np.zeros((T, N))
     for t in reversed(range(T)):
         for n in np.flatnonzero(valid[t]):
@@ -398,15 +398,15 @@ def test_advantages_of_samples_among_ends_and_resets():
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_update_without_any_advantage_changes_nothing(algorithm: Any, engine: Any):
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     rollout = steps_for(policy, 0)
     ones = replace(rollout, terminated=rollout.valid, truncated=~rollout.valid & False)
     ones.reward[:] = 1.0
     with torch.no_grad():
         flat_parameters(value).zero_()
-    before = motor.policy_parameters()
-    metrics = algorithm().learn(motor, ones, learning())
-    np.testing.assert_array_equal(motor.policy_parameters(), before)
+    before = engine.policy_parameters()
+    metrics = algorithm().learn(engine, ones, learning())
+    np.testing.assert_array_equal(engine.policy_parameters(), before)
     assert metrics["kl"] == metrics["policy_grad_norm"] == metrics["cg_residual"] == 0
     # nothing improves on what there is
     assert metrics.get("step_fraction", 0.0) == 0
@@ -420,51 +420,51 @@ def test_an_update_without_any_advantage_changes_nothing(algorithm: Any, engine:
 )
 def test_a_nan_stops_before_any_parameter_changes(spoil: str, message: str, algorithm: Any, engine: Any):
     policy, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     rollout = steps_for(policy, 0)
     if spoil == "parameters":
-        motor.set_policy_parameters(np.full_like(motor.policy_parameters(), np.nan))
+        engine.set_policy_parameters(np.full_like(engine.policy_parameters(), np.nan))
     else:
         getattr(rollout, spoil)[rollout.valid] = np.nan
-    before = motor.policy_parameters(), flat_parameters(value).numpy().copy()
+    before = engine.policy_parameters(), flat_parameters(value).numpy().copy()
     with pytest.raises(NonFiniteError, match=message):
-        algorithm().learn(motor, rollout, learning())
-    np.testing.assert_array_equal(motor.policy_parameters(), before[0])
+        algorithm().learn(engine, rollout, learning())
+    np.testing.assert_array_equal(engine.policy_parameters(), before[0])
     np.testing.assert_array_equal(flat_parameters(value).numpy(), before[1])
 
 
 @pytest.mark.parametrize("spoil", ["gradient", "fisher_vector_product"])
 def test_a_natural_gradient_that_is_not_finite_is_named(spoil: str, monkeypatch: pytest.MonkeyPatch):
     policy, value = networks("gaussian")
-    motor: Any = make_engine(policy, value, "adam", "fused")
-    nothing = np.full_like(motor.policy_parameters(), np.nan)
+    engine: Any = make_engine(policy, value, "adam", "fused")
+    nothing = np.full_like(engine.policy_parameters(), np.nan)
     fakes: dict[str, Any] = {
         "gradient": lambda *_: (nothing, nothing),
         "fisher_vector_product": lambda _: lambda v: nothing,
     }
-    monkeypatch.setattr(motor, spoil, fakes[spoil])
-    before = motor.policy_parameters()
+    monkeypatch.setattr(engine, spoil, fakes[spoil])
+    before = engine.policy_parameters()
     with pytest.raises(NonFiniteError, match="natural gradient is not finite"):
-        pg.TRPO().learn(motor, steps_for(policy, 0), learning())
-    np.testing.assert_array_equal(motor.policy_parameters(), before)
+        pg.TRPO().learn(engine, steps_for(policy, 0), learning())
+    np.testing.assert_array_equal(engine.policy_parameters(), before)
 
 
 def test_a_natural_step_into_nowhere_is_taken_back():
     policy, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", "fused")
-    before = motor.policy_parameters()
+    engine = make_engine(policy, value, "adam", "fused")
+    before = engine.policy_parameters()
     with pytest.raises(NonFiniteError, match="lower max_kl or raise damping"):
-        pg.NaturalGradient(max_kl=1e75).learn(motor, steps_for(policy, 0), learning())
-    np.testing.assert_array_equal(motor.policy_parameters(), before)
+        pg.NaturalGradient(max_kl=1e75).learn(engine, steps_for(policy, 0), learning())
+    np.testing.assert_array_equal(engine.policy_parameters(), before)
 
 
 @pytest.mark.draws_globally
 def test_a_network_of_ones_own():
     policy = Policy(Custom(), spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3))
     _, value = networks("categorical")
-    motor = make_engine(policy, value, "adam", "autograd")
+    engine = make_engine(policy, value, "adam", "autograd")
     for seed in range(5):
-        metrics = pg.TRPO().learn(motor, steps_for(policy, seed), learning(seed))
+        metrics = pg.TRPO().learn(engine, steps_for(policy, seed), learning(seed))
     assert 0 < metrics["kl"] <= 0.01
 
 
@@ -473,9 +473,9 @@ def test_log_std_stays_within_its_bounds(engine: Any):
     network = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.01, 0.01), rng=np.random.default_rng(0))
     policy = Policy(network, spaces.Box(-np.inf, np.inf, (D,)), spaces.Box(-1, 1, (2,)))
     _, value = networks("gaussian")
-    motor = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine)
     for seed in range(5):
-        pg.TRPO(max_kl=0.1).learn(motor, steps_for(policy, seed), learning(seed))
+        pg.TRPO(max_kl=0.1).learn(engine, steps_for(policy, seed), learning(seed))
     assert network.log_std.detach().abs().max() <= 0.01
 
 

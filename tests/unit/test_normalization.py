@@ -69,7 +69,7 @@ def test_observations_are_seen_by_the_statistics_of_before():
     np.testing.assert_array_equal(
         policy.encode(x[:5]), np.clip(x[:5], -10, 10)
     )  # nothing moves within an update
-    policy.renew_normalizer()
+    policy.refresh_normalizer()
     seen = policy.encode(x)
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std(0), 1, atol=1e-5)
@@ -81,7 +81,7 @@ def test_what_never_changes_stays_finite():
     policy = policy_for()
     assert policy.observation_moments is not None
     policy.observation_moments.add(np.ones((50, 3)))
-    policy.renew_normalizer()
+    policy.refresh_normalizer()
     np.testing.assert_array_equal(policy.encode(np.ones((1, 3))), 0)
     assert np.abs(policy.encode(np.full((1, 3), 2.0))).max() == 10
 
@@ -174,7 +174,7 @@ def test_a_snapshot_remembers_how_observations_were_seen():
     assert policy.observation_moments is not None
     before = policy.snapshot()
     policy.observation_moments.add(np.random.default_rng(0).standard_normal((50, 3)))
-    policy.renew_normalizer()
+    policy.refresh_normalizer()
     x = np.full((1, 3), 2.0, np.float32)
     assert (policy.encode(x) != x).all()
     policy.restore(before)

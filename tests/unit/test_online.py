@@ -17,14 +17,14 @@ from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Step
 from policygrad.policies import flat_parameters, kl_estimate
-from policygrad.types import Inputs, Learning, Rollout
+from policygrad.types import Inputs, LearnerState, Rollout
 from tests.unit.test_engines import HEADS, D, both, learned_by_both, networks, parameters, relative
 
 N = 3
 
 
-def learning() -> Learning:
-    return Learning(np.random.default_rng(0))
+def learning() -> LearnerState:
+    return LearnerState(np.random.default_rng(0))
 
 
 def step_for(policy: pg.Policy, seed: int, *, N: int = N) -> Rollout:
@@ -88,12 +88,12 @@ def test_it_is_the_book_s_box(engine: Any, policy_trace: float, value_trace: flo
     )  # fmt: skip
     policy, value = linear_networks()
     theirs = copy.deepcopy((policy, value))
-    motor, carried = make_engine(policy, value, "sgd", engine), learning()
+    engine, carried = make_engine(policy, value, "sgd", engine), learning()
     traces = [[torch.zeros_like(p) for p in m.parameters()] for m in theirs]
     importance = 1.0
     for i in range(30):
         rollout = step_for(policy, seed=i, N=1)
-        algorithm.learn(motor, rollout, carried)
+        algorithm.learn(engine, rollout, carried)
 
         s, s2 = (torch.from_numpy(x[0]) for x in (rollout.observation, rollout.next_observation))
         over = bool(rollout.terminated[0, 0])
@@ -114,7 +114,7 @@ def test_it_is_the_book_s_box(engine: Any, policy_trace: float, value_trace: flo
                     z.zero_()
         importance = 1.0 if over else gamma * importance
     expected = np.concatenate([flat_parameters(m).numpy() for m in theirs])
-    assert relative(parameters(motor), expected) < 1e-5
+    assert relative(parameters(engine), expected) < 1e-5
 
 
 def test_a_reset_row_discounts_nothing():

@@ -17,7 +17,7 @@ import policygrad as pg
 from policygrad.engines import make_engine
 from policygrad.interfaces import Engine
 from policygrad.policies import DiscretePolicy, Policy, ValueNetwork
-from policygrad.types import F32, Array, Learning, Rollout
+from policygrad.types import F32, Array, LearnerState, Rollout
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 D, ACTIONS, UPDATES = 4, 3, 10
@@ -113,12 +113,12 @@ def rollout_of(episodes: list[Any]) -> Rollout:
 )
 def test_plain_reinforce_is_the_library_s(engine: str, changes: dict[str, Any]):
     """Without changes both have their defaults, which are therefore the same."""
-    motor, ours, theirs, optimizers = both(REINFORCE, engine)
+    engine, ours, theirs, optimizers = both(REINFORCE, engine)
     algorithm = pg.Reinforce(learning_rate=RATE, value_learning_rate=VALUE_RATE, **changes)
-    learning, before = Learning(np.random.default_rng(0)), flat(ours)
+    learning, before = LearnerState(np.random.default_rng(0)), flat(ours)
     for i in range(UPDATES):
         episodes = some_episodes(np.random.default_rng(i))
-        algorithm.learn(motor, rollout_of(episodes), learning)
+        algorithm.learn(engine, rollout_of(episodes), learning)
         REINFORCE.update(*theirs, optimizers, episodes, REINFORCE.Settings(**changes))
     check_equal(ours, theirs, before)
 
@@ -166,12 +166,12 @@ def rollout_from(data: Any) -> Rollout:
 )
 def test_plain_ppo_is_the_library_s(engine: str, changes: dict[str, Any]):
     """Without changes both have their defaults, but that the plain loss of V(s) has no weight: Adam would undo it."""
-    motor, ours, theirs, optimizers = both(PPO, engine)
+    engine, ours, theirs, optimizers = both(PPO, engine)
     algorithm = pg.PPO(learning_rate=RATE, value_learning_rate=VALUE_RATE, value_coef=1.0, **changes)
-    learning, rng, before = Learning(np.random.default_rng(0)), np.random.default_rng(0), flat(ours)
+    learning, rng, before = LearnerState(np.random.default_rng(0)), np.random.default_rng(0), flat(ours)
     for i in range(UPDATES):
         data = some_steps(np.random.default_rng(i))
-        metrics = algorithm.learn(motor, rollout_from(data), learning)
+        metrics = algorithm.learn(engine, rollout_from(data), learning)
         PPO.update(*theirs, optimizers, data, PPO.Settings(**changes), rng)
         # the ratios go over the edge
         assert metrics["clip_share"] > 0.01

@@ -383,6 +383,6 @@ def test_training_warns_of_probabilities():
     network.inner = DiscretePolicy(6, 3, 8, rng=rng())
     with pytest.warns(UserWarning, match="look like probabilities"):
         pg.train(env, pg.Reinforce(baseline="optimal"), policy=network, steps=40, progress=False)
-    motor = make_engine(Policy(Wrapped("probabilities"), BOX, spaces.Discrete(3)), None, "sgd", "autograd")
+    engine = make_engine(Policy(Wrapped("probabilities"), BOX, spaces.Discrete(3)), None, "sgd", "autograd")
     inputs = Inputs(np.zeros((2, 3), np.float32))
-    assert (motor.squared_scores(inputs, np.zeros(2, np.int64)) > 0).all()
+    assert (engine.squared_scores(inputs, np.zeros(2, np.int64)) > 0).all()

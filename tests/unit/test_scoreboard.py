@@ -125,7 +125,7 @@ def test_tests_while_training(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scoreboard_rows, "TEST_EVERY", 250)
     row = replace(CART, published=(Published("tianshou", 1.0, 0.1, 600),))
     record = train_one(row, 0)
-    assert record["settings"]["test_every"] == 250
+    assert record["settings"]["eval_every"] == 250
     steps, returns = record["tests"]
     assert len(steps) == len(returns) >= 1
     assert record["test_max"] == pytest.approx(max(returns), abs=1e-3)

@@ -18,7 +18,7 @@ from policygrad.engines import make_engine
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.losses import Loss, traced
 from policygrad.training import _rollout_metrics
-from policygrad.types import Batch, Inputs, Learning, Rollout
+from policygrad.types import Batch, Inputs, LearnerState, Rollout
 from tests.conftest import rollout_of
 from tests.unit import test_actor_critic, test_online
 from tests.unit.test_engines import D, networks, parameters, relative, rollout_for, rows_of_batch
@@ -46,7 +46,7 @@ def learned(algorithm: Any, *, head: str = "categorical", progress: float = 0.0)
     policy, value = networks(head)
     engine = make_engine(policy, value, algorithm.optimizer, "fused")
     before, size = parameters(engine).copy(), engine.policy_parameters().size
-    algorithm.learn(engine, data_for(algorithm, policy), Learning(np.random.default_rng(0), progress))
+    algorithm.learn(engine, data_for(algorithm, policy), LearnerState(np.random.default_rng(0), progress))
     return np.split(parameters(engine) - before, [size])
 
 
@@ -112,7 +112,7 @@ def test_the_value_beside_natural_steps_is_fitted_to_means_over_other_samples_ea
 
     monkeypatch.setattr(engine, "update", spy)
     settings = algorithm(value_epochs=2, value_minibatches=3, optimizer="sgd", value_learning_rate=0.05)
-    settings.learn(engine, rollout, Learning(np.random.default_rng(0)))
+    settings.learn(engine, rollout, LearnerState(np.random.default_rng(0)))
     [(batch, (order, bounds))] = seen
     assert np.diff(bounds).tolist() == [79] * 6
     epochs = [set(order[: 3 * 79].tolist()), set(order[3 * 79 :].tolist())]
@@ -180,7 +180,7 @@ def test_a2c_steps_along_the_advantages_that_it_was_asked_for(settings: dict[str
     policy, value = networks("categorical")
     engine, expected = (make_engine(*copy.deepcopy((policy, value)), "sgd", "fused") for _ in range(2))
     rollout = test_actor_critic.steps_for(policy, 2)
-    algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
+    algorithm.learn(engine, rollout, LearnerState(np.random.default_rng(0)))
 
     inputs, action = Inputs(rollout.observation[rollout.valid]), rollout.action[rollout.valid]
     acted = expected.evaluate(inputs, action)[0].copy()
@@ -216,7 +216,7 @@ def test_ppo_normalises_over_what_it_was_asked_to(how: Any):
     algorithm = pg.PPO(
         epochs=epochs, minibatch_size=B // parts, normalize_advantages=how, learning_rate=rate, **PLAIN
     )
-    algorithm.learn(engine, rollout, Learning(np.random.default_rng(0)))
+    algorithm.learn(engine, rollout, LearnerState(np.random.default_rng(0)))
 
     batch, _ = algorithm.batch(expected, rollout)
     whole = batch.columns["advantage"].astype(np.float64)

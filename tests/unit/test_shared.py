@@ -46,7 +46,7 @@ def sharing(head: str, activation: str = "tanh", depth: int = 2) -> tuple[Policy
 def test_a_step_is_along_the_joint_loss_s_gradient(activation: str, depth: int, engine: Any):
     policy, value = sharing("categorical", activation, depth)
     assert [tuple(p.shape) for p in value.parameters()] == [(1, 24), (1,)]
-    motor, batch = make_engine(policy, value, "sgd", engine), batch_for(policy, 300)
+    engine, batch = make_engine(policy, value, "sgd", engine), batch_for(policy, 300)
     x, action = torch.from_numpy(batch.inputs.observation), torch.from_numpy(batch.action)
     advantage, target = (torch.from_numpy(batch.columns[name]) for name in ("advantage", "target"))
     logits = torch.distributions.Categorical(logits=policy(Inputs(x)))
@@ -58,9 +58,9 @@ def test_a_step_is_along_the_joint_loss_s_gradient(activation: str, depth: int, 
         [p - 0.1 * g for p, g in zip(m.parameters(), gs, strict=True)]
         for m, gs in zip(modules, gradients, strict=True)
     ]
-    assert not motor.networks_are_apart
-    np.testing.assert_allclose(motor.values(batch.inputs), value(x).detach(), rtol=1e-5, atol=1e-6)
-    motor.update(Update(batch, FULL, weights(0.1), Step(0.1, 0.1)))
+    assert not engine.networks_are_separate
+    np.testing.assert_allclose(engine.values(batch.inputs), value(x).detach(), rtol=1e-5, atol=1e-6)
+    engine.update(Update(batch, FULL, weights(0.1), Step(0.1, 0.1)))
     for module, wanted in zip(modules, expected, strict=True):
         for found, after in zip(module.parameters(), wanted, strict=True):
             torch.testing.assert_close(found, after, rtol=1e-5, atol=1e-6)
@@ -69,10 +69,10 @@ def test_a_step_is_along_the_joint_loss_s_gradient(activation: str, depth: int, 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_update_that_leaves_the_policy_out_leaves_the_trunk(engine: Any):
     policy, value = sharing("gaussian")
-    motor, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 300)
+    engine, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 300)
     before, before_value = flat_parameters(policy).clone(), flat_parameters(value).clone()
-    seen = motor.values(batch.inputs)
-    outputs = motor.update(Update(batch, FULL, weights(1.0), Step(None, 0.1, 0.5)))
+    seen = engine.values(batch.inputs)
+    outputs = engine.update(Update(batch, FULL, weights(1.0), Step(None, 0.1, 0.5)))
     np.testing.assert_allclose(outputs.value, seen, rtol=1e-6, atol=1e-7)
     assert torch.equal(flat_parameters(policy), before)
     assert not torch.equal(flat_parameters(value), before_value)
@@ -106,13 +106,13 @@ def test_cores_and_minibatches_change_nothing_but_rounding():
         ends = []
         for cores in (1, 2):
             policy, value = sharing("gaussian")
-            motor = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
+            engine = make_engine(policy, value, "adam", "fused", workers=Workers(cores))
             batch = batch_for(policy, 3000)
             for _ in range(3):
-                motor.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5), minibatches))
+                engine.update(Update(batch, FULL, weights(0.01), Step(0.01, 0.01, 0.5), minibatches))
             ends.append([flat_parameters(policy).clone(), flat_parameters(value).clone()])
             np.testing.assert_allclose(
-                motor.values(batch.inputs),
+                engine.values(batch.inputs),
                 value(torch.from_numpy(batch.inputs.observation)).detach(),
                 rtol=1e-4,
                 atol=1e-5,
@@ -127,11 +127,11 @@ def test_after_the_policy_s_last_step_the_trunk_stays():
     ends = []
     for engine in ENGINES:
         policy, value = sharing("categorical")
-        motor, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 200)
-        batch = batch.with_columns(old_log_prob=motor.evaluate(batch.inputs, batch.action)[0])
+        engine, batch = make_engine(policy, value, "adam", engine), batch_for(policy, 200)
+        batch = batch.with_columns(old_log_prob=engine.evaluate(batch.inputs, batch.action)[0])
         minibatches = Minibatches(np.arange(200).repeat(2), np.arange(0, 401, 50))
         step = Step(0.01, 0.01, 0.5)
-        outputs = motor.update(Update(batch, FULL, weights(0.5), step, minibatches, max_kl=0.01))
+        outputs = engine.update(Update(batch, FULL, weights(0.5), step, minibatches, max_kl=0.01))
         assert 0 < outputs.policy_steps < 8
         ends.append(np.concatenate([flat_parameters(m).numpy() for m in (policy, value)]))
     assert relative(*ends) < 1e-4

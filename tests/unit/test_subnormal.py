@@ -32,21 +32,21 @@ def certain(head: str, by: float) -> tuple[Any, Batch]:
 @pytest.mark.parametrize("by", [70.0, 80.0, 90.0, 300.0])
 @pytest.mark.parametrize("head", ["categorical", "choices"])
 def test_a_certain_policy_s_gradient_and_curvature_are_normal_numbers(head: str, by: float):
-    motor, batch = certain(head, by)
-    motor._actor.net.work[:] = 0
-    gradient, _ = motor.gradient(batch, FULL, weights(0.01))
+    engine, batch = certain(head, by)
+    engine._actor.net.work[:] = 0
+    gradient, _ = engine.gradient(batch, FULL, weights(0.01))
     along = np.random.default_rng(0).standard_normal(len(gradient)).astype(np.float32)
-    product = motor.fisher_vector_product(batch.inputs)(along)
+    product = engine.fisher_vector_product(batch.inputs)(along)
     assert subnormal(gradient) == subnormal(product) == 0
     # the last layer's inputs go on through the network: what is nothing there is nothing everywhere
-    assert subnormal(motor._actor.net.work) == 0
+    assert subnormal(engine._actor.net.work) == 0
 
 
 def test_what_is_not_quite_nothing_is_as_torch_has_it():
     """Of probabilities around 1e-22, far below float32's precision, the gradient has all its digits."""
-    motor, batch = certain("categorical", 50.0)
-    reference = make_engine(motor.policy, None, "adam", "autograd")
-    found, expected = (m.gradient(batch, FULL, weights(0.01))[0] for m in (motor, reference))
+    engine, batch = certain("categorical", 50.0)
+    reference = make_engine(engine.policy, None, "adam", "autograd")
+    found, expected = (m.gradient(batch, FULL, weights(0.01))[0] for m in (engine, reference))
     assert 0 < np.linalg.norm(expected) < 1e-15
     assert relative(expected, found) < 1e-4
 
@@ -54,9 +54,9 @@ def test_what_is_not_quite_nothing_is_as_torch_has_it():
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_moments_decay_to_nothing(optimizer: str):
     policy, value = networks("gaussian")
-    motor: Any = make_engine(policy, value, optimizer, "fused")
-    batch, before = batch_for(policy), motor.policy_parameters()
-    net = motor._actor.net
+    engine: Any = make_engine(policy, value, optimizer, "fused")
+    batch, before = batch_for(policy), engine.policy_parameters()
+    net = engine._actor.net
     every = (net.first, net.second) if optimizer == "adam" else (net.second,)
     for moments in every:
         moments[:] = 1e-29
@@ -64,22 +64,22 @@ def test_moments_decay_to_nothing(optimizer: str):
         moments[::2] = 1e-44
     nothing = traced(lambda s, k: k.nothing * (s.log_prob + s.entropy))
     for _ in range(50):
-        motor.update(Update(batch, nothing, {"nothing": 0.0}, Step(0.01, None)))
+        engine.update(Update(batch, nothing, {"nothing": 0.0}, Step(0.01, None)))
         assert sum(subnormal(moments) for moments in every) == 0
-    np.testing.assert_allclose(motor.policy_parameters(), before, rtol=0, atol=1e-20)
+    np.testing.assert_allclose(engine.policy_parameters(), before, rtol=0, atol=1e-20)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
     policy, value = networks("gaussian")
-    motor: Any = make_engine(policy, value, optimizer, "fused")
+    engine: Any = make_engine(policy, value, optimizer, "fused")
     sizes = 10.0 ** -np.arange(45, dtype=np.float64)
-    gradient = np.resize(sizes, len(motor.policy_parameters())).astype(np.float32)
+    gradient = np.resize(sizes, len(engine.policy_parameters())).astype(np.float32)
     gradient[gradient < 1e-37] = 0
-    of_value = np.zeros(motor._critic.net.parameters.size, np.float32)
+    of_value = np.zeros(engine._critic.net.parameters.size, np.float32)
     for _ in range(3):
-        motor.apply(gradient, of_value, Step(0.01, 0.01))
-    net = motor._actor.net
+        engine.apply(gradient, of_value, Step(0.01, 0.01))
+    net = engine._actor.net
     assert subnormal(net.first) == subnormal(net.second) == 0
     expected = (1 - (0.999 if optimizer == "adam" else 0.99) ** 3) * gradient.astype(np.float64) ** 2
     np.testing.assert_allclose(net.second, expected, rtol=1e-4, atol=1e-27)
@@ -87,11 +87,11 @@ def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
 
 def test_a_nan_is_not_nothing():
     policy, value = networks("categorical")
-    motor = make_engine(policy, value, "adam", "fused")
-    before = motor.policy_parameters()
+    engine = make_engine(policy, value, "adam", "fused")
+    before = engine.policy_parameters()
     gradient = np.zeros_like(before)
     gradient[5] = np.nan
     of_value = np.zeros(sum(p.numel() for p in value.parameters()), np.float32)
     with pytest.raises(NonFiniteError):
-        motor.apply(gradient, of_value, Step(0.01, 0.01))
-    np.testing.assert_array_equal(motor.policy_parameters(), before)
+        engine.apply(gradient, of_value, Step(0.01, 0.01))
+    np.testing.assert_array_equal(engine.policy_parameters(), before)

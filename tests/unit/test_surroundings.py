@@ -187,15 +187,15 @@ def test_networks_of_ones_own_that_were_made_in_inference_mode_learn():
 @pytest.mark.parametrize("head", HEADS)
 def test_gradients_are_recorded_whatever_the_caller_set(head: str):
     policy, value = networks(head)
-    motor = make_engine(policy, value, "adam", "autograd")
+    engine = make_engine(policy, value, "adam", "autograd")
     batch = batch_for(policy, 20)
-    expected = motor.gradient(batch, FULL, weights(1.0))
+    expected = engine.gradient(batch, FULL, weights(1.0))
     v = np.ones(len(expected[0]), np.float32)
-    curved = motor.fisher_vector_product(batch.inputs)(v)
+    curved = engine.fisher_vector_product(batch.inputs)(v)
     for surroundings in (torch.no_grad, torch.inference_mode):
         with surroundings():
-            found = motor.gradient(batch, FULL, weights(1.0))
-            product = motor.fisher_vector_product(batch.inputs)
+            found = engine.gradient(batch, FULL, weights(1.0))
+            product = engine.fisher_vector_product(batch.inputs)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
         with surroundings():
@@ -211,13 +211,13 @@ def test_a_checkpoint_is_restored_in_inference_mode(tmp_path: Path):
         run = pg.train("CartPole-v1", pg.A2C(), steps=600, out=tmp_path / "run", resume=True, **options)
     for a, b in zip(run.last_policy.parameters(), whole.last_policy.parameters(), strict=True):
         assert torch.equal(a, b)
-    motor = make_engine(*networks("gaussian"), "adam", "autograd")
+    engine = make_engine(*networks("gaussian"), "adam", "autograd")
     batch = batch_for(networks("gaussian")[0], 20)
     update = Update(batch, FULL, weights(1.0), Step(0.01, 0.01))
     with torch.inference_mode():
-        motor.update(update)
-        motor.restore(motor.state())
-    motor.update(update)
+        engine.update(update)
+        engine.restore(engine.state())
+    engine.update(update)
 
 
 def test_an_infinite_ratio_is_no_error_of_numpy_s():
@@ -326,8 +326,8 @@ def test_a_value_network_is_checked_for_inference_too():
     with torch.inference_mode():
         value = nn.utils.skip_init(nn.Linear, 5, 1)
     policy, _ = networks("categorical")
-    motor = make_engine(policy, value, "sgd", "autograd")
-    _, gradient = motor.gradient(batch_for(policy, 5), FULL, weights(1.0))
+    engine = make_engine(policy, value, "sgd", "autograd")
+    _, gradient = engine.gradient(batch_for(policy, 5), FULL, weights(1.0))
     assert gradient.any()
     assert isinstance(networks("gaussian")[1], ValueNetwork)
 

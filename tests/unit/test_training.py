@@ -445,24 +445,24 @@ def test_tests_while_training_change_nothing_in_it():
     settings: dict[str, Any] = {"steps": 2_000, "progress": False, "normalization": BOTH}
     plain = pg.train("CartPole-v1", pg.PPO(horizon=25, epochs=2), **settings)
     tested = pg.train(
-        "CartPole-v1", pg.PPO(horizon=25, epochs=2), test_every=500, test_episodes=3, **settings
+        "CartPole-v1", pg.PPO(horizon=25, epochs=2), eval_every=500, eval_episodes=3, **settings
     )
     assert plain.episode_returns.tolist() == tested.episode_returns.tolist()
     for name, tensor in plain.last_policy.state_dict().items():
         assert torch.equal(tensor, tested.last_policy.state_dict()[name]), name
-    found = tested.history["test_return"]
+    found = tested.history["eval_return"]
     at = tested.history["steps"][~np.isnan(found)]
     # after the first update that reaches each multiple
     assert at.tolist() == [
         next(s for s in tested.history["steps"] if s >= due) for due in (500, 1000, 1500, 2000)
     ]
     assert np.nanmin(found) >= 8
-    assert "test_return" not in plain.history
+    assert "eval_return" not in plain.history
 
 
 def test_tests_need_environments_of_their_own():
     with pytest.raises(ValueError, match="give an id, a Kernel or a factory"):
-        pg.train(gym.make("CartPole-v1"), pg.PPO(), steps=100, test_every=50, progress=False)
+        pg.train(gym.make("CartPole-v1"), pg.PPO(), steps=100, eval_every=50, progress=False)
 
 
 def test_small_updates_are_reported_together():

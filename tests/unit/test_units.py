@@ -167,7 +167,7 @@ def test_states_far_from_zero_stay_apart():
     states = 1e8 + np.arange(4.0)[:, None]
     assert policy.observation_moments is not None
     policy.observation_moments.add(states)
-    policy.renew_normalizer()
+    policy.refresh_normalizer()
     np.testing.assert_allclose(policy.encode(states)[:, 0], (np.arange(4) - 1.5) / np.sqrt(1.25), rtol=1e-6)
 
 

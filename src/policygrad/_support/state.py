@@ -15,7 +15,7 @@ State: TypeAlias = dict[str, Any]
 """Serializable state: nested dicts whose leaves are NumPy arrays or values that JSON can hold."""
 
 
-def fields(state: State, *names: str) -> list[Any]:
+def unpack(state: State, *names: str) -> list[Any]:
     """The values of these names, in this order.
 
     Raises:
@@ -28,7 +28,7 @@ def fields(state: State, *names: str) -> list[Any]:
     return [state[name] for name in names]
 
 
-def write_over(array: NDArray[Any], saved: NDArray[Any], what: str) -> None:
+def copy_into(array: NDArray[Any], saved: NDArray[Any], what: str) -> None:
     """Put saved numbers in an array's place; CheckpointError unless shape and dtype are its own."""
     if saved.shape != array.shape or saved.dtype != array.dtype:
         raise CheckpointError(

@@ -16,18 +16,24 @@ from policygrad._support.checks import Count, NotNegative, Positive, Unit, check
 from policygrad._support.lookup import renamed
 from policygrad.advantages import n_step_returns, normalize, vtrace
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
+from policygrad.algorithms.diagnostics import (
+    MAX_KL_SAMPLES,
+    log_prob_before,
+    mean,
+    policy_change_metrics,
+    value_metrics,
+)
 from policygrad.algorithms.schedule import scheduled
 from policygrad.algorithms.steps import (
-    as_learned,
     batch_of,
     check_can_be_normalized,
+    flatten_valid_float32,
     gae,
 )
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction
-from policygrad.types import F32, F64, Batch, Learning, Rollout
+from policygrad.types import F32, F64, Batch, LearnerState, Rollout
 
 Estimator = Literal["gae", "n-step", "v-trace"]
 
@@ -93,14 +99,14 @@ class A2C(WithLoss):
         """The next `horizon` steps of each environment."""
         return collector.steps(self.horizon)
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One optimiser step, or `updates` of them, from all samples; returns its metrics."""
-        rate = scheduled(self.learning_rate, self.learning_rate_end, learning.progress)
+        rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
         step = Step(rate, value_rate, self.max_grad_norm)
-        coefficients = self.coefficient_values(learning.progress)
+        coefficients = self.coefficient_values(learner.progress)
         along, next_value = engine.values_along(rollout)
-        value = as_learned(rollout, "V(s)", along)
+        value = flatten_valid_float32(rollout, "V(s)", along)
         batch = self._batch(rollout, along, next_value, np.zeros_like(along))
         batch = self.with_read_columns(engine, batch, old_value=value)
         before = log_prob_before(engine, batch)
@@ -120,7 +126,7 @@ class A2C(WithLoss):
             "value_grad_norm": first.value_grad_norm,
             **self.loss_metric(last, coefficients),
         }
-        metrics |= distance(engine, batch, acted, at_most=ENOUGH)
+        metrics |= policy_change_metrics(engine, batch, acted, at_most=MAX_KL_SAMPLES)
         return metrics | value_metrics(value, target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:

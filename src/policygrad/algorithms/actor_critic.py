@@ -19,13 +19,19 @@ from policygrad._support.checks import NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
 from policygrad.advantages import td_errors
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
+from policygrad.algorithms.diagnostics import (
+    MAX_KL_SAMPLES,
+    log_prob_before,
+    mean,
+    policy_change_metrics,
+    value_metrics,
+)
 from policygrad.algorithms.schedule import scheduled
-from policygrad.algorithms.steps import as_learned, batch_of
+from policygrad.algorithms.steps import batch_of, flatten_valid_float32
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, traced
-from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Rollout
+from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Rollout
 
 Critic = Literal["v", "q"]
 REMEMBERED = 1_000
@@ -99,11 +105,11 @@ class ActorCritic(WithLoss):
         """One step of each environment."""
         return collector.steps(1)
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One optimiser step of each network; returns the metrics."""
-        rate = scheduled(self.learning_rate, self.learning_rate_end, learning.progress)
+        rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         step = Step(rate, self.value_learning_rate, self.max_grad_norm)
-        importance = self._importance(rollout, learning)
+        importance = self._importance(rollout, learner)
         error: F64 | None = None
         if self.critic == "q":
             batch, value = self._judged_by_q(engine, rollout, importance)
@@ -111,20 +117,20 @@ class ActorCritic(WithLoss):
             along, next_value = engine.values_along(rollout)
             error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
             batch = batch_of(rollout, error * importance, along + error, "the critic")
-            value = as_learned(rollout, "V(s)", along)
+            value = flatten_valid_float32(rollout, "V(s)", along)
         batch = self.with_read_columns(engine, batch, old_value=value)
-        coefficients = self.coefficient_values(learning.progress)
+        coefficients = self.coefficient_values(learner.progress)
         if error is not None and (self.policy_trace or self.value_trace):
             log_prob, entropy = engine.evaluate(batch.inputs, batch.action)
             metrics = dict[str, float]()
-            norms = self._along_traces(engine, rollout, batch, error, importance, learning, step)
+            norms = self._along_traces(engine, rollout, batch, error, importance, learner, step)
         else:
             before = log_prob_before(engine, batch)
             outputs = engine.update(Update(batch, self.traced_loss, coefficients, step))
             log_prob, entropy = outputs.log_prob if before is None else before, outputs.entropy
             norms = outputs.policy_grad_norm, outputs.value_grad_norm
             metrics = self.loss_metric(outputs, coefficients)
-        moments = learning.traces.setdefault("moments", np.zeros((2, 3)))
+        moments = learner.traces.setdefault("moments", np.zeros((2, 3)))
         return {
             "learning_rate": rate,
             "entropy": mean(entropy),
@@ -132,13 +138,13 @@ class ActorCritic(WithLoss):
             "value_grad_norm": norms[1],
             **metrics,
             **value_metrics(value, batch.columns["target"], moments, np.exp(-len(batch) / REMEMBERED)),
-            **distance(engine, batch, log_prob, at_most=ENOUGH),
+            **policy_change_metrics(engine, batch, log_prob, at_most=MAX_KL_SAMPLES),
         }
 
-    def _importance(self, rollout: Rollout, learning: Learning) -> F64:
+    def _importance(self, rollout: Rollout, learner: LearnerState) -> F64:
         """I_t [1, N] of this step; 1 everywhere without `discount_weighting`."""
         N = rollout.valid.shape[1]
-        weight = learning.traces.setdefault("importance", np.ones(N))
+        weight = learner.traces.setdefault("importance", np.ones(N))
         now = weight[None].copy()
         if self.discount_weighting:
             weight *= np.where(rollout.valid[0], self.gamma, 1.0)
@@ -152,7 +158,7 @@ class ActorCritic(WithLoss):
         batch: Batch,
         error: F64,
         importance: F64,
-        learning: Learning,
+        learner: LearnerState,
         step: Step,
     ) -> tuple[float, float]:
         """A step along each environment's traces, weighted by its TD error [1, N]."""
@@ -165,7 +171,7 @@ class ActorCritic(WithLoss):
             # apart: where the two share layers neither is to be in the other's trace
             gradients = engine.gradient(one, LOG_POLICY, {})[0], engine.gradient(one, CRITIC, {})[1]
             for k, (name, decay) in enumerate((("policy", self.policy_trace), ("value", self.value_trace))):
-                trace = learning.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
+                trace = learner.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
                 trace[n] *= self.gamma * decay
                 trace[n] += gradients[k]
                 directions[k] = directions[k] - trace[n] * np.float32(error[0, n] / len(batch))
@@ -186,7 +192,7 @@ class ActorCritic(WithLoss):
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
         batch = batch_of(rollout, (chosen - v).reshape(shape) * importance, target, "the critic")
         seen = np.concatenate([batch.inputs.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
-        value = as_learned(rollout, "Q(s, a)", chosen.reshape(shape))
+        value = flatten_valid_float32(rollout, "Q(s, a)", chosen.reshape(shape))
         return replace(batch, inputs=replace(batch.inputs, critic_observation=seen)), value
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from policygrad.interfaces import Collector, Engine
-from policygrad.types import Learning, Rollout
+from policygrad.types import LearnerState, Rollout
 
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 
@@ -36,7 +36,7 @@ class Algorithm(Protocol):
         """The data of one update: whole episodes, or a number of steps."""
         ...
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One update; returns its metrics."""
         ...
 

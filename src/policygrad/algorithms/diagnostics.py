@@ -13,21 +13,21 @@ from policygrad.interfaces import Engine
 from policygrad.policies import kl_of
 from policygrad.types import F32, F64, Batch
 
-ENOUGH = 256
+MAX_KL_SAMPLES = 256
 """Samples that say how far a single step took the policy: to look at all of them would cost a tenth of learning."""
 RELATIVE_ROUNDING = ROUNDING * float(np.finfo(np.float32).eps)
 """Targets whose standard deviation is at most this share of their mean differ by float32's rounding alone."""
 
 
 def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
-    """log π [B] before an update, for `distance`; None where the update's own says the same.
+    """log π [B] before an update, for `policy_change_metrics`; None where the update's own says the same.
 
     An update may compute it in training mode, while afterwards it is looked at in evaluation mode.
     """
     return engine.evaluate(batch.inputs, batch.action)[0] if engine.has_modes else None
 
 
-def distance(
+def policy_change_metrics(
     engine: Engine, batch: Batch, old_log_prob: F32, *, clip: float | None = None, at_most: int | None = None
 ) -> dict[str, float]:
     """How far the policy has come from the one that acted, as the samples tell.
@@ -44,7 +44,7 @@ def distance(
         every = np.arange(0, len(batch), -(-len(batch) // at_most))
         inputs, action, old_log_prob = inputs.rows(every), action[every], old_log_prob[every]
     log_prob, _ = engine.evaluate(inputs, action)
-    kl, largest, share = _distance(log_prob, old_log_prob, np.inf if clip is None else clip)
+    kl, largest, share = _policy_change(log_prob, old_log_prob, np.inf if clip is None else clip)
     metrics = {"kl": kl, "largest_ratio": largest}
     return metrics if clip is None else metrics | {"clip_share": share}
 
@@ -73,7 +73,7 @@ def mean(column: F32) -> float:
 
 
 @compiled_when_called
-def _distance(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
+def _policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
     """(mean of `kl_estimate`, largest ratio, share beyond 1 ± ε)."""
     kl, largest, beyond = 0.0, 0.0, 0
     for i in range(len(log_prob)):

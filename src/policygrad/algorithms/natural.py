@@ -26,16 +26,16 @@ from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.diagnostics import mean, value_metrics
 from policygrad.algorithms.steps import (
     SQUARED_ERROR,
-    as_learned,
     batch_of,
     check_can_be_normalized,
+    flatten_valid_float32,
     gae,
 )
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine, Step, TrustRegionEngine, Update
 from policygrad.losses import LossFunction, exp
-from policygrad.types import F32, F64, Batch, Learning, Minibatches, PolicyOutputs, Rollout
+from policygrad.types import F32, F64, Batch, LearnerState, Minibatches, PolicyOutputs, Rollout
 
 
 def surrogate_loss(s: Any, _k: Any) -> Any:
@@ -110,11 +110,11 @@ class NaturalGradient(_Settings):
     the policy becomes certain and F small.
     """
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One update; returns its metrics."""
         engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
-        coefficients = self.coefficient_values(learning.progress)
+        coefficients = self.coefficient_values(learner.progress)
         step = natural_step(self, engine, batch, coefficients)
         before = engine.policy_parameters()
         engine.set_policy_parameters((before + step.whole).astype(np.float32))
@@ -125,7 +125,7 @@ class NaturalGradient(_Settings):
                 f"after a natural step of length {np.linalg.norm(step.whole):.3g} the policy is not finite. The "
                 "step was not taken: lower max_kl or raise damping"
             )
-        return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learning)
+        return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learner)
 
 
 @register("trpo")
@@ -143,14 +143,14 @@ class TRPO(_Settings):
         if self.backtrack >= 1:
             raise ValueError(f"backtrack must be below 1; got {self.backtrack}")
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One update; returns its metrics."""
         engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
-        coefficients = self.coefficient_values(learning.progress)
+        coefficients = self.coefficient_values(learner.progress)
         step = natural_step(self, engine, batch, coefficients)
         taken = self.line_search(engine, batch, coefficients, start, step.whole)
-        return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learning)
+        return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learner)
 
     def line_search(
         self,
@@ -277,20 +277,20 @@ def _prepare(
     start = engine.policy_outputs(batch.inputs, batch.action)
     if settings.normalize_advantages:
         batch = batch.with_columns(advantage=normalize(batch.columns["advantage"]))
-    old_value = as_learned(rollout, "V(s)", value)
+    old_value = flatten_valid_float32(rollout, "V(s)", value)
     batch = settings.with_read_columns(engine, batch, old_log_prob=start.log_prob, old_value=old_value)
     return batch, old_value, start
 
 
 def _fit_value(
-    settings: _Settings, engine: Engine, batch: Batch, value: F32, learning: Learning
+    settings: _Settings, engine: Engine, batch: Batch, value: F32, learner: LearnerState
 ) -> dict[str, float]:
     """Minibatch steps of V(s); returns its metrics, of V(s) as it was."""
     B, epochs = len(batch), settings.value_epochs
     count = min(settings.value_minibatches, B)
     size = B // count
     # all of one size: up to count − 1 samples an epoch, others each time, are left out
-    order = np.concatenate([learning.rng.permutation(B)[: count * size] for _ in range(epochs)])
+    order = np.concatenate([learner.rng.permutation(B)[: count * size] for _ in range(epochs)])
     minibatches = Minibatches(order, size * np.arange(epochs * count + 1))
     step = Step(None, settings.value_learning_rate)
     outputs = engine.update(Update(batch, SQUARED_ERROR, {}, step, minibatches))

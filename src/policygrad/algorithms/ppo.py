@@ -16,22 +16,22 @@ from policygrad._support.checks import Count, NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
 from policygrad.advantages import normalize, normalize_parts
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import distance, mean, value_metrics
+from policygrad.algorithms.diagnostics import mean, policy_change_metrics, value_metrics
 from policygrad.algorithms.schedule import scheduled
 from policygrad.algorithms.steps import (
-    as_learned,
     check_can_be_normalized,
+    flatten_valid,
+    flatten_valid_float32,
     gae,
-    samples,
 )
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, clip, exp, maximum, minimum
-from policygrad.types import F32, F64, I64, Batch, Inputs, Learning, Minibatches, Rollout
+from policygrad.types import F32, F64, I64, Batch, Inputs, LearnerState, Minibatches, Rollout
 
 Normalisation = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"
-"""The adapted weight of the penalty, among `Learning.adapted`."""
+"""The adapted weight of the penalty, among `LearnerState.adaptive_coefficients`."""
 LARGEST_CHANGE = 2.0**20
 """How many times larger or smaller than at first that weight may become: it can then always come back."""
 
@@ -133,16 +133,16 @@ class PPO(WithLoss):
         """The next `horizon` steps of each environment."""
         return collector.steps(self.horizon)
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """All epochs on one rollout; returns the metrics."""
         if self.normalize_advantages != "none":
             check_can_be_normalized(rollout, off="none")
         batch, entropy = self.batch(engine, rollout)
-        penalty = learning.adapted.get(PENALTY, self.kl_penalty)
-        rate = scheduled(self.learning_rate, self.learning_rate_end, learning.progress)
+        penalty = learner.adaptive_coefficients.get(PENALTY, self.kl_penalty)
+        rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
         step = Step(rate, value_rate, self.max_grad_norm)
-        coefficients = self.coefficient_values(learning.progress, kl_penalty=penalty)
+        coefficients = self.coefficient_values(learner.progress, kl_penalty=penalty)
         metrics = {"learning_rate": rate, "entropy": mean(entropy)}
         metrics |= value_metrics(batch.columns["old_value"], batch.columns["target"])
         # what is normalised by itself needs two samples to compare
@@ -154,7 +154,7 @@ class PPO(WithLoss):
         for epoch in range(self.epochs if apiece else 1):
             if epoch > 0 and self.recompute_advantages:
                 batch = self._estimated_anew(engine, rollout, batch)
-            order, bounds = shuffled(learning.rng, len(batch), count, 1 if apiece else self.epochs)
+            order, bounds = shuffled(learner.rng, len(batch), count, 1 if apiece else self.epochs)
             advantage = self._normalized(batch.columns["advantage"], order, bounds, count)
             learned = self.with_read_columns(engine, batch.with_columns(advantage=advantage))
             outputs = engine.update(
@@ -178,32 +178,35 @@ class PPO(WithLoss):
         clip = (
             None
             if self.clip is None or not is_clipped
-            else scheduled(self.clip, self.clip_end, learning.progress)
+            else scheduled(self.clip, self.clip_end, learner.progress)
         )
         metrics |= {
             "policy_steps": steps,
-            **distance(engine, batch, batch.columns["old_log_prob"], clip=clip),
+            **policy_change_metrics(engine, batch, batch.columns["old_log_prob"], clip=clip),
         }
         if self.kl_penalty > 0:
             metrics[PENALTY] = penalty
-            learning.adapted[PENALTY] = self._adapted(penalty, metrics["kl"])
+            learner.adaptive_coefficients[PENALTY] = self._adapted(penalty, metrics["kl"])
         return metrics
 
     def batch(self, engine: Engine, rollout: Rollout) -> tuple[Batch, F32]:
         """The samples with what the policy and V(s) said of them when they were collected, and H [B]."""
-        inputs, action = Inputs(samples(rollout, rollout.observation)), samples(rollout, rollout.action)
+        inputs, action = (
+            Inputs(flatten_valid(rollout, rollout.observation)),
+            flatten_valid(rollout, rollout.action),
+        )
         log_prob, entropy = engine.evaluate(inputs, action)
         value, next_value = engine.values_along(rollout)
         advantage, target = self._estimate(rollout, value, next_value)
-        old_value = as_learned(rollout, "V(s)", value)
+        old_value = flatten_valid_float32(rollout, "V(s)", value)
         columns = {"advantage": advantage, "target": target, "old_log_prob": log_prob, "old_value": old_value}
         return Batch(inputs, action, columns), entropy
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
         """(advantages, targets of V(s)), each [B]."""
         advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
-        learned = as_learned(rollout, "target of V(s)", target)
-        return as_learned(rollout, "advantage", advantage), learned
+        learned = flatten_valid_float32(rollout, "target of V(s)", target)
+        return flatten_valid_float32(rollout, "advantage", advantage), learned
 
     def _estimated_anew(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
         advantage, target = self._estimate(rollout, *engine.values_along(rollout))

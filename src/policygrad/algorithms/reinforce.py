@@ -28,13 +28,19 @@ from policygrad.advantages import (
     time_baseline,
 )
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import ENOUGH, distance, log_prob_before, mean, value_metrics
+from policygrad.algorithms.diagnostics import (
+    MAX_KL_SAMPLES,
+    log_prob_before,
+    mean,
+    policy_change_metrics,
+    value_metrics,
+)
 from policygrad.algorithms.schedule import scheduled
-from policygrad.algorithms.steps import SQUARED_ERROR, as_finite, as_learned, samples
+from policygrad.algorithms.steps import SQUARED_ERROR, flatten_valid, flatten_valid_float32, to_finite_float32
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Collector, Engine, ScoringEngine, Step, Update
 from policygrad.losses import Loss, LossFunction
-from policygrad.types import F32, F64, Array, Batch, Inputs, Learning, Outputs, Rollout
+from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Outputs, Rollout
 
 Returns = Literal["reward-to-go", "episode"]
 Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
@@ -144,9 +150,9 @@ class Reinforce(WithLoss):
         """Whole episodes."""
         return collector.episodes(self.episodes_per_env)
 
-    def learn(self, engine: Engine, rollout: Rollout, learning: Learning) -> dict[str, float]:
+    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """One update from whole episodes; returns its metrics."""
-        progress = learning.progress
+        progress = learner.progress
         batch, returns = self.targets(rollout, engine)
         coefficients = self.loss_coefficients(len(batch), rollout.valid.shape[1], progress)
         rate = scheduled(self.learning_rate, self.learning_rate_end, progress)
@@ -154,7 +160,7 @@ class Reinforce(WithLoss):
         policy_step = Step(rate, None, self.max_grad_norm)
         value_step = Step(None, value_rate, self.max_grad_norm)
         value, fits = None, list[Outputs]()
-        if self.uses_value and self.value_loss is SQUARED_ERROR and engine.networks_are_apart:
+        if self.uses_value and self.value_loss is SQUARED_ERROR and engine.networks_are_separate:
             # a step on V(s) says what V(s) was before it: there is no need to ask for that first
             fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
             value = fits[0].value
@@ -177,7 +183,7 @@ class Reinforce(WithLoss):
             outputs.matrix[2] = value
         metrics |= self.loss_metric(outputs, coefficients)
         acted = outputs.log_prob if before is None else before
-        return metrics | distance(engine, batch, acted, at_most=ENOUGH)
+        return metrics | policy_change_metrics(engine, batch, acted, at_most=MAX_KL_SAMPLES)
 
     def batch(self, rollout: Rollout, engine: Engine) -> Batch:
         """The rollout's samples with advantages and value targets, nothing being learned on the way.
@@ -202,13 +208,13 @@ class Reinforce(WithLoss):
         """
         check_whole_episodes(rollout)
         returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
-        target = as_learned(rollout, "return", returns)
-        inputs = Inputs(samples(rollout, rollout.observation))
+        target = flatten_valid_float32(rollout, "return", returns)
+        inputs = Inputs(flatten_valid(rollout, rollout.observation))
         columns = {"target": target}
         if "episode_length" in self.traced_loss.columns:
             length = rollout.valid.sum(0, dtype=np.float32)
-            columns["episode_length"] = samples(rollout, np.broadcast_to(length, rollout.valid.shape))
-        return Batch(inputs, samples(rollout, rollout.action), columns), returns
+            columns["episode_length"] = flatten_valid(rollout, np.broadcast_to(length, rollout.valid.shape))
+        return Batch(inputs, flatten_valid(rollout, rollout.action), columns), returns
 
     def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
         """The samples' advantages [B], from returns [T, N] and V(s) [B], where that is the baseline.
@@ -221,18 +227,18 @@ class Reinforce(WithLoss):
             # one number an episode: baselines are then over episodes, whatever their lengths
             returns = np.broadcast_to(returns[:1], returns.shape)
         baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
-        advantage = samples(rollout, returns) - baseline
+        advantage = flatten_valid(rollout, returns) - baseline
         if self.normalize_advantages and self.returns == "episode" and value is None:
             # one number an episode, whatever its length
             of_each = returns[0] - self._of_episodes(rollout, baseline)
             normalized = normalize(of_each, negligible=rounding_error(returns))
-            advantage = samples(rollout, np.broadcast_to(normalized, returns.shape))
+            advantage = flatten_valid(rollout, np.broadcast_to(normalized, returns.shape))
         elif self.normalize_advantages:
             # returns that differ by rounding alone are equal, however small the difference that a baseline leaves
             advantage = normalize(advantage, negligible=rounding_error(returns))
         if self.discount_weighting:
-            advantage = advantage * samples(rollout, discount_weights(returns.shape, self.gamma))
-        return as_finite(rollout, "advantage", advantage)
+            advantage = advantage * flatten_valid(rollout, discount_weights(returns.shape, self.gamma))
+        return to_finite_float32(rollout, "advantage", advantage)
 
     @staticmethod
     def _of_episodes(rollout: Rollout, baseline: Array | float) -> Array:

@@ -22,19 +22,19 @@ def squared_error(s: Any, _k: Any) -> Any:
 SQUARED_ERROR = traced(squared_error)
 
 
-def samples(rollout: Rollout, array: Array) -> Array:
+def flatten_valid(rollout: Rollout, array: Array) -> Array:
     """The rows of [T, N, ...] that are samples, as [B, ...]: without a copy where all are."""
     if rollout.num_samples == rollout.valid.size:
         return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
     return array[rollout.valid]
 
 
-def as_learned(rollout: Rollout, name: str, array: F64) -> F32:
+def flatten_valid_float32(rollout: Rollout, name: str, array: F64) -> F32:
     """The samples of [T, N] float64 as [B] float32; NonFiniteError with the name where one is not finite."""
-    return as_finite(rollout, name, samples(rollout, array))
+    return to_finite_float32(rollout, name, flatten_valid(rollout, array))
 
 
-def as_finite(rollout: Rollout, name: str, column: F64) -> F32:
+def to_finite_float32(rollout: Rollout, name: str, column: F64) -> F32:
     """A number of each sample, [B] float64, as float32; NonFiniteError with the name where one is not finite then."""
     learned = np.empty(column.shape, np.float32)
     if not _copy(column, learned):
@@ -65,11 +65,11 @@ def gae(rollout: Rollout, value: F64, next_value: F64, gamma: float, lam: float)
 
 def batch_of(rollout: Rollout, advantage: F64, target: F64, critic: str = "V(s)") -> Batch:
     """The rollout's samples with advantages and targets [T, N]; NonFiniteError where one is not finite."""
-    learned = as_learned(rollout, f"target of {critic}", target)
+    learned = flatten_valid_float32(rollout, f"target of {critic}", target)
     return Batch(
-        Inputs(samples(rollout, rollout.observation)),
-        samples(rollout, rollout.action),
-        {"advantage": as_learned(rollout, "advantage", advantage), "target": learned},
+        Inputs(flatten_valid(rollout, rollout.observation)),
+        flatten_valid(rollout, rollout.action),
+        {"advantage": flatten_valid_float32(rollout, "advantage", advantage), "target": learned},
     )
 
 

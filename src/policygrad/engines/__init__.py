@@ -10,7 +10,7 @@ from torch import nn
 from policygrad._support.checks import check_choice
 from policygrad._support.compiling import announce_compilation
 from policygrad._support.threads import Workers
-from policygrad.engines.fusible import why_not
+from policygrad.engines.fusible import unsupported_reason
 from policygrad.interfaces import Engine
 from policygrad.policies import Policy
 
@@ -35,7 +35,7 @@ def make_engine(
         ValueError: there is no such engine or optimizer, or fused was asked for and cannot take these networks.
     """
     check_choice("engine", engine, EngineName)
-    reason = why_not(policy, value)
+    reason = unsupported_reason(policy, value)
     if engine == "fused" or (engine == "auto" and reason is None):
         with announce_compilation():
             from policygrad.engines.fused import FusedEngine

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from policygrad._support.state import fields, module_state, restore_module
+from policygrad._support.state import module_state, restore_module, unpack
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Update
 from policygrad.policies import Policy, fault_of, flat_parameters
@@ -125,7 +125,7 @@ def engine_state(value: nn.Module | None, policy_optimizer: State, value_optimiz
 
 def restore_value(value: nn.Module | None, state: State) -> tuple[State, State]:
     """Write the value network back from an `engine_state`; returns the (policy's, value's) optimiser states."""
-    saved, policy_optimizer, value_optimizer = fields(state, "value", "policy_optimizer", "value_optimizer")
+    saved, policy_optimizer, value_optimizer = unpack(state, "value", "policy_optimizer", "value_optimizer")
     if value is not None:
         restore_module(value, saved, "value network")
     return policy_optimizer, value_optimizer

@@ -15,7 +15,7 @@ from policygrad.policies import (
 from policygrad.policies.distributions import is_own
 
 
-def why_not(policy: Policy, value: nn.Module | None) -> str | None:
+def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
     """Why the fused engine cannot take these networks, or None if it can."""
     network = policy.network
     if is_own(policy.distribution):

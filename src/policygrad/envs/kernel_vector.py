@@ -17,7 +17,7 @@ from numba import types
 
 from policygrad._support.compiling import announce_compilation, compiled_when_called, inner
 from policygrad._support.function_pointers import ADDRESS
-from policygrad._support.state import fields, write_over
+from policygrad._support.state import copy_into, unpack
 from policygrad.envs.kernel import Kernel, observe_at, reset_at, seed_episode, step_at
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.spaces import choices_of, is_choice
@@ -203,8 +203,8 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
 
     def restore(self, state: State) -> None:
         """Stand there again."""
-        for name, saved in zip(_STATE, fields(state, *_STATE), strict=True):
-            write_over(getattr(self, name), saved, f"{self.kernel.name} {name}")
+        for name, saved in zip(_STATE, unpack(state, *_STATE), strict=True):
+            copy_into(getattr(self, name), saved, f"{self.kernel.name} {name}")
         self._began = True
 
     def call(self, function: Any, *arguments: Any) -> None:

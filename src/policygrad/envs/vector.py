@@ -12,7 +12,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers import TimeLimit
 
 from policygrad._support.seeding import EpisodeSeeds
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.envs.contract import errors_are_warnings
 from policygrad.envs.kernel_vector import KernelVectorEnv
 from policygrad.envs.pool import EnvPoolVectorEnv
@@ -163,7 +163,7 @@ class Environments:
             self.current = None
             return
         assert isinstance(self.vector, KernelVectorEnv), "only these have a state"
-        vector, self.resetting = fields(state, "vector", "resetting")
+        vector, self.resetting = unpack(state, "vector", "resetting")
         self.vector.restore(vector)
         self.current = self.vector.shown()
 

@@ -12,7 +12,7 @@ from policygrad._support.checks import check_names, whole
 from policygrad._support.compiling import announce_compilation
 from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad._support.threads import Workers, single_thread
-from policygrad.engines.fusible import why_not
+from policygrad.engines.fusible import unsupported_reason
 from policygrad.envs import Environments, EnvLike, EnvOptions, KernelVectorEnv, make
 from policygrad.evaluation.progress import show_episodes
 from policygrad.evaluation.result import Evaluation
@@ -98,7 +98,7 @@ def run_episodes(
         tick(min(before[0] + ended, episodes), before[1] + steps)
 
     rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
-    if isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None:
+    if isinstance(environments.vector, KernelVectorEnv) and unsupported_reason(policy, None) is None:
         with announce_compilation():
             from policygrad.engines.fused import FusedEngine
             from policygrad.rollout.compiled_collector import CompiledCollector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from policygrad._support.seeding import stream
-from policygrad._support.state import fields, restore_rng, rng_state
+from policygrad._support.state import restore_rng, rng_state, unpack
 from policygrad.envs import EnvLike, EnvOptions, make
 from policygrad.evaluation.episodes import SIDE_BY_SIDE, run_episodes
 from policygrad.policies import Policy, evaluation_mode
@@ -44,21 +44,21 @@ class PeriodicEvaluation:
 
     def restore(self, state: State) -> None:
         """Go on from there; where tests are `every` so many other steps now, the next is due as of a run from 0."""
-        due, every, seeds = fields(state, "due", "every", "seeds")
+        due, every, seeds = unpack(state, "due", "every", "seeds")
         self._due = due if every == self._every else self._every
         restore_rng(self._seeds, seeds)
 
     def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
-        """The iterations as they come, those after which a test was due with its `test_return`."""
+        """The iterations as they come, those after which a test was due with its `eval_return`."""
         for iteration in loop:
             if iteration.metrics["steps"] >= self._due:
                 self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)
                 seed = int(self._seeds.integers(2**31))
                 with evaluation_mode(policy):
                     result = run_episodes(policy, self._environments, self._episodes, True, seed)
-                iteration.metrics["test_return"] = result.mean
+                iteration.metrics["eval_return"] = result.mean
                 if result.cut:
-                    iteration.metrics["test_cut"] = result.cut
+                    iteration.metrics["eval_cut"] = result.cut
             yield iteration
 
     def close(self) -> None:

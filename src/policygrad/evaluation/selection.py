@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from policygrad._support.seeding import stream
-from policygrad._support.state import fields
-from policygrad.engines.fusible import why_not
+from policygrad._support.state import unpack
+from policygrad.engines.fusible import unsupported_reason
 from policygrad.envs import Environments, KernelVectorEnv
 from policygrad.evaluation.episodes import run_episodes
 from policygrad.policies import Policy, Snapshot, evaluation_mode
@@ -89,7 +89,7 @@ class Candidates:
         """Hold the candidates of that `state`."""
         self.entries = []
         for i in range(len(state)):
-            parameters, buffers, mean, episodes = fields(
+            parameters, buffers, mean, episodes = unpack(
                 state[str(i)], "parameters", "buffers", "mean", "episodes"
             )
             tensors = {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
@@ -123,7 +123,7 @@ def allowance(environments: Environments, policy: Policy, steps: int) -> int:
 
     They are counted rather than timed, so that the same seed selects the same policy on a busy machine.
     """
-    compiled = isinstance(environments.vector, KernelVectorEnv) and why_not(policy, None) is None
+    compiled = isinstance(environments.vector, KernelVectorEnv) and unsupported_reason(policy, None) is None
     return max(int(steps * SHARE), COMPILED_STEPS if compiled else 0)
 
 

@@ -33,7 +33,7 @@ from policygrad.policies.networks import (
     is_standard,
 )
 from policygrad.policies.normalization import Normalization
-from policygrad.policies.policy import NONE, Policy
+from policygrad.policies.policy import NO_NORMALIZATION, Policy
 from policygrad.policies.shared_trunk import SharedValueNetwork
 from policygrad.spaces import Space, action_size, is_choice, is_image, observation_size, observed_part
 from policygrad.types import Inputs
@@ -91,7 +91,7 @@ def make_policy(
     network: Network,
     rng: np.random.Generator,
     *,
-    normalization: Normalization = NONE,
+    normalization: Normalization = NO_NORMALIZATION,
     given: nn.Module | Callable[..., nn.Module] | None = None,
     environment_name: str = "the environment",
 ) -> Policy:
@@ -108,7 +108,7 @@ def make_policy(
     Raises:
         ValueError: the spaces are not supported, or the given one is for others.
     """
-    if isinstance(given, Policy) and normalization not in (NONE, given.normalization):
+    if isinstance(given, Policy) and normalization not in (NO_NORMALIZATION, given.normalization):
         raise ValueError(
             f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
         )

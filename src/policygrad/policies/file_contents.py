@@ -36,7 +36,7 @@ FILE_NAME = "policy.safetensors"
 
 
 @contextmanager
-def naming_damage(file: Path) -> Generator[None]:
+def reporting_damage(file: Path) -> Generator[None]:
     """Turn whatever a damaged or hostile file leads to into one PolicyFileError."""
     try:
         yield
@@ -91,7 +91,7 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise PolicyFileError(
             f"{file} is of format {found}; this version reads {READABLE}: update policygrad"
         )
-    with naming_damage(file):
+    with reporting_damage(file):
         unknown = sorted(set(description.get("features", [])) - FEATURES)
         if unknown:
             raise PolicyFileError(

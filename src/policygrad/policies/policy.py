@@ -35,7 +35,7 @@ from policygrad.spaces import (
 )
 from policygrad.types import F32, F64, Array, Inputs, check_inputs
 
-NONE = Normalization()
+NO_NORMALIZATION = Normalization()
 
 
 class Snapshot(NamedTuple):
@@ -47,7 +47,7 @@ class Snapshot(NamedTuple):
     """How observations are seen, running statistics, and those of a network of one's own."""
 
 
-def _take_up_normalizer(policy: Policy, _: Any = None) -> None:
+def _adopt_normalizer(policy: Policy, _: Any = None) -> None:
     """See observations as the buffers say, once others have been written there."""
     shift, scale = policy.observation_shift, policy.observation_scale
     policy.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
@@ -96,7 +96,7 @@ class Policy(nn.Module):
         distribution: DistributionName | Distribution = "auto",
         scale_observations: bool = False,
         scale_actions: bool = True,
-        normalization: Normalization = NONE,
+        normalization: Normalization = NO_NORMALIZATION,
         environment_name: str = "the environment",
     ) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Policy(nn.Module):
         if normalization.normalize_rewards:
             self.reward_scale = RewardScale()
         self.set_normalizer(shift, scale)
-        self.register_load_state_dict_post_hook(_take_up_normalizer)
+        self.register_load_state_dict_post_hook(_adopt_normalizer)
         self._rng = np.random.default_rng()
         check_sizes(network, self.observation_size, action_size(action_space), environment_name)
         flat_parameters(network)
@@ -162,7 +162,7 @@ class Policy(nn.Module):
         self.observation_shift.copy_(torch.from_numpy(shift))
         self.observation_scale.copy_(torch.from_numpy(scale))
         self._shift, self._scale = shift, scale
-        self._as_they_are = not (np.any(shift != 0) or np.any(scale != 1) or math.isfinite(self._limit))
+        self._is_identity = not (np.any(shift != 0) or np.any(scale != 1) or math.isfinite(self._limit))
 
     @property
     def observation_limit(self) -> float:
@@ -174,7 +174,7 @@ class Policy(nn.Module):
         """How many actions there are, of a Discrete; None of others."""
         return int(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else None
 
-    def renew_normalizer(self) -> None:
+    def refresh_normalizer(self) -> None:
         """See observations by the statistics as they are now; between updates, so that within one nothing moves."""
         if self.observation_moments is not None and self.observation_moments.count > 0:
             deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
@@ -205,7 +205,7 @@ class Policy(nn.Module):
         flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
         for name, buffer in self.named_buffers():
             buffer.copy_(snapshot.buffers[name])
-        _take_up_normalizer(self)
+        _adopt_normalizer(self)
 
     def encode(self, observations: Array) -> F32:
         """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped.
@@ -218,7 +218,7 @@ class Policy(nn.Module):
 
     def normalized(self, numbers: Array) -> F32:
         """Return numbers [N, D] of observations as the network sees them: see `encode`."""
-        if self._as_they_are:
+        if self._is_identity:
             return np.array(numbers, np.float32, order="C")
         encoded = np.ascontiguousarray((numbers - self._shift) * self._scale, np.float32)
         # what is infinite stays so, for those who look for it

@@ -39,8 +39,8 @@ from policygrad.policies.file_contents import (
     FORMAT,
     check_finite,
     digest_of,
-    naming_damage,
     read,
+    reporting_damage,
 )
 from policygrad.spaces import (
     Space,
@@ -122,7 +122,7 @@ def load(
     if not file.exists():
         raise FileNotFoundError(f"no policy at {file}: expected a run folder or a .safetensors file")
     tensors, description = read(file)
-    with naming_damage(file):
+    with reporting_damage(file):
         observation_space, action_space = _spaces(description, tensors)
         numbers = observation_size(observation_space), action_size(action_space)
         given = network is not None
@@ -169,7 +169,7 @@ def load(
         policy.load_state_dict(tensors)
     except RuntimeError as error:
         raise PolicyFileError(f"{file}: the weights do not fit the network: {error}") from error
-    with naming_damage(file):
+    with reporting_damage(file):
         seen = probes.to(torch.float32) if description["format"] < 4 else _seen(policy, probes)
         if seen.ndim != 2 or seen.shape[1] != policy.observation_size:
             raise ValueError(

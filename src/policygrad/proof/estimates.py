@@ -109,19 +109,19 @@ def estimate(
         DiscretePolicy(S, A, (), rng=rng), environments.observation_space, environments.action_space
     )
     value = ValueNetwork(S, (), rng=rng) if algorithm.uses_value else None
-    motor = make_engine(policy, value, "sgd", engine)
+    chosen = make_engine(policy, value, "sgd", engine)
     collector = make_collector(
         environments,
         policy,
-        motor,
+        chosen,
         seeds=EpisodeSeeds(stream(seed, "env")),
         action_rng=stream(seed, "action"),
     )
     samples: list[F64] = []
     with single_thread():
         for _ in range(repeats):
-            batch = algorithm.batch(collector.episodes(), motor)
+            batch = algorithm.batch(collector.episodes(), chosen)
             coefficients = algorithm.loss_coefficients(len(batch), episodes, 0.0)
-            samples.append(-motor.gradient(batch, algorithm.traced_loss, coefficients)[0].astype(np.float64))
+            samples.append(-chosen.gradient(batch, algorithm.traced_loss, coefficients)[0].astype(np.float64))
     environments.close()
     return Estimates(np.stack(samples), exact_gradient(mdp, policy, algorithm.gamma))

@@ -10,7 +10,7 @@ from policygrad.proof.estimates import UNBIASED, Estimates, estimate
 
 
 @dataclass(frozen=True)
-class Shown:
+class VariantResult:
     """One variant's estimates, and whether theory calls it unbiased."""
 
     name: str
@@ -34,16 +34,16 @@ PARAMETERS = [f"a{a}s{s}" for a in range(2) for s in range(3)] + ["a0", "a1"]
 """Of the three-state process's linear policy; state 2 is terminal, so its weights are never used."""
 
 
-def run_all(repeats: int, episodes: int, seed: int) -> list[Shown]:
+def run_all(repeats: int, episodes: int, seed: int) -> list[VariantResult]:
     """Every variant, unbiased ones first."""
     return [
-        Shown(name, expected, estimate(algorithm, repeats=repeats, episodes=episodes, seed=seed))
+        VariantResult(name, expected, estimate(algorithm, repeats=repeats, episodes=episodes, seed=seed))
         for variants, expected in ((UNBIASED, True), (BIASED, False))
         for name, algorithm in variants.items()
     ]
 
 
-def draw(results: list[Shown], path: Path) -> None:
+def draw(results: list[VariantResult], path: Path) -> None:
     """Each parameter's 99.9 % interval around its exact derivative, a panel a variant, as a PNG."""
     from matplotlib.figure import Figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policygrad._support.seeding import EpisodeSeeds
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.envs import Environments
 from policygrad.rollout.noise import ActionNoise
 from policygrad.types import State
@@ -16,7 +16,7 @@ def state_of(environments: Environments, seeds: EpisodeSeeds, noise: ActionNoise
 
 def restore(state: State, environments: Environments, seeds: EpisodeSeeds, noise: ActionNoise) -> bool:
     """See `Collector.restore`."""
-    of_environments, of_seeds, of_noise = fields(state, "environments", "seeds", "noise")
+    of_environments, of_seeds, of_noise = unpack(state, "environments", "seeds", "noise")
     environments.restore(of_environments)
     seeds.restore(of_seeds)
     noise.restore(of_noise)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from policygrad._support.state import fields, restore_rng, rng_state
+from policygrad._support.state import restore_rng, rng_state, unpack
 from policygrad.policies import Policy
 from policygrad.types import F64, State
 
@@ -49,7 +49,7 @@ class ActionNoise:
 
     def restore(self, state: State) -> None:
         """Give the rows that would have followed."""
-        self._rows, rng = fields(state, "rows", "rng")
+        self._rows, rng = unpack(state, "rows", "rng")
         restore_rng(self._rng, rng)
 
     def _draw(self, steps: int) -> F64:

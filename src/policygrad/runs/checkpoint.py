@@ -26,7 +26,7 @@ FORMAT = 2
 _ARRAY = "array:"
 
 
-def save(state: State, path: Path) -> None:
+def save_checkpoint(state: State, path: Path) -> None:
     """Write a state to `path`, whole or not at all."""
     arrays: dict[str, Array] = {}
     rest = _without_arrays(state, "", arrays)
@@ -34,7 +34,7 @@ def save(state: State, path: Path) -> None:
     write_atomically(path, safetensors.numpy.save(arrays, {"policygrad": json.dumps(description)}))
 
 
-def load(path: Path) -> State:
+def load_checkpoint(path: Path) -> State:
     """The state at `path`.
 
     Raises:
@@ -46,7 +46,7 @@ def load(path: Path) -> State:
             f"no checkpoint at {path}: the run ended before its first, or is of an earlier version; "
             "begin it anew with overwrite (--overwrite)"
         )
-    with naming_damage(path):
+    with reporting_damage(path):
         check_regular(path)
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -58,14 +58,14 @@ def load(path: Path) -> State:
             f"{path} is of format {found}, and this version reads {FORMAT}: finish the run with the version that began "
             "it, or begin it anew with overwrite (--overwrite)"
         )
-    with naming_damage(path):
+    with reporting_damage(path):
         if digest != _digest(arrays, rest):
             raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
         return _with_arrays(rest, arrays)
 
 
 @contextmanager
-def naming_damage(path: Path) -> Generator[None]:
+def reporting_damage(path: Path) -> Generator[None]:
     """Turn whatever a damaged or hostile checkpoint leads to in the block into one CheckpointError."""
     try:
         yield

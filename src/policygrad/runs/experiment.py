@@ -15,7 +15,7 @@ from torch import nn
 
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad._support.seeding import stream
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad._support.threads import Workers, single_thread
 from policygrad.algorithms import Algorithm, WithLoss, critic_sees_action, described, engine_for
 from policygrad.engines import make_engine
@@ -25,13 +25,13 @@ from policygrad.evaluation.selection import ROUND, Selection, allowance, select,
 from policygrad.interfaces import Engine
 from policygrad.policies import Network, Normalization, Policy, Snapshot, make_policy, make_value
 from policygrad.presets import DEFAULT_ENVS
-from policygrad.runs.checkpoint import FILE_NAME, naming_damage
+from policygrad.runs.checkpoint import FILE_NAME, reporting_damage
 from policygrad.runs.folder import RunFolder
 from policygrad.runs.interruption import Interruption
-from policygrad.runs.locked_folder import Place
+from policygrad.runs.locked_folder import LockedFolder
 from policygrad.runs.progress import Progress
 from policygrad.runs.recorder import Recorder
-from policygrad.runs.resume import Resumed, to_go_on_from
+from policygrad.runs.resume import Resumed, checkpoint_to_resume
 from policygrad.runs.run import Run
 from policygrad.runs.settings import Settings
 from policygrad.training import Iteration, Training
@@ -85,13 +85,15 @@ class Experiment:
                 # of many runs it is their common folder that may be replaced
                 overwrite = self.settings.overwrite and alone
                 place = open_until_the_end.enter_context(
-                    Place(out, overwrite=overwrite, resume=self.settings.resume)
+                    LockedFolder(out, overwrite=overwrite, resume=self.settings.resume)
                 )
             parts = self._built(seed, display, open_until_the_end)
             if alone:
                 self._say_if_an_update_exceeds_the_budget(parts.environments, display)
             config = self.config(seed, parts.environments)
-            saved = to_go_on_from(place.path, config) if place is not None and place.may_go_on else None
+            saved = (
+                checkpoint_to_resume(place.path, config) if place is not None and place.can_resume else None
+            )
             recorder = Recorder(
                 parts.run,
                 display,
@@ -183,9 +185,9 @@ class Experiment:
             workers=workers,
         )
         tests = None
-        if settings.test_every is not None:
+        if settings.eval_every is not None:
             tests = PeriodicEvaluation(
-                self.env, settings, settings.test_every, settings.test_episodes, seed, self.env_threads
+                self.env, settings, settings.eval_every, settings.eval_episodes, seed, self.env_threads
             )
             open_until_the_end.callback(tests.close)
         run = Run(policy, policy, threshold, engine.name, environments.name, seed=seed)
@@ -270,8 +272,8 @@ class _Parts:
 
 def _resumed(recorder: Recorder, parts: _Parts, saved: Resumed) -> bool:
     """Restore a run from its checkpoint; returns whether it continues within the episodes that were under way."""
-    with naming_damage(saved.path / FILE_NAME):
-        of_training, of_tests = fields(recorder.restore(saved.run), "training", "tests")
+    with reporting_damage(saved.path / FILE_NAME):
+        of_training, of_tests = unpack(recorder.restore(saved.run), "training", "tests")
         within_episodes = parts.training.restore(of_training)
         if parts.tests is not None and of_tests is not None:
             parts.tests.restore(of_tests)

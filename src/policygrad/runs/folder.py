@@ -14,7 +14,7 @@ from policygrad.policies import Policy
 from policygrad.policies.policy_file import FILE_NAME, save
 from policygrad.runs import checkpoint
 from policygrad.runs.growing_file import AppendedFile
-from policygrad.runs.locked_folder import METRICS_FILE, Place
+from policygrad.runs.locked_folder import METRICS_FILE, LockedFolder
 from policygrad.runs.resume import Resumed
 from policygrad.runs.tensorboard import Events
 from policygrad.types import F64, State
@@ -31,14 +31,14 @@ class RunFolder:
 
     Args:
         place: where.
-        config, facts: as of `Place.begin`.
-        resumed: the checkpoint from which the run that is there continues; None begins one. See `to_go_on_from`.
+        config, facts: as of `LockedFolder.begin`.
+        resumed: the checkpoint from which the run that is there continues; None begins one. See `checkpoint_to_resume`.
         steps: samples learned from until that checkpoint.
         alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
         save_episodes: also write each episode's return to a file.
 
     Raises:
-        FileExistsError, CheckpointError: as `Place.begin`.
+        FileExistsError, CheckpointError: as `LockedFolder.begin`.
     """
 
     first_save, save_interval = 0.5, 5.0
@@ -46,7 +46,7 @@ class RunFolder:
 
     def __init__(
         self,
-        place: Place,
+        place: LockedFolder,
         config: dict[str, Any],
         facts: dict[str, Any],
         *,
@@ -55,7 +55,7 @@ class RunFolder:
         alone: bool = True,
         save_episodes: bool = False,
     ) -> None:
-        place.begin(config, facts, go_on=resumed is not None, with_git=alone)
+        place.begin(config, facts, resuming=resumed is not None, with_git=alone)
         self._place, self.path, self.alone = place, place.path, alone
         names = [METRICS_FILE, *([EPISODES_FILE] if save_episodes else [])]
         self._files = {
@@ -101,7 +101,7 @@ class RunFolder:
         if not (now or due):
             return
         files = {name: file.state() for name, file in self._files.items()}
-        checkpoint.save({"run": state(), "files": files}, self.path / checkpoint.FILE_NAME)
+        checkpoint.save_checkpoint({"run": state(), "files": files}, self.path / checkpoint.FILE_NAME)
         if due:
             ended = time.monotonic()
             self._checkpoint_at = ended + self.save_interval * max(1.0, (ended - began) / QUICK)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from policygrad._support.files import check_regular
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.errors import CheckpointError
 from policygrad.types import State
 
@@ -28,7 +28,7 @@ class AppendedFile:
         self._digest = hashlib.sha256()
         self._length = 0
         if continued is not None:
-            self._length, digest = fields(continued, "bytes", "sha256")
+            self._length, digest = unpack(continued, "bytes", "sha256")
             self._digest = check(path, self._length, digest)
             os.truncate(path, self._length)
         self._file = path.open("wb" if continued is None else "ab")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.types import F64, I64, State
 
 
@@ -73,7 +73,7 @@ class Thinned:
 
     def restore(self, state: State) -> None:
         """Continue from that state."""
-        rows, self.every, self.count = fields(state, "rows", "every", "count")
+        rows, self.every, self.count = unpack(state, "rows", "every", "count")
         self._kept, self._room = len(rows), np.array(rows, np.float64)
 
 

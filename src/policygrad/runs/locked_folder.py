@@ -27,7 +27,7 @@ LARGEST_JSON = 50_000_000
 """Bytes of a settings file, a manifest or a summary at most; they have some thousand."""
 
 
-class Place:
+class LockedFolder:
     """A folder that a run is to have for itself, from `begin` until it is settled, or the context is left.
 
     A run that is there already is held at once: what is then read of it stays true until another begins, or it
@@ -52,10 +52,10 @@ class Place:
             with suppress(FileNotFoundError, NotADirectoryError):
                 self.path.stat()
             self._lock = _locked(self.path) if _holds_run_to_replace(self.path, overwrite or resume) else None
-        self.may_go_on = resume and self._lock is not None
+        self.can_resume = resume and self._lock is not None
         """Whether `resume` found a run."""
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> LockedFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +68,12 @@ class Place:
         self._let_go()
 
     def begin(
-        self, config: dict[str, Any], facts: dict[str, Any], *, go_on: bool = False, with_git: bool = True
+        self,
+        config: dict[str, Any],
+        facts: dict[str, Any],
+        *,
+        resuming: bool = False,
+        with_git: bool = True,
     ) -> None:
         """Write the first files of a run. One that is there goes on, or waits aside until this one is settled.
 
@@ -84,19 +89,19 @@ class Place:
             CheckpointError: the manifest of a run that is to go on is damaged.
         """
         circumstances = manifest(with_git=with_git) | facts
-        if go_on:
+        if resuming:
             earlier = read_json(self.path / MANIFEST)
             circumstances["before"] = [*earlier.pop("before", []), earlier]
         # before anything is moved: what cannot be written must not cost an earlier run
         files = {MANIFEST: as_json(circumstances), CONFIG: as_json(config)}
         with _naming_place(self.path):
-            self._take(go_on)
+            self._take(resuming)
             remove_temporary(self.path)
             for name, text in files.items():
                 # where nothing has been learned yet there is nothing to lose
-                write_atomically(self.path / name, text, on_disk=go_on)
+                write_atomically(self.path / name, text, on_disk=resuming)
 
-    def _take(self, go_on: bool) -> None:
+    def _take(self, resuming: bool) -> None:
         """Have the folder, locked; a run that is there and does not go on is moved aside."""
         lock = self._lock
         holds = lock is not None
@@ -104,7 +109,7 @@ class Place:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock = _locked(self.path)
             holds = _holds_run_to_replace(self.path, self._overwrite)
-        if not holds or go_on:
+        if not holds or resuming:
             return
         self._lock = None
         try:

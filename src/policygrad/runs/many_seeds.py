@@ -19,9 +19,9 @@ from policygrad.runs.curves import drawing_may_fail, save_curves
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.folder import SUMMARY
 from policygrad.runs.interruption import Interruption
-from policygrad.runs.locked_folder import Place, read_json
-from policygrad.runs.progress import Progress, Together
-from policygrad.runs.resume import has_begun
+from policygrad.runs.locked_folder import LockedFolder, read_json
+from policygrad.runs.progress import CombinedProgress, Progress
+from policygrad.runs.resume import holds_resumable_run
 from policygrad.runs.run import Run, StoppedError
 
 
@@ -52,13 +52,13 @@ def run_seeds(
         )
     if settings.out is None:
         return _run_all(experiment, seeds, display, at_a_time, interruption, None)
-    with Place(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
+    with LockedFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
         opening = replace(settings, vectorize="sync")
         environments = make(experiment.env, settings.num_envs, opening, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
         with interruption.saving:
-            place.begin(config, {}, go_on=place.may_go_on and has_begun(place.path, config))
+            place.begin(config, {}, resuming=place.can_resume and holds_resumable_run(place.path, config))
             return _run_all(experiment, seeds, display, at_a_time, interruption, place)
 
 
@@ -68,9 +68,9 @@ def _run_all(
     display: Progress,
     at_a_time: int,
     interruption: Interruption,
-    place: Place | None,
+    place: LockedFolder | None,
 ) -> list[Run]:
-    together = Together(display, at_a_time)
+    together = CombinedProgress(display, at_a_time)
 
     def one(seed: int) -> Run | None:
         if interruption.asked:
@@ -115,7 +115,7 @@ def _run_all(
     return runs
 
 
-def _report(place: Place, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
+def _report(place: LockedFolder, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
     summaries: dict[int, dict[str, Any]] = {run.seed: run.summary() for run in runs}
     # those that were not begun again, because somebody ended it before, stand as they stood
     left = [seed for seed in seeds if seed not in summaries and (_folder(place, seed) / SUMMARY).exists()]
@@ -134,7 +134,7 @@ def _report(place: Place, runs: list[Run], seeds: Sequence[int], say: Callable[[
             )
 
 
-def _folder(place: Place, seed: int) -> Path:
+def _folder(place: LockedFolder, seed: int) -> Path:
     return place.path / f"seed-{seed}"
 
 

@@ -112,7 +112,7 @@ class Live:
             self._progress.update(self._task, completed=completed, description=_summary(metrics, self._room))
 
 
-class Together:
+class CombinedProgress:
     """One display for several runs at a time: their steps added, their returns averaged."""
 
     def __init__(self, display: Progress, at_a_time: int) -> None:
@@ -125,7 +125,7 @@ class Together:
 
     def one(self, seed: int) -> Progress:
         """The share of one run in it."""
-        return _Share(self, seed)
+        return _SeedProgress(self, seed)
 
     def say(self, message: str) -> None:
         """Pass it on, once."""
@@ -149,8 +149,8 @@ class Together:
                 self._display.update({"steps": steps, "seconds": seconds, "return_100": mean / len(rows)})
 
 
-class _Share(Silent):
-    def __init__(self, together: Together, seed: int) -> None:
+class _SeedProgress(Silent):
+    def __init__(self, together: CombinedProgress, seed: int) -> None:
         self._together = together
         self._seed = seed
 

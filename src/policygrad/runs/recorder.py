@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.errors import NonFiniteError
 from policygrad.evaluation import Candidate, Candidates, Selection
 from policygrad.policies import Policy, Snapshot
@@ -70,7 +70,7 @@ class Recorder:
 
     def restore(self, state: State) -> State:
         """Go on recording from that state, the rows aside; returns where the training stood."""
-        training, _, candidates, self._window_full, episodes = fields(
+        training, _, candidates, self._window_full, episodes = unpack(
             state, "training", "rows", "candidates", "window full", "episodes"
         )
         run = self._run

@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from policygrad._support.checks import whole
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.errors import CheckpointError
 from policygrad.runs import checkpoint
 from policygrad.runs.growing_file import check
 from policygrad.runs.locked_folder import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
 from policygrad.types import State
 
-FREE_TO_CHANGE = ("steps", "stop_at", "test_every", "test_episodes", "select", "vectorize")
+FREE_TO_CHANGE = ("steps", "stop_at", "eval_every", "eval_episodes", "select", "vectorize")
 """Settings that a run may go on with others of; of `seeds` there may also be more."""
 
+RENAMED = {
+    "test_every": "eval_every",
+    "test_episodes": "eval_episodes",
+    "test_return": "eval_return",
+    "test_cut": "eval_cut",
+}
+"""Settings and metrics that earlier versions saved under other names."""
 LOSS_GRAPH = "algorithm.loss_graph"
 
 
-def has_begun(path: Path, config: dict[str, Any]) -> bool:
+def holds_resumable_run(path: Path, config: dict[str, Any]) -> bool:
     """Whether there is a run, or runs, at `path` to go on with.
 
     Raises:
@@ -44,6 +51,7 @@ def has_begun(path: Path, config: dict[str, Any]) -> bool:
         # ended between its first two files
         return False
     saved, asked = _flat(read_json(path / CONFIG)), _flat(json.loads(as_json(config)))
+    saved = {RENAMED.get(name, name): value for name, value in saved.items()}
 
     def may_go_on(name: str) -> bool:
         was, now = saved.get(name), asked.get(name)
@@ -93,31 +101,32 @@ class Resumed:
         with file.open("rb") as lines:
             for line in islice(lines, self.run["rows"]):
                 count += 1
-                yield {name: math.nan if x is None else x for name, x in json.loads(line).items()}
+                row: dict[str, float | None] = json.loads(line)
+                yield {RENAMED.get(name, name): math.nan if x is None else x for name, x in row.items()}
         if count != self.run["rows"]:
             raise CheckpointError(
                 f"{file} has {count} rows; expected the {self.run['rows']} of the checkpoint"
             )
 
 
-def to_go_on_from(path: Path, config: dict[str, Any]) -> Resumed | None:
+def checkpoint_to_resume(path: Path, config: dict[str, Any]) -> Resumed | None:
     """The checkpoint of the run at `path`; None where there is no run yet, or one that never came to learn.
 
     Raises:
-        FileExistsError, ValueError: as `has_begun`.
-        FileNotFoundError: it has learned, and left no checkpoint; or as `has_begun`.
+        FileExistsError, ValueError: as `holds_resumable_run`.
+        FileNotFoundError: it has learned, and left no checkpoint; or as `holds_resumable_run`.
         CheckpointError: that is damaged.
     """
     file, metrics = path / checkpoint.FILE_NAME, path / METRICS_FILE
-    if not has_begun(path, config):
+    if not holds_resumable_run(path, config):
         return None
     if not file.exists() and not (metrics.exists() and metrics.stat().st_size):
         return None
-    state = checkpoint.load(file)
-    with checkpoint.naming_damage(file):
-        run, files = fields(state, "run", "files")
+    state = checkpoint.load_checkpoint(file)
+    with checkpoint.reporting_damage(file):
+        run, files = unpack(state, "run", "files")
         for name, of_file in files.items():
-            length, digest = fields(of_file, "bytes", "sha256")
+            length, digest = unpack(of_file, "bytes", "sha256")
             check(path / name, whole("bytes", length, at_least=0), digest)
     return Resumed(path, run, files)
 

@@ -62,9 +62,9 @@ class Settings(EnvOptions):
     """Where torch computes in the autograd engine."""
     stop_at: Finite | None = None
     """End the run when the mean of the last 100 returns reaches this."""
-    test_every: int | None = None
-    """Run greedy test episodes every so many steps (`test_return` in the metrics). Default: no tests."""
-    test_episodes: int = 10
+    eval_every: int | None = None
+    """Run greedy test episodes every so many steps (`eval_return` in the metrics). Default: no tests."""
+    eval_episodes: int = 10
     """Number of episodes per test."""
     select: bool = True
     """Score a few candidates for the best policy on fresh episodes at the end of the run, greedy and sampled.
@@ -93,11 +93,11 @@ class Settings(EnvOptions):
             ("seeds", 1),
             ("num_envs", 1),
             ("cores", 1),
-            ("test_every", 1),
-            ("test_episodes", 1),
+            ("eval_every", 1),
+            ("eval_episodes", 1),
         ):
             given = getattr(self, name)
-            if given is not None or name in ("seed", "test_episodes"):
+            if given is not None or name in ("seed", "eval_episodes"):
                 self._set(name, whole(name, given, at_least=least))
         for kind, name in ((Network, "network"), (Normalization, "normalization")):
             if getattr(self, name) is not None:

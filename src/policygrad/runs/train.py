@@ -61,9 +61,9 @@ def train(
             run until then.
     """
     asked = settings_from({**settings, "seeds": seeds})
-    if asked.test_every is not None and isinstance(env, gym.Env | VectorEnv):
+    if asked.eval_every is not None and isinstance(env, gym.Env | VectorEnv):
         raise ValueError(
-            "test_every needs environments beside the one given: give an id, a Kernel or a factory"
+            "eval_every needs environments beside the one given: give an id, a Kernel or a factory"
         )
     one = Experiment(env, *asked.resolved(env, algorithm))
     display = make_progress(one.steps * (asked.seeds or 1), asked.progress)

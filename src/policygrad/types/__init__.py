@@ -7,7 +7,15 @@ environment folded together. Learning is float32; rewards and statistics are flo
 from policygrad._support.lookup import renamed
 from policygrad._support.state import State
 from policygrad.types.arrays import F32, F64, I64, Array, Bool, check_shape
-from policygrad.types.batch import Batch, Inputs, Learning, Minibatches, Outputs, PolicyOutputs, check_inputs
+from policygrad.types.batch import (
+    Batch,
+    Inputs,
+    LearnerState,
+    Minibatches,
+    Outputs,
+    PolicyOutputs,
+    check_inputs,
+)
 from policygrad.types.rollout import Rollout
 
 __all__ = [
@@ -18,7 +26,7 @@ __all__ = [
     "Batch",
     "Bool",
     "Inputs",
-    "Learning",
+    "LearnerState",
     "Minibatches",
     "Outputs",
     "PolicyOutputs",

@@ -170,14 +170,14 @@ class Minibatches(NamedTuple):
 
 
 @dataclass
-class Learning:
+class LearnerState:
     """Where a run's learning stands, beside the networks and their optimisers."""
 
     rng: np.random.Generator
     """Of the order in which minibatches take their samples."""
     progress: float = 0.0
     """Through the run, in [0, 1]: what schedules go by."""
-    adapted: dict[str, float] = field(default_factory=dict[str, float])
+    adaptive_coefficients: dict[str, float] = field(default_factory=dict[str, float])
     """Numbers that an algorithm changes as it goes, by name: the weight of PPO's KL penalty, say."""
     traces: dict[str, Array] = field(default_factory=dict[str, Array])
     """Arrays that it carries from one update to the next, by name: eligibility traces, say."""

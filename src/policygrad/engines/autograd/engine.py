@@ -59,7 +59,7 @@ class AutogradEngine:
 
     name = "autograd"
     # modules of one's own may share layers in ways that nobody can see
-    networks_are_apart = False
+    networks_are_separate = False
 
     def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
         leave_inference_mode(policy, value)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from policygrad._support.checks import check_choice
-from policygrad._support.state import fields
+from policygrad._support.state import unpack
 from policygrad.algorithms.algorithm import Optimizer
 from policygrad.engines import common
 from policygrad.errors import CheckpointError
@@ -54,7 +54,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
 def restore_optimizer(optimizer: torch.optim.Optimizer | None, state: State) -> None:
     """Stand where that `optimizer_state` was taken; CheckpointError where it is of other parameters."""
     if optimizer is None:
-        fields(state)
+        unpack(state)
         return
     count = sum(len(group["params"]) for group in optimizer.param_groups)
     if not set(state) <= {str(i) for i in range(count)}:

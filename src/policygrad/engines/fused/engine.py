@@ -15,8 +15,8 @@ from policygrad.algorithms.algorithm import Optimizer
 from policygrad.engines import common
 from policygrad.engines.fused import heads, optimizers, update_loop
 from policygrad.engines.fused.net import Placed
-from policygrad.engines.fused.placing import make_nets, own_room, own_rooms, with_other_parameters
-from policygrad.engines.fusible import why_not
+from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces, with_other_parameters
+from policygrad.engines.fusible import unsupported_reason
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
@@ -43,7 +43,7 @@ NO_WEIGHTS = np.zeros(0, np.float32)
 
 
 class FusedEngine:
-    """See `interfaces.Engine`. Arguments as of `AutogradEngine`; `fusible.why_not` says what it cannot take.
+    """See `interfaces.Engine`. Arguments as of `AutogradEngine`; `fusible.unsupported_reason` says what it cannot take.
 
     Batches of `SPLIT_AT` samples a core or more are split between `workers` in fixed shares, whose gradients
     are added in their order: the same number of cores gives the same bits.
@@ -55,7 +55,7 @@ class FusedEngine:
     def __init__(
         self, policy: Policy, value: nn.Module | None, optimizer: str, workers: Workers | None = None
     ) -> None:
-        reason = why_not(policy, value)
+        reason = unsupported_reason(policy, value)
         if reason is not None:
             raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
         check_choice("optimizer", optimizer, Optimizer)
@@ -67,18 +67,18 @@ class FusedEngine:
         self._single, self._columns = stored.stored_shape == (), math.prod(stored.stored_shape)
         self._dtype = stored.stored_dtype
         self._actor, self._critic = make_nets(policy.network, value)
-        self.networks_are_apart = not self._critic.net.trunk
+        self.networks_are_separate = not self._critic.net.trunk
         self.num_choices = policy.num_choices
         self._optimizer = optimizers.CODES[optimizer]
         self._workers = workers or Workers()
-        others = [own_rooms(self._actor, self._critic) for _ in range(self._workers.cores - 1)]
+        others = [own_workspaces(self._actor, self._critic) for _ in range(self._workers.cores - 1)]
         # of each core, the first one's with the optimiser's step
         self._nets = [(self._actor, self._critic), *others]
         self._actors, self._critics = ([nets[i] for nets in self._nets] for i in (0, 1))
 
     def actor_for_reading(self) -> Placed:
         """The policy network with a workspace of its own: for another thread, which may not step."""
-        return own_room(self._actor)
+        return own_workspace(self._actor)
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
         """See `Engine.act`."""
@@ -233,7 +233,7 @@ class FusedEngine:
         may_separate = (
             update.minibatches is not None
             and self._workers.cores > 1
-            and self.networks_are_apart
+            and self.networks_are_separate
             and None not in step[:2]
             and update.loss.separates
         )

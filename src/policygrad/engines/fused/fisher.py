@@ -10,7 +10,7 @@ from numba import types
 
 from policygrad._support.compiling import compiled, inlined, inner, inner_making_arrays
 from policygrad.engines.fused import heads
-from policygrad.engines.fused.heads import HEAD, describe, evaluate, weigh
+from policygrad.engines.fused.heads import HEAD, apply_fisher, describe, evaluate
 from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
     NARROW,
@@ -50,7 +50,7 @@ def add_and_push(rate, through_weights, output, activation):
 
 
 @inner_making_arrays
-def push_forward(x, net, along):
+def jvp(x, net, along):
     """How fast the outputs change, [B, sizes[-1]], as the parameters go along a vector: J v.
 
         ẏ = W ḣ + Ẇ h + ḃ,    ḣ' = f′ ⊙ ẏ,    with ḣ = 0 for the inputs
@@ -89,7 +89,7 @@ def push_forward(x, net, along):
 
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
 def fisher_vector_product(x, head, actor, along, scale):
-    """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `push_forward`."""
+    """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `jvp`."""
     log_std, log_std_rate, slope = parameters_ahead(actor), parameters_ahead(along), gradient_ahead(actor)
     transpose(actor)
     transpose(along)
@@ -97,8 +97,8 @@ def fisher_vector_product(x, head, actor, along, scale):
     for start in range(0, x.shape[0], ROWS):
         part = x[start : min(start + ROWS, x.shape[0])]
         outputs, hidden = forward(part, actor), last_hidden(part, actor)
-        rate = push_forward(part, actor, along)
-        weigh(head, outputs, hidden, rate, log_std, log_std_rate, f32(scale), slope)
+        rate = jvp(part, actor, along)
+        apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, f32(scale), slope)
         backward(part, actor)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from policygrad._support.compiling import inner
-from policygrad._support.state import fields, write_over
+from policygrad._support.state import copy_into, unpack
 from policygrad.engines import common
 from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
 from policygrad.engines.fused.subnormal import flushed, flushed_square
@@ -29,9 +29,9 @@ def state(net):
 def restore(net, state):
     """Stand there again; CheckpointError where it was another network's."""
     for name, saved in zip(
-        ("first", "second", "count"), fields(state, "first", "second", "count"), strict=True
+        ("first", "second", "count"), unpack(state, "first", "second", "count"), strict=True
     ):
-        write_over(getattr(net, name), saved, f"optimiser's {name}")
+        copy_into(getattr(net, name), saved, f"optimiser's {name}")
 
 
 @inner

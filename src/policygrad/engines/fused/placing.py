@@ -30,9 +30,9 @@ def make_nets(policy: Any, value: nn.Module | None) -> tuple[Placed, Placed]:
     return actor, critic
 
 
-def own_rooms(actor: Placed, critic: Placed) -> tuple[Placed, Placed]:
-    """`own_room` of each; where they share hidden layers, still with each other."""
-    other_actor, other_critic = own_room(actor), own_room(critic)
+def own_workspaces(actor: Placed, critic: Placed) -> tuple[Placed, Placed]:
+    """`own_workspace` of each; where they share hidden layers, still with each other."""
+    other_actor, other_critic = own_workspace(actor), own_workspace(critic)
     if critic.net.trunk:
         other_critic = _standing_on(other_actor, other_critic)
     return other_actor, other_critic
@@ -73,7 +73,7 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
     return Placed(net)
 
 
-def own_room(placed: Placed) -> Placed:
+def own_workspace(placed: Placed) -> Placed:
     """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
     apart = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
     return Placed(placed.net._replace(**apart))
@@ -81,5 +81,5 @@ def own_room(placed: Placed) -> Placed:
 
 def with_other_parameters(placed: Placed) -> Placed:
     """A network of the same form in a room of its own, its parameters still to be written."""
-    net = own_room(placed).net
+    net = own_workspace(placed).net
     return Placed(net._replace(parameters=np.empty_like(net.parameters)))

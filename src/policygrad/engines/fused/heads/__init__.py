@@ -38,8 +38,8 @@ sample_gsde, evaluate_gsde = gsde.sample, gsde.evaluate
 sample_gaussian, evaluate_gaussian = gaussian.sample, gaussian.evaluate
 differentiate_choices, differentiate_beta = categorical.differentiate, beta.differentiate
 differentiate_gsde, differentiate_gaussian = gsde.differentiate, gaussian.differentiate
-weigh_choices, weigh_beta = categorical.weigh, beta.weigh
-weigh_gsde, weigh_gaussian = gsde.weigh, gaussian.weigh
+apply_fisher_categorical, apply_fisher_beta = categorical.apply_fisher, beta.apply_fisher
+apply_fisher_gsde, apply_fisher_gaussian = gsde.apply_fisher, gaussian.apply_fisher
 describe_choices, describe_beta = categorical.describe, beta.describe
 describe_gsde, describe_gaussian = gsde.describe, gaussian.describe
 divergence_of_choices, divergence_of_beta = categorical.divergence, beta.divergence
@@ -73,32 +73,32 @@ def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
 
 
 @inner
-def differentiate(head, outputs, hidden, log_std, action, entropy, w, e, log_std_slope):
+def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
     """From w = ∂L/∂log π and e = ∂L/∂H to ∂L/∂output, in place of what `evaluate` left; ∂L/∂log σ is added."""
     if head.kind == CHOICES:
-        differentiate_choices(head.sizes, outputs, action, entropy, w, e)
+        differentiate_choices(head.sizes, outputs, action, entropy, d_log_prob, d_entropy)
     elif head.kind == BETA:
-        differentiate_beta(outputs, action, w, e)
+        differentiate_beta(outputs, action, d_log_prob, d_entropy)
     elif head.kind == STATE_NOISE:
-        differentiate_gsde(outputs, hidden, log_std, action, w, e, log_std_slope)
+        differentiate_gsde(outputs, hidden, log_std, action, d_log_prob, d_entropy, log_std_slope)
     else:
-        differentiate_gaussian(head, outputs, log_std, action, w, e, log_std_slope)
+        differentiate_gaussian(head, outputs, log_std, action, d_log_prob, d_entropy, log_std_slope)
 
 
 @inner
-def weigh(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
+def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
     """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
 
     Where log σ are parameters, their share of it is added to `log_std_slope`.
     """
     if head.kind == CHOICES:
-        weigh_choices(head.sizes, outputs, rate, scale)
+        apply_fisher_categorical(head.sizes, outputs, rate, scale)
     elif head.kind == BETA:
-        weigh_beta(outputs, rate, scale)
+        apply_fisher_beta(outputs, rate, scale)
     elif head.kind == STATE_NOISE:
-        weigh_gsde(outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope)
+        apply_fisher_gsde(outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope)
     else:
-        weigh_gaussian(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope)
+        apply_fisher_gaussian(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope)
 
 
 @inner
@@ -126,6 +126,7 @@ def divergence(head, old, new, kl):
 
 
 __all__ = [
+    "apply_fisher",
     "HEAD",
     "Head",
     "describe",
@@ -134,5 +135,4 @@ __all__ = [
     "evaluate",
     "head_of",
     "sample",
-    "weigh",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from policygrad._support.compiling import inlined, inner
 from policygrad._support.function_pointers import call_of_doubles, scipy_address
 from policygrad.engines.fused.heads.functions import gammas, softplus
-from policygrad.engines.fused.heads.head import NONE, Head
+from policygrad.engines.fused.heads.head import NO_CHOICES, Head
 from policygrad.policies.distributions.beta import EDGE
 
 f32, f64 = np.float32, np.float64
@@ -21,7 +21,7 @@ KIND = 3
 def head_of(distribution, _network):
     """The head of a `Beta`."""
     inverse = scipy_address("betaincinv")
-    return Head(KIND, NONE, log_volume=distribution.log_volume, inverse=inverse)
+    return Head(KIND, NO_CHOICES, log_volume=distribution.log_volume, inverse=inverse)
 
 
 @inlined
@@ -71,7 +71,7 @@ def evaluate(head, outputs, action, log_prob, entropy):
 
 
 @inner
-def differentiate(outputs, action, w, e):
+def differentiate(outputs, action, d_log_prob, d_entropy):
     """∂log π/∂α = log x − ψ(α) + ψ(α + β),   ∂H/∂α = −(α − 1)ψ′(α) + (α + β − 2)ψ′(α + β),
 
     those of β with 1 − x for x, and ∂α/∂r = 1/(1 + e^(−r)).
@@ -85,14 +85,18 @@ def differentiate(outputs, action, w, e):
             _, psi_b, prime_b = gammas(beta)
             _, psi_sum, prime_sum = gammas(alpha + beta)
             shared = (alpha + beta - 2) * prime_sum
-            by_alpha = w[i] * (math.log(x) - psi_a + psi_sum) + e[i] * (shared - (alpha - 1) * prime_a)
-            by_beta = w[i] * (math.log1p(-x) - psi_b + psi_sum) + e[i] * (shared - (beta - 1) * prime_b)
+            by_alpha = d_log_prob[i] * (math.log(x) - psi_a + psi_sum) + d_entropy[i] * (
+                shared - (alpha - 1) * prime_a
+            )
+            by_beta = d_log_prob[i] * (math.log1p(-x) - psi_b + psi_sum) + d_entropy[i] * (
+                shared - (beta - 1) * prime_b
+            )
             outputs[i, k] = by_alpha / (1 + math.exp(-f64(outputs[i, k])))
             outputs[i, K + k] = by_beta / (1 + math.exp(-f64(outputs[i, K + k])))
 
 
 @inner
-def weigh(outputs, rate, scale):
+def apply_fisher(outputs, rate, scale):
     """M ż in place of the outputs, times `scale`: in (α, β), with s = ψ′(α + β),
 
         [[ψ′(α) − s, −s], [−s, ψ′(β) − s]],

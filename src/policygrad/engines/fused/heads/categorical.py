@@ -15,10 +15,10 @@ import numpy as np
 from policygrad._support.compiling import inlined, inner
 from policygrad.engines.fused.heads.functions import exp, log
 from policygrad.engines.fused.heads.head import Head
-from policygrad.engines.fused.subnormal import NOTHING
+from policygrad.engines.fused.subnormal import FLUSH_BELOW
 
 f32, f64 = np.float32, np.float64
-LOG_NOTHING = f32(math.log(NOTHING))
+LOG_FLUSH_BELOW = f32(math.log(FLUSH_BELOW))
 KIND = 0
 
 
@@ -47,8 +47,8 @@ def weight(z):
 
 @inlined
 def probability(log):
-    """π from log π, and 0 where it is less than `NOTHING`; only that keeps a certain choice's updates quick."""
-    return f32(0) if log < LOG_NOTHING else exp(log)
+    """π from log π, and 0 where it is less than `FLUSH_BELOW`; only that keeps a certain choice's updates quick."""
+    return f32(0) if log < LOG_FLUSH_BELOW else exp(log)
 
 
 @inlined
@@ -135,7 +135,7 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
 
 
 @inner
-def differentiate(sizes, outputs, action, entropy, w, e):
+def differentiate(sizes, outputs, action, entropy, d_log_prob, d_entropy):
     """∂log π(a)/∂z_kj = [j = a_k] − π_kj,   ∂H/∂z_kj = −π_kj (log π_kj + H_k)."""
     for i in range(outputs.shape[0]):
         first = 0
@@ -147,13 +147,13 @@ def differentiate(sizes, outputs, action, entropy, w, e):
                 for j in range(logs.size):
                     h -= exp(logs[j]) * bounded(logs[j])
             for j in range(logs.size):
-                logs[j] = -probability(logs[j]) * (w[i] + e[i] * (bounded(logs[j]) + h))
-            logs[int(action[i, k])] += w[i]
+                logs[j] = -probability(logs[j]) * (d_log_prob[i] + d_entropy[i] * (bounded(logs[j]) + h))
+            logs[int(action[i, k])] += d_log_prob[i]
             first += sizes[k]
 
 
 @inner
-def weigh(sizes, outputs, rate, scale):
+def apply_fisher(sizes, outputs, rate, scale):
     """M ż in place of the logits, times `scale`: diag(π_k) − π_k π_kᵀ of each choice, none between choices."""
     for i in range(outputs.shape[0]):
         first = 0

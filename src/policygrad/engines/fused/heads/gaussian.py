@@ -13,7 +13,7 @@ import numpy as np
 
 from policygrad._support.compiling import inlined, inner
 from policygrad.engines.fused.heads.functions import log_slope, tanh
-from policygrad.engines.fused.heads.head import NONE, Head
+from policygrad.engines.fused.heads.head import NO_CHOICES, Head
 from policygrad.policies.distributions import gaussian
 from policygrad.policies.networks import middle_and_half
 
@@ -24,7 +24,7 @@ KIND, SQUASHED = 1, 2
 
 def head_of(distribution, network):
     """The head of a `Gaussian`, or of a `SquashedGaussian`."""
-    head = Head(KIND, NONE, per_state=network.state_dependent_std)
+    head = Head(KIND, NO_CHOICES, per_state=network.state_dependent_std)
     if isinstance(distribution, gaussian.SquashedGaussian):
         head = head._replace(kind=SQUASHED, log_volume=distribution.log_volume)
     if network.state_dependent_std:
@@ -103,7 +103,7 @@ def evaluate(head, outputs, log_std, action, log_prob, entropy):
 
 
 @inner
-def differentiate(head, outputs, log_std, action, w, e, log_std_slope):
+def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std_slope):
     """∂log π/∂μ = z/σ,   ∂log π/∂log σ = z² − 1,   ∂H/∂log σ = 1, and of the squashed one the quadrature's.
 
     Of a state's log σ = m + h tanh(r/h) the output r has ∂log σ/∂r = 1 − tanh²(r/h).
@@ -114,12 +114,12 @@ def differentiate(head, outputs, log_std, action, w, e, log_std_slope):
             log_s = log_std_at(head, outputs, log_std, i, k)
             inverse = math.exp(-log_s)
             z = (action[i, k] - outputs[i, k]) * inverse
-            by_mean = w[i] * z * inverse
-            by_log_std = w[i] * (z * z - f32(1)) + e[i]
+            by_mean = d_log_prob[i] * z * inverse
+            by_log_std = d_log_prob[i] * (z * z - f32(1)) + d_entropy[i]
             if head.kind == SQUASHED:
                 mean_slope, std_slope = slopes_of_mean_log_slope(outputs[i, k], math.exp(log_s))
-                by_mean += e[i] * mean_slope
-                by_log_std += e[i] * std_slope
+                by_mean += d_entropy[i] * mean_slope
+                by_log_std += d_entropy[i] * std_slope
             outputs[i, k] = by_mean
             if head.per_state:
                 t = bent(head, outputs[i, K + k])
@@ -129,7 +129,7 @@ def differentiate(head, outputs, log_std, action, w, e, log_std_slope):
 
 
 @inner
-def weigh(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope):
+def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope):
     """M ż in place of the outputs, times `scale`: 1/σ² for μ, 2 for log σ, and nothing between them.
 
     Of a state's log σ the output r has 2 (∂log σ/∂r)²; to a parameter's slope every state adds its 2. Squashing

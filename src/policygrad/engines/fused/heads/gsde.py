@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from policygrad._support.compiling import inlined, inner_making_arrays
-from policygrad.engines.fused.heads.head import NONE, Head
+from policygrad.engines.fused.heads.head import NO_CHOICES, Head
 from policygrad.policies.distributions import gsde
 
 f32 = np.float32
@@ -23,7 +23,7 @@ KIND = 4
 
 def head_of(_distribution, _network):
     """The head of a `GSDE`."""
-    return Head(KIND, NONE)
+    return Head(KIND, NO_CHOICES)
 
 
 @inlined
@@ -79,7 +79,7 @@ def evaluate(outputs, features, log_std, action, log_prob, entropy):
 
 
 @inner_making_arrays
-def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
+def differentiate(outputs, features, log_std, action, d_log_prob, d_entropy, log_std_slope):
     """∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²."""
     K = action.shape[1]
     squares = variances(log_std)
@@ -88,8 +88,8 @@ def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
         for k in range(K):
             v = variance_at(squares, features, i, k, K)
             off = (action[i, k] - outputs[i, k]) / v
-            by_variance = f32(0.5) * (w[i] * (off * off - f32(1) / v) + e[i] / v)
-            outputs[i, k] = w[i] * off
+            by_variance = f32(0.5) * (d_log_prob[i] * (off * off - f32(1) / v) + d_entropy[i] / v)
+            outputs[i, k] = d_log_prob[i] * off
             for j in range(features.shape[1]):
                 slope[j * K + k] += by_variance * features[i, j] * features[i, j]
     for j in range(slope.size):
@@ -97,7 +97,7 @@ def differentiate(outputs, features, log_std, action, w, e, log_std_slope):
 
 
 @inner_making_arrays
-def weigh(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
+def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
     """M ż in place of the outputs, times `scale`: 1/v for μ, nothing between it and log σ, of which the slope gets
 
         Σ_k ½ (1/v_k²) (∂v_k/∂log σ) v̇_k,    ∂v_k/∂log σ_jk = 2σ_jk²φ_j²,    v̇_k = Σ_j (∂v_k/∂log σ_jk) l̇_jk

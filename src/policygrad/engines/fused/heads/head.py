@@ -11,7 +11,7 @@ from policygrad._support.function_pointers import ADDRESS
 from policygrad.engines.signatures import SIZES
 from policygrad.types import I64
 
-NONE: I64 = np.zeros(0, np.int64)
+NO_CHOICES: I64 = np.zeros(0, np.int64)
 
 
 class Head(NamedTuple):
