@@ -1,23 +1,30 @@
-# Everything here works on a fresh machine with Python 3.10 to 3.14 and make.
+# All targets work on a fresh machine with make and Python 3.10 to 3.14.
 PYTHON ?= python3
-# what this project is developed with; TORCH='torch>=2.5,<2.15' takes the newest that is supported
+# the version that this project is developed with; TORCH='torch>=2.5,<2.15' installs the newest supported one
 TORCH ?= torch==2.13.*
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-oldest test-slow lint types check bench scores scoreboard third-party clean
+.PHONY: train test quick coverage test-oldest test-slow lint types check bench scores scoreboard third-party clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
 
-test: $(VENV)/.ready  ## the tests, with a sample of the learning ones
+test: $(VENV)/.ready  ## run the tests, including some of the learning tests
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
-test-slow: $(VENV)/.ready  ## the learning tests on all their seeds
+quick: $(VENV)/.ready  ## the tests of what has changed since the last commit, in less than a minute
+	$(BIN)/python tests/quick.py
+
+# Machine code is not measured: a line that only compiled code runs counts as missed.
+coverage: $(VENV)/.ready  ## which lines of Python no test reaches
+	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term --cov-report=html
+
+test-slow: $(VENV)/.ready  ## run the learning tests on all their seeds
 	$(BIN)/python -m pytest -n auto tests/learning
 
-# without what runs every example and document, whose subject is not the versions
-test-oldest: .venv-oldest/.ready  ## the unit tests with the oldest versions that pyproject.toml allows
+# the tests that run all examples and documents are left out, because they do not test versions
+test-oldest: .venv-oldest/.ready  ## run the unit tests with the oldest versions that pyproject.toml allows
 	POLICYGRAD_MUTATIONS=100 POLICYGRAD_TRIALS=1 .venv-oldest/bin/python -m pytest -n auto \
 		-m "not slow" -k "not documents and not examples_run and not fresh_cache" tests/unit
 
@@ -35,31 +42,31 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/pyright
 
-check: lint types test  ## all that CI runs
+check: lint types test  ## run everything that CI runs
 
-bench: $(VENV)/.peers  ## speeds on this machine, beside the libraries that people use: some twenty minutes
+bench: $(VENV)/.peers  ## compare the speed with other libraries on this machine: about 20 minutes
 	$(BIN)/python benchmarks/bench.py
 
-scores: $(VENV)/.ready  ## what the presets reach, ten seeds each: some ten minutes on two cores
+scores: $(VENV)/.ready  ## measure the returns of the REINFORCE presets on ten seeds each: about 10 minutes on two cores
 	$(BIN)/python benchmarks/scores.py
 	$(BIN)/policygrad proof --picture docs/images/proof.png
 
-# ONLY= rows by name or pattern, separated by commas; SEEDS= so many of each; CORES= so many at a time
-scoreboard: $(VENV)/.ready  ## every preset beside published numbers; goes on where it was ended: many hours in all
+# ONLY: names or patterns of rows, separated by commas; SEEDS: number of seeds per row; CORES: number of runs at a time
+scoreboard: $(VENV)/.ready  ## compare every preset with published results; resumes where it stopped: many hours
 	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only "$(ONLY)") $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(CORES),--cores $(CORES))
 
-third-party: .venv-third-party/.ready  ## environments of some thirty packages, each trained on for a moment
+third-party: .venv-third-party/.ready  ## train briefly on environments of about thirty packages
 	.venv-third-party/bin/python benchmarks/third_party.py
 
 .venv-third-party/.ready: pyproject.toml benchmarks/third_party.txt
 	test -x .venv-third-party/bin/python || $(PYTHON) -m venv .venv-third-party
 	.venv-third-party/bin/python -m pip install --quiet --upgrade pip
 	.venv-third-party/bin/python -m pip install --quiet --editable . -r benchmarks/third_party.txt
-	.venv-third-party/bin/python -m pip install --quiet --no-deps minihack  # it asks for an old gym that does not build
+	.venv-third-party/bin/python -m pip install --quiet --no-deps minihack  # it requires an old gym that does not build
 	touch $@
 
-# the virtual environment is made anew when the dependencies change
+# the virtual environment is updated when the dependencies change
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14) and "Python 3.10 to 3.14 is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -67,7 +74,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" "$(TORCH)"
 	touch $@
 
-# what the benchmarks compare with: some gigabytes
+# the libraries that the benchmarks compare with: several gigabytes
 $(VENV)/.peers: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --editable ".[dev,peers]" "$(TORCH)"
 	touch $@

@@ -1,10 +1,10 @@
-"""The library beside those that people use, in one run: `make bench`.
+"""Compare the speed of this library with the libraries that people use: `make bench`.
 
-Every figure comes from a process of its own, pinned to one core where two are not said. Of training the processes of
-one repeat follow each other before the next repeat begins, so that a machine whose speed drifts drifts under all of
-them, and figures are medians of the repeats; ratios are what counts. Needs the extra `peers`; what is not installed
-is left out, and said. `--only` measures some parts anew and leaves the others as they were. Writes
-`benchmarks/results/bench.md`, `bench.json` and two pictures.
+Each figure is measured in a separate process, which is pinned to one core unless two are mentioned. In the training
+benchmarks, all rows are run once before the next repeat begins, so that a drift of the machine's speed affects all of
+them alike. Figures are medians of the repeats, and only their ratios are meaningful. The extra `peers` is needed;
+libraries that are not installed are reported and left out. `--only` measures some parts again and keeps the others.
+This writes `benchmarks/results/bench.md`, `bench.json` and two pictures.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TRAINING: dict[str, tuple[str, list[str]]] = {
     "tianshou REINFORCE": ("peers", ["tianshou_reinforce", "--steps", "10000"]),
     "rejax PPO on JAX, near the zoo's settings": ("peers", ["rejax_ppo", "--steps", "100000"]),
 }
-"""CartPole-v1, 64-64 tanh: steps/s, learning included."""
+"""CartPole-v1 with 64-64 tanh networks: steps/s, learning included."""
 
 CHEETAH: dict[str, tuple[str, list[str]]] = {
     "ours: REINFORCE, 64 EnvPool environments, two cores": (
@@ -64,7 +64,7 @@ CHEETAH: dict[str, tuple[str, list[str]]] = {
     "stable-baselines3 PPO, 1 environment": ("peers", ["sb3_half_cheetah", "--steps", "4096"]),
     "stable-baselines3 PPO, 8 environments": ("peers", ["sb3_half_cheetah", "--steps", "4096", "--num-envs", "8"]),
 }  # fmt: skip
-"""HalfCheetah-v5: steps/s. PPO is 10 epochs of minibatches of 64 samples everywhere."""
+"""HalfCheetah-v5: steps/s. PPO uses 10 epochs and minibatches of 64 samples in every library."""
 
 ENGINES = {
     "ours": ("ours", "update", []),
@@ -84,9 +84,9 @@ print(imported - t, time.perf_counter() - imported)
 
 
 def run(script: str, arguments: list[str]) -> dict[str, Any] | None:
-    """What a process prints as JSON; None, with the reason on stderr, where it fails."""
+    """Run a script and return the JSON that it prints. If it fails, print the reason on stderr and return None."""
     command = [sys.executable, str(HERE / f"{script}.py"), *arguments]
-    with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves a log where it runs
+    with tempfile.TemporaryDirectory() as folder:  # MuJoCo writes a log into the working directory
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:]
@@ -100,7 +100,7 @@ def say(*words: object) -> None:
 
 
 def repeated(rows: dict[str, tuple[str, list[str]]], repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Each row's figures, a list entry a repeat; rows that fail the first time are not tried again."""
+    """Return the figures of each row, one per repeat. Rows that fail the first time are not tried again."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
     for i in range(repeats):
         for name, (script, arguments) in rows.items():
@@ -117,7 +117,7 @@ def repeated(rows: dict[str, tuple[str, list[str]]], repeats: int) -> dict[str, 
 
 
 def updates(repeats: int) -> dict[str, list[float]]:
-    """Seconds of one update, by engine, batch and width."""
+    """Return the seconds of one update for each engine, batch size and width."""
     rows = {
         f"{name}|{B}|{width}": (script, [function, "--B", str(B), "--width", str(width), *more])
         for B in BATCHES
@@ -133,7 +133,7 @@ def updates(repeats: int) -> dict[str, list[float]]:
 
 
 def curves() -> dict[str, list[tuple[float, float]]]:
-    """What one thing costs as it grows: (size, figure), one run each."""
+    """Return pairs (size, figure) that show how the cost grows with each size, from one run per pair."""
     found: dict[str, list[tuple[float, float]]] = {}
 
     def curve(name: str, option: str, sizes: tuple[int, ...], arguments: list[str]) -> None:
@@ -154,7 +154,7 @@ def curves() -> dict[str, list[tuple[float, float]]]:
 
 
 def start_up(repeats: int) -> dict[str, list[float]]:
-    """Seconds to import, and from there to the end of a first training, with the cache warm and cold."""
+    """Return the seconds of importing, and from there to the end of a first training, with a warm and a cold cache."""
     found: dict[str, list[float]] = {"import torch": [], "import policygrad": [], "first training, warm": []}
     torch_only = "import time; t = time.perf_counter(); import torch; print(time.perf_counter() - t)"
 
@@ -215,7 +215,7 @@ print(json.dumps({
 
 
 def solving() -> dict[str, dict[str, Any]]:
-    """Until the mean of the last 100 training returns is 475: 100 seeds that nothing was chosen on."""
+    """Train until the mean of the last 100 training returns is 475, on 100 seeds that were not used for tuning."""
     found: dict[str, dict[str, Any]] = {}
     for name, what, cores in (
         ("without V(s), one core", "without V(s)", 1),
@@ -237,7 +237,7 @@ SEEDS = 10
 
 
 def peers_solving() -> dict[str, list[dict[str, Any]]]:
-    """The same of the peers, a process a seed."""
+    """Do the same with the other libraries, in one process per seed."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name, steps in BUDGETS.items():
         for seed in range(SEEDS):
@@ -252,7 +252,7 @@ def peers_solving() -> dict[str, list[dict[str, Any]]]:
 PARTS: dict[str, Callable[[int], Any]] = {
     "training": lambda repeats: repeated(TRAINING, repeats),
     "half cheetah": lambda repeats: repeated(CHEETAH, repeats),
-    "updates": lambda _: updates(1),  # each is a median of 300 by itself
+    "updates": lambda _: updates(1),  # each is already a median of 300
     "start": lambda _: start_up(3),
     "solving": lambda _: solving(),
     "curves": lambda _: curves(),
@@ -264,7 +264,7 @@ USUAL = [name for name in PARTS if name != "peers solving"]
 
 
 def measure(parts: Sequence[str], repeats: int) -> None:
-    """Measure these parts; what is written is these and, as they were measured before, the others."""
+    """Measure these parts, and write the report with their new figures and the stored figures of the other parts."""
     from bench_report import draw, report
 
     file = RESULTS / "bench.json"
@@ -285,7 +285,7 @@ def measure(parts: Sequence[str], repeats: int) -> None:
         draw(found, RESULTS)
         print(report(found))
     else:
-        say(f"no report yet: {', '.join(set(USUAL) - set(found))} were never measured")
+        say(f"no report yet: these parts have not been measured: {', '.join(set(USUAL) - set(found))}")
 
 
 if __name__ == "__main__":
@@ -293,7 +293,7 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=USUAL,
-        help="parts to measure anew; left out: all but 'peers solving', which takes half an hour by itself",
+        help="parts to measure (default: all except 'peers solving', which alone takes half an hour)",
     )  # fmt: skip
     options = parser.parse_args()
     measure(options.only, options.repeats)

@@ -1,4 +1,4 @@
-"""What `bench.py` found, as Markdown and as pictures."""
+"""Report the results of `bench.py` as Markdown and as pictures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from ours import flops
 median = statistics.median
 
 KNEES = """\
-## What it costs as things grow
+## How the cost grows
 
-One run a point; the knees are these:
+Each point is one run. The curves bend for these reasons:
 
-- **Environments.** With one, normalised advantages teach nothing from one episode to the next: episodes stay short,
-  and what is measured is the call of an update. Then few rows make small products; from some 16 on the tiles are
-  full.
-- **Batch.** Up to some 16 samples an update costs what it costs for one: the call from Python, turning the weights
-  around, Adam on every parameter. Then it is the products, in proportion.
-- **Width.** Below 32 the same fixed cost; then the hidden layers' products, which grow with the square.
-- **Depth.** With one hidden layer there is no product of two wide sides; each further one adds the same.
+- **Environments.** With one environment, normalized advantages teach nothing from one episode to the next: episodes
+  stay short, and the time is mostly that of calling an update. With a few, the matrix products are small. From about
+  16 environments on, their tiles are full.
+- **Batch.** Up to about 16 samples, an update costs as much as for one sample: the call from Python, the transposition
+  of the weights, and Adam's step on every parameter. Beyond that, the cost of the matrix products dominates, which is
+  proportional to the batch.
+- **Width.** Below 32, the same fixed cost dominates. Above, the products of the hidden layers do, which grow with the
+  square of the width.
+- **Depth.** With one hidden layer, no matrix product has two wide sides. Each further layer adds the same cost.
 """
 
 
@@ -53,7 +55,7 @@ def training(found: dict[str, Any]) -> list[str]:
         mine = ppo if "PPO" in name else ours
         speeds = [f["steps"] / f["seconds"] for f in figures]
         extra = (
-            f"; compiles for {median(f['compile_seconds'] for f in figures):.1f} s before"
+            f"; plus {median(f['compile_seconds'] for f in figures):.1f} s of compilation"
             if figures[0].get("compile_seconds")
             else ""
         )
@@ -62,11 +64,11 @@ def training(found: dict[str, Any]) -> list[str]:
             f"{mine / median(speeds):.1f}", f"{median(f['peak_mib'] for f in figures):,.0f}",
         ))  # fmt: skip
     return [
-        "## CartPole-v1: environment steps a second, learning included",
+        "## CartPole-v1: environment steps per second, learning included",
         "",
-        *table(("", "steps/s", "range", "ours is so many times faster", "peak MiB"), lines),
-        "The last but one column compares like with like: PPO with ours at the zoo's settings, all else with our "
-        "REINFORCE with V(s). Networks are 64-64 tanh everywhere.",
+        *table(("", "steps/s", "range", "speedup of ours", "peak MiB"), lines),
+        "The speedup compares PPO with our PPO at the zoo's settings, and the rest with our REINFORCE with V(s). All "
+        "networks have two hidden layers of 64 tanh units.",
         "",
     ]  # fmt: skip
 
@@ -82,7 +84,7 @@ def half_cheetah(found: dict[str, Any]) -> list[str]:
         (name, f"{rate(figures):,.0f}", f"{reinforce / rate(figures):.2f}", f"{ppo / rate(figures):.2f}")
         for name, figures in rows.items()
     ]
-    headings = ("", "steps/s", "our REINFORCE against it", "our PPO against it")
+    headings = ("", "steps/s", "speedup of our REINFORCE", "speedup of our PPO")
     return ["## HalfCheetah-v5", "", *table(headings, lines)]
 
 
@@ -98,9 +100,9 @@ def updates(found: dict[str, Any]) -> list[str]:
     return [
         "## One update of policy and V(s), in µs",
         "",
-        *table(("B", "width", *engines, "share of sgemm", "share, 16 a call"), lines),
-        f"sgemm of 512 × 512 ran at {peak:.0f} GFLOP/s; the share counts the products' operations only. Sixteen "
-        "minibatches a call are how PPO uses it: what Python costs is then paid once for all of them.",
+        *table(("B", "width", *engines, "fraction of sgemm", "fraction, 16 per call"), lines),
+        f"sgemm of 512 × 512 matrices ran at {peak:.0f} GFLOP/s; the fraction counts only the operations of matrix "
+        "products. PPO passes several minibatches per call, such as the 16 here, and so pays the cost of Python once.",
         "",
     ]
 
@@ -122,15 +124,15 @@ def solving(found: dict[str, Any]) -> list[str]:
             f"{median(seconds):.1f} ({max(seconds):.1f})" if done else "—", "",
         ))  # fmt: skip
     return [
-        "## CartPole-v1 until solved: the mean of the last 100 training returns is 475",
+        "## CartPole-v1 until solved: the mean of the last 100 training returns reaches 475",
         "",
-        *table(("", "solved", "steps: median (most)", "seconds: median (most)", "all of them, s"), lines),
+        *table(("", "solved", "steps: median (maximum)", "seconds: median (maximum)", "all runs, s"), lines),
     ]
 
 
 def start_up(found: dict[str, Any]) -> list[str]:
     lines = [(name, f"{median(seconds):.2f}") for name, seconds in found["start"].items()]
-    return ["## Start", "", *table(("", "s"), lines)]
+    return ["## Start-up", "", *table(("", "seconds"), lines)]
 
 
 def report(parts: dict[str, Any]) -> str:
@@ -140,18 +142,19 @@ def report(parts: dict[str, Any]) -> str:
         for name, part in parts.items()
     ]
     return "\n".join([
-        "Each figure is of one core where two are not said. Steps a second are medians of repeats that were "
-        "interleaved with those of the others in their table. Machines drift: compare ratios, within a table.",
+        "Each figure is measured on one core unless two are mentioned. Steps per second are medians of repeats that "
+        "were interleaved with those of the other rows of the table. The speed of a machine drifts: compare "
+        "only ratios within a table.",
         "",
         *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
-        KNEES, "![What it costs as things grow](bench_curves.png)", "",
-        "## When, and on what", "", *table(("part", "machine", "on", "repeats", "minutes"), when),
+        KNEES, "![How the cost grows](bench_curves.png)", "",
+        "## Dates and machines", "", *table(("part", "machine", "date", "repeats", "minutes"), when),
         *(f"{part['note']}\n" for part in parts.values() if "note" in part),
     ])  # fmt: skip
 
 
 def draw(parts: dict[str, Any], folder: Path) -> None:
-    """`bench.png`: steps/s side by side; `bench_curves.png`: cost against size."""
+    """Draw `bench.png`, which compares steps/s, and `bench_curves.png`, the cost against the size."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatterSciNotation, NullLocator
 
@@ -161,11 +164,13 @@ def draw(parts: dict[str, Any], folder: Path) -> None:
     rows = sorted((rate(figures), name) for name, figures in found["training"].items())
     figure = Figure(figsize=(9, 4.8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    colours = ["#2166ac" if name.startswith("ours") else "0.65" for _, name in rows]
-    bars = axes.barh([name for _, name in rows], [speed for speed, _ in rows], color=colours)
+    colors = ["#2166ac" if name.startswith("ours") else "0.65" for _, name in rows]
+    bars = axes.barh([name for _, name in rows], [speed for speed, _ in rows], color=colors)
     axes.bar_label(bars, [f"{speed:,.0f}" for speed, _ in rows], padding=3, fontsize=8)
     axes.set(
-        xscale="log", xlabel="environment steps a second, learning included", title="CartPole-v1, 64-64 tanh"
+        xscale="log",
+        xlabel="environment steps per second, learning included",
+        title="CartPole-v1, 64-64 tanh",
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", labelsize=8)

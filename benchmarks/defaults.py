@@ -1,13 +1,13 @@
-"""PPO as it comes, without a preset, beside stable-baselines3's PPO as it comes: ten environments, 200,000 steps.
+"""Compare PPO with default settings in policygrad and stable-baselines3: ten environments, 200,000 steps.
 
     python benchmarks/defaults.py policygrad      # in an environment with the packages of third_party.txt
     python benchmarks/defaults.py sb3             # and with stable-baselines3
     python benchmarks/defaults.py table
 
-The environments were named before anything was run on them. Each run's result is a line of
-`results/defaults/LIBRARY.jsonl`, and a run that stands there is not run again. A score is the mean of 20 fresh episodes
-of at most 10,000 steps: of the last model of stable-baselines3 the better of sampled and greedy, of the best policy of
-policygrad its own way of acting.
+policygrad runs without its presets. The environments were chosen before anything was run on them. The result of each
+run is a line of `results/defaults/LIBRARY.jsonl`, and runs that are already there are skipped. A score is the mean
+return of 20 fresh episodes of at most 10,000 steps. For stable-baselines3, it is that of the last model, with sampled
+or greedy actions, whichever are better. For policygrad, it is that of the best policy, with its own way of acting.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEPS, SEEDS, EPISODES, LONGEST = 200_000, (0, 1, 2), 20, 10_000
 
 
 def minigrid() -> gym.Env[Any, Any]:
-    """What the agent sees as a grid of symbols, and where it looks."""
+    """MiniGrid: the grid of symbols that the agent sees, and its direction."""
     import minigrid  # noqa: F401
 
     env = gym.wrappers.FilterObservation(
@@ -41,14 +41,14 @@ def minigrid() -> gym.Env[Any, Any]:
 
 
 def flappy() -> gym.Env[Any, Any]:
-    """The pipes' and the bird's positions."""
+    """Flappy Bird: the positions of the pipes and the bird."""
     import flappy_bird_gymnasium  # noqa: F401
 
     return gym.make("FlappyBird-v0", use_lidar=False)
 
 
 def board() -> gym.Env[Any, Any]:
-    """2048: the board, one-hot."""
+    """2048: the board in one-hot encoding."""
     import gymnasium_2048  # noqa: F401
 
     env = gym.wrappers.TimeLimit(gym.make("gymnasium_2048/TwentyFortyEight-v0"), LONGEST)
@@ -56,7 +56,7 @@ def board() -> gym.Env[Any, Any]:
 
 
 def breakout() -> gym.Env[Any, Any]:
-    """Atari's memory, in [0, 1]."""
+    """Breakout: the memory of the Atari, scaled to [0, 1]."""
     import ale_py
 
     gym.register_envs(ale_py)
@@ -66,14 +66,14 @@ def breakout() -> gym.Env[Any, Any]:
 
 
 def panda() -> gym.Env[Any, Any]:
-    """A goal environment: its observations are a Dict."""
+    """PandaReach: an environment with goals, whose observations are a Dict."""
     import panda_gym  # noqa: F401
 
     return gym.make("PandaReach-v3")
 
 
 def registered(name: str) -> Callable[[], gym.Env[Any, Any]]:
-    """One of Gymnasium's own."""
+    """Return a function that makes an environment of Gymnasium."""
     return lambda: gym.make(name)
 
 
@@ -91,10 +91,10 @@ ENVIRONMENTS: dict[str, Callable[[], gym.Env[Any, Any]]] = {
 
 
 def ours(make: Callable[[], gym.Env[Any, Any]], seed: int) -> dict[str, float]:
-    """Train by policygrad's defaults."""
+    """Train with the defaults of policygrad."""
     import policygrad as pg
 
-    # a factory: ids of these have presets
+    # pass a factory, because some of the ids have presets
     run = pg.train(make, "ppo", steps=STEPS, seed=seed, vectorize="sync", progress=False)
     options: dict[str, Any] = {"seed": seed, "vectorize": "sync", "num_envs": 5, "max_episode_steps": LONGEST}
     sampled, greedy = (
@@ -110,7 +110,7 @@ def ours(make: Callable[[], gym.Env[Any, Any]], seed: int) -> dict[str, float]:
 
 
 def theirs(make: Callable[[], gym.Env[Any, Any]], seed: int) -> dict[str, float]:
-    """Train by stable-baselines3's defaults."""
+    """Train with the defaults of stable-baselines3."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.monitor import Monitor
 
@@ -145,27 +145,27 @@ def _evaluated(model: Any, env: gym.Env[Any, Any], seed: int, greedy: bool) -> f
 
 
 def results(library: str) -> dict[tuple[str, int], dict[str, Any]]:
-    """What has been run, by environment and seed."""
+    """Return the results of the finished runs by environment and seed."""
     file = RESULTS / f"{library}.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return {(row["env"], row["seed"]): row for row in map(json.loads, lines)}
 
 
 def table() -> str:
-    """Both libraries' scores, each environment's mean over its seeds."""
+    """Return a Markdown table of the mean score over the seeds, for each environment and library."""
     rows = [
-        "| environment | policygrad | stable-baselines3 | at least theirs | steps/s, ours / theirs |",
+        "| environment | policygrad | stable-baselines3 | at least as good | steps/s, ours / theirs |",
         "|-|-|-|-|-|",
     ]
     both = [results(library) for library in ("policygrad", "sb3")]
     for name in ENVIRONMENTS:
-        found = [[of[name, seed] for seed in SEEDS if (name, seed) in of] for of in both]
+        found = [[runs[name, seed] for seed in SEEDS if (name, seed) in runs] for runs in both]
         if not all(found):
             continue
-        scores = [fmean(row["score"] for row in of) for of in found]
-        seeds = [", ".join(f"{row['score']:.4g}" for row in of) for of in found]
+        scores = [fmean(row["score"] for row in runs) for runs in found]
+        seeds = [", ".join(f"{row['score']:.4g}" for row in runs) for runs in found]
         cells = [f"{score:.4g} ({each})" for score, each in zip(scores, seeds, strict=True)]
-        speeds = " / ".join(f"{fmean(row['steps_per_second'] for row in of):,.0f}" for of in found)
+        speeds = " / ".join(f"{fmean(row['steps_per_second'] for row in runs):,.0f}" for runs in found)
         rows.append(
             f"| {name} | {cells[0]} | {cells[1]} | {'yes' if scores[0] >= scores[1] else 'no'} | {speeds} |"
         )
@@ -173,24 +173,24 @@ def table() -> str:
 
 
 def main() -> None:
-    """Run what is left, or print the table."""
+    """Run what is missing, or write and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["policygrad", "sb3", "table"])
-    parser.add_argument("--only", help="one environment")
-    asked = parser.parse_args()
-    if asked.what == "table":
+    parser.add_argument("--only", help="run only this environment")
+    args = parser.parse_args()
+    if args.what == "table":
         (RESULTS.parent / "defaults.md").write_text(table())
         sys.stdout.write(table())
         return
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name, make in ENVIRONMENTS.items():
         for seed in SEEDS:
-            if (name, seed) in results(asked.what) or asked.only not in (None, name):
+            if (name, seed) in results(args.what) or args.only not in (None, name):
                 continue
-            row = {"env": name, "seed": seed, **(ours if asked.what == "policygrad" else theirs)(make, seed)}
-            with (RESULTS / f"{asked.what}.jsonl").open("a") as file:
+            row = {"env": name, "seed": seed, **(ours if args.what == "policygrad" else theirs)(make, seed)}
+            with (RESULTS / f"{args.what}.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
 

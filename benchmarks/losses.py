@@ -1,6 +1,6 @@
-"""What a loss costs: `python benchmarks/losses.py` derives and times those of all algorithms, and a variant of PPO.
+"""Measure the cost of losses: `python benchmarks/losses.py` derives and times the losses of all algorithms.
 
-The variant is trained beside PPO itself, in turns, with both engines.
+It also trains a variant of PPO and PPO itself in turns, with both engines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDS = 5
 
 
 def variant(s: Any, k: Any) -> Any:
-    """PPO whose clip is asymmetric."""
+    """PPO with an asymmetric clip range."""
     ratio = exp(s.log_prob - s.old_log_prob)
     surrogate = minimum(ratio * s.advantage, clip(ratio, 1 - k.clip_low, 1 + k.clip_high) * s.advantage)
     value_loss = (s.value - s.target) ** 2 / 2
@@ -29,10 +29,10 @@ def variant(s: Any, k: Any) -> Any:
 
 
 def nanoseconds(algorithm: Any) -> tuple[float, float]:
-    """(milliseconds to trace and differentiate the loss, nanoseconds per sample of its derivatives)."""
+    """Return the milliseconds to trace and differentiate a loss, and the nanoseconds per sample of its derivatives."""
     start = time.perf_counter()
     loss = traced(algorithm.loss)
-    loss.source  # noqa: B018  # it is derived when it is asked for
+    loss.source  # noqa: B018  # accessing it generates the code of the derivatives
     derived = time.perf_counter() - start
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(3, B)).astype(np.float32)
@@ -68,5 +68,5 @@ if __name__ == "__main__":
         pairs = [(speed(builtin, engine, steps, i), speed(own, engine, steps, i)) for i in range(ROUNDS)]
         ratio = statistics.median(theirs / ours for ours, theirs in pairs)
         print(
-            f"{engine:9} PPO {statistics.median(a for a, _ in pairs):9,.0f} steps/s, variant {ratio:.3f} of it"
+            f"{engine:9} PPO {statistics.median(a for a, _ in pairs):9,.0f} steps/s, variant {ratio:.3f} times that"
         )

@@ -1,7 +1,8 @@
-"""How fast the libraries people use today train: `python benchmarks/peers.py sb3_ppo --steps 100000 --seed 0`.
+"""Measure the speed of other libraries: `python benchmarks/peers.py sb3_ppo --steps 100000 --seed 0`.
 
-One function a peer, at the settings its docstring names, on one core and with 64-64 tanh networks. A run prints one
-line of JSON. A function imports what it needs itself, so that it runs without the others' packages.
+There is one function per library, with the settings that its docstring names, on one core and with 64-64 tanh
+networks. A run prints one line of JSON. Each function imports the packages that it needs, so that it runs without
+those of the others.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ WINDOW, SOLVED = 100, 475
 
 @dataclass(frozen=True)
 class Speed:
-    """What one run took; imports and construction are left out, learning is not."""
+    """Speed of one run, including learning, but without imports and construction."""
 
     steps: int
     seconds: float
     solved_at: int | None = None
-    """Steps when the mean of the last 100 training returns first reached 475; None: never, or not reported."""
+    """Steps until the mean of the last 100 training returns reached 475; None if it did not or is not reported."""
     solved_seconds: float | None = None
     last_100: float | None = None
-    """Mean of the last 100 training returns, or of all if there are fewer."""
+    """Mean of the last 100 training returns, or of all if there are fewer than 100."""
     compile_seconds: float = 0.0
-    """Not part of `seconds`."""
+    """Seconds of compilation, which are not part of `seconds`."""
 
 
 class Clock:
-    """Starts when made; watches the training returns."""
+    """Measures the time since its construction, and records the training returns."""
 
     def __init__(self) -> None:
         self.returns: deque[float] = deque(maxlen=WINDOW)
@@ -50,7 +51,7 @@ class Clock:
         self.began = time.perf_counter()
 
     def episode(self, episode_return: float, steps: int) -> None:
-        """An episode is over, `steps` environment steps after the start."""
+        """Record an episode that ended `steps` environment steps after the start."""
         self.returns.append(float(episode_return))
         if (
             self.solved[0] is None
@@ -60,15 +61,15 @@ class Clock:
             self.solved = (steps, time.perf_counter() - self.began)
 
     def stop(self, steps: int) -> Speed:
-        """The run is over."""
+        """Return the speed of the run, which ends now."""
         seconds = time.perf_counter() - self.began
         return Speed(steps, seconds, *self.solved, statistics.fmean(self.returns) if self.returns else None)
 
 
 def lesson(steps: int, seed: int) -> Speed:
-    """REINFORCE as tutorials write it: plain torch, one environment, one episode an update.
+    """REINFORCE as in tutorials: plain torch, one environment, one episode per update.
 
-    At their learning rate, 0.01, some seeds collapse to one action; episodes are then short and resets many.
+    With their learning rate of 0.01, some seeds collapse to one action. Episodes are then short, and resets frequent.
     """
     import gymnasium as gym
     import torch
@@ -130,10 +131,10 @@ def sb3_a2c(steps: int, seed: int) -> Speed:
 
 
 def sb3_half_cheetah(steps: int, seed: int, num_envs: int = 1) -> Speed:
-    """Stable-Baselines3's PPO at its defaults, 2048 steps a rollout however many environments share them."""
+    """Stable-Baselines3's PPO at its defaults, with 2048 steps per rollout in total over all environments."""
     import mujoco
 
-    # Else MuJoCo leaves a log in the working directory: Gymnasium's model has an attribute it calls deprecated.
+    # Gymnasium's model has a deprecated attribute, about which MuJoCo would write a log into the working directory.
     mujoco.set_mju_user_warning(lambda _: None)
     n_steps = 2048 // num_envs
     return stable_baselines3(
@@ -144,7 +145,7 @@ def sb3_half_cheetah(steps: int, seed: int, num_envs: int = 1) -> Speed:
 def stable_baselines3(
     algorithm: str, env: str, num_envs: int, steps: int, seed: int, **settings: Any
 ) -> Speed:
-    """One of Stable-Baselines3's algorithms; its `MlpPolicy` is 64-64 tanh, policy and value apart."""
+    """An algorithm of Stable-Baselines3. Its `MlpPolicy` has separate 64-64 tanh networks for policy and value."""
     import stable_baselines3 as sb3
     import torch
     from stable_baselines3.common.env_util import make_vec_env
@@ -165,7 +166,7 @@ def stable_baselines3(
 
 
 def cleanrl_ppo(steps: int, seed: int) -> Speed:
-    """PPO in CleanRL's manner and at its defaults; the default budget is 500,000 steps."""
+    """PPO in the style of CleanRL and at its defaults; the default budget is 500,000 steps."""
     import gymnasium as gym
     import torch
     from torch import nn
@@ -178,7 +179,7 @@ def cleanrl_ppo(steps: int, seed: int) -> Speed:
     rng = np.random.default_rng(seed)
     envs = gym.vector.SyncVectorEnv(
         [lambda: gym.wrappers.RecordEpisodeStatistics(gym.make(CARTPOLE))] * N,
-        # What CleanRL was written for: with Gymnasium's present default, rows of resets would be learnt from.
+        # CleanRL was written for this mode. With Gymnasium's current default, it would learn from rows of resets.
         autoreset_mode=gym.vector.AutoresetMode.SAME_STEP,
     )
     policy, value = mlp(2, 64), mlp(1, 64)
@@ -240,7 +241,7 @@ def cleanrl_ppo(steps: int, seed: int) -> Speed:
 
 
 def tianshou_reinforce(steps: int, seed: int) -> Speed:
-    """Tianshou's REINFORCE, 8 episodes from 8 environments an update, at its CartPole example's settings."""
+    """Tianshou's REINFORCE at the settings of its CartPole example, with 8 episodes from 8 environments per update."""
     import gymnasium as gym
     import torch
     from tianshou.algorithm import Reinforce
@@ -255,11 +256,11 @@ def tianshou_reinforce(steps: int, seed: int) -> Speed:
         steps = 0
 
         def collect(self, *args: Any, **kwargs: Any) -> Any:
-            found = super().collect(*args, **kwargs)
-            self.steps += found.n_collected_steps
-            for episode_return in found.returns:
+            stats = super().collect(*args, **kwargs)
+            self.steps += stats.n_collected_steps
+            for episode_return in stats.returns:
                 clock.episode(episode_return, self.steps)
-            return found
+            return stats
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -296,8 +297,8 @@ def tianshou_reinforce(steps: int, seed: int) -> Speed:
 def rejax_ppo(steps: int, seed: int) -> Speed:
     """Rejax's PPO on JAX at `sb3_ppo`'s settings, with Gymnax's CartPole; it reports no training returns.
 
-    It has no schedule for the clip range (constant here), always clips the value loss, and clips gradients element by
-    element.
+    It has no schedule for the clip range, which is constant here. It always clips the value loss, and it clips
+    gradients element by element.
     """
     one_xla_thread()
     import jax
@@ -333,7 +334,7 @@ def rejax_ppo(steps: int, seed: int) -> Speed:
 
 
 def envpool_physics(num_envs: int = 64, steps: int = 100_000, threads: int = 1) -> Speed:
-    """EnvPool's HalfCheetah-v5 under the actions of a new Gaussian policy, clipped to the box, with nothing else."""
+    """EnvPool's HalfCheetah-v5 alone, with the clipped actions of an untrained Gaussian policy."""
     import envpool
 
     env = envpool.make("HalfCheetah-v5", env_type="gymnasium", num_envs=num_envs, num_threads=threads, seed=0)
@@ -346,7 +347,7 @@ def envpool_physics(num_envs: int = 64, steps: int = 100_000, threads: int = 1) 
 
 
 def update_torch_eager(B: int, width: int = 64) -> float:
-    """Seconds for one policy and value update in plain torch."""
+    """Return the seconds of one update of policy and value network in plain torch."""
     import torch
     from torch import nn
 
@@ -370,9 +371,9 @@ def update_torch_eager(B: int, width: int = 64) -> float:
 
 
 def update_torch_compile(B: int, width: int = 64) -> float:
-    """The same by `torch.compile`, from the forward pass to Adam in one graph.
+    """Do the same with `torch.compile`, with everything from the forward pass to Adam in one graph.
 
-    With the loss alone compiled, and torch's own clipping and Adam, it is several times slower.
+    If only the loss is compiled, and clipping and Adam are torch's own, it is several times slower.
     """
     import torch
     from torch.func import functional_call, grad
@@ -408,7 +409,7 @@ def update_torch_compile(B: int, width: int = 64) -> float:
 
 
 def update_jax(B: int, width: int = 64) -> float:
-    """The same by JAX and Optax, compiled as one; waits for each update's end."""
+    """Do the same with JAX and Optax, compiled as one function, waiting for the end of each update."""
     one_xla_thread()
     import jax
     import jax.numpy as jnp
@@ -442,17 +443,17 @@ def update_jax(B: int, width: int = 64) -> float:
 
     data = tuple(map(jnp.asarray, batch(B)))
     networks = network(2), network(1)
-    held = [networks, tuple(map(adam.init, networks))]
+    state = [networks, tuple(map(adam.init, networks))]
     compiled = jax.jit(update, donate_argnums=(0, 1))
 
     def step() -> None:
-        held[:] = jax.block_until_ready(compiled(*held, *data))
+        state[:] = jax.block_until_ready(compiled(*state, *data))
 
     return median_seconds(step)
 
 
 def mlp(outputs: int, width: int) -> Any:
-    """A torch network from CartPole's 4 observations, two hidden tanh layers."""
+    """Return a torch network with CartPole's 4 inputs and two hidden tanh layers."""
     from torch import nn
 
     return nn.Sequential(
@@ -461,14 +462,14 @@ def mlp(outputs: int, width: int) -> Any:
 
 
 def batch(B: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Observations, actions, advantages and value targets."""
+    """Return random observations, actions, advantages and value targets."""
     rng = np.random.default_rng(0)
     x, advantage, target = (rng.standard_normal(shape, np.float32) for shape in ((B, 4), B, B))
     return x, rng.integers(0, 2, B), advantage, target
 
 
 def median_seconds(update: Callable[[], None], repeats: int = 300) -> float:
-    """Of one call; the first calls, which compile, are left out."""
+    """Return the median seconds of a call, without the first calls, which compile."""
     found = []
     for _ in range(repeats + 30):
         began = time.perf_counter()
@@ -478,14 +479,14 @@ def median_seconds(update: Callable[[], None], repeats: int = 300) -> float:
 
 
 def one_xla_thread() -> None:
-    """Takes effect only before JAX starts; it also takes no more threads than the process has cores."""
+    """Limit XLA to one thread. This must be called before JAX starts; JAX never uses more threads than cores."""
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 
 def peak_mib() -> float:
-    """The most memory this process has held."""
+    """Return the peak memory of this process in MiB."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage counts the parent's memory too, held at the time of the fork
+    if status.exists():  # on Linux, getrusage includes the memory of the parent at the fork
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     import resource
@@ -507,7 +508,7 @@ PEERS: dict[str, tuple[Callable[..., Speed | float], str]] = {
     "update_torch_compile": (update_torch_compile, "torch"),
     "update_jax": (update_jax, "jax"),
 }
-"""Each function and the package whose speed it is."""
+"""Each function, and the package whose speed it measures."""
 
 
 def main() -> None:
@@ -516,8 +517,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-envs", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="cores too; only envpool_physics uses more")
-    parser.add_argument("--B", type=int, default=256, help="samples an update")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="number of cores; for envpool_physics also of threads"
+    )
+    parser.add_argument("--B", type=int, default=256, help="samples per update")
     parser.add_argument("--width", type=int, default=64)
     options = vars(parser.parse_args())
     peer, package = PEERS[options["peer"]]

@@ -1,11 +1,11 @@
-"""Every preset on many seeds, beside published numbers: `make scoreboard`.
+"""Train every preset on many seeds and compare the results with published ones: `make scoreboard`.
 
-    make scoreboard                            what is missing of everything: many hours
-    make scoreboard ONLY=CartPole-v1,'*/ppo'   these rows, by name, environment or pattern
-    make scoreboard ONLY=CartPole-v1 SEEDS=2   so many seeds of each, from 0 on
-    make scoreboard SEEDS=0                    no runs: the page and the pictures of those that there are
+    make scoreboard                            run everything that is missing, which takes many hours
+    make scoreboard ONLY=CartPole-v1,'*/ppo'   run these rows, given by name, environment or pattern
+    make scoreboard ONLY=CartPole-v1 SEEDS=2   run seeds 0 and 1 of each of these rows
+    make scoreboard SEEDS=0                    run nothing; write the page and the pictures of the finished runs
 
-Runs are files of their own in `benchmarks/results/scoreboard/`; Ctrl-C loses those under way and no other. Writes
+Each run has a file in `benchmarks/results/scoreboard/`. Ctrl-C loses only the runs in progress. This writes
 `docs/scoreboard.md` and the curves in `docs/images/scoreboard/`.
 """
 
@@ -38,11 +38,11 @@ def scoreboard(
     page: Path = ROOT / "docs/scoreboard.md",
     images: Path = ROOT / "docs/images/scoreboard",
 ) -> int:
-    """Run what is missing of the chosen rows and write the page; returns how many runs there were."""
+    """Run what is missing of the chosen rows, write the page, and return the number of runs."""
     among = chosen(rows, only)
     all_jobs = [(row, seed) for row in among for seed in range(row.seeds if seeds is None else seeds)]
     jobs = to_do(results, all_jobs, say)
-    say(f"{len(jobs)} runs to do, {len(all_jobs) - len(jobs)} there already")
+    say(f"{len(jobs)} runs to do, {len(all_jobs) - len(jobs)} already done")
     left = Counter(row.environment for row, _ in jobs)
     finished = 0
 
@@ -68,19 +68,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", help="names or patterns of rows, separated by commas")
-    parser.add_argument("--seeds", type=int, help="so many of each row instead of the row's own number")
-    parser.add_argument("--cores", type=int, default=2, help="how many runs at a time")
+    parser.add_argument("--seeds", type=int, help="number of seeds per row, instead of the row's own number")
+    parser.add_argument("--cores", type=int, default=2, help="number of runs at a time")
     options = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # read by libraries as they load, in the processes to come
-    # asked to end is interrupted: or the runs would go on without the one that started them
+        os.environ[name] = "1"  # libraries in the new processes read these when they are loaded
+    # treat SIGTERM like Ctrl-C, because otherwise the runs would continue without this process
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         scoreboard(rows(), options.only, options.seeds, options.cores)
     except ValueError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        say("interrupted: what was finished is kept; the same command goes on from there")
+        say("interrupted: finished runs are kept, and the same command continues from there")
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""The scoreboard as a page and pictures, of whatever runs there are."""
+"""Write the page and the pictures of the scoreboard from the finished runs."""
 
 from __future__ import annotations
 
@@ -8,53 +8,60 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
-from curves import COLOURS, Curve, Level, draw
+from curves import COLORS, Curve, Level, draw
 from scoreboard_rows import Row
 from scoreboard_runs import Record, read
-from scoreboard_scores import RULES, interval, iqm, passing, sound, verdict
+from scoreboard_scores import RULES, completed, interval, iqm, passing, verdict
 
 from policygrad._support.files import write_atomically
 from policygrad.types import F64
 
 ALGORITHMS = ("ppo", "a2c", "reinforce", "trpo", "npg")
-"""In the order of their colours."""
+"""Algorithms in the order of their colors."""
 
 READING = """\
 # The scoreboard
 
-Every preset of the library on many seeds, beside what others have published. `make scoreboard` runs what is missing
-and writes this page; each run's file, with all settings, figures and its curve, is in
+This page compares every preset of the library, trained on many seeds, with published results. `make scoreboard` runs
+what is missing and writes this page. Each run has a file with its settings, results and learning curve in
 `benchmarks/results/scoreboard/`.
 
 ## How to read it
-The same training gives very different numbers by different rules, so that a number of ours stands only beside one
-of theirs by the **same rule**:
+Different rules give the same training very different scores. Therefore, each of our scores is only compared with a
+published one by the **same rule**:
 
-| rule | score of a training | who publishes it |
+| rule | score of a training | used by |
 |-|-|-|
-| `tianshou` | 10 greedy episodes each 30,000 steps, the mean over seeds; its **maximum** | tianshou, ten seeds |
-| `cleanrl` | the **last 100 training episodes**, actions sampled | CleanRL, three seeds |
-| `zoo` | **greedy episodes after training**; ours: the run's best policy | rl-baselines3-zoo, one seed |
+| `tianshou` | 10 greedy episodes every 30,000 steps, averaged over the seeds; the **maximum** | tianshou, ten seeds |
+| `cleanrl` | the **last 100 training episodes**, with sampled actions | CleanRL, three seeds |
+| `zoo` | **greedy episodes after training**; for ours, of the run's best policy | rl-baselines3-zoo, one seed |
 
-A maximum of tests is never to be compared with a last-100 score. It is the best of dozens of moments, picked after
-the fact by the very figures that are then reported; it is of greedy actions, without the noise of exploring; and a
-policy that collapses later keeps it. The last 100 training episodes pay for all three.
+A maximum over evaluations must not be compared with a score of the last 100 episodes. It is the best of dozens of
+moments, chosen afterwards by the very results that are then reported. It is measured with greedy actions, without the
+noise of exploration, and it remains if the policy collapses later. The last 100 training episodes have none of these
+three advantages.
 
-tianshou picks one moment for all seeds: where the mean over them is largest (`max_reward` in its
-`examples/mujoco/tools.py`). The mean of each seed's own maximum would be larger still, and is not what it publishes.
-± is the standard deviation over seeds, with the number of seeds as divisor, as there; by its rule, at that moment.
-The peers measured on earlier versions of MuJoCo's environments and of the landers.
+tianshou chooses one moment for all seeds: the one where the mean over the seeds is largest (`max_reward` in its
+`examples/mujoco/tools.py`). The mean of each seed's own maximum would be larger still; tianshou does not publish it.
+± is the standard deviation over the seeds, with the number of seeds as the divisor, as in tianshou. For tianshou's
+rule, it is taken at the chosen moment. The other libraries used earlier versions of MuJoCo's environments and of the
+landers.
 
-The figures that we would have you look at are the **greedy** ones: many fresh episodes of each run's best policy,
-which was chosen by its training returns and not by these episodes. IQM is their interquartile mean over seeds, with a
-95 % stratified bootstrap interval (Agarwal et al. 2021).
+We consider the **greedy** results the most meaningful ones: many fresh episodes of each run's best policy, which was
+chosen without these episodes. IQM is their interquartile mean over the seeds, with a 95 % stratified bootstrap interval
+(Agarwal et al. 2021).
 
-A goal was set before the runs. It is met when all its seeds have run and enough of them pass; a seed that failed
-counts as one that does not pass, is left out of means, and is named under its table. Seconds and steps a second are
-medians over seeds of collecting and learning, one thread a run.
+In the tables, *rule, their steps* is the rule of a published result and its number of steps, and *ours* and *theirs*
+are the two scores by this rule. The row `a2c-3M` is A2C trained for 3,000,000 steps.
 
-Curves are of training returns with sampled actions, medians over seeds with quartiles. The dashed lines are the
-published numbers, each by its own rule, so that only `cleanrl`'s is of the same kind as the end of a curve.
+Each goal was set before the runs, and is judged when all its seeds have run. A goal for the *mean* is met if no run
+failed and the mean over the seeds, by tianshou's rule, reaches the published one, even if not every seed does. A goal
+for *greedy* results is met if enough seeds pass. A seed whose run failed counts as not passing, is left out of the
+means, and is listed under its table. Seconds and steps per second are for collecting and learning with one thread per
+run, and are medians over the seeds.
+
+The curves show training returns with sampled actions, as medians and quartiles over the seeds. The dashed lines are the
+published results, each by its own rule, so only that of `cleanrl` is of the same kind as the end of a curve.
 """
 
 
@@ -71,14 +78,14 @@ def spread(scores: F64) -> str:
 
 
 HEAD = (
-    "algorithm", "steps", "seeds", "rule, their steps", "ours", "theirs", "greedy", "its IQM [95 %]", "goal",
-    "seeds that pass", "seconds", "steps/s", "",
+    "algorithm", "steps", "seeds", "rule, their steps", "ours", "theirs", "greedy", "IQM of greedy [95 %]", "goal",
+    "seeds that pass", "seconds", "steps/s", "result",
 )  # fmt: skip
 
 
 def line(row: Row, records: Sequence[Record]) -> str:
-    """The row's line of its table."""
-    good = sound(records)
+    """Return the line of the row in its table."""
+    good = completed(records)
     failed = len(records) - len(good)
     greedy = RULES["zoo"](good)
     theirs = [as_is(p.mean) + (f" ± {as_is(p.std)}" if p.std is not None else "") for p in row.published]
@@ -105,7 +112,7 @@ def line(row: Row, records: Sequence[Record]) -> str:
 
 
 def notes(row: Row, records: Sequence[Record], others: int) -> list[str]:
-    """What must not go unsaid."""
+    """Return remarks on failed runs and on runs that are left out."""
     found = []
     for record in records:
         if record["ended"] != "budget":
@@ -120,7 +127,7 @@ def notes(row: Row, records: Sequence[Record], others: int) -> list[str]:
 
 
 def circumstances(records: Sequence[Record]) -> str:
-    """Which machine, and what it took in all."""
+    """Return a sentence about the number of runs, their total time and the machines."""
     if not records:
         return "Nothing has been run yet."
     machines = [r["machine"] for r in records if "machine" in r]
@@ -129,34 +136,34 @@ def circumstances(records: Sequence[Record]) -> str:
     took = f"{minutes / 60:,.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
     versions = ", ".join(dict.fromkeys(r["version"] for r in records))
     return (
-        f"{len(records)} runs with version {versions}; of one core, {took} in all, tests and evaluations included; "
-        f"on {'; '.join(kinds)}."
+        f"{len(records)} runs with version {versions} took {took} of one core in total, including all evaluations, on "
+        f"{'; '.join(kinds)}."
     )
 
 
 def standing(verdicts: Sequence[str]) -> str:
-    """How many goals are met."""
+    """Return a sentence about how many goals are met."""
     met = verdicts.count("**met**")
     missed = sum(verdict.startswith("not met") for verdict in verdicts)
     none = verdicts.count("no goal")
     open_ = len(verdicts) - met - missed - none
     return (
-        f"Of {len(verdicts)} rows {met} met their goal and {missed} did not; without a goal: {none}; yet to be run on "
-        f"all their seeds: {open_}."
+        f"{met} of {len(verdicts)} rows met their goal and {missed} did not. Rows without a goal: {none}. Rows with "
+        f"seeds that are still to be run: {open_}."
     )
 
 
 def picture(environment: str, found: Sequence[tuple[Row, list[Record]]], path: Path) -> bool:
-    """Draw the environment's curves; False if there are none yet."""
+    """Draw the curves of the environment; return False if there are none yet."""
     curves, levels = [], []
     for row, records in found:
-        seeds = [(r["curve"][0], r["curve"][1]) for r in sound(records) if r["curve"][0]]
+        seeds = [(r["curve"][0], r["curve"][1]) for r in completed(records) if r["curve"][0]]
         if not seeds:
             continue
         known = row.algorithm in ALGORITHMS
-        colour = COLOURS[ALGORITHMS.index(row.algorithm)] if known else COLOURS[-1]
-        curves.append(Curve(row.title, seeds, colour, "dashdot" if row.label else "solid"))
-        levels += [Level(f"{row.title}: {p.rule} {as_is(p.mean)}", p.mean, colour) for p in row.published]
+        color = COLORS[ALGORITHMS.index(row.algorithm)] if known else COLORS[-1]
+        curves.append(Curve(row.title, seeds, color, "dashdot" if row.label else "solid"))
+        levels += [Level(f"{row.title}: {p.rule} {as_is(p.mean)}", p.mean, color) for p in row.published]
     if curves:
         draw(path, f"{environment}: median and quartiles over seeds", curves, levels)
     return bool(curves)
@@ -172,11 +179,11 @@ def report(
     """Write the page and the pictures.
 
     Args:
-        rows: all of them, environments together.
-        results: where the runs' files are.
-        page: where to write the page.
-        images: the folder for the pictures.
-        redraw: which environments' pictures to draw; the others stay as they are.
+        rows: all rows, grouped by environment.
+        results: folder of the files of the runs.
+        page: file to write.
+        images: folder for the pictures.
+        redraw: returns True for the environments whose pictures are drawn; the others are left unchanged.
     """
     sections: list[str] = []
     everything: list[Record] = []

@@ -1,4 +1,4 @@
-"""The scoreboard's rows: every preset, the goal set for it, and what others have published."""
+"""The rows of the scoreboard: every preset, its goal, and the published results."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Literal
 from policygrad.presets import PRESETS
 
 Rule = Literal["tianshou", "cleanrl", "zoo"]
-"""By what a run is scored: see `scoreboard_scores.RULES`."""
+"""Rule by which a run is scored; see `scoreboard_scores.RULES`."""
 
 TEST_EVERY, TEST_EPISODES = 30_000, 10
-"""tianshou's tests while training."""
+"""Steps between tianshou's evaluations during training, and the episodes of each."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A number of somebody else's."""
+    """A published result of another library."""
 
     rule: Rule
     mean: float
     std: float | None
-    """Over seeds; None where they give none (the zoo has one seed)."""
+    """Standard deviation over seeds; None if it is not published (the zoo has one seed)."""
     steps: int
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What counts as met, said before the runs."""
+    """The condition for success, which was set before the runs."""
 
     rule: Rule
     score: float
     share: float | None = None
-    """Of the seeds that must reach the score; None asks it of the mean over seeds."""
+    """Fraction of the seeds that must reach the score; None if the mean over the seeds must reach it."""
     within: int | None = None
-    """Steps allowed."""
+    """Number of steps allowed."""
 
     def __str__(self) -> str:
         score = f"{self.score:g}".replace("-", "−")
@@ -49,32 +49,32 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """An algorithm on an environment with its preset."""
+    """An algorithm on an environment, with its preset."""
 
     environment: str
     algorithm: str
     steps: int
     seeds: int = 10
     label: str = ""
-    """What tells rows of one preset apart."""
+    """Label that distinguishes rows of the same preset."""
     goal: Goal | None = None
     published: tuple[Published, ...] = ()
     episodes: int = 100
-    """Of the greedy evaluation after training."""
+    """Number of episodes of the greedy evaluation after training."""
 
     @property
     def title(self) -> str:
-        """The algorithm, and what tells it apart."""
+        """The algorithm with its label."""
         return f"{self.algorithm}-{self.label}" if self.label else self.algorithm
 
     @property
     def name(self) -> str:
-        """As `ONLY=` takes it, and the folder of its runs."""
+        """Name for `ONLY=`, and folder of the runs."""
         return f"{self.environment}/{self.title}"
 
     @property
     def eval_every(self) -> int | None:
-        """Tests while training cost up to a third of the time: only where a rule needs them."""
+        """Steps between evaluations during training, which cost up to a third of the time; None if no rule needs it."""
         return TEST_EVERY if any(p.rule == "tianshou" for p in self.published) else None
 
 
@@ -88,9 +88,9 @@ GOALS = {
     "LunarLander-v3": 240,
     "LunarLanderContinuous-v3": 260,
 }
-"""Greedy return that nine seeds of ten must reach, within the zoo's steps where the zoo has the algorithm."""
+"""Greedy return that nine of ten seeds must reach, within the zoo's steps if the zoo has the algorithm."""
 WITHIN = {"MountainCarContinuous-v0": 100_000}
-"""Where the goal is the number of another algorithm of the zoo: of A2C, in so many steps; its PPO has 88 in 20,000."""
+"""Steps allowed where the goal is from another algorithm of the zoo: here from A2C; its PPO has 88 in 20,000 steps."""
 REINFORCE_GOALS = ("CartPole-v1", "MountainCarContinuous-v0")
 
 MUJOCO = (
@@ -104,7 +104,8 @@ TIANSHOU = {
     ("trpo", 1_000_000): "4471±805 2046±1038 3827±783 41±20 2867±708 -5.1±0.8 1000 8435±1073",
     ("npg", 1_000_000): "3485±717 1915±551 2503±963 32±8 2358±518 -4.5±0.5 1000 9243±276",
 }
-"""In the order of `MUJOCO`, ten seeds; examples/mujoco/README.md. Measured on versions 2 and 3."""
+"""Results in the order of `MUJOCO`, from ten seeds (examples/mujoco/README.md), on versions 2 and 3 of MuJoCo's
+environments."""
 MUJOCO_STEPS = {
     "reinforce": 3_000_000,
     "a2c": 1_000_000,
@@ -124,7 +125,7 @@ ZOO = {
     "BipedalWalker-v3": {"a2c": (300, 5_000_000), "ppo": (288, 5_000_000), "trpo": (182, 1_000_000)},
     "HalfCheetah-v5": {"a2c": (3041, 1_000_000), "ppo": (5819, 1_000_000), "trpo": (1785, 1_000_000)},
 }
-"""rl-baselines3-zoo's benchmark.md, one seed each; the landers as version 2."""
+"""Results and steps from rl-baselines3-zoo's benchmark.md, with one seed each; the landers are version 2."""
 
 CLEANRL: dict[str, tuple[float, float | None, int]] = {
     "CartPole-v1": (490, 6, 500_000),
@@ -135,11 +136,11 @@ CLEANRL: dict[str, tuple[float, float | None, int]] = {
     "Hopper-v5": (2383, 272, 1_000_000),
     "InvertedPendulum-v5": (963, 22, 1_000_000),
 }
-"""CleanRL's PPO, three seeds."""
+"""Mean, standard deviation and steps of CleanRL's PPO, from three seeds."""
 
 
 def rows() -> list[Row]:
-    """All of them, environment by environment in the presets' order."""
+    """Return all rows, environment by environment in the order of the presets."""
     found = []
     for environment, presets in PRESETS.items():
         mujoco = environment.removesuffix("-v5") in MUJOCO
@@ -161,7 +162,7 @@ def _row(environment: str, algorithm: str, steps: int, mujoco: bool, label: str 
         label,
         _goal(environment, algorithm, published),
         published,
-        # its returns depend much on where it starts
+        # the returns depend strongly on the initial state
         500 if environment == "Pendulum-v1" else 100,
     )
 
@@ -174,7 +175,7 @@ def _published(environment: str, algorithm: str, steps: int) -> tuple[Published,
         found.append(Published("tianshou", float(mean), float(std) if std else None, steps))
     if environment in CLEANRL and algorithm == "ppo":
         found.append(Published("cleanrl", *CLEANRL[environment]))
-    # with three times their steps a row would only look better
+    # a row with three times as many steps would only look better
     if algorithm in ZOO.get(environment, {}) and not (name in MUJOCO and steps > 1_000_000):
         mean, their_steps = ZOO[environment][algorithm]
         found.append(Published("zoo", mean, None, their_steps))
@@ -194,10 +195,12 @@ def _goal(environment: str, algorithm: str, published: tuple[Published, ...]) ->
 
 
 def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:
-    """Those that one of the patterns, separated by commas, names: a row, an environment, or with `*`.
+    """Return the rows that match one of the patterns, which are separated by commas.
+
+    A pattern is the name of a row or of an environment, and may contain `*`.
 
     Raises:
-        ValueError: a pattern names none.
+        ValueError: a pattern matches no row.
     """
     if not only:
         return list(rows)
@@ -208,5 +211,7 @@ def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:
 
     for pattern in patterns:
         if not any(named(row, pattern) for row in rows):
-            raise ValueError(f"no row is called {pattern!r}; there are {', '.join(row.name for row in rows)}")
+            raise ValueError(
+                f"no row is called {pattern!r}; the rows are {', '.join(row.name for row in rows)}"
+            )
     return [row for row in rows if any(named(row, pattern) for pattern in patterns)]

@@ -1,4 +1,4 @@
-"""The scoreboard's runs: one process and one file each, nothing done twice, nothing lost."""
+"""The runs of the scoreboard. Each has its own process and file; finished runs are kept and not repeated."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from scoreboard_rows import TEST_EPISODES, Row
 
 import policygrad as pg
 from policygrad._support.files import write_atomically
+from policygrad.algorithms import WithLoss
 from policygrad.presets import preset_for
 from policygrad.runs.manifest import manifest
 from policygrad.runs.run import Run, StoppedError
@@ -27,17 +28,19 @@ from policygrad.runs.run import Run, StoppedError
 Record = dict[str, Any]
 Job = tuple[Row, int]
 POINTS = 200
-"""Kept of a learning curve."""
+"""Number of points of a learning curve that are kept."""
 INTERRUPTED = 130
-"""Exit code of a process that somebody ended with Ctrl-C, as a shell has it."""
+"""Exit code of a process that was ended with Ctrl-C, as in a shell."""
 FINISHED = ("budget", "non-finite")
-"""Endings that another attempt would only repeat; an error may have been the machine's."""
+"""Endings that another attempt would only repeat. Errors are tried again, as the machine may have caused them."""
 
 
 def settings_of(row: Row) -> Record:
-    """All that a run of the row depends on but its seed, as plain JSON."""
+    """Return everything except the seed that a run of the row depends on, as plain JSON."""
     preset = replace(preset_for(row.environment, row.algorithm), steps=row.steps)
     settings = asdict(preset) | {
+        # presets use the algorithms' own losses, which are code and not settings
+        "algorithm": {k: v for k, v in asdict(preset.algorithm).items() if k not in WithLoss.without_flags},
         "environment": row.environment,
         "algorithm_name": row.algorithm,
         "eval_every": row.eval_every,
@@ -58,18 +61,18 @@ def path_of(folder: Path, row: Row, seed: int) -> Path:
 
 
 OTHER_UNITS = ("Pendulum-v1", "InvertedPendulum-v5")
-"""Environments with boxes other than from −1 to 1: only there do units of the box make a difference."""
+"""Environments whose action boxes are not from −1 to 1, so that the units of the box make a difference."""
 
 
 def settings_then(record: Record, row: Row) -> Record:
-    """A run's settings, with what was not a setting yet as it was in effect."""
+    """Return the settings of a run. Settings that did not exist yet get the values that were in effect."""
     settings = record["settings"]
     network = {"scale_actions": row.environment not in OTHER_UNITS} | settings["network"]
     return settings | {"network": network}
 
 
 def read(folder: Path, row: Row) -> tuple[list[Record], int]:
-    """The row's runs with the settings of today, by seed; and how many there are with others."""
+    """Return the runs of the row with the current settings by seed, and the number of runs with other settings."""
     found = [json.loads(path.read_text()) for path in (folder / row.name).glob("seed-*.json")]
     settings = settings_of(row)
     current = [record for record in found if settings_then(record, row) == settings]
@@ -77,7 +80,7 @@ def read(folder: Path, row: Row) -> tuple[list[Record], int]:
 
 
 def to_do(folder: Path, jobs: Iterable[Job], say: Callable[[str], None]) -> list[Job]:
-    """The jobs that have no file yet, or one of other settings, or one of an error."""
+    """Return the jobs without a file, and those whose file has other settings or an error."""
     found = []
     for row, seed in jobs:
         path = path_of(folder, row, seed)
@@ -85,17 +88,17 @@ def to_do(folder: Path, jobs: Iterable[Job], say: Callable[[str], None]) -> list
             record = json.loads(path.read_text())
             changed = _changes(settings_then(record, row), settings_of(row))
             if changed:
-                say(f"{row.name}, seed {seed}: again, for other settings: {', '.join(changed)}")
+                say(f"{row.name}, seed {seed}: running again with other settings: {', '.join(changed)}")
             elif record["ended"] in FINISHED:
                 continue
             else:
-                say(f"{row.name}, seed {seed}: again, after {record['error']}")
+                say(f"{row.name}, seed {seed}: running again after {record['error']}")
         found.append((row, seed))
     return found
 
 
 def _changes(old: Record, new: Record, within: str = "") -> list[str]:
-    """What differs, each as `name: old → new`."""
+    """Return the differences, each as `name: old → new`."""
     found = []
     for name in dict.fromkeys([*old, *new]):
         a, b = old.get(name), new.get(name)
@@ -107,10 +110,10 @@ def _changes(old: Record, new: Record, within: str = "") -> list[str]:
 
 
 def train_one(row: Row, seed: int) -> Record:
-    """A run and its figures; one that fails is recorded with what it said and what was learned until then.
+    """Train a run and return its record. A failed run is recorded with its error and the results until then.
 
     Raises:
-        KeyboardInterrupt: it was interrupted, and is no result.
+        KeyboardInterrupt: the run was interrupted, so it has no result.
     """
     began = time.perf_counter()
     where = manifest(with_git=False)
@@ -140,7 +143,7 @@ def train_one(row: Row, seed: int) -> Record:
     except StoppedError as error:
         run = error.run
         figures = {"ended": "non-finite", "error": str(error)}
-    except Exception as error:  # whatever it is, the other runs go on and this one says why it is missing
+    except Exception as error:  # after any error the other runs continue, and the record contains the reason
         figures = {"ended": "error", "error": f"{type(error).__name__}: {error}"}
     if run is not None and run.updates:
         figures |= _figures(run)
@@ -148,7 +151,7 @@ def train_one(row: Row, seed: int) -> Record:
 
 
 def _evaluated(run: Run, row: Row, seed: int) -> Record:
-    """Greedy returns over fresh episodes: of the best policy, and of the last."""
+    """Return the greedy returns over fresh episodes of the best policy and of the last one."""
     best, last = (
         pg.evaluate(policy, row.environment, row.episodes, greedy=True, seed=seed).mean
         for policy in (run.policy, run.last_policy)
@@ -178,7 +181,7 @@ def _figures(run: Run) -> Record:
 
 
 def write(folder: Path, row: Row, record: Record) -> None:
-    """Whole or not at all; a line an entry, so that a difference can be read."""
+    """Write the record atomically, with one line per entry, so that differences are readable."""
     path = path_of(folder, row, record["seed"])
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -189,7 +192,7 @@ def write(folder: Path, row: Row, record: Record) -> None:
 
 
 def work(folder: Path, row: Row, seed: int) -> None:
-    """What a process does."""
+    """Train a run in this process and write its record."""
     try:
         write(folder, row, train_one(row, seed))
     except KeyboardInterrupt:
@@ -197,19 +200,19 @@ def work(folder: Path, row: Row, seed: int) -> None:
 
 
 def run_all(folder: Path, jobs: list[Job], at_a_time: int, done: Callable[[Row, Record], None]) -> None:
-    """Each job in a process of its own; `done` is told of each as it ends, here.
+    """Run each job in a separate process, and call `done` in this process when it ends.
 
-    A process that dies without a word, of lack of memory for instance, leaves a record that says so.
+    If a process dies without an error, for example from lack of memory, a record of that is written.
     """
     context = get_context("spawn")
     running: set[Any] = set()
     stopping = threading.Event()
 
-    def apart(row: Row, seed: int) -> tuple[Row, Record | None]:
+    def run_one(row: Row, seed: int) -> tuple[Row, Record | None]:
         if stopping.is_set():
             return row, None
         path = path_of(folder, row, seed)
-        # of an earlier run: it must not be taken for this one's. It has been said that it is replaced
+        # the file of an earlier run must not be mistaken for that of this run, which replaces it
         earlier = path.stat().st_mtime_ns if path.exists() else None
         process = context.Process(target=work, args=(folder, row, seed))
         process.start()
@@ -225,13 +228,13 @@ def run_all(folder: Path, jobs: list[Job], at_a_time: int, done: Callable[[Row, 
 
     pool = ThreadPoolExecutor(at_a_time)
     try:
-        for future in as_completed([pool.submit(apart, *job) for job in jobs]):
+        for future in as_completed([pool.submit(run_one, *job) for job in jobs]):
             row, record = future.result()
             if record is None:
                 raise KeyboardInterrupt
             done(row, record)
     finally:
-        # with nothing left to do this ends at once; otherwise what is under way ends now
+        # this returns at once if all runs have finished; otherwise it ends those in progress
         stopping.set()
         for process in list(running):
             process.kill()

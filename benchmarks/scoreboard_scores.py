@@ -1,4 +1,4 @@
-"""How the scoreboard's runs are scored: the peers' rules, the interquartile mean, the goals."""
+"""Score the runs of the scoreboard: the rules of other libraries, the interquartile mean, and the goals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from policygrad.types import F64
 
 
 def tests_at_their_best(records: Sequence[Record]) -> F64:
-    """tianshou's rule: each seed's test return at the moment where the mean over seeds is largest.
+    """Return each seed's evaluation return at the moment when the mean over the seeds is largest: tianshou's rule.
 
-    Tests are matched by the multiple of `TEST_EVERY` that they were due at; those that a seed lacks are left out.
+    Evaluations are matched by the multiple of `TEST_EVERY` at which they were due. Those that a seed lacks are left
+    out.
     """
     curves = [
         {steps // TEST_EVERY: tested for steps, tested in zip(*record["tests"], strict=True)}
@@ -36,19 +37,19 @@ RULES: dict[Rule, Callable[[Sequence[Record]], F64]] = {
     "cleanrl": each("last_100"),
     "zoo": each("greedy"),
 }
-"""The figure of each seed by each rule; a rule's score is their mean."""
+"""For each rule, the function that scores each seed. The score of the rule is their mean."""
 
 
 def iqm(scores: F64) -> F64:
-    """Interquartile mean over the last axis: without the lowest and the highest quarter, each rounded down."""
+    """Return the interquartile mean over the last axis, without the lowest and highest quarters (rounded down)."""
     cut = scores.shape[-1] // 4
     return np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(-1)
 
 
 def interval(strata: Sequence[F64], repeats: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the IQM of all scores together; each stratum is resampled in itself.
+    """Return the 95 % bootstrap interval of the IQM of all scores, with each stratum resampled separately.
 
-    Agarwal et al. 2021, section 4.1: a stratum is a task, its scores are those of its runs.
+    Agarwal et al. 2021, section 4.1: a stratum is a task, and its scores are those of its runs.
     """
     rng = np.random.default_rng(seed)
     resampled = [s[rng.integers(len(s), size=(repeats, len(s)))] for s in strata]
@@ -56,16 +57,16 @@ def interval(strata: Sequence[F64], repeats: int = 10_000, seed: int = 0) -> tup
     return float(low), float(high)
 
 
-def sound(records: Sequence[Record]) -> list[Record]:
+def completed(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record["ended"] == "budget"]
 
 
 def passing(goal: Goal, records: Sequence[Record]) -> int:
-    return int((RULES[goal.rule](sound(records)) >= goal.score).sum())
+    return int((RULES[goal.rule](completed(records)) >= goal.score).sum())
 
 
 def verdict(row: Row, records: Sequence[Record]) -> str:
-    """Met or not, or why that cannot be said yet."""
+    """Return whether the goal is met, or why that is not known yet."""
     if not records:
         return "not yet run"
     if len(records) < row.seeds:
@@ -73,11 +74,11 @@ def verdict(row: Row, records: Sequence[Record]) -> str:
     goal = row.goal
     if goal is None:
         return "no goal"
-    whole = len(sound(records)) == len(records)
+    complete = len(completed(records)) == len(records)
     if goal.share is None:
-        scores = RULES[goal.rule](sound(records))
-        # a mean over those that did not fail is no mean over seeds
-        met = whole and len(scores) > 0 and scores.mean() >= goal.score
+        scores = RULES[goal.rule](completed(records))
+        # a mean over only the runs that did not fail is not a mean over the seeds
+        met = complete and len(scores) > 0 and scores.mean() >= goal.score
     else:
         met = passing(goal, records) >= goal.share * len(records)
     if met and goal.within is not None and row.steps > goal.within:

@@ -1,6 +1,6 @@
-"""What the presets reach, on ten seeds each: `make scores`.
+"""Measure the returns of the REINFORCE presets on ten seeds each: `make scores`.
 
-Seeds 0 to 9, none left out; evaluation on 100 fresh episodes of each run's best policy. Writes
+All seeds from 0 to 9 are reported. The best policy of each run is evaluated on 100 fresh episodes. This writes
 `benchmarks/results/scores.md`, `scores.json` and the learning curves in `docs/images/`.
 """
 
@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from curves import COLOURS, Curve, Level, draw
+from curves import COLORS, Curve, Level, draw
 
 import policygrad as pg
 from policygrad.presets import preset_for
@@ -32,7 +32,7 @@ PLAIN = pg.Reinforce(gamma=0.99, baseline="none", learning_rate=0.001)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: a setting, and what is asked of it."""
+    """A row of the table: a configuration and its settings."""
 
     environment: str
     title: str
@@ -41,7 +41,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """The table's rows."""
+    """Return the rows of the table."""
     cart, car = "CartPole-v1", "MountainCarContinuous-v0"
     cart_preset, car_preset = (preset_for(env, "reinforce") for env in (cart, car))
     shaping = car_preset.shaping
@@ -58,7 +58,7 @@ def entries() -> list[Entry]:
 
 
 def train_one(entry: Entry, seed: int) -> dict[str, Any]:
-    """A run's figures."""
+    """Train and evaluate a run, and return its results."""
     run = pg.train(entry.environment, entry.algorithm, seed=seed, progress=False, **entry.settings)
     greedy, sampled = (
         pg.evaluate(run.policy, entry.environment, 100, greedy=g, seed=seed) for g in (True, False)
@@ -82,11 +82,11 @@ def by_title(results: list[dict[str, Any]], title: str) -> list[dict[str, Any]]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown, a row a setting."""
+    """Return a Markdown table with one row per configuration."""
     lines = [
-        "Ten seeds each, 0 to 9. Solved: the mean of the last 100 training returns reached 475 (CartPole) or 90 "
-        "(car); greedy: the best policy over 100 fresh episodes. Ranges are over seeds; every run is in "
-        "`scores.json`.",
+        "Each row summarizes ten seeds, 0 to 9. A run is solved when the mean of its last 100 training returns reaches "
+        "475 (CartPole) or 90 (car). The greedy return is that of the best policy over 100 fresh episodes. Ranges are "
+        "over the seeds; every run is in `scores.json`.",
         "",
         "| environment | REINFORCE | budget | solved | steps until solved, median (range) "
         "| greedy return, median (range) |",
@@ -106,11 +106,11 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def draw_curves(results: list[dict[str, Any]], threshold: float, path: Path) -> None:
-    """Each seed's running mean of returns and their median, a colour a setting."""
+    """Draw each seed's running mean of returns and their median, with one color per configuration."""
     titles = list(dict.fromkeys(r["title"] for r in results))
     curves = [
-        Curve(title, [run["curve"] for run in by_title(results, title)], colour)
-        for title, colour in zip(titles, COLOURS, strict=False)
+        Curve(title, [run["curve"] for run in by_title(results, title)], color)
+        for title, color in zip(titles, COLORS, strict=False)
     ]
     title = f"{results[0]['environment']}, REINFORCE: each seed, median and quartiles"
     draw(path, title, curves, [Level(f"solved: {threshold:g}", threshold)], each_seed=True)
@@ -118,7 +118,7 @@ def draw_curves(results: list[dict[str, Any]], threshold: float, path: Path) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="an environment; the other rows stay as they were measured")
+    parser.add_argument("--only", help="measure only this environment, and keep the results of the others")
     only = parser.parse_args().only
     chosen = [entry for entry in entries() if only in (None, entry.environment)]
     jobs = [(entry, seed) for entry in chosen for seed in SEEDS]
@@ -128,7 +128,7 @@ def main() -> None:
     if only is not None:
         earlier = json.loads((folder / "scores.json").read_text())
         results = [r for r in earlier if r["environment"] != only]
-    # potentials are functions, which travel to a process by name only: spawn imports them there
+    # potentials are functions, which are pickled by name, so the spawned processes import them
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for result in pool.map(train_one, *zip(*jobs, strict=True)):
             results.append(result)

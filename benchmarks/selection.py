@@ -1,6 +1,8 @@
-"""What scoring candidates on fresh episodes gains: CartPole with REINFORCE's preset, 60 seeds, with and without it.
+"""Measure the gain from scoring candidates for the best policy on fresh episodes.
 
-python benchmarks/selection.py
+This trains CartPole with the preset of REINFORCE on 60 seeds, with and without scoring. Usage:
+
+    python benchmarks/selection.py
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ SEEDS = range(7100, 7160)
 
 
 def main() -> None:
-    """Train each seed both ways, and print what 100 fresh episodes of each best policy return."""
+    """Train each seed both ways, and print the returns of 100 fresh episodes of each best policy."""
     returns: dict[bool, list[float]] = {False: [], True: []}
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for seed in SEEDS:
@@ -23,7 +25,7 @@ def main() -> None:
             began = time.perf_counter()
             run = pg.train("CartPole-v1", "reinforce", seed=seed, select=select, progress=False)
             seconds[select].append(time.perf_counter() - began)
-            # without scoring nothing says how to act: greedily, as nearly all policies here act better
+            # without scoring the way of acting is not chosen; greedy is better for nearly all policies here
             greedy = run.policy.greedy if select else True
             returns[select].append(pg.evaluate(run.policy, "CartPole-v1", greedy=greedy, seed=seed).mean)
     for select, name in ((False, "largest mean of training returns"), (True, "scored candidates")):

@@ -1,6 +1,8 @@
-"""Environments that wait: one after the other, in processes, and as the measurement decides; learning included.
+"""Compare ways to run environments that wait: in turn, in processes, and as the automatic measurement decides.
 
-python benchmarks/slow_environments.py
+Speeds include learning. Usage:
+
+    python benchmarks/slow_environments.py
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import policygrad as pg
 
 
 class Waiting(gym.Env[Any, Any]):
-    """A step takes 5 ms, in which nothing is computed."""
+    """An environment whose steps take 5 ms without computing anything."""
 
     observation_space = spaces.Box(-1, 1, (4,), np.float32)
     action_space = spaces.Discrete(2)
@@ -36,7 +38,7 @@ class Waiting(gym.Env[Any, Any]):
 
 
 def main() -> None:
-    """Print steps per second of eight environments."""
+    """Print the steps per second of eight environments."""
     for _ in range(3):
         for how in ("sync", "processes", "auto"):
             run = pg.train(

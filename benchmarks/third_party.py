@@ -1,7 +1,7 @@
-"""Third-party environments, each trained on for a moment by the command that a user would type.
+"""Train briefly on third-party environments, each with the command that a user would type.
 
-`make third-party` installs the packages of `third_party.txt` into a virtual environment of their own and runs this
-file there. A row passes if `policygrad train` exits with 0.
+`make third-party` installs the packages of `third_party.txt` into a separate virtual environment and runs this file
+there. A row passes if `policygrad train` exits with status 0.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ pybullet_envs_gymnasium:HopperBulletEnv-v0
 quoridor_sim:Quoridor-v0
 safety_gridworlds_gymnasium:safety_gridworlds/IslandNavigation-v0
 """.strip().splitlines()
-"""What follows `policygrad train`: an id with its module, or a factory, and the options it needs."""
+"""Arguments of `policygrad train`: an id with its module, or a factory, and the options that it needs."""
 
 QUIET = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_VIDEODRIVER": "dummy", "PYGLET_HEADLESS": "1"}
 
 
 def train(command: str) -> tuple[bool, str]:
-    """Train for a moment; (whether it went well, steps per second or the last line of the error)."""
+    """Train briefly; return True if it succeeded, and the steps per second or the last line of the error."""
     quick = ["--algo", "ppo", "--horizon", "64", "--steps", STEPS, "--num-envs", "2", "--episodes", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "policygrad", "train", *command.split(), *quick, "--max-episode-steps", "300"],
@@ -76,22 +76,22 @@ def train(command: str) -> tuple[bool, str]:
 
 
 def main() -> int:
-    """Run the rows that are asked for; returns 1 where one failed."""
+    """Run the requested rows; return 1 if any of them failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="*", help="rows by pattern")
+    parser.add_argument("--only", default="*", help="pattern of the rows to run")
     failed = 0
     for command in (c for c in COMMANDS if fnmatch(c, parser.parse_args().only)):
         began = time.perf_counter()
         try:
-            well, said = train(command)
+            succeeded, message = train(command)
         except subprocess.TimeoutExpired:
-            well, said = False, f"took more than {SECONDS} s"
-        failed += not well
+            succeeded, message = False, f"took more than {SECONDS} s"
+        failed += not succeeded
         print(
-            f"{'ok    ' if well else 'FAILED'} {time.perf_counter() - began:5.1f} s  {command}: {said}",
+            f"{'ok    ' if succeeded else 'FAILED'} {time.perf_counter() - began:5.1f} s  {command}: {message}",
             flush=True,
         )
-    print(f"{failed} of {len(COMMANDS)} failed" if failed else "all trained")
+    print(f"{failed} of {len(COMMANDS)} failed" if failed else "all succeeded")
     return int(failed > 0)
 
 

@@ -1,4 +1,4 @@
-"""What a few third-party environments need beside their id: a factory, or a wrapper that weighs several rewards."""
+"""A factory and a wrapper for third-party environments that need more than their id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def weighed(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Several objectives, equally weighed."""
+    """Return the environment with the mean of its several objectives as the reward."""
     from mo_gymnasium.wrappers import LinearReward
 
     objectives = env.unwrapped.reward_space.shape[0]  # type: ignore[attr-defined]
@@ -17,7 +17,7 @@ def weighed(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
 
 
 def make_trading() -> gym.Env[Any, Any]:
-    """gym-trading-env on a random walk."""
+    """Return an environment of gym-trading-env whose prices are a random walk."""
     import gym_trading_env  # noqa: F401
     import pandas as pd
 

@@ -1,8 +1,8 @@
-"""One update of TRPO, ours in both engines and written plainly in torch, in turns: `python benchmarks/trpo.py`.
+"""Time an update of TRPO in both engines and in plain torch, in turns: `python benchmarks/trpo.py`.
 
-1,024 samples of 8 environments × 128 steps, networks 64-64 tanh, one thread: V(s) and GAE, the surrogate's gradient,
-ten steps of conjugate gradient, the line search, and 40 steps of V(s) on 256 samples. The sizes are CartPole-v1's and
-HalfCheetah-v5's; the samples are random, the same for all.
+An update uses 1,024 samples (8 environments × 128 steps), 64-64 tanh networks and one thread. It consists of V(s) and
+GAE, the gradient of the surrogate, ten steps of conjugate gradient, the line search, and 40 steps of V(s) with 256
+samples. The sizes are those of CartPole-v1 and HalfCheetah-v5. The samples are random, and the same for all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZES: dict[str, tuple[int, Any]] = {
     "CartPole-v1": (4, spaces.Discrete(2)),
     "HalfCheetah-v5": (17, spaces.Box(-1, 1, (6,))),
 }
-TRPO = pg.TRPO(cg_tolerance=0.0)  # all ten steps, here and there
+TRPO = pg.TRPO(cg_tolerance=0.0)  # all ten steps, in every implementation
 
 
 def random_rollout(policy: pg.Policy, seed: int) -> Rollout:
@@ -45,7 +45,7 @@ def random_rollout(policy: pg.Policy, seed: int) -> Rollout:
 
 
 class PlainTRPO:
-    """As one writes it for automatic differentiation, without a line of ours but GAE."""
+    """TRPO in the usual way with automatic differentiation. It uses only GAE from this library."""
 
     def __init__(self, policy: nn.Module, value: nn.Module) -> None:
         self.policy, self.value = policy, value
@@ -120,7 +120,10 @@ def flat(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def contenders(D: int, action_space: Any) -> tuple[pg.Policy, dict[str, Callable[[Rollout], float]]]:
-    """Ours and theirs from the same weights, each its own copy: from a rollout to the KL of the step."""
+    """Return the policy, and functions that learn from a rollout and return the KL of the step.
+
+    Each function has its own copy of the same initial weights.
+    """
     box, rng = spaces.Box(-np.inf, np.inf, (D,)), np.random.default_rng(0)
     policy = make_policy(box, action_space, Network(), rng)
     value = make_value(policy, Network(), rng, given=None, wanted=True)
@@ -151,7 +154,7 @@ def main() -> None:
                     began = time.perf_counter()
                     kls.append(learn(rollout))
                     took[who].append(1000 * (time.perf_counter() - began))
-                if i < 2:  # while they still have the same weights, they do the same
+                if i < 2:  # the weights are still nearly the same, so the steps must agree
                     np.testing.assert_allclose(kls, kls[0], rtol=1e-2)
         times = [statistics.median(took[who][2:]) for who in found]
         print(f"| {name} | " + " | ".join(f"{t:.1f}" for t in times) + f" | {times[2] / times[0]:.1f} |")

@@ -1,6 +1,6 @@
-"""An environment of one's own as machine code: a boat that the wind drives off, to be kept near its buoy.
+"""Compile your own environment to machine code: keep a boat near its buoy while the wind pushes it away.
 
-From the command line: `cd examples; policygrad train compiled_environment:BOAT`.
+On the command line: `cd examples; policygrad train compiled_environment:BOAT`.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from policygrad.envs.kernel import normal, uniform
 
 
 def reset(state, rng):
-    state[0] = uniform(rng, -1.0, 1.0)  # how far off it is
-    state[1] = 0.0  # the wind
+    state[0] = uniform(rng, -1.0, 1.0)  # position relative to the buoy
+    state[1] = 0.0  # wind
 
 
 def step(state, action, rng):
     state[1] = 0.9 * state[1] + 0.05 * normal(rng)
-    state[0] += state[1] + 0.1 * (action[0] - 1)  # row left, rest, row right
+    state[0] += state[1] + 0.1 * (action[0] - 1)  # actions: row left, rest, row right
     lost = abs(state[0]) > 3.0
     return 1.0 - abs(state[0]) - (10.0 if lost else 0.0), lost
 
@@ -40,5 +40,5 @@ BOAT = pg.Kernel(
 
 if __name__ == "__main__":
     run = pg.train(BOAT, pg.Reinforce(learning_rate=0.003), steps=100_000, num_envs=16, seed=0)
-    print(f"{run.steps / run.seconds:,.0f} steps/s, learning included, by the {run.engine} engine")
-    print("return of 100:", pg.evaluate(run.policy, BOAT))
+    print(f"{run.steps / run.seconds:,.0f} steps/s, learning included, with the {run.engine} engine")
+    print("mean return:", pg.evaluate(run.policy, BOAT))

@@ -1,4 +1,4 @@
-"""Train on an environment of your own: pass the function that makes one."""
+"""Train on your own environment by passing a function that creates one."""
 
 import gymnasium as gym
 import numpy as np
@@ -7,7 +7,7 @@ import policygrad as pg
 
 
 class Thermostat(gym.Env):
-    """Keep a room at 20 degrees with a heater between off and full; 60 minutes an episode."""
+    """Keep a room at 20 degrees for 60 minutes, with a heater between off (0) and full power (1)."""
 
     observation_space = gym.spaces.Box(-30, 60, (2,))
     action_space = gym.spaces.Box(0, 1, (1,))
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     run = pg.train(make_my_env, algorithm, network=network, steps=60_000, num_envs=8, seed=0)
     before = run.history["return"][0]
     after = pg.evaluate(run.policy, make_my_env, episodes=50)
-    print(f"return of the first episodes {before:.1f}; of the trained policy {after}")
+    print(f"mean return: {before:.1f} in the first episodes; trained policy: {after}")
     assert after.low > before + 10

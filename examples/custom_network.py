@@ -1,4 +1,4 @@
-"""Any torch module is a policy: here one whose features are products of the observations."""
+"""Use any torch module as the policy network; this one has products of the observations as features."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ import policygrad as pg
 
 
 class Bilinear(nn.Module):
-    """Logits from the observation and all products of its parts."""
+    """Computes the logits from the observation and the products of all pairs of its components."""
 
     def __init__(self, state_dim: int, action_dim: int) -> None:
         super().__init__()

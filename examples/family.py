@@ -1,6 +1,6 @@
-"""From REINFORCE to PPO on CartPole: the same networks and steps, and another advantage each time.
+"""Compare REINFORCE, actor-critic, A2C and PPO on CartPole with the same networks and the same number of steps.
 
-The same from the command line: `policygrad train CartPole-v1 --algo ppo --steps 30000`.
+On the command line: `policygrad train CartPole-v1 --algo ppo --steps 30000`.
 """
 
 import policygrad as pg
@@ -16,4 +16,4 @@ if __name__ == "__main__":
     ):
         run = pg.train("CartPole-v1", algorithm, steps=STEPS, num_envs=8, seed=0, progress=False)
         name = type(algorithm).__name__
-        print(f"{name:12} mean of 100 returns {run.best_mean:5.0f}, {run.steps / run.seconds:10,.0f} steps/s")
+        print(f"{name:12} best mean return {run.best_mean:5.0f}, {run.steps / run.seconds:10,.0f} steps/s")

@@ -1,7 +1,7 @@
-"""An algorithm of your own: its loss is one function, and runs at full speed in both engines.
+"""Write your own algorithm. Its loss is one function, which runs at full speed in both engines.
 
-This one trusts good news more than bad: where a step went worse than V(s) expected, it moves the policy less.
-From the command line: `cd examples; policygrad train CartPole-v1 --algo own_algorithm:Optimist --bad-news 0.2`,
+This algorithm moves the policy less for samples of negative advantage, where a step went worse than V(s) predicted.
+On the command line: `cd examples; policygrad train CartPole-v1 --algo own_algorithm:Optimist --bad-news 0.2`,
 or with the loss alone:
 `policygrad train CartPole-v1 --algo a2c --loss own_algorithm:optimistic --coefficient bad_news=0.2`.
 """
@@ -21,11 +21,11 @@ def optimistic(s, k):
 @pg.register("optimist")
 @dataclass(frozen=True, kw_only=True)
 class Optimist(pg.A2C):
-    """A2C that hears bad news at half volume. Its numeric fields are coefficients of its loss."""
+    """A2C with a smaller weight for negative advantages. Its numeric fields are coefficients of its loss."""
 
     loss: pg.losses.LossFunction = optimistic
     bad_news: float = 0.5
-    """What a sample of negative advantage counts."""
+    """Weight of samples with a negative advantage."""
     horizon: int = 32
     learning_rate: float = 0.002
 
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     pg.show(optimistic)
     for engine in ("fused", "autograd"):
         run = pg.train("CartPole-v1", "optimist", engine=engine, steps=30_000, seed=0)
-        print(f"{engine}: mean return {run.best_mean:.0f}, {run.steps / run.seconds:,.0f} steps/s")
+        print(f"{engine}: best mean return {run.best_mean:.0f}, {run.steps / run.seconds:,.0f} steps/s")

@@ -1,10 +1,10 @@
-"""PPO in plain PyTorch, all of it on this page. `plain_reinforce.py` is simpler, and comes first.
+"""PPO in plain PyTorch, complete in one file. Read `plain_reinforce.py` first; it is simpler.
 
     L(θ) = −E[ min(r_t A_t, clip(r_t, 1 − ε, 1 + ε) A_t) ],    r_t = π_θ(a_t|s_t) / π_old(a_t|s_t)
-    A_t = δ_t + γλ δ_{t+1} + (γλ)² δ_{t+2} + ...,    δ_t = R_t + γ V(s_{t+1}) − V(s_t), with R_t the reward
+    A_t = δ_t + γλ δ_{t+1} + (γλ)² δ_{t+2} + ...,    δ_t = R_t + γ V(s_{t+1}) − V(s_t), where R_t is the reward
 
-Schulman et al. 2017, eq. 7, and for A_t (GAE) Schulman et al. 2016, eq. 16. `tests/unit/test_plain.py` holds `update`
-equal to `policygrad.PPO`.
+The loss is eq. 7 of Schulman et al. 2017, and A_t (GAE) is eq. 16 of Schulman et al. 2016.
+`tests/unit/test_plain_examples.py` checks that `update` computes the same as `policygrad.PPO`.
 """
 
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from torch.distributions import Categorical
 
 @dataclass
 class Settings:
-    """What `update` can be told."""
+    """Settings of `update`."""
 
-    gamma: float = 0.99  # a reward t steps ahead counts γ^t
-    gae_lambda: float = 0.95  # λ: 1 trusts the rewards that were seen, 0 trusts V(s) one step on
-    epochs: int = 10  # passes over the same data
+    gamma: float = 0.99  # discount: a reward t steps later has the weight γ^t
+    gae_lambda: float = 0.95  # λ: 1 uses only the observed rewards, 0 relies on V(s) after one step
+    epochs: int = 10  # number of passes over the same data
     minibatch_size: int = 64
-    clip: float = 0.2  # ε: once an action is this share more or less probable, there is no more to gain
-    value_clip: float | None = None  # beyond this V(s) gains nothing by moving, in units of the return
-    entropy_coef: float = 0.0  # what is paid for choosing at random
-    max_grad_norm: float = 0.5  # a longer gradient is shortened to this
+    clip: float = 0.2  # ε: changing the probability ratio beyond 1 ± ε gains nothing
+    value_clip: float | None = None  # changing V(s) by more than this gains nothing; in units of the return
+    entropy_coef: float = 0.0  # weight of the entropy bonus
+    max_grad_norm: float = 0.5  # longer gradients are scaled to this norm
 
 
 @dataclass
 class Steps:
-    """T steps of N environments side by side; episodes begin and end anywhere within."""
+    """T steps of N parallel environments. Episodes may begin and end at any step."""
 
     observation: np.ndarray  # [T, N, D] float32
     action: np.ndarray  # [T, N] int64
     reward: np.ndarray  # [T, N]
-    next_observation: np.ndarray  # [T, N, D] float32: what really followed, never a new episode's first
+    next_observation: np.ndarray  # [T, N, D] float32: after the step, before any reset
     terminated: np.ndarray  # [T, N] bool: the pole fell
-    truncated: np.ndarray  # [T, N] bool: a time limit cut the episode
+    truncated: np.ndarray  # [T, N] bool: a time limit ended the episode
 
 
 def make_network(inputs, outputs):
@@ -49,7 +49,7 @@ def make_network(inputs, outputs):
 
 @torch.no_grad()
 def collect(envs, observation, policy, T, scores):
-    """Take T steps in each environment from `observation` [N, D] on; also return where they stand then."""
+    """Take T steps in each environment, starting at `observation` [N, D]; also return the next observations."""
     rows = []
     for _ in range(T):
         action = Categorical(logits=policy(torch.as_tensor(observation))).sample().numpy()
@@ -65,16 +65,16 @@ def collect(envs, observation, policy, T, scores):
 
 @torch.no_grad()
 def advantages_and_targets(value, data, gamma, gae_lambda):
-    """GAE, and what V(s) is to become: [T, N] each."""
+    """Return the advantages by GAE and the targets of V(s), each [T, N]."""
     v = value(torch.as_tensor(data.observation)).squeeze(-1).numpy()
     next_v = value(torch.as_tensor(data.next_observation)).squeeze(-1).numpy()
-    # after a fall nothing follows; where only time ran out, V(s) stands for what would have
+    # no reward follows a fall; after a time limit V(s) estimates the rewards that would have followed
     delta = data.reward + gamma * np.where(data.terminated, 0.0, next_v) - v
-    # but no sum goes on from an episode into the next, whichever way it ended
-    goes_on = ~(data.terminated | data.truncated)
+    # either way, the sum must not continue into the next episode
+    continues = ~(data.terminated | data.truncated)
     advantage, later = np.empty_like(delta), 0.0
     for t in reversed(range(len(delta))):
-        advantage[t] = later = delta[t] + gamma * gae_lambda * goes_on[t] * later
+        advantage[t] = later = delta[t] + gamma * gae_lambda * continues[t] * later
     return advantage, advantage + v
 
 
@@ -86,17 +86,18 @@ def step(network, optimizer, loss, max_grad_norm):
 
 
 def update(policy, value, optimizers, data, settings, rng):
-    """Learn from T × N steps, in several passes over shuffled minibatches."""
+    """Learn from T × N steps in several passes over shuffled minibatches."""
     advantage, target = advantages_and_targets(value, data, settings.gamma, settings.gae_lambda)
     observation = torch.as_tensor(data.observation).flatten(0, 1)  # [B, D], B = TN
     action = torch.as_tensor(data.action).flatten()
     advantage, target = (torch.as_tensor(x, dtype=torch.float32).flatten() for x in (advantage, target))
-    with torch.no_grad():  # as they were when the data was collected, whatever the steps below do to them
+    with torch.no_grad():  # the values from when the data was collected; the steps below change the networks
         old_log_prob = Categorical(logits=policy(observation)).log_prob(action)
         old_value = value(observation).squeeze(-1)
 
     B, eps = len(action), settings.clip
-    parts = max(1, round(B / settings.minibatch_size))  # as equal as can be: no small rest with a noisy step
+    # minibatches of nearly equal size: a small remainder would give a noisy step
+    parts = max(1, round(B / settings.minibatch_size))
     ends = np.arange(1, parts) * B // parts
     for _ in range(settings.epochs):
         for rows in np.split(rng.permutation(B), ends):
@@ -104,8 +105,8 @@ def update(policy, value, optimizers, data, settings, rng):
             a = advantage[rows]
             a = (a - a.mean()) / (a.std(correction=0) + 1e-8)
 
-            # The first ratio is 1, and its gradient that of REINFORCE. The smaller of the two leaves nothing to gain
-            # beyond 1 ± ε; where the ratio has gone the wrong way it still pulls back at full strength.
+            # At first the ratio is 1, and the gradient is that of REINFORCE. The minimum removes any gain beyond
+            # 1 ± ε. A ratio that has moved in the wrong direction is still pulled back at full strength.
             distribution = Categorical(logits=policy(observation[rows]))
             ratio = torch.exp(distribution.log_prob(action[rows]) - old_log_prob[rows])
             gain = torch.minimum(ratio * a, ratio.clamp(1 - eps, 1 + eps) * a)
@@ -122,7 +123,7 @@ def update(policy, value, optimizers, data, settings, rng):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # for networks this small more would wait for one another
+    torch.set_num_threads(1)  # networks this small do not gain from more threads
     rng, scores = np.random.default_rng(0), []
     N, T, updates = 8, 128, 30
     envs = [gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1")) for _ in range(N)]

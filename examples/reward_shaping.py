@@ -1,4 +1,4 @@
-"""Reward shaping by a potential: it pays for what leads to a rare reward, and keeps the best policy what it was."""
+"""Shape the reward with a potential: it rewards progress towards a rare reward and leaves the best policy unchanged."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import policygrad as pg
 
 
 def energy(observation: np.ndarray) -> np.ndarray:
-    """The potential Φ: height and kinetic energy of the car, [..., 2] -> [...]."""
+    """Return the potential Φ, the height and kinetic energy of the car: [..., 2] -> [...]."""
     position, speed = observation[..., 0], observation[..., 1]
     return 10 * (np.sin(3 * position) + 600 * speed**2)
 
@@ -21,9 +21,9 @@ if __name__ == "__main__":
             run = pg.train(
                 env, algorithm, network=network, steps=100_000, shaping=shaping, seed=seed, progress=False
             )
-            # what was learned in the end; run.policy may be an earlier one that scored better by luck
+            # judge the policy at the end of training: run.policy may be an earlier one that scored better by luck
             means.append(pg.evaluate(run.last_policy, env, episodes=20).mean)
-        # about 90 has reached the flag; about 0 has learned to do nothing
+        # a return of about 90 means that it reaches the flag, about 0 that it has learned to do nothing
         reached[name] = sum(mean > 80 for mean in means)
         print(
             f"{name}: {reached[name]} of {len(seeds)} seeds reach the flag; returns {np.sort(means).round()}"

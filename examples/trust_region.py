@@ -1,4 +1,4 @@
-"""What the line search is for: steps too large for the natural gradient's models, with and without checking them."""
+"""Show what the line search is for: steps that are too large for the natural gradient, with and without it."""
 
 import policygrad as pg
 
@@ -8,7 +8,7 @@ for max_kl in (0.01, 0.1, 1.0):
         name = type(algorithm).__name__
         print(
             f"{name:15} max_kl {max_kl:<4}  largest KL {run.history['kl'].max():.3f}, "
-            f"surrogate made worse in {(run.history['surrogate_improvement'] < 0).mean():.0%} of updates, "
+            f"surrogate worse in {(run.history['surrogate_improvement'] < 0).mean():.0%} of updates, "
             f"last 100 returns {run.updates.latest['return_100']:.0f}"
         )
         if isinstance(algorithm, pg.TRPO):

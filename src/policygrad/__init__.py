@@ -14,7 +14,7 @@ from policygrad._support.garbage_pause import collection_paused
 
 __version__ = "0.1.0"
 
-# the names are listed in __init__.pyi; what a name needs, PyTorch and Numba above all, is imported at its first use
+# __init__.pyi lists the names; a name and its dependencies, such as PyTorch and Numba, are imported on first use
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

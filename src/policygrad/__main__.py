@@ -1,4 +1,4 @@
-"""`python -m policygrad` is the command `policygrad`."""
+"""Runs the command `policygrad` as `python -m policygrad`."""
 
 if __name__ == "__main__":
     import sys

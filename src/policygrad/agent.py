@@ -1,4 +1,4 @@
-"""Drive it yourself: an agent for anything that is no Gymnasium environment."""
+"""An agent for your own interaction loop, with anything that is not a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from policygrad.types import F32, Array, Inputs, LearnerState, Rollout
 
 @dataclass
 class _Episode:
-    """What has been seen of one episode; `successors` lags `observations` by one while an action is out."""
+    """Data of one episode. Between `act` and `observe`, `successors` is one entry shorter than `observations`."""
 
     observations: list[F32] = field(default_factory=list[F32])
     actions: list[Array] = field(default_factory=list[Array])
@@ -32,7 +32,7 @@ class _Episode:
 
 
 class Agent:
-    """Acts, observes, and learns when told to.
+    """Acts, observes, and learns when its methods are called.
 
     >>> from gymnasium import spaces
     >>> agent = Agent(spaces.Discrete(2), spaces.Discrete(2), seed=0)
@@ -43,11 +43,11 @@ class Agent:
     ['entropy', 'explained_variance']
 
     Args:
-        observation_space, action_space: what observations and actions look like.
-        algorithm: a name or a configuration. All learn from whole episodes here, whatever their `horizon`.
-        seed: of the weights and the actions.
+        observation_space, action_space: the spaces of observations and actions.
+        algorithm: a name or a configuration. Here, every algorithm learns from whole episodes; `horizon` is ignored.
+        seed: seed of the weights and the actions.
         network, policy, value, engine: as in `train`.
-        steps: over how many steps schedules run; without it they stay at their start.
+        steps: number of steps over which schedules run; without it, they keep their initial values.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Agent:
         network, rng = network or Network(), stream(seed, "init")
         if getattr(self.algorithm, "learns_online", False):
             raise ValueError(
-                f"{type(self.algorithm).__name__} learns from each step as it comes; an Agent learns from whole "
-                "episodes: take another algorithm here, or policygrad.train"
+                f"{type(self.algorithm).__name__} learns from each step as it happens, but an Agent learns from whole "
+                "episodes. Use another algorithm, or policygrad.train."
             )
         self.policy = make_policy(observation_space, action_space, network, rng, given=policy)
         if self.policy.reward_scale is not None or self.policy.observation_moments is not None:
             raise ValueError(
-                "this policy keeps running statistics, which an Agent would leave as they are: go on with it in "
-                "policygrad.train(policy=...)"
+                "this policy keeps running statistics, which an Agent does not update. Continue its training with "
+                "policygrad.train(policy=...)."
             )
         self.value = make_value(
             self.policy,
@@ -96,13 +96,13 @@ class Agent:
         """Sample an action for an observation of the environment.
 
         Raises:
-            RuntimeError: the action before has not been observed yet.
-            ValueError: the observation's shape is not the space's.
+            RuntimeError: the result of the previous action has not been observed yet.
+            ValueError: the observation does not have the shape of the space.
             NonFiniteError: the observation has a NaN or an infinity, or no action can be chosen.
         """
         episode = self._current
         if len(episode.actions) > len(episode.rewards):
-            raise RuntimeError("act was called twice: call observe with what the last action brought first")
+            raise RuntimeError("act was called twice: first call observe with the result of the last action")
         encoded, single = self.policy.encode_checked(observation)
         if not single:
             raise ValueError(f"act takes one observation of {self.policy.observation_space}; got several")
@@ -116,11 +116,11 @@ class Agent:
     def observe(
         self, reward: float, next_observation: Any, terminated: bool = False, truncated: bool = False
     ) -> None:
-        """What the last action brought: its reward, the observation after it, and whether the episode is over.
+        """Record the result of the last action: its reward, the next observation, and whether the episode has ended.
 
         Raises:
-            RuntimeError: no action was taken since the last call.
-            ValueError, NonFiniteError: the observation is of another shape, or something is not finite.
+            RuntimeError: there was no action since the last call.
+            ValueError, NonFiniteError: the observation has the wrong shape, or a number is not finite.
         """
         episode = self._current
         if len(episode.actions) == len(episode.rewards):
@@ -143,16 +143,16 @@ class Agent:
             self._current = _Episode()
 
     def update(self) -> dict[str, float]:
-        """Learn from all episodes that have finished since the last update; an unfinished one goes on.
+        """Learn from all episodes that have ended since the last update. An unfinished episode continues.
 
         Returns:
-            The update's metrics: see `metrics.METRICS`.
+            The metrics of the update: see `metrics.METRICS`.
 
         Raises:
-            RuntimeError: no episode has finished.
+            RuntimeError: no episode has ended since the last update.
         """
         if not self._finished:
-            raise RuntimeError("no episode has finished since the last update: observe one to its end first")
+            raise RuntimeError("no episode has finished since the last update: first observe one to its end")
         rollout = Rollout.side_by_side(self._finished)
         self._learner.progress = self._used / self._budget if self._budget else 0.0
         with single_thread(), default_numpy_errors():
@@ -170,7 +170,7 @@ def episode_rollout(
     *,
     terminated: bool,
 ) -> Rollout:
-    """One whole episode as a rollout [T, 1], from a list of T rows [1, ...] of each."""
+    """Return one whole episode as a rollout [T, 1], from lists of T rows [1, ...] each."""
     T = len(rewards)
     reward = np.array(rewards, np.float64)[:, None]
     last = (np.arange(T) == T - 1)[:, None]

@@ -1,31 +1,34 @@
-"""The errors that a user may want to catch by name; all else is ValueError or TypeError."""
+"""The errors that a user may want to catch by name; all other errors are ValueError or TypeError."""
 
 
 class NonFiniteError(ArithmeticError):
-    """A NaN or an infinity appeared; the message names the tensor, and no parameter was changed by it."""
+    """Raised when a NaN or an infinity appears.
+
+    The message names the tensor. The faulty values have not changed any parameter.
+    """
 
 
 class DamagedFileError(ValueError):
-    """A file cannot be read. Its message is short, whatever the file holds."""
+    """Raised when a file cannot be read. The message is cut after 800 characters, because it may quote the file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message if len(message) <= 800 else f"{message[:800]} ...")
 
 
 class PolicyFileError(DamagedFileError):
-    """A policy file is truncated, corrupted, of another format, or does not act as it did when saved."""
+    """Raised when a policy file is truncated, corrupted, in another format, or does not act as it did when saved."""
 
 
 class CheckpointError(DamagedFileError):
-    """A checkpoint is truncated, damaged, or of other settings than those that are to go on from it."""
+    """Raised when a checkpoint is truncated, damaged, or has other settings than the run that resumes from it."""
 
 
-class EnvironmentFault(RuntimeError):  # noqa: N818  # it is the environment that is at fault
-    """An environment raised in a compiled function or in a process of its own, or broke Gymnasium's contract.
+class EnvironmentFault(RuntimeError):  # noqa: N818  # the environment is at fault, not this library
+    """Raised when an environment fails in a compiled function or in its own process, or violates Gymnasium's API.
 
-    The message says which environment it was, where, and what was expected.
+    The message says which environment it was, where it failed, and what was expected.
     """
 
 
 class LossError(TypeError):
-    """A loss cannot be traced or differentiated; the message gives the line, and says what to write instead."""
+    """Raised when a loss cannot be traced or differentiated. The message gives the line and what to write instead."""

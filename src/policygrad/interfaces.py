@@ -1,4 +1,4 @@
-"""What an algorithm asks of the rooms after its own: an engine that computes, a collector that brings data."""
+"""The interfaces that an algorithm depends on: an engine that computes, and a collector that provides data."""
 
 from __future__ import annotations
 
@@ -22,167 +22,176 @@ from policygrad.types import (
 
 
 class Step(NamedTuple):
-    """One optimizer step."""
+    """The settings of one optimizer step."""
 
     policy_rate: float | None
-    """Learning rate of the policy; None leaves it out, uncomputed."""
+    """Learning rate of the policy. None leaves the policy unchanged, and computes it only if the loss requires it."""
     value_rate: float | None
-    """Learning rate of V(s); None leaves it out, uncomputed."""
+    """Learning rate of V(s). None leaves V(s) unchanged, and computes it only if the loss requires it."""
     max_grad_norm: float | None = None
-    """Each network's gradient is scaled down to this L2 norm; None leaves it."""
+    """Largest L2 norm of each network's gradient; a longer gradient is scaled down to it. None is no limit."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one call of `Engine.update` learns from, and how."""
+    """The data, the loss and the settings of one call of `Engine.update`."""
 
     batch: Batch
     loss: Loss
-    """Its mean over the samples is minimized: Σ weight · loss / Σ weight."""
+    """Loss of each sample. Its weighted mean, Σ weight · loss / Σ weight, is minimized."""
     coefficients: Mapping[str, float]
-    """Those that the loss reads, by name."""
+    """Coefficients that the loss reads, by name."""
     step: Step
     minibatches: Minibatches | None = None
-    """Which segments each step uses; None is one step on all."""
+    """Segments that each step uses. None is one step on all segments."""
     max_kl: float | None = None
-    """As soon as a minibatch's mean of `kl_estimate` is larger, before its step, the policy takes no more steps (the
-    value network does). Needs the column `old_log_prob`. None is no limit."""
+    """Limit on the mean of `kl_estimate` over a minibatch; None is no limit. It requires the column `old_log_prob`.
+
+    The mean is checked before each step. Once it exceeds the limit, the policy takes no more steps; the value network
+    continues."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Turns what is known of states into (log π, H, V), and a loss of these into a parameter update.
+    """Computes (log π, H, V) from the inputs of the networks, and turns a loss of these into a parameter update.
 
-    `engines.autograd` takes any torch module; `engines.fused` is machine code for MLPs. Both give the same
+    `engines.autograd` supports any torch module; `engines.fused` is machine code for MLPs. Both give the same
     actions from the same noise and, up to rounding, the same parameters after an update.
     """
 
     name: str
     networks_are_separate: bool
-    """Whether nothing that is learned by V(s) can change what the policy puts out, nor the other way round."""
-    has_modes: bool
-    """Whether `update` and `gradient` may find other outputs than all else, because a network is in training mode.
+    """True if the policy and value networks are known to share no parameters.
 
-    Dropout and BatchNorm make it another one there. Acting, `values` and whatever looks at the policy are in
-    evaluation mode.
+    Then learning one of them cannot change the outputs of the other."""
+    has_modes: bool
+    """True if `update` and `gradient` may compute other outputs than the other methods, because of training mode.
+
+    Networks with Dropout or BatchNorm are different functions in training mode. Acting, `values` and everything else
+    that only reads the policy use evaluation mode.
     """
     num_choices: int | None
-    """How many actions there are, of a Discrete; None of others."""
+    """Number of actions in a Discrete space; None for other spaces."""
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
-        """Actions [N] or [N, K] int64, or [N, K] float32, for N rows, from `Policy.draw_noise`.
+        """Return actions for N rows, [N] or [N, K] int64, or [N, K] float32; `noise` is from `Policy.draw_noise`.
 
-        A choice is −1 where the network's logits are no softmax, as in `Policy.choose`.
+        A choice is −1 if the network's logits do not define a softmax, as in `Policy.choose`.
         """
         ...
 
     def values(self, inputs: Inputs) -> F32:
-        """V(s) [B], or Q(s, a)."""
+        """Return V(s) [B], or Q(s, a)."""
         ...
 
     def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
-        """(V(s_t), V(s_{t+1})), each [T, N] float64; the successor is the true one, also where an episode ended."""
+        """Return (V(s_t), V(s_{t+1})), each [T, N] float64, with the true successor even where an episode ended."""
         ...
 
     def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
-        """(log π(a|s), H(π(·|s))), each [B], of actions as they are stored.
+        """Return (log π(a|s), H(π(·|s))), each [B], for stored actions.
 
-        They are what `update` finds for them, unless the engine `has_modes`.
+        `update` computes the same numbers, unless the engine `has_modes`.
         """
         ...
 
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
-        """The mean loss's gradient with respect to (policy, value) parameters, each flat; changes nothing."""
+        """Return the gradients of the mean loss with respect to the (policy, value) parameters, each as a flat vector.
+
+        The parameters and the optimizers do not change.
+        """
         ...
 
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
-        """One optimizer step of both networks along gradients that are given, each flat as `gradient` has them.
+        """Take one optimizer step of both networks along given gradients, each flat as `gradient` returns them.
 
         Returns:
-            Their L2 norms before clipping.
+            The L2 norms of the gradients before clipping.
 
         Raises:
-            NonFiniteError: one of them is NaN or infinite; the parameters are as before.
+            NonFiniteError: a gradient contains NaN or infinity; the parameters are unchanged.
         """
         ...
 
     def update(self, update: Update) -> Outputs:
-        """One optimizer step on the whole batch, or one on each of the minibatches, in their order.
+        """Take one optimizer step on the whole batch, or one on each minibatch in order.
 
         Returns:
-            Outputs, as they were before the last step that computed them; the norms of the last step.
+            The outputs as they were before the last step that computed them, and the norms of the last step.
 
         Raises:
-            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as before that step.
-            ValueError: a minibatch is empty, or names what is no segment of the batch; a column that the loss reads, or
-                that `max_kl` needs, is missing.
+            NonFiniteError: an output or a gradient is NaN or infinite; the parameters are as they were before that
+                step.
+            ValueError: a minibatch is empty or names a segment that the batch does not have, or a column is missing
+                that the loss or `max_kl` requires.
         """
         ...
 
     def state(self) -> State:
-        """The value network and both optimizers: all that learning changes, but for the policy."""
+        """Return the state of the value network and of both optimizers: all that learning changes except the policy."""
         ...
 
     def restore(self, state: State) -> None:
-        """Be as the engine of that `state` was; CheckpointError where it was of another form."""
+        """Restore a `state`; raise CheckpointError if it does not match these networks and optimizers."""
         ...
 
 
 @runtime_checkable
 class ScoringEngine(Engine, Protocol):
-    """What the optimal baseline asks for."""
+    """An engine that the optimal baseline can use."""
 
     def squared_scores(self, inputs: Inputs, action: Array) -> F32:
-        """‖∇_θ log π(a|s)‖² [B] of each sample alone."""
+        """Return ‖∇_θ log π(a|s)‖² [B], computed for each sample separately."""
         ...
 
 
 @runtime_checkable
 class TrustRegionEngine(Engine, Protocol):
-    """What the natural gradient and TRPO ask for."""
+    """An engine that the natural gradient and TRPO can use."""
 
     def policy_outputs(
         self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
-        """The policy on B rows and their actions, and how far it is from what it was `before` on them.
+        """Return the policy's outputs on B rows and their actions, and the KL from its earlier outputs `before`.
 
         Raises:
-            NonFiniteError: log π or H is NaN or infinite, and there is no `before`.
+            NonFiniteError: log π or H is NaN or infinite, and `before` is None.
         """
         ...
 
     def policy_parameters(self) -> F32:
-        """A copy of the policy's parameters [P], in `parameters()` order."""
+        """Return a copy of the policy's parameters [P], in `parameters()` order."""
         ...
 
     def set_policy_parameters(self, parameters: F32) -> None:
-        """Write the policy's parameters [P]; a Gaussian's log σ is brought back within its bounds."""
+        """Set the policy's parameters [P]; a Gaussian's log σ is clipped to its bounds."""
         ...
 
     def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
-        """v [P] -> F v [P], F = E_s[Jᵀ M(s) J] over B rows: the Hessian of the mean KL where it is 0.
+        """Return the function v [P] -> F v [P], where F = E_s[Jᵀ M(s) J] over B rows.
 
-        J is the Jacobian of the distribution's parameters in the policy's, M the distribution's own Fisher
-        matrix. Of the parameters at the time: once they change, ask again.
+        J is the Jacobian of the distribution's parameters with respect to the policy's, and M is the Fisher matrix of
+        the distribution itself. F is the Hessian of the mean KL at the point where the KL is 0. The function uses the
+        current parameters of the policy; once they change, request a new one.
         """
         ...
 
 
 class Collector(Protocol):
-    """What an algorithm asks for its data."""
+    """Provides the data that an algorithm learns from."""
 
     def episodes(self, per_env: int = 1) -> Rollout:
-        """Exactly `per_env` whole episodes of each environment: [T, N · per_env], an episode a column."""
+        """Collect exactly `per_env` whole episodes of each environment: [T, N · per_env], one episode per column."""
         ...
 
     def steps(self, horizon: int) -> Rollout:
-        """The next `horizon` steps of each environment: [horizon, N]."""
+        """Collect the next `horizon` steps of each environment: [horizon, N]."""
         ...
 
     def state(self) -> State:
-        """Where its seeds, its noise and, if they can be saved, its environments stand."""
+        """Return the state of its seeds, its noise and, if they can be saved, its environments."""
         ...
 
     def restore(self, state: State) -> bool:
-        """Go on from that `state`; returns whether it goes on within the episodes that were under way."""
+        """Restore a `state`; return True if the episodes that were under way continue."""
         ...

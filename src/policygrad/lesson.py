@@ -1,11 +1,11 @@
-"""The textbook lesson by its own names: policies, REINFORCE three ways, and its two training loops.
+"""The classes and functions of the textbook lesson, by their original names: three REINFORCE agents and two loops.
 
-Everything here is a few lines over the library. Type the lesson's loops against these names and they run,
-some ten times faster than plain torch. Two things differ, both on purpose:
+Each is a thin layer over the library. The lesson's training loops run unchanged with these names, about ten times
+faster than in plain torch. There are two deliberate differences:
 
-- `REINFORCE.compute_returns` centres and scales an episode's returns by the statistics of the *recent
-  episodes*, not by its own. By its own mean every episode would look average, the good as the bad.
-- `REINFORCEWithBaseline` has the `compute_returns` and `store_reward` that such a class needs.
+- `REINFORCE.compute_returns` standardizes an episode's returns by the statistics of *recent episodes*, not by the
+  episode's own. With its own mean, every episode would look average, whether it was good or bad.
+- `REINFORCEWithBaseline` has the methods `compute_returns` and `store_reward`, which such a class needs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy, ValueNet
 from policygrad.types import F32, F64, Array, Batch, Inputs, Outputs
 
 RECENT_EPISODES = 20
-"""How many episodes' returns give the mean and deviation that returns are normalised by."""
+"""Number of episodes whose returns determine the mean and deviation for normalization."""
 
 
 def plain_loss(s: Any, k: Any) -> Any:
@@ -46,7 +46,7 @@ PLAIN, WITH_BASELINE = traced(plain_loss), traced(baseline_loss)
 
 
 class _EpisodeLearner:
-    """What the three agents share: one episode's states, actions and rewards, and an engine."""
+    """Base class of the three agents: stores the states, actions and rewards of one episode, and has an engine."""
 
     def __init__(self, network: nn.Module, state_dim: int, action_space: Any, gamma: float) -> None:
         observation_space = spaces.Box(-np.inf, np.inf, (state_dim,))
@@ -59,13 +59,13 @@ class _EpisodeLearner:
         self.rewards: list[float] = []
         self._engine = make_engine(policy, self.value, "adam")
         self._policy = policy
-        # as torch's own sampling: torch.manual_seed decides
+        # seeded from torch's global generator, so that torch.manual_seed determines the actions, as in plain torch
         self._rng = np.random.default_rng(
             int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
         )
 
     def store_reward(self, reward: float) -> None:
-        """What the last action brought; `rewards.append(reward)` is the same."""
+        """Store the reward of the last action. `rewards.append(reward)` does the same."""
         self.rewards.append(reward)
 
     def _choose(self, state: Any) -> Array:
@@ -77,24 +77,22 @@ class _EpisodeLearner:
         return action[0]
 
     def _returns(self) -> F64:
-        """G_t [T] of the episode so far."""
+        """Return G_t [T] of the episode up to now."""
         reward = np.array(self.rewards, np.float64)[:, None]
         if len(reward) == 0:
-            raise RuntimeError("the episode has no rewards yet: store_reward after each action")
+            raise RuntimeError("the episode has no rewards yet: call store_reward after each action")
         if not np.isfinite(reward).all():
             self.states, self.actions, self.rewards = [], [], []
-            raise NonFiniteError(
-                f"the episode has a reward that is not finite, and was dropped: {reward[:, 0]}"
-            )
+            raise NonFiniteError(f"the episode was discarded because a reward is not finite: {reward[:, 0]}")
         return returns_to_go(reward, np.zeros(reward.shape, np.bool_), self.gamma)[:, 0]
 
     def _learn(
         self, loss: Loss, columns: dict[str, Array], lr: float, lr_value: float | None = None
     ) -> Outputs:
-        """One step on the episode, which is then forgotten."""
+        """Take one optimizer step on the episode, then discard it."""
         if len(self.rewards) != len(self.actions):
             raise RuntimeError(
-                f"{len(self.actions)} actions but {len(self.rewards)} rewards: store one for each"
+                f"there are {len(self.actions)} actions but {len(self.rewards)} rewards: store one reward per action"
             )
         learned = {name: column.astype(np.float32) for name, column in columns.items()}
         batch = Batch(Inputs(np.concatenate(self.states)), np.concatenate(self.actions), learned)
@@ -105,7 +103,7 @@ class _EpisodeLearner:
 
 
 class _PlainLearner(_EpisodeLearner):
-    """Steps along Σ_t G_t ∇ log π(a_t|s_t), with G normalised over recent episodes."""
+    """Learns along Σ_t G_t ∇ log π(a_t|s_t), with G normalized over recent episodes."""
 
     def __init__(
         self, network: nn.Module, state_dim: int, action_space: Any, lr: float, gamma: float
@@ -115,10 +113,10 @@ class _PlainLearner(_EpisodeLearner):
         self._recent: deque[F64] = deque(maxlen=RECENT_EPISODES - 1)
 
     def compute_returns(self) -> Tensor:
-        """Discounted returns [T] float32, centred and scaled by the mean and deviation over recent episodes."""
+        """Return discounted returns [T] float32, standardized by the mean and deviation over recent episodes."""
         returns = self._returns()
-        known = np.concatenate([*self._recent, returns])
-        return torch.from_numpy(((returns - known.mean()) / (known.std() + 1e-8)).astype(np.float32))
+        recent = np.concatenate([*self._recent, returns])
+        return torch.from_numpy(((returns - recent.mean()) / (recent.std() + 1e-8)).astype(np.float32))
 
     def _update(self) -> float:
         raw, returns = self._returns(), self.compute_returns().numpy()
@@ -128,13 +126,13 @@ class _PlainLearner(_EpisodeLearner):
 
 
 class REINFORCE(_PlainLearner):
-    """Monte Carlo policy gradient with a softmax policy, an update an episode.
+    """Monte Carlo policy gradient with a softmax policy and one update per episode.
 
     Args:
-        state_dim: numbers in a state.
-        action_dim: how many actions there are.
-        lr: Adam's learning rate.
-        gamma: discount.
+        state_dim: size of a state.
+        action_dim: number of actions.
+        lr: learning rate of Adam.
+        gamma: discount factor.
     """
 
     def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
@@ -147,23 +145,23 @@ class REINFORCE(_PlainLearner):
         return int(self._choose(state))
 
     def update(self) -> float:
-        """Learn from the episode and forget it; returns the loss −Σ_t G_t log π(a_t|s_t)."""
+        """Learn from the episode and discard it. Return the loss −Σ_t G_t log π(a_t|s_t)."""
         return self._update()
 
 
 class ContinuousREINFORCE(_PlainLearner):
-    """The same with a Gaussian policy. Arguments as of `REINFORCE`; `action_dim` numbers in an action."""
+    """`REINFORCE` with a Gaussian policy. The arguments are the same, but `action_dim` is the size of an action."""
 
     def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
         box = spaces.Box(-np.inf, np.inf, (action_dim,))
         super().__init__(GaussianPolicy(state_dim, action_dim), state_dim, box, lr, gamma)
 
     def choose_action(self, state: Any) -> Array:
-        """Sample an action [action_dim] for a state [state_dim]; clip it to the environment's box."""
+        """Sample an action [action_dim] for a state [state_dim]. The caller must clip it to the environment's box."""
         return self._choose(state)
 
     def update(self) -> None:
-        """Learn from the episode and forget it."""
+        """Learn from the episode and discard it."""
         self._update()
 
 
@@ -171,9 +169,9 @@ class REINFORCEWithBaseline(_EpisodeLearner):
     """REINFORCE with a learned baseline V(s): the advantage is G_t − V(s_t).
 
     Args:
-        state_dim, action_dim, gamma: as of `REINFORCE`.
-        lr_policy: Adam's learning rate for the policy.
-        lr_value: and for V(s).
+        state_dim, action_dim, gamma: as in `REINFORCE`.
+        lr_policy: learning rate of Adam for the policy.
+        lr_value: learning rate of Adam for V(s).
     """
 
     def __init__(
@@ -193,14 +191,11 @@ class REINFORCEWithBaseline(_EpisodeLearner):
         return int(self._choose(state))
 
     def compute_returns(self) -> Tensor:
-        """Discounted returns [T] float32, as they are."""
+        """Return discounted returns [T] float32 without normalization."""
         return torch.from_numpy(self._returns().astype(np.float32))
 
     def update(self) -> tuple[float, float]:
-        """Learn from the episode and forget it; returns (policy loss, value loss).
-
-        The losses are −mean((G − V) log π) and mean((V − G)²).
-        """
+        """Learn from the episode and discard it. Return the losses −mean((G − V) log π) and mean((V − G)²)."""
         returns = self._returns().astype(np.float32)
         value = self._engine.values(Inputs(np.concatenate(self.states)))
         advantage = returns - value
@@ -213,20 +208,20 @@ class REINFORCEWithBaseline(_EpisodeLearner):
 def train_reinforce(
     env_name: str = "CartPole-v1", n_episodes: int = 1000, seed: int | None = None
 ) -> tuple[REINFORCE, list[float]]:
-    """Train REINFORCE on an environment of Discrete actions; prints the mean score each 100 episodes.
+    """Train REINFORCE on an environment with Discrete actions, and print the mean score every 100 episodes.
 
     Args:
         env_name: a Gymnasium id.
-        n_episodes: how many.
-        seed: of the environment and, through `torch.manual_seed`, of the agent; None leaves both random.
+        n_episodes: number of episodes.
+        seed: seed of the environment and, through `torch.manual_seed`, of the agent; None leaves both random.
 
     Returns:
-        The agent, and each episode's undiscounted return.
+        The agent, and the undiscounted return of each episode.
     """
     env, state_dim = _open(env_name, seed)
     if not isinstance(env.action_space, spaces.Discrete):
         raise ValueError(
-            f"{env_name} has continuous actions; train_reinforce needs Discrete: use train_continuous"
+            f"{env_name} has continuous actions; train_reinforce needs discrete ones. Use train_continuous."
         )
     agent = REINFORCE(state_dim, int(env.action_space.n))
     scores: list[float] = []
@@ -240,17 +235,16 @@ def train_reinforce(
 def train_continuous(
     env_name: str = "MountainCarContinuous-v0", n_episodes: int = 500, seed: int | None = None
 ) -> tuple[ContinuousREINFORCE, list[float]]:
-    """Train the Gaussian REINFORCE, by default on the car that cannot learn so: it ends at doing nothing.
+    """Train REINFORCE with a Gaussian policy, and print the return of every 50th episode.
 
-    Its only reward for effort is a cost, until a goal that random actions hardly ever reach. See `docs/limits.md` for
-    why, and `policygrad train MountainCarContinuous-v0` for what helps.
-
-    Args and returns: as of `train_reinforce`; prints each 50th episode's return.
+    This fails on the default environment: the policy learns to do nothing. Every action has a cost, and random actions
+    almost never reach the goal, which is the only reward. `docs/limits.md` explains this in detail, and
+    `policygrad train MountainCarContinuous-v0` uses settings that help. Arguments and results: as in `train_reinforce`.
     """
     env, state_dim = _open(env_name, seed)
     if not isinstance(env.action_space, spaces.Box):
         raise ValueError(
-            f"{env_name} has discrete actions; train_continuous needs a Box: use train_reinforce"
+            f"{env_name} has discrete actions; train_continuous needs a Box. Use train_reinforce."
         )
     agent = ContinuousREINFORCE(state_dim, int(np.prod(env.action_space.shape)))
     scores: list[float] = []
@@ -262,7 +256,7 @@ def train_continuous(
 
 
 def compute_entropy(probs: Tensor) -> Tensor:
-    """Mean over states of H = −Σ_a π(a|s) log π(a|s), in nats, of probabilities [..., n]; 0 log 0 is 0.
+    """Return the mean over states of H = −Σ_a π(a|s) log π(a|s) in nats, from probabilities [..., n]; 0 log 0 is 0.
 
     >>> compute_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).item()
     0.3465735912322998
@@ -271,9 +265,9 @@ def compute_entropy(probs: Tensor) -> Tensor:
 
 
 def shape_reward(reward: float, state: Any, next_state: Any, done: bool) -> float:
-    """A free-form shaping: 0.1 for each unit moved along the first axis, and 100 for an end with a reward.
+    """Return the reward plus 0.1 per unit moved along the first axis, and plus 100 if the episode ends with a reward.
 
-    Unlike potential-based shaping it changes which policy is best: here, moving to and fro pays.
+    Unlike potential-based shaping, this changes which policy is optimal: here, moving back and forth is rewarded.
 
     >>> shape_reward(1.0, [0.0], [0.5], False)
     1.05
@@ -290,7 +284,7 @@ def _open(env_name: str, seed: int | None) -> tuple[gym.Env[Any, Any], int]:
 
 
 def _episode(env: gym.Env[Any, Any], agent: REINFORCE | ContinuousREINFORCE, seed: int | None) -> float:
-    """One episode and its update; the undiscounted return."""
+    """Run one episode and the update after it, and return the undiscounted return."""
     state, _ = env.reset(seed=seed)
     total, done = 0.0, False
     while not done:

@@ -1,4 +1,4 @@
-"""Every number that a run logs: its unit, its formula, and what a healthy run shows."""
+"""The metrics that a run logs: their units, their formulas, and their values in a healthy run."""
 
 from __future__ import annotations
 
@@ -7,114 +7,140 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """What a logged number means."""
+    """Explains a metric."""
 
     unit: str
+    """Unit; "—" for a pure number."""
     formula: str
+    """What the metric measures."""
     healthy: str
+    """What a healthy run shows."""
 
 
 METRICS: dict[str, Metric] = {
-    "steps": Metric("environment steps", "samples learned from since the start; idle rows not counted", "grows"),
-    "episodes": Metric("episodes", "finished since the start", "grows"),
-    "seconds": Metric("s", "wall-clock time of collecting and learning, without tests and files", "grows"),
+    "steps": Metric(
+        "environment steps", "samples learned from since the start of the run, without idle rows", "grows"
+    ),
+    "episodes": Metric("episodes", "episodes finished since the start of the run", "grows"),
+    "seconds": Metric(
+        "s", "wall-clock time of collecting and learning, without evaluations and writing files", "grows"
+    ),
     "return": Metric(
-        "reward", "mean over this update's episodes of Σ_t r_t, original reward, undiscounted", "rises"
+        "reward", "mean over the episodes of this update of Σ_t r_t: original reward, undiscounted", "rises"
     ),
     "return_100": Metric("reward", "mean return of the last 100 training episodes (fewer at the start)", "rises"),
     "eval_return": Metric(
-        "reward", "mean return of fresh episodes, greedy, after this update; with `eval_every` only", "rises"
+        "reward", "mean return of fresh greedy episodes after this update; only with `eval_every`", "rises"
     ),
     "eval_cut": Metric(
-        "episodes", "episodes of the test that a step limit ended, where the environment has none; only if any",
-        "absent; otherwise the greedy policy may repeat an action that leads nowhere",
+        "episodes", "evaluation episodes truncated by a step limit because the environment has none; only if there "
+        "are any", "absent; otherwise the greedy policy may repeat an action that leads nowhere",
     ),
-    "shaped_return": Metric("reward", "as `return`, of the shaped reward; logged with shaping only", "rises"),
-    "episode_length": Metric("steps", "mean over this update's episodes", "depends on the task"),
+    "shaped_return": Metric("reward", "like `return`, but of the shaped reward; only with shaping", "rises"),
+    "episode_length": Metric("steps", "mean over the episodes of this update", "depends on the task"),
     "idle_share": Metric(
-        "share", "rows stepped while waiting for the slowest environment / all rows", "below 0.5"
+        "fraction", "rows stepped while waiting for the slowest environment / all rows", "below 0.5"
     ),
     "loss": Metric(
-        "—", "mean of the algorithm's loss over the update's samples, before the networks' last step on each of them; "
-        "TRPO and NPG have `surrogate_improvement` instead", "no trend; do not read it as progress"
+        "—", "mean of the algorithm's loss over the samples of the update, for each sample before the last optimizer "
+        "step that uses it; TRPO and NPG log `surrogate_improvement` instead",
+        "has no trend; it does not measure progress",
     ),
     "entropy": Metric(
-        "nats", "mean H(π(·|s)) before the update; differential for continuous actions",
-        "falls slowly; at 0 (or below −3 a dimension) exploration is over",
+        "nats", "mean H(π(·|s)) before the update; differential entropy for continuous actions",
+        "falls slowly; at 0 (or below −3 per dimension) exploration is over",
     ),
     "policy_grad_norm": Metric(
-        "—", "‖∇L‖₂ of the policy before clipping; PPO: at its last step in the update", "finite, no lasting growth"
+        "—", "‖∇L‖₂ of the policy before clipping; for PPO, at the last step of the update",
+        "finite, without lasting growth",
     ),
-    "learning_rate": Metric("—", "the policy's, as scheduled", "as configured"),
+    "learning_rate": Metric("—", "learning rate of the policy according to its schedule", "as configured"),
     "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
     "value_grad_norm": Metric(
-        "—", "‖∇L‖₂ of V(s) before clipping: its first step in the update, or the last of its minibatches",
-        "finite",),
-    "explained_variance": Metric(
-        "—", "1 − Var(G − V)/Var(G) before the update; ActorCritic: of its last 1,000 samples or so, older ones fading",
-        "towards 1; near 0 the baseline does nothing"
+        "—", "‖∇L‖₂ of V(s) before clipping, at the first step of the update; with minibatches, at the last step",
+        "finite",
     ),
-    "value_bias": Metric("reward", "mean (V(s) − G) before the update", "near 0 beside the returns' deviation"),
+    "explained_variance": Metric(
+        "—", "1 − Var(G − V)/Var(G) before the update; for ActorCritic, over roughly the last 1,000 samples, with "
+        "smaller weights for older ones",
+        "approaches 1; near 0 the baseline has no effect",
+    ),
+    "value_bias": Metric(
+        "reward", "mean (V(s) − G) before the update", "near 0 relative to the standard deviation of the returns"
+    ),
     "kl": Metric(
         "nats", "mean KL(π_old ‖ π) over the samples after the update; TRPO and NPG compute it, the others estimate it "
-        "by r − 1 − log r, r = π/π_old, and all but PPO from up to 256 of the samples",
-        "0.003 to 0.03 where an update is of several steps (TRPO: up to max_kl), less for one; more is a step too far",
+        "by r − 1 − log r with r = π/π_old, and all except PPO use at most 256 of the samples",
+        "0.003 to 0.03 if an update takes several steps (TRPO: up to max_kl), less if it takes one; more means that "
+        "the policy changes too much",
     ),
-    "clip_share": Metric("share", "samples with |r − 1| > ε after the update / all", "0.05 to 0.3"),
+    "clip_share": Metric("fraction", "samples with |r − 1| > ε after the update / all samples", "0.05 to 0.3"),
     "largest_ratio": Metric(
-        "—", "max r after the update, over the same samples as `kl`", "below 3; much more: single samples rule the step"
+        "—", "max r after the update, over the same samples as `kl`",
+        "below 3; if much larger, single samples dominate the step",
     ),
     "policy_steps": Metric(
-        "steps", "optimiser steps of the policy in the update", "epochs × minibatches; fewer where the KL stopped them"
+        "steps", "optimizer steps of the policy in the update", "epochs × minibatches; fewer if the KL stopped them"
     ),
-    "kl_penalty": Metric("—", "weight β of the KL penalty, as it was used", "settles"),
+    "kl_penalty": Metric("—", "weight β of the KL penalty in this update", "settles"),
     "surrogate_improvement": Metric(
-        "advantage", "mean((π_new/π_old − 1) A) after the step, over the samples it was made from", "above 0"
+        "advantage", "mean((π_new/π_old − 1) A) after the step, over the samples that the step was computed from",
+        "above 0",
     ),
     "step_fraction": Metric(
-        "share", "of the natural step what the line search took; 0: none was accepted, nothing changed",
-        "1 or a little below; often 0 means too few samples or a max_kl too large",
+        "fraction", "part of the natural gradient step that the line search took; 0 if it accepted none, so that "
+        "nothing changed",
+        "1 or a little less; if it is often 0, there are too few samples or max_kl is too large",
     ),
     "cg_residual": Metric(
-        "—", "‖g − (F + λ)x‖₂/‖g‖₂ where the conjugate gradient stopped",
-        "below 0.3; above, raise cg_iterations or damping",
+        "—", "‖g − (F + λ)x‖₂/‖g‖₂ when the conjugate gradient stopped",
+        "below 0.3; otherwise raise cg_iterations or damping",
     ),
     "clipped_actions": Metric(
-        "share", "sampled action components outside the box / all; only where actions are clipped to it",
-        "below 0.3; above, the environment sees little of what the policy does",
+        "fraction", "sampled action components outside the box / all components; only if actions are clipped to it",
+        "below 0.3; otherwise the environment sees little of what the policy does",
     ),
     "std": Metric(
-        "units of the box", "mean σ where it is a parameter, of `squashed` before tanh; of gSDE the noise's, where "
-        "‖φ(s)‖² is as `GSDEPolicy` says",
-        "falls slowly, not to its bound",
+        "units of the box", "mean σ if it is a parameter; for `squashed`, before tanh; for gSDE, σ of the noise at the "
+        "‖φ(s)‖² that `GSDEPolicy` documents",
+        "falls slowly, but not to its bound",
     ),
 }  # fmt: skip
 
 
 def register(name: str, *, unit: str, formula: str, healthy: str) -> None:
-    """Register a metric that an algorithm of one's own logs: `learn` may then return it.
+    """Register a metric of a custom algorithm, so that its `learn` may return it.
 
     Args:
         name: a Python identifier.
-        unit: what it is counted in; "—" for a pure number.
-        formula: what it is, in a line.
+        unit: unit of the metric; "—" for a pure number.
+        formula: one line that says what the metric measures.
         healthy: what a healthy run shows.
 
     Raises:
-        ValueError: there is another metric of this name, or it is not an identifier.
+        ValueError: a different metric has this name, or the name is not an identifier.
     """
     metric = Metric(unit, formula, healthy)
     if not name.isidentifier():
         raise ValueError(f"the name of a metric must be a Python identifier; got {name!r}")
     if METRICS.get(name, metric) != metric:
-        raise ValueError(f"there is a metric {name!r} already ({METRICS[name].formula}): choose another name")
+        raise ValueError(f"there is already a metric {name!r} ({METRICS[name].formula}): choose another name")
     METRICS[name] = metric
 
 
+RENAMED = {"test_return": "eval_return", "test_cut": "eval_cut"}
+"""Metrics that earlier versions logged under another name: from the old name to the new one."""
+
+
+def current_name(name: str) -> str:
+    """Return the name of a metric in this version, unless somebody has registered another metric under the old name."""
+    return name if name in METRICS else RENAMED.get(name, name)
+
+
 def check_registered(names: object) -> None:
-    """Raise KeyError unless every name is in the registry: nothing is logged that nobody can look up."""
+    """Raise KeyError unless every name is registered, so that every logged metric can be looked up."""
     unknown = set(names) - METRICS.keys()  # type: ignore[arg-type, call-overload]
     if unknown:
         raise KeyError(
-            f"metrics that are not registered: {sorted(unknown)}. policygrad.metrics.register says what they mean"
+            f"metrics that are not registered: {sorted(unknown)}. Register them with policygrad.metrics.register."
         )

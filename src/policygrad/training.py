@@ -1,4 +1,4 @@
-"""The training loop: a generator of iterations, which knows nothing of screens or files."""
+"""The training loop: a generator of iterations that is independent of displays and files."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
 from policygrad.types import F64, LearnerState, Rollout, State
 
 WINDOW = 100
-"""Episodes in the running mean that says whether an environment is solved."""
+"""Number of episodes in the running mean that decides whether an environment is solved."""
 SMALLEST_ROW = 256
-"""Updates from fewer samples are reported together, until so many were used or an episode has ended."""
+"""Updates with fewer samples are reported together, until this many were used or an episode has ended."""
 _NO_EPISODES: F64 = np.zeros(0)
 LONGEST_EPISODE = 100_000
-"""Steps after which an episode, if the whole budget is no longer than that, is taken to be endless."""
+"""Steps after which an episode is considered endless, unless the budget is larger."""
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One row of the history: an update, or several small ones (see `SMALLEST_ROW`)."""
+    """One row of the history, which covers one update or several small ones (see `SMALLEST_ROW`)."""
 
     metrics: dict[str, float]
-    """A row of the history: see `metrics.METRICS`."""
+    """The row itself: see `metrics.METRICS`."""
     returns: F64
-    """[E] float64: undiscounted original return of each episode that ended in it."""
+    """[E] float64: undiscounted original return of each episode that ended in this iteration."""
     acted: Snapshot
-    """The policy as it was when it began to collect, before the first update."""
+    """The policy as it was at the start of collection, before the first update."""
     solved: bool
-    """Whether the last `WINDOW` returns reached the threshold; False until there are so many."""
+    """True if the mean of the last `WINDOW` returns reached the threshold; False until there are that many."""
 
 
 class Training:
-    """Collects and learns until `steps` samples have been used; the last episodes are finished, never cut.
+    """Collects samples and learns from them until `steps` have been used. The last episodes are finished, never cut.
 
-    Iterating over it is what runs it. Between two iterations its `state` is all that the next ones depend on.
+    Iterating over it runs the training. Between two iterations, its `state` is all that the next ones depend on.
 
     Args:
-        environments, policy, engine, algorithm: what learns where, and how.
-        steps: the budget, in environment steps.
-        seed: of the environments' and the actions' streams.
-        shaping: what is learned from instead of the reward.
-        threshold: mean return from which `Iteration.solved` is True; None is never.
-        workers: the cores that collect.
+        environments, policy, engine, algorithm: the components to train with.
+        steps: budget in environment steps.
+        seed: seed of the random streams of the environments, the actions and the learner.
+        shaping: replaces the reward that is learned from.
+        threshold: mean return at which `Iteration.solved` becomes True; with None it never does.
+        workers: cores on which samples are collected.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Training:
         self._ended_shaped = EpisodeReturns(environments.num_envs)
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self.used = 0
-        """Samples learned from."""
+        """Number of samples learned from."""
         self._episodes = 0
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Iteration]:
-        """The iterations that are left."""
+        """Yield the remaining iterations."""
         snapshot = self._policy.snapshots()
         while self.used < self._steps:
             yield self._iteration(snapshot())
@@ -109,18 +109,18 @@ class Training:
             collected = self._algorithm.collect(self._collector)
             self._learner.progress = self.used / self._steps
             if not collected.num_samples:
-                # each environment only reset itself
+                # every environment was only reset
                 continue
             with default_numpy_errors():
                 learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learner)
             self._policy.refresh_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
-            found = _rollout_metrics(collected, self._policy) | learned
+            update = _rollout_metrics(collected, self._policy) | learned
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
                 if len(shaped_returns):
-                    found["shaped_return"] = float(shaped_returns.mean())
-            updates.add(found)
+                    update["shaped_return"] = float(shaped_returns.mean())
+            updates.add(update)
             returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
             rows += collected.valid.size
             samples += collected.num_samples
@@ -143,7 +143,7 @@ class Training:
 
     @property
     def solved(self) -> bool:
-        """Whether the last `WINDOW` returns reach the threshold; False until there are so many."""
+        """True if the mean of the last `WINDOW` returns reaches the threshold; False until there are that many."""
         full = len(self._recent) == WINDOW
         return self._threshold is not None and full and self._mean_of_recent() >= self._threshold
 
@@ -151,7 +151,7 @@ class Training:
         return sum(self._recent) / len(self._recent) if self._recent else float("nan")
 
     def state(self) -> State:
-        """All that the next iterations depend on beside the settings."""
+        """Return everything that the next iterations depend on, except the settings."""
         learner = self._learner
         return {
             "policy": module_state(self._policy),
@@ -172,14 +172,14 @@ class Training:
         }
 
     def restore(self, state: State) -> bool:
-        """Go on from that state.
+        """Continue from that state.
 
         Returns:
-            Whether as if nothing had happened. Episodes that were under way in environments whose state cannot
-            be saved are lost, and new ones begin.
+            True if training continues as if it had never been interrupted. Otherwise the episodes that were in
+            progress are lost, because the state of the environments cannot be saved, and new ones begin.
 
         Raises:
-            CheckpointError: it is of other settings, or of another version.
+            CheckpointError: the state is from different settings or from another version.
         """
         policy, engine, collector, learner, under_way, recent, counts = unpack(
             state, "policy", "engine", "collector", "learning", "under way", "recent", "counts"
@@ -194,16 +194,16 @@ class Training:
         self.used, self._episodes = whole("used", used, at_least=0), whole("episodes", episodes, at_least=0)
         self._seconds = float(seconds)
         sums = unpack(under_way, "scaled", "ended", "ended shaped")
-        goes_on = self._collector.restore(collector)
-        if goes_on:
+        continues = self._collector.restore(collector)
+        if continues:
             self._learner.traces = traces
             self._scaled.so_far, self._ended.so_far, self._ended_shaped.so_far = sums
-        # where nothing was earned yet, all were at their beginnings, which seeds may bring again
-        return goes_on or (self._resets_by_seed and not any(saved.any() for saved in sums))
+        # if all sums are 0, all episodes were at their beginnings, which seeded resets may reproduce
+        return continues or (self._resets_by_seed and not any(saved.any() for saved in sums))
 
 
 class _Means:
-    """The mean of each metric over the updates of a row; those that have it."""
+    """The mean of each metric over the updates of a row that have it."""
 
     def __init__(self) -> None:
         self._updates: list[dict[str, float]] = []
@@ -220,6 +220,6 @@ class _Means:
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
     if type(policy.distribution).metrics is Distribution.metrics:
-        # most have none, and to look at the actions would cost something
+        # most distributions have none, and selecting the actions takes time
         return {}
     return policy.distribution.metrics(policy.network, rollout.action[rollout.valid])

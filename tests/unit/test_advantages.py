@@ -1,3 +1,5 @@
+"""Returns, baselines, advantage estimators and normalization, each against its definition."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -23,9 +25,8 @@ from policygrad.advantages import (
     time_baseline,
     vtrace,
 )
-from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.types import Rollout
-from tests.conftest import rollout_of
+from tests.helpers import rollout_of
 
 RNG = np.random.default_rng(0)
 
@@ -42,12 +43,14 @@ def test_returns_to_go_is_the_discounted_sum():
     np.testing.assert_allclose(returns_to_go(reward, done_at_end(7, 3), 0.9), expected, rtol=1e-12)
 
 
-def test_reward_sits_with_the_action_that_brought_it():  # bug 6
+def test_a_reward_belongs_to_the_action_that_earned_it():
+    """An array of rewards that is shifted by one step would credit the wrong action."""
     reward = np.array([[0.0], [5.0], [0.0]])
     np.testing.assert_array_equal(returns_to_go(reward, done_at_end(3, 1), 0.0).ravel(), [0, 5, 0])
 
 
-def test_concatenated_episodes_have_the_returns_of_each_alone():  # bug 2
+def test_returns_of_concatenated_episodes_equal_those_of_each_alone():
+    """No reward of one episode may enter the returns of the other."""
     a, b = RNG.standard_normal((4, 1)), RNG.standard_normal((6, 1))
     done = np.concatenate([done_at_end(4, 1), done_at_end(6, 1)])
     together = returns_to_go(np.concatenate([a, b]), done, 0.97)
@@ -67,21 +70,27 @@ BOOTSTRAPPED: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("estimator", BOOTSTRAPPED.values(), ids=BOOTSTRAPPED)
 @pytest.mark.parametrize("ends", [(True, True), (False, True), (True, False), (False, False)])
-def test_so_have_they_with_v(estimator: Callable[..., Any], ends: tuple[bool, bool]):  # bugs 2, 3, 4
-    """Whether the first terminated or was cut, and whether the second did or simply is not over."""
+def test_estimates_of_concatenated_episodes_equal_those_of_each_alone(
+    estimator: Callable[..., Any], ends: tuple[bool, bool]
+):
+    """No value of one episode may enter the other, whether the first terminated or was truncated.
+
+    The second one terminates, or is still running at the end of the rollout.
+    """
     lengths, parts = (4, 6), []
     for length, terminated in zip(lengths, ends, strict=True):
         numbers = RNG.standard_normal((3, length, 1))
         flags = np.zeros((2, length, 1), bool)
         flags[0, -1] = terminated
-        # the second's last row is the rollout's, whether it is over or not
+        # the last row of the second episode is that of the rollout, whether the episode is over or not
         flags[1, -1] = terminated or length == lengths[0]
         parts.append([*numbers, *flags])
     together = estimator(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     np.testing.assert_array_equal(together, np.concatenate([estimator(*part) for part in parts]))
 
 
-def test_tail_enters_only_where_an_episode_ended():  # bug 4
+def test_the_tail_is_added_only_where_an_episode_ended():
+    """A truncated episode continues with its own final value, and steps in the middle do not see any."""
     reward, done = np.ones((4, 1)), np.array([[False], [True], [False], [True]])
     tail = np.array([[100.0], [10.0], [100.0], [0.0]])
     np.testing.assert_allclose(returns_to_go(reward, done, 0.5, tail).ravel(), [1 + 0.5 * 6, 6, 1.5, 1])
@@ -92,39 +101,42 @@ def test_constant_reward_gives_the_geometric_series():
     np.testing.assert_allclose(returns[0, 0], (1 - 0.9**50) / (1 - 0.9))
 
 
-def test_shapes_are_checked_not_broadcast():  # bug 9
+def test_shapes_are_checked_and_not_broadcast():
+    """Arrays [T, 1] and [T, N] must raise instead of broadcasting."""
     with pytest.raises(ValueError, match=r"done has shape \(5, 1\); expected \(5, 2\)"):
         returns_to_go(np.ones((5, 2)), done_at_end(5, 1), 0.9)
     with pytest.raises(ValueError, match="squared_scores has shape"):
         optimal_baseline(np.ones((5, 2)), np.ones((5, 2), bool), np.ones((5, 1)))
 
 
-def test_leave_one_out_is_the_mean_centred_one_times_k_over_k_minus_1():  # Kool et al. 2019
+def test_leave_one_out_advantages_are_centered_returns_times_k_over_k_minus_1():
+    """Kool et al. 2019."""
     returns, valid = RNG.standard_normal((1, 6)), np.ones((1, 6), bool)
-    centred = returns - mean_baseline(returns, valid)
+    centered = returns - mean_baseline(returns, valid)
     left_out = returns - leave_one_out_baseline(returns, valid)
-    np.testing.assert_allclose(left_out, centred * 6 / 5)
+    np.testing.assert_allclose(left_out, centered * 6 / 5)
 
 
-def test_leave_one_out_ignores_the_own_episode_and_padding():
+def test_leave_one_out_ignores_its_own_episode_and_padding():
     returns = np.array([[1.0, 2.0, 3.0], [9.0, 4.0, 99.0]])
     valid = np.array([[True, True, True], [True, True, False]])
     baseline = leave_one_out_baseline(returns, valid)
     np.testing.assert_allclose(baseline[0], [(2 + 4 + 3) / 3, (1 + 9 + 3) / 3, (1 + 9 + 2 + 4) / 4])
 
 
-def test_leave_one_out_of_one_episode_says_what_to_do():
+def test_leave_one_out_with_one_episode_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match="raise num_envs or episodes_per_env"):
         leave_one_out_baseline(np.ones((3, 1)), np.ones((3, 1), bool))
 
 
-def test_time_baseline_is_over_the_episodes_still_running():
+def test_the_time_baseline_averages_over_running_episodes():
     returns = np.array([[1.0, 3.0], [5.0, 77.0]])
     valid = np.array([[True, True], [True, False]])
     np.testing.assert_array_equal(time_baseline(returns, valid)[:, 0], [2, 5])
 
 
-def test_optimal_baseline_minimises_the_variance():  # Greensmith et al. 2004
+def test_the_optimal_baseline_minimizes_the_variance():
+    """Greensmith et al. 2004."""
     scores = RNG.standard_normal((4000, 3)) * np.array([0.2, 1.0, 3.0])
     returns = RNG.standard_normal((4000, 1)) + 2 * (scores**2).sum(1, keepdims=True)
     squared = (scores**2).sum(1, keepdims=True)
@@ -133,13 +145,13 @@ def test_optimal_baseline_minimises_the_variance():  # Greensmith et al. 2004
     def second_moment(b: float) -> float:
         return float((((returns - b) * scores) ** 2).sum(1).mean())
 
-    # the identity: what another constant costs is the weighted squared distance
+    # another constant costs the weighted squared distance from the best one
     for b in (0.0, best - 1, best + 3):
         expected = second_moment(best) + squared.mean() * (b - best) ** 2
         np.testing.assert_allclose(second_moment(b), expected, rtol=1e-9)
 
 
-def test_the_optimal_baseline_of_equal_returns_is_exactly_theirs():
+def test_the_optimal_baseline_of_equal_returns_is_exactly_that_return():
     rng, valid = np.random.default_rng(0), np.ones((50, 1), bool)
     for returns in (1e9 + 0.1, 1e10 / 3, -1e-200, 1e200):
         found = optimal_baseline(np.full((50, 1), returns), valid, rng.uniform(0, 1e-3, (50, 1)))
@@ -149,28 +161,29 @@ def test_the_optimal_baseline_of_equal_returns_is_exactly_theirs():
     assert np.isnan(optimal_baseline(np.ones((50, 1)), valid, unknown)).all()
 
 
-def test_normalising_one_sample_or_equal_ones_stays_finite():  # bug 8
+def test_normalizing_one_sample_or_equal_samples_stays_finite():
+    """A standard deviation of 0, or of a single sample, must not become a division by zero."""
     np.testing.assert_array_equal(normalize(np.array([3.0])), [3.0])
     np.testing.assert_array_equal(normalize(np.array([2.0, 2.0])), [0.0, 0.0])
 
 
 def constants(count: int, dtype: Any) -> Iterator[tuple[int, Any]]:
-    """(length, number): of both signs and of every size that the dtype has."""
+    """Yield (length, number) with numbers of both signs and of every magnitude of the dtype."""
     rng, largest = np.random.default_rng(1), np.log10(np.finfo(dtype).max)
     for length in rng.integers(2, 300, count):
         yield int(length), dtype(rng.choice([-1, 1]) * 10 ** rng.uniform(-largest, largest))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_equal_advantages_are_zero_whatever_their_size(dtype: Any):
+def test_equal_advantages_of_any_size_are_normalized_to_zero(dtype: Any):
     numbers = [(7, dtype(1e9 + 0.1)), (10, dtype(1e10 / 3)), (3, dtype(0)), *constants(20_000, dtype)]
     for length, number in numbers:
         assert not normalize(np.full(length, number, dtype)).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_parts_of_equal_advantages_are_zero_whatever_their_size(dtype: Any):
-    """Each part has its own constant, and the rows are shuffled."""
+def test_parts_of_equal_advantages_of_any_size_are_normalized_to_zero(dtype: Any):
+    """Each part has another constant, and the rows are shuffled."""
     lengths, numbers = zip(*constants(20_000, dtype), strict=True)
     order = np.random.default_rng(2).permutation(sum(lengths))
     advantage = np.empty(len(order), dtype)
@@ -186,15 +199,15 @@ def test_parts_of_equal_advantages_are_zero_whatever_their_size(dtype: Any):
     ],
     ids=str,
 )  # fmt: skip
-def test_the_spread_may_be_of_any_size(advantage: list[float]):
+def test_advantages_with_any_spread_are_normalized(advantage: list[float]):
     expected = [-1, 1]
     np.testing.assert_allclose(normalize(np.array(advantage)), expected, rtol=1e-12)
     parts = normalize_parts(np.array([0.0, *advantage, 1.0]), np.array([2, 1, 3, 0]), np.array([0, 2, 4]))
     np.testing.assert_allclose(parts, [-1, *expected, 1], rtol=1e-12)
 
 
-def test_a_single_sample_that_differs_counts_among_many():
-    """However many there are: the deviation alone would be below the rounding of the others' size."""
+def test_a_single_different_sample_counts_among_many():
+    """The standard deviation alone would be below the rounding error of the other samples."""
     advantage = np.full(1_000_000, 1.0, np.float32)
     advantage[77] = 1.0001
     found = normalize(advantage)
@@ -202,7 +215,7 @@ def test_a_single_sample_that_differs_counts_among_many():
     np.testing.assert_allclose(found[:77], -0.001, rtol=1e-5)
 
 
-def test_advantages_that_differ_by_the_rounding_of_their_dtype_are_equal():
+def test_advantages_that_differ_by_rounding_count_as_equal():
     rng = np.random.default_rng(0)
     for _ in range(1000):
         number = rng.choice([-1, 1]) * 10 ** rng.uniform(-30, 30)
@@ -210,12 +223,12 @@ def test_advantages_that_differ_by_the_rounding_of_their_dtype_are_equal():
         rounded = exact.astype(np.float32)
         assert not normalize(rounded).any()
         assert not normalize_parts(rounded, rng.permutation(50), np.array([0, 20, 50])).any()
-        # in float64 they have their digits, and some units in the last place of that are nothing
+        # float64 resolves these differences, and treats some units in its own last place as rounding
         np.testing.assert_allclose(normalize(exact).std(), 1, rtol=1e-6)
         assert not normalize(number * (1 + 2.0**-52 * rng.integers(-1, 2, 50))).any()
 
 
-def test_differences_as_small_as_the_rounding_of_what_they_come_from_count_as_none():
+def test_differences_within_the_rounding_of_the_returns_count_as_zero():
     returns = np.array([0.1 + 0.2, 0.3, 0.3])
     advantage = returns - returns.mean()
     assert np.abs(normalize(advantage)).max() > 1
@@ -228,8 +241,8 @@ def test_differences_as_small_as_the_rounding_of_what_they_come_from_count_as_no
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 1])
-def test_what_is_not_finite_is_not_normalised_away(wrong: float, place: int):
-    """Or nobody would hear of it."""
+def test_values_that_are_not_finite_are_propagated(wrong: float, place: int):
+    """NaN and infinity must be propagated, or they would go unnoticed."""
     advantage = np.ones(5)
     advantage[place] = wrong
     assert np.isnan(normalize(advantage)).all()
@@ -238,32 +251,16 @@ def test_what_is_not_finite_is_not_normalised_away(wrong: float, place: int):
     assert not parts[2:].any()
 
 
-def test_normalising_many():
+def test_normalized_samples_have_mean_0_and_deviation_1():
     result = normalize(RNG.standard_normal(100) * 7 + 3)
     np.testing.assert_allclose([result.mean(), result.std()], [0, 1], atol=1e-12)
 
 
-def test_discount_weights():
+def test_discount_weights_are_powers_of_gamma():
     np.testing.assert_allclose(discount_weights((3, 2), 0.5)[:, 1], [1, 0.5, 0.25])
 
 
-def test_explained_variance_of_perfect_constant_and_absurd_values():
-    target = RNG.standard_normal(50).astype(np.float32)
-
-    def explained(value: np.ndarray, target: np.ndarray) -> float:
-        return value_metrics(value, target)["explained_variance"]
-
-    assert explained(target, target) == 1
-    assert explained(np.zeros_like(target), target) == pytest.approx(0, abs=1e-12)
-    assert explained(-target, target) == pytest.approx(-3, rel=1e-6)
-    assert explained(target / 2, target) == pytest.approx(0.75, rel=1e-6)
-    assert np.isnan(explained(target, np.ones_like(target)))
-    value, three = np.array([1, 2, 2], np.float32), np.array([1, 3, 2], np.float32)
-    for size in (np.float32(1e-20), np.float32(1), np.float32(1e20)):
-        assert explained(size * value, size * three) == pytest.approx(1 - (2 / 9) / (2 / 3), rel=1e-6)
-
-
-def test_whole_episodes_are_asked_for():
+def test_rollouts_without_whole_episodes_are_refused():
     whole = rollout_of([[1, 1], [1, 1, 1]])
     check_whole_episodes(whole)
     parts = {f: getattr(whole, f) for f in Rollout.__dataclass_fields__}
@@ -271,12 +268,15 @@ def test_whole_episodes_are_asked_for():
         check_whole_episodes(Rollout(**parts | {"terminated": np.zeros((3, 2), bool)}))
     with pytest.raises(ValueError, match="one whole episode"):
         check_whole_episodes(Rollout(**parts | {"terminated": np.ones((3, 2), bool)}))
-    with pytest.raises(ValueError, match="found gaps or none"):
+    with pytest.raises(ValueError, match="found gaps or an empty column"):
         check_whole_episodes(Rollout(**parts | {"valid": np.array([[True, False]] * 3)}))
 
 
-def test_generalized_advantages_are_the_sum_by_hand():  # bugs 3, 4, 5, 22
-    """Two environments, ends of both kinds in the middle: no reward or value crosses an end."""
+def test_generalized_advantages_equal_the_sum_by_hand():
+    """No reward or value crosses an end: not a termination, and not a truncation followed by an automatic reset.
+
+    Targets before a termination are right for every λ, also two steps before it.
+    """
     rng = np.random.default_rng(0)
     T, N, gamma, lam = 7, 2, 0.9, 0.7
     reward, value, next_value = rng.standard_normal((3, T, N))
@@ -299,7 +299,7 @@ def test_generalized_advantages_are_the_sum_by_hand():  # bugs 3, 4, 5, 22
     assert np.abs(found[:3, 0]).max() < 10
 
 
-def test_generalized_advantages_at_both_ends_of_lambda():
+def test_generalized_advantages_with_lambda_0_and_1():
     rng = np.random.default_rng(1)
     reward, value, next_value = rng.standard_normal((3, 6, 3))
     next_value[:-1] = value[1:]
@@ -316,7 +316,7 @@ def test_generalized_advantages_at_both_ends_of_lambda():
 
 
 def steps_with_ends(T: int = 9, N: int = 2) -> dict[str, np.ndarray]:
-    """Random rewards and values; one environment terminates in the middle, the other is cut."""
+    """Return random rewards and values; one environment terminates in the middle, the other is truncated."""
     rng = np.random.default_rng(3)
     reward, value, next_value = rng.standard_normal((3, T, N))
     terminated, done = np.zeros((2, T, N), bool)
@@ -336,7 +336,7 @@ def without(steps: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 100])
-def test_n_step_returns_are_the_sum_by_hand(n: int):
+def test_n_step_returns_equal_the_sum_by_hand(n: int):
     steps = steps_with_ends()
     found = n_step_returns(**without(steps, "value"), gamma=0.9, n=n)
     T, N = found.shape
@@ -352,7 +352,7 @@ def test_n_step_returns_are_the_sum_by_hand(n: int):
             assert found[t, e] == pytest.approx(total + 0.9 ** (k - t + 1) * tail)
 
 
-def test_estimators_agree_where_theory_says_so():
+def test_estimators_agree_where_they_should_in_theory():
     steps = steps_with_ends()
     value = steps["value"]
     error = td_errors(**without(steps, "done"), gamma=0.9)
@@ -364,7 +364,7 @@ def test_estimators_agree_where_theory_says_so():
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
-def test_vtrace_without_distance_is_gae(lam: float):
+def test_vtrace_with_ratios_of_1_equals_gae(lam: float):
     steps = steps_with_ends()
     target, advantage = vtrace(np.zeros((9, 2)), **steps, gamma=0.9, lam=lam)
     gae = generalized_advantages(**steps, gamma=0.9, lam=lam)
@@ -372,7 +372,8 @@ def test_vtrace_without_distance_is_gae(lam: float):
     np.testing.assert_allclose(advantage, gae)
 
 
-def test_vtrace_is_the_sum_of_its_definition():  # Espeholt et al. 2018, eq. 1
+def test_vtrace_equals_the_sum_of_its_definition():
+    """Espeholt et al. 2018, eq. 1."""
     steps = steps_with_ends()
     log_ratio = np.random.default_rng(4).standard_normal((9, 2))
     target, advantage = vtrace(log_ratio, **steps, gamma=0.9, lam=0.8, rho_max=1.2, c_max=0.9)
@@ -395,7 +396,7 @@ def test_vtrace_is_the_sum_of_its_definition():  # Espeholt et al. 2018, eq. 1
             assert advantage[s, e] == pytest.approx(expected)
 
 
-def test_estimators_say_what_is_wrong():
+def test_invalid_arguments_are_named():
     steps = steps_with_ends()
     with pytest.raises(ValueError, match="n must be 1 or more"):
         n_step_returns(**without(steps, "value"), gamma=0.9, n=0)
@@ -405,7 +406,7 @@ def test_estimators_say_what_is_wrong():
         vtrace(np.zeros(9), **steps, gamma=0.9)
 
 
-def test_parts_are_normalised_each_by_itself():
+def test_each_part_is_normalized_separately():
     rng = np.random.default_rng(0)
     advantage, order = rng.standard_normal(11), rng.permutation(11)
     bounds = np.array([0, 4, 10, 11])
@@ -413,4 +414,4 @@ def test_parts_are_normalised_each_by_itself():
     for start, stop in pairwise(bounds[:-1]):
         rows = order[start:stop]
         np.testing.assert_allclose(found[rows], normalize(advantage[rows]), atol=1e-12)
-    assert found[order[10]] == 0  # bug 8: a part of one sample
+    assert found[order[10]] == 0  # a part of one sample stays finite

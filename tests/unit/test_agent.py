@@ -1,3 +1,5 @@
+"""Agents: learning from data that the caller collects."""
+
 from __future__ import annotations
 
 import gymnasium as gym
@@ -13,8 +15,8 @@ from policygrad.policies import flat_parameters
 BOX = spaces.Box(-np.inf, np.inf, (2,))
 
 
-def test_it_learns_a_game_that_is_no_environment():
-    """Guess the sign of the first number; a round is an episode of three guesses."""
+def test_an_agent_learns_a_game_that_is_not_an_environment():
+    """The game is to guess the sign of the first number; an episode is three guesses."""
     rng = np.random.default_rng(0)
     agent = pg.Agent(BOX, spaces.Discrete(2), pg.Reinforce(learning_rate=0.02), seed=0)
     scores = []
@@ -33,8 +35,8 @@ def test_it_learns_a_game_that_is_no_environment():
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
-def test_driven_by_hand_it_does_what_train_does(env_id: str):
-    """One environment and the same streams: the same parameters, bit for bit."""
+def test_an_agent_driven_by_hand_learns_as_train_does(env_id: str):
+    """With one environment and the same random streams the parameters are bit-identical."""
     algorithm, steps = pg.Reinforce(learning_rate_end=0.001), 500
     run = pg.train(env_id, algorithm, steps=steps, num_envs=1, seed=7, backend="gymnasium")
     env = gym.make(env_id)
@@ -54,7 +56,7 @@ def test_driven_by_hand_it_does_what_train_does(env_id: str):
     assert torch.equal(flat_parameters(agent.policy), flat_parameters(run.last_policy))
 
 
-def test_calls_out_of_order_are_named():
+def test_calls_out_of_order_are_refused():
     agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
     with pytest.raises(RuntimeError, match="call act first"):
         agent.observe(1.0, np.zeros(2))
@@ -66,7 +68,7 @@ def test_calls_out_of_order_are_named():
         agent.update()
 
 
-def test_what_is_not_finite_changes_nothing():
+def test_rewards_and_observations_that_are_not_finite_change_nothing():
     agent = pg.Agent(BOX, spaces.Discrete(2), seed=0)
     agent.act(np.zeros(2))
     with pytest.raises(pg.NonFiniteError, match="the reward is nan"):
@@ -86,7 +88,7 @@ def test_observations_are_checked():
         agent.act(np.zeros(3))
 
 
-def test_what_an_agent_cannot_do_is_said_at_once():
+def test_unsupported_algorithms_and_policies_are_refused_at_once():
     box = spaces.Box(-1, 1, (3,))
     with pytest.raises(ValueError, match="ActorCritic learns from each step"):
         pg.Agent(box, spaces.Discrete(2), "actor-critic")
@@ -98,7 +100,7 @@ def test_what_an_agent_cannot_do_is_said_at_once():
 
 
 @pytest.mark.parametrize("algorithm", ["a2c", "ppo", "trpo", "npg"])
-def test_agents_of_other_algorithms_learn_from_the_episodes_that_ended(algorithm: str):
+def test_other_algorithms_learn_from_finished_episodes(algorithm: str):
     agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(2), algorithm, seed=0)
     for _ in range(2):
         for coin in (0, 1, 1, 0, 1):

@@ -1,4 +1,4 @@
-"""Who runs an environment: ours, EnvPool, Gymnasium; the same interface and the same transitions from each."""
+"""Compiled environments, EnvPool and Gymnasium: which one is chosen, and that their transitions agree."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids
 from policygrad.policies import Network, flat_parameters, make_policy
 from policygrad.rollout import HostCollector
 from policygrad.types import Rollout
-from tests.conftest import STEP_COLUMNS, Countdown, choosing
+from tests.helpers import STEP_COLUMNS, Countdown, act_with
 
 needs_envpool = pytest.mark.skipif(not pool_ids(), reason="EnvPool has no wheel for this Python")
 
 
-def test_auto_is_compiled_then_envpool_then_gymnasium():
-    said: list[str] = []
-    kinds = [type(make(name, 2, say=said.append).vector) for name in ("CartPole-v1", "FrozenLake-v1")]
+def test_auto_prefers_compiled_then_envpool_then_gymnasium():
+    messages: list[str] = []
+    kinds = [type(make(name, 2, say=messages.append).vector) for name in ("CartPole-v1", "FrozenLake-v1")]
     assert kinds[0] is KernelVectorEnv
     assert kinds[1] is (EnvPoolVectorEnv if "FrozenLake-v1" in pool_ids() else SyncVectorEnv)
-    assert said[0] == "environment: CartPole-v1, compiled"
+    assert messages[0] == "environment: CartPole-v1 (compiled)"
     assert type(make("CartPole-v1", 2, backend="gymnasium").vector).__name__ == "CartPoleVectorEnv"
 
 
 @needs_envpool
 def test_envpool_can_be_forced():
-    said: list[str] = []
-    environments = make("CartPole-v1", 3, backend="envpool", say=said.append)
+    messages: list[str] = []
+    environments = make("CartPole-v1", 3, backend="envpool", say=messages.append)
     assert isinstance(environments.vector, EnvPoolVectorEnv)
-    assert said == ["environment: CartPole-v1, by EnvPool"]
+    assert messages == ["environment: CartPole-v1 (EnvPool)"]
     assert environments.reward_threshold == 475
 
 
 @pytest.mark.parametrize(
     ("env", "backend", "message"),
     [
-        ("FrozenLake-v1", "compiled", "has no compiled form; there are CartPole-v1"),
+        ("FrozenLake-v1", "compiled", "has no compiled form. The compiled environments are CartPole-v1"),
         ("CartPole-v1", "jax", "backend must be one of"),
         ("CartPoll-v1", "auto", "did you mean CartPole-v1"),
-        (lambda: gym.make("CartPole-v1"), "gymnasium", "is for ids"),
+        (lambda: gym.make("CartPole-v1"), "gymnasium", "is only for ids"),
     ],
 )
-def test_what_cannot_be_is_refused(env: Any, backend: Any, message: str):
+def test_unavailable_backends_are_refused(env: Any, backend: Any, message: str):
     with pytest.raises(ValueError, match=message):
         make(env, 2, backend=backend)
 
 
 @needs_envpool
-def test_envpool_s_transitions_are_those_of_the_kernel():
-    """From the same states and actions, up to float32: a NEXT_STEP reset row is never taken for a transition."""
+def test_transitions_of_envpool_equal_those_of_the_compiled_environment():
+    """They agree up to float32 from the same states and actions, and a reset row is not taken for a transition."""
     environments = make("CartPole-v1", 4, backend="envpool")
     policy = make_policy(
         environments.observation_space, environments.action_space, Network(), stream(0, "init")
@@ -64,7 +64,7 @@ def test_envpool_s_transitions_are_those_of_the_kernel():
     collector = HostCollector(
         environments,
         policy,
-        choosing(policy),
+        act_with(policy),
         seeds=EpisodeSeeds(stream(0, "env")),
         action_rng=stream(0, "action"),
     )
@@ -83,7 +83,7 @@ def test_envpool_s_transitions_are_those_of_the_kernel():
 
 @needs_envpool
 @pytest.mark.parametrize("env", ["HalfCheetah-v5", "CartPole-v1"])
-def test_envpool_trains_the_same_bits_twice(env: str):
+def test_training_with_envpool_is_reproducible(env: str):
     runs = [
         pg.train(env, pg.Reinforce(), backend="envpool", steps=3000, num_envs=3, seed=2) for _ in range(2)
     ]
@@ -100,7 +100,7 @@ def steps_of(environments: Environments, horizons: list[int]) -> list[Rollout]:
     collector = HostCollector(
         environments,
         policy,
-        choosing(policy),
+        act_with(policy),
         seeds=EpisodeSeeds(stream(0, "env")),
         action_rng=stream(0, "action"),
     )
@@ -108,8 +108,11 @@ def steps_of(environments: Environments, horizons: list[int]) -> list[Rollout]:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_steps_of_any_mode_are_transitions(mode: AutoresetMode):  # bugs 2, 7
-    """Rewards and observations of `Countdown` say which step of which episode they belong to."""
+def test_steps_in_any_autoreset_mode_are_transitions(mode: AutoresetMode):
+    """Reset rows must not become transitions, and no transition may join two episodes.
+
+    The numbers of `Countdown` say which step of which episode they belong to.
+    """
     vector = SyncVectorEnv([lambda: Countdown([2, 3]), lambda: Countdown([4])], autoreset_mode=mode)
     parts = steps_of(Environments(vector, "Countdown", owned=True), [5, 1, 7])
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in STEP_COLUMNS}

@@ -1,3 +1,5 @@
+"""The command line: training, evaluation, help, metrics and errors in one line."""
+
 from __future__ import annotations
 
 import json
@@ -12,12 +14,12 @@ import pytest
 import policygrad as pg
 from policygrad.cli import COMMANDS, main
 from policygrad.metrics import METRICS, register
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 QUICK = ["--steps", "1500", "--episodes", "5"]
 
 
-def test_train_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_policy_is_trained_and_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "run"
     assert (
         main(["train", "CartPole-v1", "--algo", "reinforce", "--seed", "3", "--out", str(out), *QUICK]) == 0
@@ -25,7 +27,7 @@ def test_train_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr()
     for words in ("steps/s", "greedy return, 5 episodes", "sampled return", "95 %"):
         assert words in shown.out
-    # a long path is broken over lines, and yet all there
+    # a long path is wrapped, and still complete
     assert str(out / "policy.safetensors") in re.sub(r"[\s│]", "", shown.out)
     assert "engine: fused" in shown.err
     assert main(["evaluate", str(out), "--episodes", "7", "--policy", "greedy"]) == 0
@@ -37,7 +39,7 @@ def test_train_then_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["evaluate", str(out / "last_policy.safetensors"), "--episodes", "2"]) == 0
 
 
-def test_the_command_line_and_python_are_one(tmp_path: Path):
+def test_the_command_line_and_python_give_the_same_run(tmp_path: Path):
     out = tmp_path / "run"
     main(["train", "MountainCarContinuous-v0", "--out", str(out), "--num-envs", "2", *QUICK])
     run = pg.train("MountainCarContinuous-v0", "reinforce", num_envs=2, steps=1500)
@@ -45,7 +47,7 @@ def test_the_command_line_and_python_are_one(tmp_path: Path):
     np.testing.assert_array_equal([row["shaped_return"] for row in rows], run.history["shaped_return"])
 
 
-def test_presets_are_what_flags_change(tmp_path: Path):
+def test_options_change_the_settings_of_the_preset(tmp_path: Path):
     out = tmp_path / "run"
     options = [
         "--baseline",
@@ -61,18 +63,18 @@ def test_presets_are_what_flags_change(tmp_path: Path):
     config = json.loads((out / "config.json").read_text())
     assert config["algorithm"]["baseline"] == "leave-one-out"
     assert config["algorithm"]["learning_rate_end"] is None
-    assert config["algorithm"]["learning_rate"] == 0.005  # the preset's
+    assert config["algorithm"]["learning_rate"] == 0.005  # from the preset
     assert config["network"]["hidden"] == [8]
 
 
-def test_help_shows_the_preset_s_values(capsys: pytest.CaptureFixture[str]):
+def test_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(["train", "CartPole-v1", "--help"])
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert "--learning-rate FLOAT Of the policy. (default: 0.005)" in shown
+    assert "--learning-rate FLOAT Learning rate of the policy optimizer. (default: 0.005)" in shown
 
 
-def test_the_potential_takes_the_discount_that_was_asked_for(tmp_path: Path):
+def test_potential_shaping_uses_the_given_discount(tmp_path: Path):
     out = tmp_path / "run"
     main(
         ["train", "MountainCarContinuous-v0", "--gamma", "0.9", "--num-envs", "1", "--out", str(out), *QUICK]
@@ -82,7 +84,7 @@ def test_the_potential_takes_the_discount_that_was_asked_for(tmp_path: Path):
     assert config["shaping"].endswith("gamma 0.9")
 
 
-def test_a_run_on_a_factory_does_not_say_on_which_environment(
+def test_evaluating_a_run_on_a_factory_needs_the_environment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"
@@ -95,7 +97,9 @@ def test_a_run_on_a_factory_does_not_say_on_which_environment(
     assert "is damaged: give --env" in capsys.readouterr().err
 
 
-def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_shaping_can_be_given_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "my_shaping.py").write_text(
         "def double(r, s, s2, terminated, truncated):\n    return 2 * r\n"
     )
@@ -105,7 +109,9 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert row["shaped_return"] == 2 * row["return"]
     for wrong in ("double", "nowhere:double", "my_shaping:triple"):
         assert main(["train", "CartPole-v1", "--shaping", wrong]) == 2
-        assert f"shaping {wrong}:" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "--shaping" in error
+        assert wrong in error
     assert main(["train", "MountainCarContinuous-v0", "--shaping", "none", "--out", "plain", *QUICK]) == 0
     assert json.loads(Path("plain/config.json").read_text())["shaping"] is None
 
@@ -120,7 +126,7 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["trian", "CartPole-v1"], "did you mean train"),
         (["evaluate", "nowhere"], "no policy at nowhere"),
         (["proof", "--repeats", "1"], "must be 2 or more"),
-        (["proof", "--picture", "nowhere/p.png"], "there is no folder nowhere"),
+        (["proof", "--picture", "nowhere/p.png"], "the folder nowhere does not exist"),
         (["train", "CartPole-v1", "--episodes", "0"], "episodes must be 1 or more"),
         (["metrics", "all"], "all is not a run folder"),
         (["train", "CartPole-v1", "--num-envs", "0"], "policygrad: --num-envs must be 1 or more"),
@@ -131,11 +137,11 @@ def test_shaping_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["train", "CartPole-v1", "--lr", "0.1"], "did you mean --learning-rate?"),
         (["train", "CartPole-v1", "--total-timesteps", "9"], "did you mean --steps?"),
         (["train", "CartPole-v1", "--learning-rte=0.1"], "did you mean --learning-rate?"),
-        (["train", "CartPole-v1", "--zzz"], "unknown option --zzz: --help lists all of them"),
+        (["train", "CartPole-v1", "--zzz"], "unknown option --zzz: --help lists all options"),
         (["evaluate", "run", "--episode", "3"], "did you mean --episodes?"),
     ],
 )
-def test_wrong_input_is_told_in_a_line(
+def test_invalid_input_is_reported_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(arguments) == 2
@@ -144,13 +150,15 @@ def test_wrong_input_is_told_in_a_line(
     assert error.count("\n") == 1
 
 
-def test_a_policy_on_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_policy_is_not_evaluated_on_another_kind_of_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     out = tmp_path / "run"
     main(["train", "CartPole-v1", "--out", str(out), *QUICK])
     assert main(["evaluate", str(out), "--env", "Acrobot-v1"]) == 2
     assert "was made for observations of Box(4,); Acrobot-v1 has Box(6,). Eval" in capsys.readouterr().err
     assert main(["train", "CartPole-v1", "--out", str(out), *QUICK]) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already contains a run" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
@@ -162,19 +170,23 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out.strip() == pg.__version__
 
 
-def test_metrics_are_all_explained(capsys: pytest.CaptureFixture[str]):
+def test_the_metrics_command_explains_every_metric(capsys: pytest.CaptureFixture[str]):
     assert main(["metrics"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in METRICS)
 
 
-def test_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_proof_command_prints_a_table_and_draws_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert main(["proof", "--repeats", "150", "--picture", str(tmp_path / "p.png")]) == 0
     assert "reward-to-go, leave-one-out" in capsys.readouterr().out
     assert (tmp_path / "p.png").exists()
 
 
-def test_files_that_cannot_be_written_are_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         assert main(["train", "CartPole-v1", "--out", str(out), *QUICK]) == 2
@@ -183,7 +195,7 @@ def test_files_that_cannot_be_written_are_told_in_a_line(tmp_path: Path, capsys:
         assert "Traceback" not in error
 
 
-def test_an_environment_s_own_error_keeps_its_traceback():
+def test_an_error_inside_an_environment_keeps_its_traceback():
     class Buggy(Countdown):
         def step(self, action: int):
             raise ValueError("a mistake in the environment")
@@ -196,7 +208,7 @@ def test_an_environment_s_own_error_keeps_its_traceback():
         del gym.registry["Buggy-v0"]
 
 
-def test_whole_numbers_may_be_written_as_people_write_them(tmp_path: Path):
+def test_whole_numbers_may_be_written_with_exponents_and_underscores(tmp_path: Path):
     out = tmp_path / "run"
     more = ["--num-envs=4e0", "--episodes", "2", "--seed", "1_0", "--out", str(out)]
     assert main(["train", "CartPole-v1", "--steps", "1e3", *more]) == 0
@@ -206,7 +218,7 @@ def test_whole_numbers_may_be_written_as_people_write_them(tmp_path: Path):
         main(["train", "CartPole-v1", "--steps", "1.5"])
 
 
-def test_metrics_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_metrics_command_shows_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "run"
     run = pg.train("CartPole-v1", "a2c", steps=5_000, out=out)
     assert main(["metrics", str(out)]) == 0
@@ -216,7 +228,7 @@ def test_metrics_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert f"{run.history['learning_rate'][-1]:.4g}" in shown
     pg.train("CartPole-v1", seeds=2, steps=300, out=tmp_path / "runs")
     assert main(["metrics", str(tmp_path / "runs")]) == 2
-    assert "holds the runs of several seeds: choose one, such as" in capsys.readouterr().err
+    assert "contains the runs of several seeds: choose one, such as" in capsys.readouterr().err
     for text in (
         "[[[",
         "[]",
@@ -238,18 +250,19 @@ def test_metrics_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert ended.value.code == 0
 
 
-def test_more_environments_than_steps_is_said(capsys: pytest.CaptureFixture[str]):
+def test_an_update_larger_than_the_budget_is_reported(capsys: pytest.CaptureFixture[str]):
     pg.train("CartPole-v1", "reinforce", num_envs=200, steps=100, progress=True)
+    error = capsys.readouterr().err
     assert (
-        "an update takes 200 whole episodes of up to 500 steps, more than the 100" in capsys.readouterr().err
+        "an update takes 200 whole episodes of up to 500 steps, which is more than the budget of 100" in error
     )
     pg.train("CartPole-v1", pg.PPO(horizon=64), num_envs=4, steps=100, progress=True)
-    assert "an update takes 256 steps, more than the 100 steps" in capsys.readouterr().err
+    assert "an update takes 256 steps, which is more than the budget of 100 steps" in capsys.readouterr().err
     pg.train("CartPole-v1", pg.PPO(horizon=16), num_envs=4, steps=100, progress=True)
     assert "an update takes" not in capsys.readouterr().err
 
 
-def test_metrics_of_ones_own(tmp_path: Path):
+def test_custom_metrics_can_be_registered(tmp_path: Path):
     class Counts(pg.Reinforce):
         def learn(self, engine: Any, rollout: Any, learning: Any) -> dict[str, float]:
             return super().learn(engine, rollout, learning) | {"samples_seen": float(rollout.num_samples)}
@@ -262,9 +275,58 @@ def test_metrics_of_ones_own(tmp_path: Path):
         register("samples_seen", **says)
         run = pg.train("CartPole-v1", Counts(), steps=200, out=tmp_path / "second")
         assert (run.history["samples_seen"] > 0).all()
-        with pytest.raises(ValueError, match="there is a metric 'samples_seen' already"):
+        with pytest.raises(ValueError, match="there is already a metric 'samples_seen'"):
             register("samples_seen", unit="", formula="", healthy="")
         with pytest.raises(ValueError, match="identifier"):
             register("samples seen", **says)
     finally:
         del METRICS["samples_seen"]
+
+
+def test_metrics_of_earlier_versions_have_their_new_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    row = '{"steps": 100, "test_return": 1.5}\n'
+    (tmp_path / "metrics.jsonl").write_text(row)
+    assert main(["metrics", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "eval_return" in shown
+    assert "not registered" not in shown
+
+
+CLASSES = """
+from dataclasses import dataclass
+import policygrad as pg
+
+class Outer:
+    @dataclass(frozen=True, kw_only=True)
+    class Nested(pg.A2C):
+        beta: float = 0.5
+
+@dataclass(frozen=True, kw_only=True)
+class Dots(pg.A2C):
+    beta: float = 0.5
+    ...
+    gone: int = 1
+    print()
+"""
+
+
+@pytest.mark.parametrize("algo", ["Outer.Nested", "Dots"])
+def test_the_help_of_a_user_s_algorithm_needs_no_field_docstrings(
+    algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The source of a user's class may be indented, and may have anything below a field."""
+    (tmp_path / "my_classes.py").write_text(CLASSES)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "CartPole-v1", "--algo", f"my_classes:{algo}", "--help"])
+    assert end.value.code == 0
+    assert "--beta" in capsys.readouterr().out
+
+
+def test_lines_of_a_field_docstring_are_joined_in_the_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["train", "CartPole-v1", "--help"])
+    assert "`processes` runs each in its own process" in capsys.readouterr().out

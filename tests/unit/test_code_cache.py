@@ -1,4 +1,4 @@
-"""Machine code on disk is used again, and only where nothing that it was made of has changed."""
+"""Machine code on disk is reused only if nothing that it was compiled from has changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from policygrad._support.compiling import FASTMATH, compile_cached
 
 
 def digest(source: str, name: str = "f", options: dict[str, Any] | None = None, **others: Any) -> str | None:
-    """The fingerprint of a function of this source, made anew."""
+    """Return the fingerprint of a new function with this source."""
     scope: dict[str, Any] = {"numba": numba, "np": np, "math": math, "NamedTuple": NamedTuple, **others}
     exec(textwrap.dedent(source), scope)
     return fingerprint(scope[name], options or {"nogil": True})
@@ -57,13 +57,13 @@ BASE = """
         ("TABLE[0]", "TABLE[1]"),
     ],
 )
-def test_whatever_a_function_is_made_of_is_part_of_its_fingerprint(old: str, new: str):
+def test_everything_a_function_depends_on_is_part_of_its_fingerprint(old: str, new: str):
     assert old in BASE
     assert digest(BASE) == digest(BASE)
     assert digest(BASE.replace(old, new)) != digest(BASE)
 
 
-def test_options_modules_closures_and_intrinsics_count():
+def test_options_modules_closures_and_intrinsics_are_part_of_the_fingerprint():
     assert digest(BASE) != digest(BASE, options={"nogil": True, "fastmath": FASTMATH})
     source = "def f(x): return settings.gain * x"
     module = type(math)
@@ -87,11 +87,11 @@ def test_options_modules_closures_and_intrinsics_count():
     assert digest(source, given=constant(1)) != digest(source, given=constant(2))
 
 
-def test_what_cannot_be_told_is_never_taken_from_disk():
+def test_a_function_without_a_fingerprint_is_never_taken_from_disk():
     source = "def f(x): return thing"
     assert digest(source, thing=SimpleNamespace(a=1)) is None
     assert digest(source, thing=SimpleNamespace) is None
-    # numba.extending.overload may say elsewhere what it does
+    # numba.extending.overload may define elsewhere what the function does
     assert digest(source, thing=add) is None
 
 
@@ -101,8 +101,8 @@ def test_settings_of_numba_are_part_of_the_fingerprint(monkeypatch: pytest.Monke
     assert digest(BASE) != before
 
 
-def test_what_is_defined_later_counts(cache: Path):
-    """A function that is compiled when it is first called may stand above what it refers to."""
+def test_names_that_are_defined_later_are_part_of_the_fingerprint(cache: Path):
+    """A function that is compiled at its first call may refer to names that are defined below it."""
 
     def compiled(constant: float) -> Any:
         scope: dict[str, Any] = {"__name__": __name__}
@@ -119,7 +119,7 @@ def test_what_is_defined_later_counts(cache: Path):
     assert found == [(11.0, 0), (11.0, 1), (22.0, 0)]
 
 
-def test_a_function_that_calls_itself(cache: Path):
+def test_a_recursive_function_is_compiled(cache: Path):
     def make() -> Any:
         def down(n: int) -> int:
             return 0 if n == 0 else 1 + down(n - 1)
@@ -175,7 +175,7 @@ def test_damaged_code_is_compiled_anew(cache: Path, damage: str):
     assert is_from_disk(compiled_add())
 
 
-def test_code_of_earlier_states_is_removed_after_a_while(cache: Path):
+def test_old_code_of_earlier_versions_is_removed(cache: Path):
     compiled_add()
     (file,) = cache.rglob("*.code")
     old, recent = (
@@ -238,7 +238,8 @@ def run_program(folder: Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_change_in_another_file_of_ones_own_is_noticed(tmp_path: Path):
+@pytest.mark.long
+def test_a_change_in_another_file_of_the_user_is_detected(tmp_path: Path):
     (tmp_path / "program.py").write_text(PROGRAM)
     dynamics = "import numba\nBY = {}\n@numba.njit\ndef push(x): return x + BY\n"
     results = []
@@ -248,7 +249,8 @@ def test_a_change_in_another_file_of_ones_own_is_noticed(tmp_path: Path):
     assert results == [["6.0", "True"], ["6.0", "False"], ["12.0", "True"]]
 
 
-def test_where_nothing_can_be_written_it_is_said_once_and_compiled(tmp_path: Path):
+@pytest.mark.long
+def test_if_the_cache_cannot_be_written_code_is_compiled_with_one_message(tmp_path: Path):
     (tmp_path / "a file").write_text("")
     code = "import policygrad as pg; print(pg.train('CartPole-v1', 'a2c', steps=200).steps)"
     environment = os.environ | {"POLICYGRAD_CACHE": str(tmp_path / "a file" / "cache")}
@@ -256,15 +258,15 @@ def test_where_nothing_can_be_written_it_is_said_once_and_compiled(tmp_path: Pat
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600, check=True
     )
     assert int(done.stdout) >= 200
-    said = [line for line in done.stderr.splitlines() if "kept for the next time" not in line]
-    assert len(said) == 1
-    assert said[0].startswith("policygrad: machine code cannot be kept (")
-    assert "Set POLICYGRAD_CACHE" in said[0]
+    messages = [line for line in done.stderr.splitlines() if "cached for the next time" not in line]
+    assert len(messages) == 1
+    assert messages[0].startswith("policygrad: machine code cannot be cached (")
+    assert "Set POLICYGRAD_CACHE" in messages[0]
 
 
 @pytest.mark.parametrize("variable", ["POLICYGRAD_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
 @pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")
-def test_the_folder_can_be_chosen(tmp_path: Path, variable: str):
+def test_the_cache_folder_can_be_chosen(tmp_path: Path, variable: str):
     code = "from policygrad._support.code_cache import folder; print(folder())"
     environment = {k: v for k, v in os.environ.items() if k not in ("POLICYGRAD_CACHE", "NUMBA_CACHE_DIR")}
     done = subprocess.run(
@@ -279,11 +281,11 @@ def test_the_folder_can_be_chosen(tmp_path: Path, variable: str):
     assert numba.__version__ in found.name
 
 
-def test_versions_of_numba_that_were_not_tested_are_named():
+def test_untested_versions_of_numba_cause_a_warning():
     for version in ("0.61.0", "0.68.1", numba.__version__):
         check_numba(version)
     for version in ("0.60.0", "0.69.0rc1", "1.0.0"):
-        with pytest.warns(RuntimeWarning, match=rf"tested with Numba 0\.61 to 0\.68; this is {version}"):
+        with pytest.warns(RuntimeWarning, match=rf"tested with Numba 0\.61 to 0\.68, but this is {version}"):
             check_numba(version)
     requirement = next(
         line

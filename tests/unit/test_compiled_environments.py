@@ -1,4 +1,4 @@
-"""Compiled environments as Gymnasium and as the collectors see them, and what is said of their bugs."""
+"""Compiled environments in Gymnasium and in the collectors, and the errors that name their bugs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from policygrad.rollout import HostCollector, make_collector
 from policygrad.rollout.compiled_collector import CompiledCollector
 from policygrad.training import EpisodeReturns
 from policygrad.types import Inputs, Rollout
-from tests.conftest import STEP_COLUMNS
+from tests.helpers import STEP_COLUMNS
 
 
 def reset(state: Any, rng: Any) -> None:
@@ -53,10 +53,10 @@ COUNT = pg.Kernel(
 )
 
 
-@pytest.mark.draws_globally  # the checker does
+@pytest.mark.draws_globally  # the checker of Gymnasium does
 @pytest.mark.filterwarnings("ignore:.*Box observation space", "ignore:.*For Box action spaces")
 @pytest.mark.parametrize("name", KERNELS)
-def test_single_environments_pass_gymnasium_s_checker(name: str):
+def test_single_environments_pass_the_checker_of_gymnasium(name: str):
     check_env(KernelEnv(KERNELS[name]), skip_render_check=True)
 
 
@@ -97,7 +97,7 @@ def test_a_time_limit_truncates():
     assert not any(terminated.any() for terminated, _ in flags)
 
 
-def test_seeds_decide_everything():
+def test_seeds_determine_the_initial_states():
     a, b = KernelVectorEnv(KERNELS["CartPole-v1"], 4), KernelVectorEnv(KERNELS["CartPole-v1"], 4)
     np.testing.assert_array_equal(a.reset(seed=3)[0], b.reset(seed=[3, 4, 5, 6])[0])
     assert len(np.unique(a.reset(seed=3)[0], axis=0)) == 4
@@ -113,7 +113,7 @@ def test_seeds_decide_everything():
 def collector_for(
     env: Any, num_envs: int, *, host: bool, settings: dict[str, Any] | None = None, **options: Any
 ) -> Any:
-    """A policy far enough from its beginning that actions differ, and always the same seeds and noise."""
+    """Return a collector with a policy whose actions differ between states, and with fixed seeds and noise."""
     environments = make(env, num_envs)
     network = Network((16,), scale_observations=True, **settings or {})
     policy = make_policy(
@@ -139,7 +139,7 @@ def assert_same(a: Rollout, b: Rollout) -> None:
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0", "Acrobot-v1"])
-def test_the_compiled_loop_does_what_the_python_loop_does(env: str):
+def test_the_compiled_loop_and_the_python_loop_collect_the_same(env: str):
     host, fast = (collector_for(env, 5, host=host) for host in (True, False))
     for _ in range(3):
         assert_same(host.episodes(2), fast.episodes(2))
@@ -180,7 +180,7 @@ def test_the_loops_agree_for_every_distribution(env: Any, settings: dict[str, An
         assert_same(host.episodes(2), fast.episodes(2))
 
 
-def test_several_choices_reach_a_kernel_counted_as_it_counts():
+def test_several_choices_reach_an_environment_with_its_own_start():
     collector = collector_for(LEVERS, 4, host=False)
     rollout = collector.episodes()
     acted = rollout.action[rollout.valid]
@@ -209,7 +209,7 @@ def test_greedy_actions_are_the_most_probable(env: Any, settings: dict[str, Any]
 
 
 @pytest.mark.parametrize("env", ["MountainCarContinuous-v0", "CartPole-v1", "SlipperyGrid-v0"])
-def test_shaping_sees_the_same(env: str):
+def test_both_loops_shape_the_same_rewards(env: str):
     def potential(observation: Any) -> Any:
         return observation if env == "SlipperyGrid-v0" else observation[..., 0]
 
@@ -220,8 +220,8 @@ def test_shaping_sees_the_same(env: str):
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "SlipperyGrid-v0"])
-def test_steps_go_on_where_they_stopped(env: str):
-    """Every row is a sample; after an end the next row is a new episode's, else the successor of this one."""
+def test_steps_continue_where_the_last_rollout_ended(env: str):
+    """Every row is a sample, and the next row is its successor, or after an end the start of a new episode."""
     fast = collector_for(env, 4, host=False)
     parts = [fast.steps(T) for T in (7, 150, 93)]
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in STEP_COLUMNS}
@@ -235,7 +235,7 @@ def test_steps_go_on_where_they_stopped(env: str):
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-def test_what_is_collected_does_not_depend_on_the_cores(env: str):
+def test_rollouts_do_not_depend_on_the_number_of_cores(env: str):
     made = []
     for cores in (1, 2, 2):
         collector = collector_for(env, 6, host=False, workers=Workers(cores))
@@ -250,8 +250,8 @@ def drift(state: Any, action: Any, rng: Any) -> tuple[float, bool]:
     return state[0], state[0] >= 1200.0
 
 
-def test_episodes_may_be_longer_than_the_first_room():
-    """Room is made as they go on; the environments end at different times, some by the limit."""
+def test_episodes_may_be_longer_than_the_first_buffer():
+    """Buffers grow with the episodes, which end at different times, some of them by the time limit."""
     kernel = replace(COUNT, step=drift, max_steps=2500)
     watched: list[Any] = []
 
@@ -267,7 +267,7 @@ def test_episodes_may_be_longer_than_the_first_room():
 
 @pytest.mark.parametrize("horizon", [2, 3, 5, 40])
 def test_returns_span_rollouts(horizon: int):
-    """Episodes of `Count` return 1 + 2 + ... + 5 over 5 steps, wherever a rollout was cut."""
+    """Episodes of `Count` return 1 + 2 + ... + 5 over 5 steps, wherever a rollout ends."""
     collector, returns = collector_for(COUNT, 3, host=False), EpisodeReturns(3)
     rollouts = [collector.steps(horizon) for _ in range(8)]
     found = [returns.of(rollout, rollout.original_reward) for rollout in rollouts]
@@ -312,7 +312,7 @@ def reset_beyond(state: Any, rng: Any) -> None:
     state[3] = 1.0
 
 
-@pytest.mark.parametrize("vectorised", [False, True])
+@pytest.mark.parametrize("vectorized", [False, True])
 @pytest.mark.parametrize(
     ("bug", "error", "message"),
     [
@@ -325,7 +325,7 @@ def reset_beyond(state: Any, rng: Any) -> None:
         ({"reset": reset_beyond}, pg.EnvironmentFault, "reset of environment 0 raised IndexError at step 0"),
     ],
 )  # fmt: skip
-def test_a_bug_is_named_with_its_function_and_step(bug: Any, error: Any, message: str, vectorised: bool):
+def test_a_bug_is_reported_with_its_function_and_step(bug: Any, error: Any, message: str, vectorized: bool):
     kernel = replace(COUNT, **bug)
 
     def by_hand() -> None:
@@ -338,7 +338,7 @@ def test_a_bug_is_named_with_its_function_and_step(bug: Any, error: Any, message
         pg.train(kernel, pg.Reinforce(), steps=100, num_envs=2)
 
     with pytest.raises(error, match=f"Count: {message}"):
-        by_hand() if vectorised else train()
+        by_hand() if vectorized else train()
 
 
 @pytest.mark.parametrize(
@@ -347,12 +347,12 @@ def test_a_bug_is_named_with_its_function_and_step(bug: Any, error: Any, message
         ({"max_steps": 0}, ValueError, "max_steps must be 1 or more"),
         ({"max_steps": 50.0}, TypeError, "max_steps must be a whole number; got 50.0"),
         ({"state": np.zeros((2, 2))}, ValueError, r"state has shape \(2, 2\); expected one axis"),
-        ({"observation_space": spaces.MultiBinary(2)}, ValueError, "expected a Box of float32 or a Discrete"),
+        ({"observation_space": spaces.MultiBinary(2)}, ValueError, "expected a Box of float32, or Discrete"),
         ({"action_space": spaces.Box(-1, 1, (2,), np.float64)}, ValueError, "expected a Box of float32"),
-        ({"step": lambda state, action, rng: state.nothing}, TypeError, "does not compile for .*nothing"),
+        ({"step": lambda state, action, rng: state.nothing}, TypeError, "cannot be compiled for .*nothing"),
     ],
 )
-def test_a_kernel_that_cannot_be_is_refused(change: Any, error: Any, message: str):
+def test_an_invalid_kernel_is_refused(change: Any, error: Any, message: str):
     def make_it() -> None:
         KernelVectorEnv(replace(COUNT, **change), 1)
 
@@ -360,7 +360,7 @@ def test_a_kernel_that_cannot_be_is_refused(change: Any, error: Any, message: st
         make_it()
 
 
-def test_an_index_of_nothing_is_refused():
+def test_an_observation_outside_its_discrete_space_is_refused():
     def train() -> None:
         kernel = replace(COUNT, observation_space=spaces.Discrete(3), observe=lambda s, o: set_first(s, o))
         pg.train(kernel, pg.Reinforce(), steps=100, num_envs=2)
@@ -390,7 +390,7 @@ class Sinks(gym.Env):
         return np.zeros(2, np.float32), 0.0, False, False, {}
 
 
-def test_an_object_s_exception_says_where():
+def test_an_exception_of_a_python_environment_says_where_it_happened():
     with pytest.raises(RuntimeError, match="the boat has sunk") as caught:
         pg.train(Sinks, pg.Reinforce(), steps=100)
     if hasattr(caught.value, "add_note"):

@@ -1,4 +1,4 @@
-"""What a policy's distribution says of its actions is true, and the environment gets what it should."""
+"""Action distributions: densities, entropies, samples, greedy actions, and the actions that environments receive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from policygrad.policies.flat import flat_parameters
 from policygrad.rollout import HostCollector
 from policygrad.rollout.noise import ActionNoise
 from policygrad.types import Batch, Inputs
-from tests.conftest import choosing
+from tests.helpers import act_with
 
 SEEN = spaces.Box(-1, 1, (3,))
 LOW, HIGH = np.array([-2.0, 1.0]), np.array([4.0, 1.5])
@@ -42,7 +42,7 @@ ENGINES = ("autograd", "fused")
 
 
 def policy_for(settings: dict[str, Any], action_space: Any = BOX, scale: float = 0.7) -> Policy:
-    """With weights far enough from their beginning that no mean is 0."""
+    """Return a policy with weights that are far enough from their initial values that no mean is 0."""
     rng = np.random.default_rng(0)
     policy = make_policy(SEEN, action_space, Network((16,), **settings), rng)
     last: Any = policy.network.network[-1]  # type: ignore[union-attr]
@@ -51,19 +51,19 @@ def policy_for(settings: dict[str, Any], action_space: Any = BOX, scale: float =
     return policy
 
 
-def outputs(policy: Policy, engine: str, observation: np.ndarray, action: np.ndarray) -> tuple[Any, Any]:
-    """(log π, H) of an engine."""
+def outputs(policy: Policy, engine_name: str, observation: np.ndarray, action: np.ndarray) -> tuple[Any, Any]:
+    """Return log π and the entropy, as an engine computes them."""
     batch = Batch(Inputs(observation), action, {})
-    engine = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+    engine = make_engine(policy, None, "sgd", engine_name)  # type: ignore[arg-type]
     found = engine.update(Update(batch, traced(lambda s, k: s.log_prob), {}, Step(0.0, None)))
     return found.log_prob, found.entropy
 
 
 def grid(policy: Policy, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(stored actions [n², 2] on a grid, the sizes [n²] of the cells around the environment's actions)."""
+    """Return stored actions [n², 2] on a grid, and the areas [n²] of their cells in units of the environment."""
     edges = np.linspace(0, 1, n + 1) if policy.distribution.name == "beta" else np.linspace(-12, 12, n + 1)
     middle = (edges[1:] + edges[:-1]) / 2
-    # cell by cell what the environment would get
+    # the widths of the cells in units of the environment
     widths = np.diff(policy.distribution.in_units(np.stack([edges, edges], -1)), axis=0)
     x, y = (a.ravel() for a in np.meshgrid(middle, middle, indexing="ij"))
     return np.stack([x, y], -1).astype(np.float32), np.outer(widths[:, 0], widths[:, 1]).ravel()
@@ -71,14 +71,14 @@ def grid(policy: Policy, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", ["squashed", "squashed per state", "beta"])
-def test_the_density_of_the_environment_s_action_integrates_to_one(kind: str, engine: str):
+def test_the_density_of_environment_actions_integrates_to_one(kind: str, engine: str):
     policy = policy_for(CONTINUOUS[kind])
     for state in np.random.default_rng(1).uniform(-1, 1, (3, 3)).astype(np.float32):
         action, cell = grid(policy, 400)
         log_prob, entropy = outputs(policy, engine, np.repeat(state[None], len(action), 0), action)
         density = np.exp(log_prob.astype(np.float64))
         assert (density * cell).sum() == pytest.approx(1, abs=2e-3)
-        # and the entropy is that of this density
+        # the entropy is that of this density
         assert entropy[0] == pytest.approx(-(density * log_prob * cell).sum(), abs=5e-3)
 
 
@@ -95,8 +95,8 @@ def test_the_entropy_is_the_mean_of_minus_log_prob(kind: str, engine: str):
 
 
 @pytest.mark.parametrize(("sigma", "bound"), [(0.5, 1e-9), (1.0, 1e-6), (2.0, 1e-3), (np.exp(2), 0.13)])
-def test_the_quadrature_s_error_is_bounded(sigma: float, bound: float):
-    """Of E[log(1 − tanh²u)] and of its derivative with respect to the mean, against a dense integral."""
+def test_the_error_of_the_quadrature_is_bounded(sigma: float, bound: float):
+    """The quadrature is used for E[log(1 − tanh²u)] and its derivative with respect to the mean."""
     z = np.linspace(-12, 12, 200_001)
     density = stats.norm.pdf(z) * (z[1] - z[0])
     for mean in np.linspace(0, 5, 26):
@@ -106,7 +106,7 @@ def test_the_quadrature_s_error_is_bounded(sigma: float, bound: float):
 
 
 def greedy(policy: Policy, observation: np.ndarray) -> np.ndarray:
-    """The compiled greedy action, stored."""
+    """Return the stored greedy actions of the compiled policy."""
     engine: Any = make_engine(policy, None, "sgd", "fused")
     engine.head = engine.head._replace(greedy=True)
     return engine.act(Inputs(observation), policy.draw_noise(np.random.default_rng(0), len(observation)))
@@ -127,7 +127,7 @@ def test_greedy_choices_are_the_most_probable(space: Any):
         np.testing.assert_array_equal(found.reshape(50, -1), expected)
 
 
-def test_a_greedy_beta_action_is_the_mode_and_the_centre_where_all_are_equal():
+def test_a_greedy_beta_action_is_the_mode_or_the_center_of_a_uniform():
     policy = policy_for(CONTINUOUS["beta"])
     observation = np.random.default_rng(1).uniform(-1, 1, (5, 3)).astype(np.float32)
     action, _ = grid(policy, 200)
@@ -144,7 +144,7 @@ def test_a_greedy_beta_action_is_the_mode_and_the_centre_where_all_are_equal():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "squashed", "gsde"])
-def test_greedy_actions_of_the_gaussians_are_the_mean(kind: str):
+def test_greedy_actions_of_gaussians_are_the_mean(kind: str):
     policy = policy_for(CONTINUOUS[kind])
     observation = np.random.default_rng(1).uniform(-1, 1, (20, 3)).astype(np.float32)
     mean = policy(Inputs(torch.from_numpy(observation)))[0].detach().numpy()
@@ -156,7 +156,7 @@ def test_greedy_actions_of_the_gaussians_are_the_mean(kind: str):
 
 
 def test_beta_samples_follow_their_distribution():
-    """By Kolmogorov and Smirnov's test, of each dimension in both engines; and they keep off the edges."""
+    """Each dimension passes the test of Kolmogorov and Smirnov in both engines, and stays strictly between 0 and 1."""
     policy = policy_for(CONTINUOUS["beta"], scale=2)
     n = 20_000
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
@@ -171,7 +171,7 @@ def test_beta_samples_follow_their_distribution():
     assert (edges < 1).all()
 
 
-def test_a_state_s_log_std_begins_as_asked_and_keeps_to_its_bounds():
+def test_a_state_dependent_log_std_starts_as_given_and_stays_within_bounds():
     network = pg.GaussianPolicy(
         3, 2, 8, log_std=-1.5, log_std_bounds=(-2, 1), state_dependent_std=True, init="orthogonal", gain=0.01,
         rng=np.random.default_rng(0),
@@ -187,7 +187,7 @@ def test_a_state_s_log_std_begins_as_asked_and_keeps_to_its_bounds():
 
 
 class Recorder(gym.Env[Any, Any]):
-    """Ten steps, each action checked and written down."""
+    """Episodes of ten steps, in which each action is checked and recorded."""
 
     def __init__(self, action_space: Any) -> None:
         self.observation_space, self.action_space = SEEN, action_space
@@ -209,7 +209,7 @@ def rollout_of(policy: Policy, env: Recorder) -> Any:
         "seeds": EpisodeSeeds(np.random.default_rng(0)),
         "action_rng": np.random.default_rng(0),
     }
-    return HostCollector(make(env), policy, choosing(policy), **rngs).episodes()
+    return HostCollector(make(env), policy, act_with(policy), **rngs).episodes()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def rollout_of(policy: Policy, env: Recorder) -> Any:
     ],
     ids=str,
 )
-def test_several_choices_reach_the_environment_counted_as_it_counts(space: Any):
+def test_several_choices_reach_the_environment_with_its_own_start(space: Any):
     env = Recorder(space)
     rollout = rollout_of(policy_for({}, space), env)
     stored = rollout.action[:, 0]
@@ -235,7 +235,7 @@ def test_several_choices_reach_the_environment_counted_as_it_counts(space: Any):
 
 
 @pytest.mark.parametrize("kind", CONTINUOUS)
-def test_what_is_stored_is_what_was_sampled_and_the_environment_gets_its_own(kind: str):
+def test_sampled_actions_are_stored_and_the_environment_gets_them_transformed(kind: str):
     env, policy = Recorder(BOX), policy_for(CONTINUOUS[kind], scale=2)
     stored = rollout_of(policy, env).action[:, 0].astype(np.float64)
     assert stored.shape == (10, 2)
@@ -263,7 +263,7 @@ def test_several_choices_are_independent_and_their_log_probs_add():
         assert (np.abs(share - probability) < 5 * np.sqrt(probability / n)).all()
 
 
-def test_the_noise_of_one_choice_is_as_ever():
+def test_a_single_choice_takes_one_uniform_number():
     one, many = (policy_for({}, space).distribution for space in (CHOICES[0], CHOICES[1]))
     expected = np.random.default_rng(7).random(5)
     np.testing.assert_array_equal(one.draw_noise(np.random.default_rng(7), 5), expected)
@@ -286,7 +286,7 @@ def test_several_choices_may_be_observed():
 
 
 def test_gsde_noise_is_held_for_its_period():
-    """The same state gives the same action within a period, whatever is asked for at a time, and then another."""
+    """The same state gives the same action within a period, and another one in the next period."""
     policy = policy_for(CONTINUOUS["gsde"] | {"sde_period": 3})
     state = np.full((2, 3), 0.4, np.float32)
     noise = ActionNoise(policy, np.random.default_rng(0), 2)
@@ -299,24 +299,24 @@ def test_gsde_noise_is_held_for_its_period():
         same = (actions[i] == actions[i - i % 3]).all()
         assert same
     assert len(np.unique(actions[:, 0, 0])) == len(np.unique(actions[:, 1, 0])) == 4
-    # outside a rollout noise is fresh
+    # outside a rollout each action has new noise
     assert len({policy.act(state[0], rng=np.random.default_rng(i)).tobytes() for i in range(5)}) == 5
 
 
-def test_gsde_s_features_get_no_gradient_from_its_noise():
-    """The entropy depends on σ alone, so it moves nothing but log σ: `learn_features` is off."""
+def test_features_of_gsde_get_no_gradient_from_its_noise():
+    """The entropy has a gradient only with respect to log σ, because `learn_features` is off."""
     policy = policy_for(CONTINUOUS["gsde"])
     observation = np.random.default_rng(1).uniform(-1, 1, (30, 3)).astype(np.float32)
     action = policy.choose(Inputs(observation), policy.draw_noise(np.random.default_rng(2), 30))
-    for engine in ENGINES:
-        engine = make_engine(policy, None, "sgd", engine)  # type: ignore[arg-type]
+    for engine_name in ENGINES:
+        engine = make_engine(policy, None, "sgd", engine_name)  # type: ignore[arg-type]
         batch = Batch(Inputs(observation), action, {})
         gradient, _ = engine.gradient(batch, traced(lambda s, k: -s.entropy), {})
-        assert (gradient[:32] < 0).all()  # [16, 2] log σ: a loss of −H falls with each
+        assert (gradient[:32] < 0).all()  # [16, 2] log σ: a loss of −H decreases with each
         np.testing.assert_array_equal(gradient[32:], 0)
 
 
-def test_gsde_s_variance_is_that_of_its_actions():
+def test_the_variance_of_gsde_is_that_of_its_actions():
     policy = policy_for(CONTINUOUS["gsde"] | {"log_std": -0.7})
     n = 40_000
     observation = np.repeat(np.array([[0.3, -0.8, 0.5]], np.float32), n, 0)
@@ -331,7 +331,9 @@ def test_gsde_s_variance_is_that_of_its_actions():
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("hidden", [(), (64, 64), (16,)])
 @pytest.mark.parametrize("size", [3, 40])
-def test_gsde_s_noise_begins_about_as_large_as_asked(activation: Any, hidden: tuple[int, ...], size: int):
+def test_the_noise_of_gsde_starts_about_as_large_as_given(
+    activation: Any, hidden: tuple[int, ...], size: int
+):
     seen, rng = spaces.Box(-np.inf, np.inf, (size,)), np.random.default_rng(1)
     network = Network(hidden, activation, distribution="gsde", log_std=-0.5)
     policy = make_policy(seen, BOX, network, rng)
@@ -341,7 +343,7 @@ def test_gsde_s_noise_begins_about_as_large_as_asked(activation: Any, hidden: tu
 
 
 class TwoHeads(nn.Module):
-    """A network of one's own that gives two columns, the second above 1."""
+    """A custom network with two outputs per action, each above 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -355,7 +357,7 @@ class TwoHeads(nn.Module):
 
 
 @pytest.mark.parametrize("distribution", ["squashed", "beta"])
-def test_networks_of_ones_own_take_a_distribution(distribution: Any):
+def test_custom_networks_accept_a_distribution(distribution: Any):
     policy = Policy(TwoHeads(), SEEN, BOX, distribution=distribution)
     assert policy.distribution.name == distribution
     assert BOX.contains(policy.act(np.zeros(3), rng=np.random.default_rng(0)))
@@ -363,15 +365,15 @@ def test_networks_of_ones_own_take_a_distribution(distribution: Any):
         Policy(nn.Flatten(), SEEN, BOX, distribution=distribution).act(np.zeros(3))
 
 
-def test_a_head_keeps_its_arrays_few():
-    """Each costs every call of compiled code 0.3 µs."""
+def test_a_head_holds_a_single_array():
+    """Each array costs 0.3 µs in every call of compiled code."""
     head = head_of(policy_for(CONTINUOUS["squashed"]))
     assert isinstance(head, Head)
     assert sum(isinstance(field, np.ndarray) for field in head) == 1
 
 
 class Bandit(gym.Env[Any, Any]):
-    """One step; the reward is least where the action is farthest from what is best in the state shown."""
+    """Episodes of one step; the reward falls with the distance of the action from the best one in this state."""
 
     def __init__(self, action_space: Any) -> None:
         self.observation_space, self.action_space = spaces.Discrete(2), action_space
@@ -391,13 +393,14 @@ class Bandit(gym.Env[Any, Any]):
         return self.state, reward, True, False, {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", [*CONTINUOUS, "choices"])
-def test_each_learns_a_bandit(kind: str, engine: Any):
-    """Greedily it ends within 0.15 of the best action, which is ±0.5, in a box of ±1."""
+def test_each_distribution_learns_a_bandit(kind: str, engine: Any):
+    """The greedy action ends within 0.15 of the best action, which is ±0.5 in a box of ±1."""
     space = spaces.MultiDiscrete([2, 3]) if kind == "choices" else spaces.Box(-1, 1, (2,))
     settings = CONTINUOUS.get(kind, {}) | ({"log_std": -0.7} if kind in ("gaussian", "gsde") else {})
-    # a Beta begins as good as uniform and has the longest way to go
+    # a Beta policy starts almost uniform and has the longest way to go
     rate = 0.03 if kind == "beta" else 0.01
     algorithm = pg.Reinforce(baseline="mean", learning_rate=rate, episodes_per_env=8, entropy_coef=0.001)
     run = pg.train(
@@ -412,11 +415,11 @@ def test_each_learns_a_bandit(kind: str, engine: Any):
 
 
 LARGEST = np.nextafter(1.0, 0.0)
-"""The largest uniform number; as float32 it is 1, which no sum of probabilities exceeds."""
+"""The largest uniform number. In float32 it is 1, which a sum of probabilities never exceeds."""
 
 
 def chosen_by(policy: Policy, observation: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
-    """The actions of both engines, and of the policy by itself."""
+    """Return the actions of the policy itself and of both engines."""
     engines = [make_engine(policy, None, "sgd", engine) for engine in ENGINES]  # type: ignore[arg-type]
     return [
         policy.choose(Inputs(observation), noise),
@@ -437,7 +440,7 @@ IMPOSSIBLE = [[0], [3], [1, 2], [0, 3], [0, 1, 3]]
 
 @pytest.mark.parametrize("impossible", IMPOSSIBLE, ids=str)
 def test_an_action_of_probability_zero_is_never_chosen(impossible: list[int]):
-    """Not by the least and the largest noise either: they choose the first and the last action that is possible."""
+    """The smallest and the largest noise choose the first and the last possible action."""
     policy = policy_for({}, spaces.MultiDiscrete([4, 4]))
     with torch.no_grad():
         policy.network.network[-1].bias[impossible] = -1e4  # type: ignore[union-attr, index]
@@ -453,7 +456,7 @@ def test_an_action_of_probability_zero_is_never_chosen(impossible: list[int]):
 
 
 def test_the_chosen_action_is_where_the_noise_passes_the_cumulative_probability():
-    """To 1e-6 on either side of each step, which is farther than the engines' rounding of probabilities."""
+    """The noise is 1e-6 on each side of a step, which is more than the engines' rounding of probabilities."""
     policy = policy_for({}, spaces.Discrete(5))
     x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     logits: Tensor = policy.network.network(torch.from_numpy(x)).detach().double()  # type: ignore[operator]

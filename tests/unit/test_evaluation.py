@@ -1,3 +1,5 @@
+"""Evaluation: unbiased returns, confidence intervals, failures, and policies that stay unchanged."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +9,7 @@ from torch import nn
 import policygrad as pg
 from policygrad.envs import make
 from policygrad.evaluation import share_interval
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 
 def policy_for(env: object) -> pg.Policy:
@@ -20,7 +22,7 @@ def policy_for(env: object) -> pg.Policy:
 
 
 class Lottery(Countdown):
-    """An episode lasts 1 or 50 steps, equally likely, and pays 1 a step."""
+    """An episode lasts 1 or 50 steps with equal probability, and pays 1 per step."""
 
     def reset(self, *, seed=None, options=None):
         result = super().reset(seed=seed, options=options)
@@ -33,7 +35,8 @@ class Lottery(Countdown):
 
 
 @pytest.mark.parametrize("num_envs", [1, 7, 16])
-def test_parallel_evaluation_is_not_biased_to_short_episodes(num_envs: int):  # bug 17
+def test_parallel_evaluation_is_not_biased_towards_short_episodes(num_envs: int):
+    """Taking the first episodes that finish in parallel environments would favor the short ones."""
     evaluation = pg.evaluate(
         policy_for(lambda: Lottery([1])), lambda: Lottery([1]), 400, seed=0, num_envs=num_envs
     )
@@ -44,7 +47,7 @@ def test_parallel_evaluation_is_not_biased_to_short_episodes(num_envs: int):  # 
     np.testing.assert_array_equal(evaluation.returns, evaluation.lengths)
 
 
-def test_interval_is_student_s():
+def test_the_interval_of_the_mean_follows_the_t_distribution():
     evaluation = pg.Evaluation(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4, np.int64), greedy=True)
     assert evaluation.mean == 2.5
     # t(3, 0.975) = 3.1824463, s = 1.2909944
@@ -55,7 +58,8 @@ def test_interval_is_student_s():
     assert "greedy, 4 episodes" in str(evaluation)
 
 
-def test_it_repeats_and_leaves_the_policy_as_it_was():  # bug 20
+def test_evaluation_is_reproducible_and_leaves_the_policy_unchanged():
+    """Evaluation must restore the training mode of every module."""
     policy = policy_for(lambda: Lottery([1]))
     policy.network.network.append(nn.Dropout(0.5))
     policy.train()
@@ -67,7 +71,7 @@ def test_it_repeats_and_leaves_the_policy_as_it_was():  # bug 20
     assert all((state[k] == v).all() for k, v in policy.state_dict().items())
 
 
-def test_greedy_and_sampled_differ_as_they_should():
+def test_a_trained_policy_is_better_greedily_than_sampled():
     run = pg.train("CartPole-v1", seed=0, steps=15_000)
     greedy, sampled = (pg.evaluate(run.policy, "CartPole-v1", 50, greedy=g, seed=1) for g in (True, False))
     assert greedy.mean > sampled.mean
@@ -78,18 +82,18 @@ def test_an_episode_that_never_ends_is_cut_and_counted(monkeypatch: pytest.Monke
     result = pg.evaluate(
         policy_for(lambda: Lottery([1])), lambda: Countdown([30, 10**9]), episodes=6, num_envs=2
     )
-    # each environment's second episode is the long one
+    # the second episode of each environment is the long one
     assert result.lengths.tolist() == [30, 30, 50, 50, 30, 30]
     assert result.returns.tolist() == [sum(range(1, length + 1)) for length in (30, 30, 50, 50, 30, 30)]
     assert result.cut == 2
     assert "2 cut after 50 steps" in str(result)
     limited = pg.evaluate(policy_for(lambda: Lottery([1])), lambda: Countdown([9]), 2, max_episode_steps=5)
-    # the environment's limit now: nothing is cut
+    # with a limit of the environment the episodes end by themselves, and none is cut
     assert limited.lengths.tolist() == [5, 5]
     assert limited.cut == 0
 
 
-def test_wrong_input_is_named():
+def test_invalid_arguments_are_named():
     policy = policy_for(lambda: Lottery([1]))
     with pytest.raises(ValueError, match=r"made for observations of Box.*CartPole-v1 has Box"):
         pg.evaluate(policy, "CartPole-v1")
@@ -100,7 +104,7 @@ def test_wrong_input_is_named():
 
 
 def test_the_share_of_failures_has_an_exact_interval():
-    """Coverage of Clopper & Pearson's interval by the binomial's own sums; Student's misses where few fail."""
+    """The interval is that of Clopper & Pearson, because Student's covers too little if few episodes fail."""
     from scipy.stats import binom
 
     for n, share in ((100, 0.02), (20, 0.3), (50, 0.001), (30, 0.999), (10, 0.5)):
@@ -116,7 +120,7 @@ def test_the_share_of_failures_has_an_exact_interval():
     assert share_interval(100, 100) == (1 - high, 1.0)
 
 
-def test_an_evaluation_says_how_many_episodes_failed():
+def test_an_evaluation_reports_how_many_episodes_failed():
     lengths = np.ones(100, np.int64)
     two = pg.Evaluation(np.array([500.0] * 98 + [100.0, 20.0]), lengths, True, threshold=475.0)
     assert two.failures == 2
@@ -131,7 +135,7 @@ def test_an_evaluation_says_how_many_episodes_failed():
     assert str(unknown).startswith("2.0  95 % [0.0, 4.0] (sampled, 5 episodes")
 
 
-def test_the_threshold_is_the_environment_s(capsys: pytest.CaptureFixture[str]):
+def test_the_threshold_is_that_of_the_environment(capsys: pytest.CaptureFixture[str]):
     run = pg.train("CartPole-v1", steps=300)
     found = pg.evaluate(run.policy, "CartPole-v1", 10)
     assert found.threshold == 475

@@ -1,4 +1,4 @@
-"""What a run remembers stays bounded, and says what it leaves out."""
+"""The history of a run: its size is bounded, and it says which rows it leaves out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import policygrad as pg
 from policygrad.runs import checkpoint
 from policygrad.runs.curves import save_curve, save_curves, thinned
 from policygrad.runs.history import Episodes, Thinned, Updates
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 
 @pytest.mark.parametrize("limit", [2, 4, 10, 64, 100])
 @pytest.mark.parametrize("sizes", [[1] * 300, [7] * 50, [0, 1000, 3], [333, 0, 1, 2]])
-def test_every_k_th_row_is_kept_and_k_is_a_power_of_two(limit: int, sizes: list[int]):
+def test_every_kth_row_is_kept_and_k_is_a_power_of_two(limit: int, sizes: list[int]):
     table, added = Thinned(2, limit), 0
     for size in sizes:
         numbers = np.arange(added, added + size, dtype=float)
@@ -29,12 +29,12 @@ def test_every_k_th_row_is_kept_and_k_is_a_power_of_two(limit: int, sizes: list[
         assert table.every & (table.every - 1) == 0
         np.testing.assert_array_equal(table.rows[:, 0], np.arange(0, added, table.every))
         np.testing.assert_array_equal(table.rows[:, 1], -table.rows[:, 0])
-    # no more is left out than has to be
+    # no more rows are left out than necessary
     assert added < limit or len(table.rows) >= limit // 2
     assert added >= limit or table.every == 1
 
 
-def test_a_restored_table_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+def test_a_restored_table_continues_as_an_uninterrupted_one(tmp_path: Path):
     rng = np.random.default_rng(0)
     whole, half = Thinned(1, 50), Thinned(1, 50)
     blocks = [rng.standard_normal((rng.integers(0, 40), 1)) for _ in range(20)]
@@ -48,7 +48,7 @@ def test_a_restored_table_goes_on_as_if_nothing_had_happened(tmp_path: Path):
         assert (half.every, half.count) == (whole.every, whole.count)
 
 
-def test_columns_that_come_later_are_nan_before():
+def test_columns_that_are_added_later_are_nan_before():
     updates = Updates()
     updates.append({"steps": 1.0, "return": 5.0})
     updates.append({"steps": 2.0, "eval_return": 7.0})
@@ -103,8 +103,8 @@ def test_a_long_run_is_bounded_in_memory_and_in_its_checkpoint(
     np.testing.assert_array_equal(file[:, 1], whole.episode_returns)
 
 
-def test_all_episodes_are_saved_only_where_that_is_wanted(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"save_episodes .* name the folder with out"):
+def test_all_episodes_are_saved_only_if_asked(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"save_episodes .* Name the folder with out"):
         pg.train("CartPole-v1", save_episodes=True)
     pg.train("CartPole-v1", steps=500, out=tmp_path / "run")
     assert not (tmp_path / "run" / "episodes.csv").exists()
@@ -114,7 +114,7 @@ def test_all_episodes_are_saved_only_where_that_is_wanted(tmp_path: Path):
 
 @pytest.mark.parametrize("file", ["metrics.jsonl", "episodes.csv"])
 @pytest.mark.parametrize("damage", ["a digit", "shorter", "gone"])
-def test_damage_to_what_a_checkpoint_counts_on_is_found(tmp_path: Path, file: str, damage: str):
+def test_damage_to_files_that_a_checkpoint_depends_on_is_detected(tmp_path: Path, file: str, damage: str):
     out = tmp_path / "run"
     options = {"out": out, "save_episodes": True, "num_envs": 2}
     pg.train("CartPole-v1", steps=500, **options)
@@ -133,7 +133,7 @@ def test_damage_to_what_a_checkpoint_counts_on_is_found(tmp_path: Path, file: st
     assert pg.train("CartPole-v1", steps=900, resume=True, **options).steps >= 900
 
 
-def test_what_was_appended_after_the_checkpoint_is_dropped(tmp_path: Path):
+def test_rows_that_were_appended_after_the_checkpoint_are_dropped(tmp_path: Path):
     out = tmp_path / "run"
     pg.train("CartPole-v1", steps=500, out=out)
     text = (out / "metrics.jsonl").read_text()
@@ -168,7 +168,7 @@ def test_the_picture_of_a_million_episodes_is_small(tmp_path: Path):
         assert 10_000 < (tmp_path / name).stat().st_size < 500_000
 
 
-def test_a_summary_is_there_even_if_drawing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_summary_is_written_even_if_drawing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise RuntimeError("no fonts")
 

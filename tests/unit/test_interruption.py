@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a training in order: everything is saved, and the exit status says why."""
+"""Ctrl-C, SIGTERM and SIGHUP end a training cleanly: everything is saved, and the exit status says why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from policygrad.cli import main
 from policygrad.runs import checkpoint, interruption
 from policygrad.runs.folder import RunFolder
 from policygrad.runs.locked_folder import LockedFolder
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 
@@ -32,10 +32,10 @@ SMALL: dict[str, Any] = {"network": pg.Network(hidden=(8,)), "num_envs": 1, "vec
 
 @pytest.fixture(autouse=True)
 def usual_handlers(monkeypatch: pytest.MonkeyPatch):
-    """The tests may run under nohup, or in the background, where some signals are ignored."""
+    """Set the usual handlers, because under nohup or in the background some signals are ignored."""
     usual = dict(zip(HANDLED, (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL), strict=True))
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    # so that each signal of a test counts
+    # each signal of a test counts, even if two are sent at once
     monkeypatch.setattr(interruption, "ONE_PRESS", 0.0)
     yield
     assert {number: signal.getsignal(number) for number in usual} == usual
@@ -44,7 +44,7 @@ def usual_handlers(monkeypatch: pytest.MonkeyPatch):
 
 
 class Signals(Countdown):
-    """Episodes of three steps; does something at one of its steps, counted over all episodes."""
+    """Episodes of three steps; at one step, counted over all episodes, a function is called."""
 
     def __init__(self, at: int, act: Callable[[], object]) -> None:
         super().__init__([3])
@@ -63,13 +63,13 @@ def send(*numbers: int) -> None:
 
 
 def is_current(out: Path) -> bool:
-    """Whether the checkpoint counts on all the rows of the history."""
+    """Return True if the checkpoint covers all rows of the history."""
     rows = (out / "metrics.jsonl").read_text().count("\n")
     return rows > 0 and checkpoint.load_checkpoint(out / "checkpoint.safetensors")["run"]["rows"] == rows
 
 
 @pytest.mark.parametrize("number", HANDLED)
-def test_a_signal_ends_a_training_after_its_update(tmp_path: Path, number: int):
+def test_a_signal_ends_the_training_after_the_current_update(tmp_path: Path, number: int):
     out = tmp_path / "run"
     algorithm = pg.Reinforce(episodes_per_env=4)
     train = partial(
@@ -83,7 +83,7 @@ def test_a_signal_ends_a_training_after_its_update(tmp_path: Path, number: int):
         assert ended.value.code == 128 + number
         run = ended.value.run
     assert run.ended == "interrupted"
-    # the whole update: 4 episodes of 3 steps
+    # the update is finished: it has 4 episodes of 3 steps
     assert run.steps == 204
     assert json.loads((out / "summary.json").read_text())["ended"] == "interrupted"
     assert is_current(out)
@@ -109,7 +109,7 @@ def test_a_second_signal_ends_the_update_at_once(tmp_path: Path):
     assert (resumed.ended, resumed.steps) == ("budget", 900)
 
 
-def test_signals_within_a_moment_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_signals_in_quick_succession_count_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interruption, "ONE_PRESS", 10.0)
     act = partial(send, *[signal.SIGINT] * 5)
     run = pg.train(
@@ -119,12 +119,12 @@ def test_signals_within_a_moment_are_one(tmp_path: Path, monkeypatch: pytest.Mon
     assert is_current(tmp_path / "run")
 
 
-def test_an_update_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A scheduler that sends SIGTERM waits a few seconds, and then kills."""
+def test_an_update_that_does_not_end_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A scheduler that sends SIGTERM waits a few seconds, and then kills the process."""
     monkeypatch.setattr(interruption, "NOTICE", 0.1)
     monkeypatch.setattr(interruption, "GRACE", 0.3)
-    said: list[str] = []
-    monkeypatch.setattr("policygrad.runs.progress.Silent.say", lambda self, message: said.append(message))
+    messages: list[str] = []
+    monkeypatch.setattr("policygrad.runs.progress.Silent.say", lambda self, message: messages.append(message))
 
     def wait() -> None:
         send(signal.SIGTERM)
@@ -140,14 +140,14 @@ def test_an_update_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytes
         )
     assert ended.value.code == 143
     assert ended.value.run.steps == 192
-    assert "interrupted: finishing the current update, then saving" in said
+    assert "interrupted: finishing the current update, then saving" in messages
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 192
 
 
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
-def test_before_the_first_update_there_is_nothing_to_wait_for(
+def test_a_signal_before_the_first_update_ends_at_once(
     tmp_path: Path, number: int, error: type[BaseException]
 ):
     def factory() -> Countdown:
@@ -179,7 +179,7 @@ def test_ctrl_c_while_evaluating_leaves_the_table(
     assert "mean of the last 100 training returns" in capsys.readouterr().out
 
 
-def test_what_is_being_saved_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_signal_while_saving_does_not_prevent_the_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from policygrad.runs import recorder as run_module
 
     draw = run_module.save_curve
@@ -196,9 +196,7 @@ def test_what_is_being_saved_is_saved(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("out", [True, False])
-def test_what_was_learned_is_returned_though_the_signal_comes_while_environments_close(
-    tmp_path: Path, out: bool
-):
+def test_a_signal_while_environments_close_still_returns_the_run(tmp_path: Path, out: bool):
     class Closing(Countdown):
         def close(self) -> None:
             send(signal.SIGINT)
@@ -209,12 +207,12 @@ def test_what_was_learned_is_returned_though_the_signal_comes_while_environments
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_third_signal_ends_what_hangs(number: int):
-    """With several seeds the main thread waits for the others, which no signal reaches."""
+def test_a_third_signal_ends_a_process_that_hangs(number: int):
+    """With several seeds the main thread waits for the other threads, which no signal reaches."""
     code = """
 import sys, time
 import policygrad as pg
-from tests.unit.test_interruption import Countdown
+from tests.helpers import Countdown
 
 class Hangs(Countdown):
     def step(self, action):
@@ -264,7 +262,7 @@ def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pyte
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["ended"] == "interrupted"
 
 
-def test_ctrl_c_while_policies_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_while_policies_are_scored_returns_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("policygrad.runs.experiment.select", lambda *_, **__: send(signal.SIGINT))
     run = pg.train("CartPole-v1", steps=40_000, out=tmp_path / "run")
     assert (run.ended, run.selection) == ("interrupted", None)
@@ -302,7 +300,7 @@ def test_each_of_several_seeds_is_saved(tmp_path: Path, number: int):
 
     def factory() -> Countdown:
         made.append(1)
-        # the first is the one that is looked at before any run begins
+        # the first environment is only inspected, before any run starts
         return Signals(30, (lambda: send(number)) if len(made) == 2 else (lambda: None))
 
     train = partial(
@@ -331,7 +329,7 @@ def test_each_of_several_seeds_is_saved(tmp_path: Path, number: int):
     assert set(summary["seeds"]) == {str(run.seed) for run in runs}
 
 
-def test_the_first_checkpoint_and_policy_are_there_within_a_second(
+def test_the_first_checkpoint_and_policy_are_written_within_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     now = 100.0
@@ -362,7 +360,7 @@ def test_the_first_checkpoint_and_policy_are_there_within_a_second(
 SCRIPT = """
 import sys
 import policygrad as pg
-from tests.unit.test_interruption import Countdown
+from tests.helpers import Countdown
 
 if __name__ == "__main__":
     pg.train(
@@ -373,8 +371,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_all_processes_of_a_group(tmp_path: Path, number: int):
-    """As schedulers and terminals send it: also to the processes in which environments run."""
+def test_a_signal_to_the_whole_process_group(tmp_path: Path, number: int):
+    """Schedulers and terminals also send a signal to the processes in which environments run."""
     out = tmp_path / "run"
     paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
@@ -433,3 +431,30 @@ def test_nohup_keeps_a_run_alive(tmp_path: Path):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+def test_ctrl_c_ends_cleanly_with_the_best_policy_saved(tmp_path: Path):
+    out = tmp_path / "run"
+    options = ["--steps", "100000000", "--out", str(out), "--episodes", "4"]
+    command = [sys.executable, "-m", "policygrad", "train", "CartPole-v1", *options]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a process that a shell runs in the background ignores Ctrl-C, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    metrics = out / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 5):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "ended by interrupted" in output
+    assert "Traceback" not in errors
+    assert json.loads((out / "summary.json").read_text())["ended"] == "interrupted"
+    assert pg.load(out).act(np.zeros(4, np.float32)) in (0, 1)

@@ -1,4 +1,4 @@
-"""Compiled environments against Gymnasium's own, and against the models that they were made from."""
+"""Compiled environments against those of Gymnasium, and against the models they were made from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from policygrad.envs.textbook import (
 )
 
 STEPS = {"MountainCar-v0": 60_000, "Acrobot-v1": 20_000, "Pendulum-v1": 60_000}
-"""100,000, but fewer where Gymnasium takes 30 µs a step, or 100."""
+"""Fewer than the usual 100,000 steps, where Gymnasium takes 30 or 100 µs per step."""
 
 RESETS = {
     "CartPole-v1": [(-0.05, 0.05)] * 4,
@@ -34,7 +34,7 @@ RESETS = {
     "Acrobot-v1": [(-0.1, 0.1)] * 4 + [(2, 2)],
     "Pendulum-v1": [(-math.pi, math.pi), (-1, 1), (2, 2)],
 }
-"""What a reset leaves in the state: uniform between (low, high), or one number."""
+"""The ranges (low, high) in which a reset distributes each number of the state uniformly."""
 
 MODELS = {
     "ShortCorridor-v0": short_corridor(),
@@ -46,7 +46,7 @@ MODELS = {
 
 
 class Record(NamedTuple):
-    """What one of Gymnasium's environments did: [T, ...] each."""
+    """Steps of an environment of Gymnasium, as arrays [T, ...]."""
 
     state: np.ndarray
     """Before the step, as the kernel holds it."""
@@ -70,11 +70,11 @@ DRIVING = {
     "Acrobot-v1": 3,
     "Pendulum-v1": 1,
 }
-"""The speed whose sign the largest action takes to add energy (CartPole: to take it out)."""
+"""Index of the velocity whose sign the largest action follows to add energy (in CartPole: to remove it)."""
 
 
 def drive(env_id: str) -> Record:
-    """Every other episode random actions; in the rest, most go the way that leads to a goal and to the limits."""
+    """Return steps with random actions in every other episode, and in the rest mostly actions that reach the limits."""
     env: Any = gym.make(env_id).unwrapped
     rng = np.random.default_rng(0)
     T, limit, speed = STEPS.get(env_id, 100_000), CLASSIC[env_id].max_steps, DRIVING[env_id]
@@ -105,7 +105,7 @@ def drive(env_id: str) -> Record:
 
 @numba.njit
 def replay(addresses, starts, anew, actions, state, observation, reward, terminated):
-    """Step through the actions, and where `anew` from the state in `starts`."""
+    """Step through the actions, and restart from the state in `starts` where `anew` is True."""
     _, step, observe = addresses
     rng = np.zeros(1, np.uint64)
     for t in range(len(actions)):
@@ -129,16 +129,16 @@ def numpy_computes_as_the_c_library() -> bool:
 
 
 @pytest.mark.parametrize("env_id", CLASSIC)
-def test_a_classic_environment_steps_as_gymnasium_s(env_id: str):
+def test_a_classic_environment_steps_like_that_of_gymnasium(env_id: str):
     compiled, record = CLASSIC[env_id], drive(env_id)
     if env_id != "Pendulum-v1":
         assert record.terminated.sum() > 10
     if numpy_computes_as_the_c_library():
-        # each episode by itself, from nothing but its first state
+        # each episode is replayed from its first state
         for found, expected in zip(replayed(compiled, record, record.first), record[3:], strict=True):
             np.testing.assert_array_equal(found, expected)
         return
-    # else each step from the state itself: within one unit in the last place of float32
+    # otherwise each step is replayed from its state, within one unit in the last place of float32
     observation, reward, terminated = replayed(compiled, record, np.ones_like(record.first))
     np.testing.assert_allclose(observation, record.observation, rtol=1.2e-7, atol=1e-12)
     np.testing.assert_allclose(reward, record.reward, rtol=1e-12, atol=1e-9)
@@ -146,7 +146,7 @@ def test_a_classic_environment_steps_as_gymnasium_s(env_id: str):
 
 
 @pytest.mark.parametrize("env_id", CLASSIC)
-def test_a_classic_environment_is_declared_as_gymnasium_s(env_id: str):
+def test_a_classic_environment_is_declared_like_that_of_gymnasium(env_id: str):
     compiled, env, spec = CLASSIC[env_id], gym.make(env_id), gym.spec(env_id)
     assert compiled.name == env_id
     assert compiled.observation_space == env.observation_space
@@ -175,18 +175,18 @@ def resets_of(compiled: Kernel, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("env_id", CLASSIC)
-def test_resets_are_uniform_in_gymnasium_s_ranges(env_id: str):
+def test_resets_are_uniform_in_the_ranges_of_gymnasium(env_id: str):
     states, _ = resets_of(CLASSIC[env_id], 10_000)
     low, high = np.array(RESETS[env_id]).T
     assert ((low - 1e-8 <= states) & (states <= high + 1e-8)).all()
-    # the largest gap between the empirical and the uniform distribution: above 0.02 once in 1500 (Kolmogorov)
+    # the largest difference from the uniform distribution function exceeds 0.02 once in 1500 cases (Kolmogorov)
     varies = low < high
     ranks = (np.sort(states[:, varies], axis=0) - low[varies]) / (high - low)[varies]
     assert np.abs(ranks - (np.arange(10_000)[:, None] + 0.5) / 10_000).max() < 0.02
 
 
 @pytest.mark.parametrize("env_id", CLASSIC)
-def test_gymnasium_s_resets_lie_in_the_same_ranges(env_id: str):
+def test_resets_of_gymnasium_are_in_the_same_ranges(env_id: str):
     env = gym.make(env_id).unwrapped
     low, high = np.array(RESETS[env_id]).T
     env.reset(seed=0)
@@ -201,8 +201,8 @@ def test_gymnasium_s_resets_lie_in_the_same_ranges(env_id: str):
 
 
 @pytest.mark.parametrize("env_id", CLASSIC)
-def test_first_observations_are_gymnasium_s(env_id: str):
-    """Exactly, but for Acrobot's, of whose float32 angles NumPy computes sines of its own."""
+def test_first_observations_equal_those_of_gymnasium(env_id: str):
+    """They are equal except in Acrobot, where NumPy computes the sines of float32 angles differently."""
     compiled, env = CLASSIC[env_id], gym.make(env_id).unwrapped
     expected, states = [], []
     env.reset(seed=0)
@@ -226,7 +226,7 @@ def watch(observe, states, state, observations):
 
 @numba.njit
 def wander(addresses, terminal, horizon, actions, state, counts, reward, looks):
-    """Count transitions [S, A, S]; note what they paid, what their states looked like, and false ends."""
+    """Count transitions [S, A, S], record their rewards and observations, and return the number of wrong ends."""
     reset, step, observe = addresses
     rng = np.zeros(1, np.uint64)
     observation = np.zeros(1, np.float32)
@@ -275,7 +275,7 @@ def test_a_finite_kernel_follows_its_tables(name: str):
 
 
 def assert_frequencies(counts: np.ndarray, probabilities: np.ndarray) -> None:
-    """Within five standard deviations, and never what cannot happen."""
+    """Check that frequencies are within five standard deviations, and that impossible events do not occur."""
     n = counts.sum(-1, keepdims=True)
     off = np.abs(counts / n - probabilities)
     assert (off <= 5 * np.sqrt(probabilities * (1 - probabilities) / n) + 1e-12).all()
@@ -286,7 +286,7 @@ GOLDEN, *FACTORS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def stream_that_begins_with(bits: int) -> np.ndarray:
-    """A kernel's `rng` whose next 64 random bits are these: SplitMix64 backwards."""
+    """Return a state of the random stream whose next 64 bits are these, by running SplitMix64 backwards."""
 
     def unshifted(z: int, shift: int) -> int:
         found = z
@@ -300,7 +300,7 @@ def stream_that_begins_with(bits: int) -> np.ndarray:
 
 
 class Always(NamedTuple):
-    """A generator of one number."""
+    """A generator that always returns the same number."""
 
     number: float
 
@@ -317,7 +317,7 @@ def step_from(addresses, state, action, rng):
     ("bits", "number", "following"), [(0, 0.0, 1), (2**64 - 1, float(np.nextafter(1.0, 0.0)), 3)]
 )
 def test_a_state_of_probability_zero_is_never_reached(bits: int, number: float, following: int):
-    """By the least and by the largest uniform number, in both environments that are made of the tables."""
+    """This holds for the smallest and the largest uniform number, in both environments made from the tables."""
     transition = np.broadcast_to([0, 0.25, 0, 0.75, 0], (5, 2, 5)).copy()
     mdp = FiniteMDP(transition, np.zeros((5, 2, 5)), np.eye(5)[0], (), 10)
     compiled, env = kernel(mdp, "gaps"), FiniteEnv(mdp)
@@ -333,7 +333,7 @@ def test_finite_kernels_share_their_machine_code():
     assert kernel(three_states(), "three").addresses == TEXTBOOK["Chain-v0"].addresses
 
 
-def test_the_slippery_grid_is_frozen_lake():
+def test_the_slippery_grid_equals_frozen_lake():
     lake: Any = gym.make("FrozenLake-v1")
     model = lake.unwrapped.P
     mdp = slippery_grid()
@@ -363,7 +363,8 @@ def value_of(mdp: FiniteMDP, policy: np.ndarray) -> np.ndarray:
     return value
 
 
-def test_the_short_corridor_wants_a_random_policy():  # Sutton & Barto 2018, example 13.1
+def test_the_best_policy_of_the_short_corridor_is_random():
+    """Sutton & Barto 2018, example 13.1."""
     mdp = short_corridor()
 
     def value(right: float) -> float:
@@ -377,7 +378,7 @@ def test_the_short_corridor_wants_a_random_policy():  # Sutton & Barto 2018, exa
         assert value(p) == pytest.approx(-2 * (2 - p) / (p * (1 - p)))
 
 
-def test_the_textbook_s_games_and_chain_are_worth_what_they_should_be():
+def test_textbook_games_and_the_chain_have_the_right_rewards():
     beating = np.array([1, 2, 0])
     mirrored = mirrored_rock_paper_scissors()
     assert (mirrored.reward[np.arange(3), beating] == 1).all()
@@ -389,7 +390,7 @@ def test_the_textbook_s_games_and_chain_are_worth_what_they_should_be():
         chain(1)
 
 
-def test_states_can_look_alike():
+def test_several_states_may_have_the_same_observation():
     env = FiniteEnv(short_corridor())
     assert env.observation_space == spaces.Discrete(1)
     assert env.reset(seed=0)[0] == 0
@@ -397,7 +398,7 @@ def test_states_can_look_alike():
     assert [step[:3] for step in steps] == [(0, -1.0, False)] * 6 + [(0, -1.0, True)]
 
 
-def test_looks_are_one_a_state():
+def test_looks_must_have_one_number_per_state():
     mdp = three_states()
     tables = (mdp.transition, mdp.reward, mdp.start, mdp.terminal, mdp.horizon)
     assert FiniteMDP(*tables).observation_space == spaces.Discrete(3)

@@ -1,4 +1,4 @@
-"""The lesson's names, and loops as a reader of it would type them."""
+"""The classes of the lesson, in loops as a student would write them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_continuous_agent_runs_and_changes():
     assert not torch.equal(flat_parameters(agent.policy), before)
 
 
-def test_returns_are_normalised_over_recent_episodes_not_by_their_own():
+def test_returns_are_normalized_over_recent_episodes():
     torch.manual_seed(0)
     agent = lesson.REINFORCE(2, 2, gamma=1.0)
 
@@ -75,7 +75,7 @@ def test_returns_are_normalised_over_recent_episodes_not_by_their_own():
     first = episode([1.0, 1.0])
     torch.testing.assert_close(first, torch.tensor([1.0, -1.0]))
     agent.update()
-    # the second episode is better than the first in each of its steps, and that shows
+    # the second episode is better than the first at each step, and its normalized returns show it
     second = episode([5.0, 5.0])
     pooled = np.array([2.0, 1.0, 10.0, 5.0])
     expected = (np.array([10.0, 5.0]) - pooled.mean()) / pooled.std()
@@ -101,11 +101,11 @@ def test_reinforce_steps_along_the_gradient_of_the_textbook_loss():
     optimizer.step()
     assert agent.update() == pytest.approx(loss.item(), rel=1e-5)
     difference = flat_parameters(agent.policy) - flat_parameters(twin)
-    # Adam's first step is ±lr where the gradient is not nothing; rounding may decide where it is
+    # the first step of Adam is ±lr wherever the gradient is not 0, which rounding may decide
     assert (difference.abs() < 1e-4).float().mean() > 0.999
 
 
-def test_baseline_losses_are_the_textbook_s():
+def test_baseline_losses_are_those_of_the_textbook():
     torch.manual_seed(0)
     agent = lesson.REINFORCEWithBaseline(3, 2)
     states = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
@@ -120,31 +120,31 @@ def test_baseline_losses_are_the_textbook_s():
     assert value_loss == pytest.approx(((values - returns) ** 2).mean().item(), rel=1e-4)
 
 
-def test_train_reinforce(capsys: pytest.CaptureFixture[str]):
+def test_train_reinforce_is_reproducible_and_prints_progress(capsys: pytest.CaptureFixture[str]):
     agent, scores = lesson.train_reinforce("CartPole-v1", 100, seed=0)
     assert len(scores) == 100
     assert isinstance(agent, lesson.REINFORCE)
     assert "episode 100: mean score" in capsys.readouterr().out
     _, repeated = lesson.train_reinforce("CartPole-v1", 20, seed=0)
     assert repeated == scores[:20]
-    with pytest.raises(ValueError, match="use train_continuous"):
+    with pytest.raises(ValueError, match="Use train_continuous"):
         lesson.train_reinforce("Pendulum-v1", 1)
 
 
-def test_train_continuous(capsys: pytest.CaptureFixture[str]):
+def test_train_continuous_returns_scores(capsys: pytest.CaptureFixture[str]):
     _, scores = lesson.train_continuous(n_episodes=3, seed=0)
     assert len(scores) == 3
-    with pytest.raises(ValueError, match="use train_reinforce"):
+    with pytest.raises(ValueError, match="Use train_reinforce"):
         lesson.train_continuous("CartPole-v1", 1)
 
 
-def test_a_spoiled_episode_is_dropped():
+def test_an_episode_with_a_nan_is_dropped():
     agent = lesson.REINFORCE(2, 2)
     with pytest.raises(ArithmeticError, match="observation has a NaN"):
         agent.choose_action([np.nan, 0.0])
     agent.choose_action([0.0, 0.0])
     agent.store_reward(float("nan"))
-    with pytest.raises(ArithmeticError, match="was dropped"):
+    with pytest.raises(ArithmeticError, match="was discarded"):
         agent.update()
     agent.choose_action([0.0, 0.0])
     agent.store_reward(1.0)
@@ -162,13 +162,13 @@ def test_updates_without_matching_rewards_are_refused():
         agent.update()
 
 
-def test_shape_reward():
+def test_shape_reward_adds_speed_and_the_goal():
     assert lesson.shape_reward(0.0, [1.0], [0.0], False) == pytest.approx(0.1)
     assert lesson.shape_reward(1.0, [0.0], [0.0], True) == 101
     assert lesson.shape_reward(-1.0, [0.0], [0.0], True) == -1
 
 
-def test_compute_entropy():
+def test_compute_entropy_has_a_gradient_of_0_at_the_uniform():
     assert lesson.compute_entropy(torch.full((3, 4), 0.25)).item() == pytest.approx(np.log(4))
     logits = torch.zeros(4, requires_grad=True)
     lesson.compute_entropy(torch.softmax(logits, -1)).backward()

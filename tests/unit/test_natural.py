@@ -1,8 +1,7 @@
-"""The natural gradient and TRPO: against closed forms, against their promises, and engine against engine."""
+"""The natural gradient and TRPO: closed forms, the trust region, and agreement of the engines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,9 @@ import torch
 from gymnasium import spaces
 
 import policygrad as pg
-from policygrad._support.threads import single_thread
 from policygrad.advantages import generalized_advantages
-from policygrad.algorithms.conjugate_gradient import conjugate_gradient
 from policygrad.algorithms.natural import natural_step, surrogate_loss
-from policygrad.algorithms.steps import SQUARED_ERROR, flatten_valid
+from policygrad.algorithms.steps import flatten_valid
 from policygrad.engines import make_engine
 from policygrad.engines.common import values_along
 from policygrad.errors import NonFiniteError
@@ -31,37 +28,40 @@ from policygrad.policies import (
     make_policy,
     make_value,
 )
-from policygrad.types import Batch, Inputs, LearnerState, Rollout
-from tests.conftest import with_observations
-from tests.unit.test_engines import HEADS, Custom, D, batch_for, both, networks, relative
-from tests.unit.test_fisher import SHAPES, dense_fisher, distribution_of, shaken_policy, states
-from tests.unit.test_losses_by_hand import check_against_torch, derivatives_of_mean
+from policygrad.types import Batch, Inputs, Rollout
+from tests.helpers import (
+    HEADS,
+    SHAPES,
+    CustomNetwork,
+    D,
+    batch_for,
+    both_engines,
+    dense_fisher,
+    distribution_of,
+    learner_state,
+    networks,
+    random_states,
+    relative_error,
+    shaken_policy,
+    with_observations,
+)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ENGINES = ("autograd", "fused")
 ALGORITHMS = (pg.NaturalGradient, pg.TRPO)
-# gSDE's variance is a sum over features, one by one: in other coordinates it is another
+# the variance of gSDE is a sum over features, which is not invariant to a change of coordinates
 COORDINATES = [head for head in HEADS if head != "gsde"]
 SURROGATE = traced(surrogate_loss)
 T, N = 64, 8
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with single_thread():
-        yield
-
-
-def learning(seed: int = 0) -> LearnerState:
-    return LearnerState(np.random.default_rng(seed))
-
-
 def with_start(engine: Engine, batch: Batch) -> Batch:
-    """The batch with log π of the policy as it is."""
+    """Return the batch with log π of the current policy."""
     return batch.with_columns(old_log_prob=engine.policy_outputs(batch.inputs, batch.action).log_prob)
 
 
 def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
-    """T steps of N environments, with terminations, truncations and rows of resets; rewards depend on actions."""
+    """Return T × N steps with terminations, truncations and reset rows, in which rewards depend on actions."""
     rng = np.random.default_rng(seed)
     observation = rng.standard_normal((T + 1, N, D)).astype(np.float32)
     encoded = observation[:-1].reshape(T * N, D)
@@ -70,7 +70,7 @@ def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
     how = rng.random((T, N))
     terminated, truncated = how < 0.05, (how >= 0.05) & (how < 0.08)
     valid = np.ones((T, N), bool)
-    # half of the environments need a row to reset themselves after an end
+    # in half of the environments the row after an end is a reset
     valid[1:, ::2] = ~(terminated | truncated)[:-1, ::2]
     terminated &= valid
     truncated &= valid
@@ -80,49 +80,11 @@ def steps_for(policy: Policy, seed: int, scale: float = 1.0) -> Rollout:
     )
 
 
-# --- the conjugate gradient
-
-
-@pytest.mark.parametrize("P", [1, 2, 7, 40])
-def test_the_conjugate_gradient_solves_a_positive_definite_system(P: int):
-    rng = np.random.default_rng(P)
-    root = rng.standard_normal((P, P))
-    A, b = root @ root.T + 0.5 * np.eye(P), rng.standard_normal(P)
-    products = 0
-
-    def product(v: np.ndarray) -> np.ndarray:
-        nonlocal products
-        products += 1
-        return A @ v
-
-    solution = conjugate_gradient(product, b, iterations=3 * P, tolerance=1e-10)
-    np.testing.assert_allclose(solution.x, np.linalg.solve(A, b), rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(solution.residual, b - A @ solution.x, atol=1e-9)
-    assert np.linalg.norm(solution.residual) <= 1e-10 * np.linalg.norm(b)
-    assert products <= 2 * P
-
-
-def test_the_conjugate_gradient_stops_where_it_is_told_to():
-    A, b = np.diag(np.arange(1.0, 51)), np.ones(50)
-    few = conjugate_gradient(lambda v: A @ v, b, iterations=3)
-    enough = conjugate_gradient(lambda v: A @ v, b, iterations=50, tolerance=0.1)
-    assert np.linalg.norm(few.residual) > 0.1 * np.linalg.norm(b)
-    assert 1e-3 * np.linalg.norm(b) < np.linalg.norm(enough.residual) <= 0.1 * np.linalg.norm(b)
-    # the minimum over a growing space: never further from the solution in A's own norm
-    errors = [
-        (e := conjugate_gradient(lambda v: A @ v, b, iterations=k).x - 1 / np.arange(1.0, 51)) @ A @ e
-        for k in range(10)
-    ]
-    assert (np.diff(errors) < 0).all()
-    nothing = conjugate_gradient(lambda v: A @ v, np.zeros(50), iterations=10)
-    assert not nothing.x.any()
-
-
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
-def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
+def test_the_natural_gradient_solves_the_dense_system(head: str, engine_name: Any):
     policy = shaken_policy(head)
-    engine = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine_name)
     batch = with_start(engine, batch_for(policy, 200))
     exact = dense_fisher(policy, batch.inputs.observation)
     settings = pg.TRPO(cg_iterations=200, cg_tolerance=1e-6, damping=0.1, max_kl=0.02)
@@ -130,26 +92,23 @@ def test_the_natural_gradient_solves_the_dense_system(head: str, engine: Any):
     g = -engine.gradient(batch, SURROGATE, {})[0].astype(np.float64)
     damped = exact + 0.1 * np.eye(len(g))
     x = np.linalg.solve(damped, g)
-    assert relative(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
+    assert relative_error(np.sqrt(2 * 0.02 / (x @ damped @ x)) * x, step.whole) < 1e-4
     assert step.residual <= 1e-6
     assert step.gradient_norm == pytest.approx(np.linalg.norm(g))
-    # as long as the quadratic model, damping included, allows
+    # the step is as long as the quadratic model with damping allows
     assert 0.5 * step.whole @ damped @ step.whole == pytest.approx(0.02, rel=1e-4)
 
 
-# --- closed forms
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
-    """Of J = Σ π_k r_k it is r less its mean: (diag(π) − ππᵀ) x = π (r − πᵀr), the shortest x."""
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_the_natural_gradient_of_a_softmax_bandit(engine_name: Any):
+    """For J = Σ π_k r_k it is r minus its mean: the shortest x with (diag(π) − ππᵀ) x = π (r − πᵀr)."""
     probabilities, r = np.array([0.5, 0.25, 0.125, 0.125]), np.array([1.0, -2.0, 0.5, 1.5])
     network = DiscretePolicy(1, 4, (), rng=np.random.default_rng(0))
     policy = Policy(network, spaces.Box(-1, 1, (1,)), spaces.Discrete(4))
     flat = flat_parameters(policy)
     flat[:4], flat[4:] = 0.0, torch.from_numpy(np.log(probabilities))
-    engine = make_engine(policy, None, "sgd", engine)
-    # every action as often as the policy takes it, in the one state 0, where the weights do nothing
+    engine = make_engine(policy, None, "sgd", engine_name)
+    # each action occurs as often as the policy takes it; the state is 0, so that only the biases matter
     action = np.repeat(np.arange(4), (8 * probabilities).astype(int))
     advantage = (r - probabilities @ r)[action].astype(np.float32)
     batch = Batch(Inputs(np.zeros((8, 1), np.float32)), action, {"advantage": advantage})
@@ -160,7 +119,7 @@ def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
     expected = np.sqrt(2 * 0.001 / variance) * (r - r.mean())
     np.testing.assert_allclose(step.whole[4:], expected, rtol=1e-4)
     assert not step.whole[:4].any()
-    # whereas the gradient itself hardly moves what is improbable
+    # the ordinary gradient hardly changes improbable actions
     plain = probabilities * (r - probabilities @ r)
     assert np.argmax(plain) != np.argmax(step.whole[4:])
 
@@ -168,7 +127,7 @@ def test_the_natural_gradient_of_a_softmax_bandit(engine: Any):
 @pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", COORDINATES)
 def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine_name: Any):
-    """The same policies with parameters and observations in other coordinates: W s = (W A⁻¹)(A s)."""
+    """The policy is the same in other coordinates of parameters and observations: W s = (W A⁻¹)(A s)."""
     rng = np.random.default_rng(0)
     A = np.eye(D) + 0.5 * rng.standard_normal((D, D))
     assert 2 < np.linalg.cond(A) < 20
@@ -193,25 +152,22 @@ def test_the_natural_gradient_does_not_depend_on_coordinates(head: str, engine_n
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_step_does_not_depend_on_the_scale_of_rewards(algorithm: Any):
+def test_a_step_does_not_depend_on_the_scale_of_the_rewards(algorithm: Any):
     ends = []
     for scale in (1.0, 64.0):
         policy, value = networks("gaussian")
         with torch.no_grad():
             flat_parameters(value).zero_()
         engine = make_engine(policy, value, "adam", "fused")
-        algorithm().learn(engine, steps_for(policy, 0, scale), learning())
+        algorithm().learn(engine, steps_for(policy, 0, scale), learner_state())
         ends.append(engine.policy_parameters())
-    assert relative(*ends) < 1e-6
-
-
-# --- what TRPO promises
+    assert relative_error(*ends) < 1e-6
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
-def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine_name: Any):
-    """On many random batches, by torch's own KL in float64; steps are large enough to need shortening."""
+def test_every_step_of_trpo_respects_its_bound_and_improves(head: str, engine_name: Any):
+    """The KL is torch's own in float64, and steps on random batches are large enough to need shortening."""
     algorithm = pg.TRPO(max_kl=0.1, damping=0.01)
     fractions = []
     for seed in range(40):
@@ -238,10 +194,10 @@ def test_every_step_of_trpo_keeps_its_bound_and_improves(head: str, engine_name:
     assert max(fractions) == 1
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_line_search_goes_back_along_a_step_too_long(engine: Any):
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_the_line_search_shortens_a_step_that_is_too_long(engine_name: Any):
     policy, _ = networks("gaussian")
-    engine = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine_name)
     batch = with_start(engine, batch_for(policy))
     algorithm = pg.TRPO(backtrack=0.5)
     start = engine.policy_outputs(batch.inputs, batch.action)
@@ -251,16 +207,16 @@ def test_the_line_search_goes_back_along_a_step_too_long(engine: Any):
     assert 0 < taken["kl"] <= 0.01
     expected = before + taken["step_fraction"] * 5 * step
     np.testing.assert_array_equal(engine.policy_parameters(), expected.astype(np.float32))
-    # twice as far the bound did not hold
+    # a step of twice this length violates the bound
     engine.set_policy_parameters((before + 2 * taken["step_fraction"] * 5 * step).astype(np.float32))
     assert engine.policy_outputs(batch.inputs, batch.action, start).kl.mean() > 0.01
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("why", ["downhill", "too long", "nan", "nothing"])
-def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any):
+def test_the_policy_is_bit_identical_if_no_step_is_accepted(why: str, engine_name: Any):
     policy, _ = networks("categorical")
-    engine = make_engine(policy, None, "sgd", engine)
+    engine = make_engine(policy, None, "sgd", engine_name)
     batch = with_start(engine, batch_for(policy))
     algorithm = pg.TRPO()
     start = engine.policy_outputs(batch.inputs, batch.action)
@@ -272,66 +228,64 @@ def test_where_no_step_will_do_the_policy_stays_to_the_bit(why: str, engine: Any
     np.testing.assert_array_equal(engine.policy_parameters().view(np.int32), before.view(np.int32))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_natural_step_reaches_its_kl_where_the_model_holds(engine: Any):
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_a_small_natural_step_reaches_its_kl(engine_name: Any):
     policy, value = networks("gaussian")
-    engine = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine_name)
     algorithm = pg.NaturalGradient(max_kl=1e-5, damping=0.0)
-    metrics = algorithm.learn(engine, steps_for(policy, 0), learning())
+    metrics = algorithm.learn(engine, steps_for(policy, 0), learner_state())
     assert metrics["kl"] == pytest.approx(1e-5, rel=0.05)
     assert metrics["surrogate_improvement"] > 0
     assert 0 < metrics["cg_residual"] < 0.5
 
 
-# --- an update
-
 TO_ITS_END: dict[str, Any] = {"cg_iterations": 100, "cg_tolerance": 1e-6}
-"""So that the conjugate gradient ends where the damped system is solved: both engines then find the one solution.
-Where it stands before that, after 10 steps say, differs by many times the rounding of the products, the more so the
-further apart F's eigenvalues are; a next update begins there."""
+"""With these the conjugate gradient solves the damped system, whose solution is the same in both engines. Before that,
+for instance after 10 iterations, its iterates differ by far more than the rounding of the products, especially if the
+eigenvalues of F are far apart, and the next update starts from there."""
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("head", "activation", "depth"), [shape for shape in SHAPES if shape[2] > 0])
 def test_parameters_agree_after_20_updates(head: str, activation: str, depth: int, algorithm: Any):
-    # V(s) takes small steps for what test_engines says of ReLU's kinks
+    # V(s) takes small steps because of the kinks of ReLU: see test_engines
     settings = algorithm(**TO_ITS_END, value_epochs=4, value_minibatches=1, value_learning_rate=0.001)
     policy, value = networks(head, activation, depth)
-    engines = both(policy, value)
+    engines = both_engines(policy, value)
     for i in range(20):
         rollout = steps_for(policy, seed=i)
         for engine in engines:
-            settings.learn(engine, rollout, learning(i))
+            settings.learn(engine, rollout, learner_state(i))
     a, b = (engine.policy_parameters() for engine in engines)
-    assert relative(a, b) < 1e-4
-    assert relative(a, flat_parameters(policy).numpy()) > 0.04
+    assert relative_error(a, b) < 1e-4
+    assert relative_error(a, flat_parameters(policy).numpy()) > 0.04
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("head", HEADS)
-def test_so_do_v_and_all_that_is_logged(head: str, algorithm: Any):
+def test_values_and_metrics_agree_after_20_updates(head: str, algorithm: Any):
     policy, value = networks(head)
-    engines, settings = both(policy, value), algorithm(**TO_ITS_END)
+    engines, settings = both_engines(policy, value), algorithm(**TO_ITS_END)
     for i in range(20):
         rollout = steps_for(policy, seed=i)
-        found = [settings.learn(engine, rollout, learning(i)) for engine in engines]
+        found = [settings.learn(engine, rollout, learner_state(i)) for engine in engines]
     values = [flat_parameters(engine.value).numpy() for engine in engines]  # type: ignore[attr-defined]
-    assert relative(*values) < 1e-4
+    assert relative_error(*values) < 1e-4
     assert set(found[0]) <= set(METRICS)
     for name in found[0]:
         assert found[0][name] == pytest.approx(found[1][name], rel=1e-2, abs=1e-5), name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("head", HEADS)
-def test_the_policy_learns_what_pays(head: str, engine: Any):
-    """Rewards are noise plus the action's number: the surrogate knows, and so does the policy after 20 steps."""
+def test_the_policy_learns_which_actions_pay(head: str, engine_name: Any):
+    """Rewards are noise plus the number of the action, and larger actions are preferred after 20 steps."""
     policy, value = networks(head)
-    engine = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine_name)
     for seed in range(20):
-        metrics = pg.TRPO(gamma=0.5).learn(engine, steps_for(policy, seed), learning(seed))
+        metrics = pg.TRPO(gamma=0.5).learn(engine, steps_for(policy, seed), learner_state(seed))
         assert 0 < metrics["kl"] <= 0.01
-    observation = states(500)
+    observation = random_states(500)
     noise = policy.draw_noise(np.random.default_rng(0), 500)
     untrained, _ = networks(head)
     taken = [engine.act(Inputs(observation), noise), untrained.choose(Inputs(observation), noise)]
@@ -339,39 +293,16 @@ def test_the_policy_learns_what_pays(head: str, engine: Any):
     assert (after - before).mean() > 0.4
 
 
-@pytest.mark.parametrize("compile_it", [False, True])
-def test_the_derivatives_are_those_of_the_surrogate(compile_it: bool):
-    rng = np.random.default_rng(0)
-    B = 64
-    log_prob, entropy, value, advantage, target, old = (
-        rng.standard_normal(B).astype(np.float32) for _ in range(6)
-    )
-    unread = np.full(B, np.nan, np.float32)
-    columns = {"advantage": advantage, "target": unread, "old_log_prob": old, "old_value": unread}
-    outputs = np.stack([log_prob, entropy, unread])
-    of_policy = derivatives_of_mean(pg.TRPO().traced_loss, outputs, columns, {}, compile_it)
-    outputs = np.stack([unread, unread, value])
-    of_value = derivatives_of_mean(SQUARED_ERROR, outputs, {"target": target}, {}, compile_it)
-
-    lp, h, v = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (log_prob, entropy, value))
-    A, G, lp_old = (torch.from_numpy(x).double() for x in (advantage, target, old))
-    loss = -((lp - lp_old).exp() * A).mean() + 0.5 * ((v - G) ** 2).mean() + 0 * h.sum()
-    loss.backward()
-    check_against_torch(np.stack([*of_policy[:2], of_value[2]]), [lp, h, v], rtol=2e-6, atol=1e-6)
-    assert not of_policy[2].any()
-    assert not of_value[:2].any()
-
-
-def test_advantages_of_samples_among_ends_and_resets():
-    """Against the definition, a sample at a time: V(s') of true successors, 0 after a termination."""
+def test_advantages_across_ends_and_resets_follow_their_definition():
+    """Each advantage is the sum of its definition, with V(s') of the true successor, or 0 after a termination."""
     policy, _ = networks("categorical")
     rollout, gamma, lam = steps_for(policy, 3), 0.9, 0.8
     assert not rollout.valid.all()
-    # what stands in rows that are no samples is nobody's business
+    # rows that are not samples are ignored
     observation, following = rollout.observation.copy(), rollout.next_observation.copy()
     observation[~rollout.valid] = following[~rollout.valid] = 1e9
     rollout.reward[~rollout.valid] = 1e9
-    # an episode that goes on has its successor in the next row
+    # the successor of a step that does not end its episode is in the next row
     goes_on = ~rollout.done[:-1] & rollout.valid[:-1] & rollout.valid[1:]
     following[:-1][goes_on] = observation[1:][goes_on]
     rollout = with_observations(rollout, observation, following)
@@ -394,33 +325,35 @@ def test_advantages_of_samples_among_ends_and_resets():
     np.testing.assert_allclose(advantage, expected[valid], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_an_update_without_any_advantage_changes_nothing(algorithm: Any, engine: Any):
+def test_an_update_with_advantages_of_0_changes_nothing(algorithm: Any, engine_name: Any):
     policy, value = networks("categorical")
-    engine = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine_name)
     rollout = steps_for(policy, 0)
     ones = replace(rollout, terminated=rollout.valid, truncated=~rollout.valid & False)
     ones.reward[:] = 1.0
     with torch.no_grad():
         flat_parameters(value).zero_()
     before = engine.policy_parameters()
-    metrics = algorithm().learn(engine, ones, learning())
+    metrics = algorithm().learn(engine, ones, learner_state())
     np.testing.assert_array_equal(engine.policy_parameters(), before)
     assert metrics["kl"] == metrics["policy_grad_norm"] == metrics["cg_residual"] == 0
-    # nothing improves on what there is
+    # no step improves on the current policy
     assert metrics.get("step_fraction", 0.0) == 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [("reward", "is not finite, from rewards"), ("observation", "not finite"), ("parameters", "not finite")],
 )
-def test_a_nan_stops_before_any_parameter_changes(spoil: str, message: str, algorithm: Any, engine: Any):
+def test_a_nan_is_reported_before_any_parameter_changes(
+    spoil: str, message: str, algorithm: Any, engine_name: Any
+):
     policy, value = networks("gaussian")
-    engine = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine_name)
     rollout = steps_for(policy, 0)
     if spoil == "parameters":
         engine.set_policy_parameters(np.full_like(engine.policy_parameters(), np.nan))
@@ -428,7 +361,7 @@ def test_a_nan_stops_before_any_parameter_changes(spoil: str, message: str, algo
         getattr(rollout, spoil)[rollout.valid] = np.nan
     before = engine.policy_parameters(), flat_parameters(value).numpy().copy()
     with pytest.raises(NonFiniteError, match=message):
-        algorithm().learn(engine, rollout, learning())
+        algorithm().learn(engine, rollout, learner_state())
     np.testing.assert_array_equal(engine.policy_parameters(), before[0])
     np.testing.assert_array_equal(flat_parameters(value).numpy(), before[1])
 
@@ -445,41 +378,41 @@ def test_a_natural_gradient_that_is_not_finite_is_named(spoil: str, monkeypatch:
     monkeypatch.setattr(engine, spoil, fakes[spoil])
     before = engine.policy_parameters()
     with pytest.raises(NonFiniteError, match="natural gradient is not finite"):
-        pg.TRPO().learn(engine, steps_for(policy, 0), learning())
+        pg.TRPO().learn(engine, steps_for(policy, 0), learner_state())
     np.testing.assert_array_equal(engine.policy_parameters(), before)
 
 
-def test_a_natural_step_into_nowhere_is_taken_back():
+def test_a_natural_step_that_overflows_is_taken_back():
     policy, value = networks("gaussian")
     engine = make_engine(policy, value, "adam", "fused")
     before = engine.policy_parameters()
     with pytest.raises(NonFiniteError, match="lower max_kl or raise damping"):
-        pg.NaturalGradient(max_kl=1e75).learn(engine, steps_for(policy, 0), learning())
+        pg.NaturalGradient(max_kl=1e75).learn(engine, steps_for(policy, 0), learner_state())
     np.testing.assert_array_equal(engine.policy_parameters(), before)
 
 
 @pytest.mark.draws_globally
-def test_a_network_of_ones_own():
-    policy = Policy(Custom(), spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3))
+def test_a_custom_network_learns():
+    policy = Policy(CustomNetwork(), spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3))
     _, value = networks("categorical")
     engine = make_engine(policy, value, "adam", "autograd")
     for seed in range(5):
-        metrics = pg.TRPO().learn(engine, steps_for(policy, seed), learning(seed))
+        metrics = pg.TRPO().learn(engine, steps_for(policy, seed), learner_state(seed))
     assert 0 < metrics["kl"] <= 0.01
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_log_std_stays_within_its_bounds(engine: Any):
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_log_std_stays_within_its_bounds(engine_name: Any):
     network = GaussianPolicy(D, 2, 8, log_std_bounds=(-0.01, 0.01), rng=np.random.default_rng(0))
     policy = Policy(network, spaces.Box(-np.inf, np.inf, (D,)), spaces.Box(-1, 1, (2,)))
     _, value = networks("gaussian")
-    engine = make_engine(policy, value, "adam", engine)
+    engine = make_engine(policy, value, "adam", engine_name)
     for seed in range(5):
-        pg.TRPO(max_kl=0.1).learn(engine, steps_for(policy, seed), learning(seed))
+        pg.TRPO(max_kl=0.1).learn(engine, steps_for(policy, seed), learner_state(seed))
     assert network.log_std.detach().abs().max() <= 0.01
 
 
-def test_an_agent_learns_from_the_episodes_that_ended():
+def test_an_agent_learns_from_finished_episodes():
     agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(2), "trpo", seed=0)
     rng = np.random.default_rng(0)
     for _ in range(3):
@@ -508,7 +441,7 @@ def test_an_agent_learns_from_the_episodes_that_ended():
         ("optimizer", "adamw", "optimizer must be one of"),
     ],
 )
-def test_wrong_settings_are_named(algorithm: Any, field: str, value: object, message: str):
+def test_invalid_settings_are_named(algorithm: Any, field: str, value: object, message: str):
     with pytest.raises(ValueError, match=message):
         algorithm(**{field: value})
 
@@ -522,14 +455,14 @@ def test_wrong_settings_are_named(algorithm: Any, field: str, value: object, mes
         ("line_search_steps", 0, "line_search_steps must be 1 or more"),
     ],
 )
-def test_wrong_line_searches_are_named(field: str, value: object, message: str):
+def test_invalid_line_search_settings_are_named(field: str, value: object, message: str):
     with pytest.raises(ValueError, match=message):
         pg.TRPO(**{field: value})
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_step_of_the_policy_does_not_follow_the_value_s_loss(algorithm: Any):
-    """Not even where both share their hidden layers: the targets of V(s) are nothing to it."""
+def test_the_policy_step_does_not_depend_on_the_value_loss(algorithm: Any):
+    """This holds even if both share their hidden layers: the policy step does not depend on the targets of V(s)."""
     network, rng = pg.Network((16,), shared=True), np.random.default_rng(0)
     policy = make_policy(spaces.Box(-np.inf, np.inf, (D,)), spaces.Discrete(3), network, rng)
     value = make_value(policy, network, rng, given=None, wanted=True)

@@ -1,4 +1,4 @@
-"""Running statistics: what goes into them, when they count, and where they are kept."""
+"""Running statistics of observations and rewards: what enters them, when they take effect, and where they are saved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from policygrad.policies.normalization import Moments, RewardScale
 from policygrad.rollout import HostCollector
 from policygrad.training import RewardScaling
 from policygrad.types import Array
-from tests.conftest import Countdown, rollout_of
+from tests.helpers import Countdown, rollout_of
 
 BOTH = pg.Normalization(normalize_observations=True, normalize_rewards=True)
 BOX = spaces.Box(-np.inf, np.inf, (3,))
@@ -33,7 +33,7 @@ def policy_for(space: Any = BOX, normalization: pg.Normalization = BOTH) -> pg.P
     return pg.Policy(network, space, spaces.Discrete(2), normalization=normalization)
 
 
-def test_moments_in_parts_are_those_of_all():
+def test_moments_of_parts_combine_to_those_of_the_whole():
     x = np.random.default_rng(0).standard_normal((1000, 3)) * [1, 10, 0.1] + [0, 1e4, 5]
     moments = Moments(3)
     for part in np.split(x, [1, 2, 400, 400]):
@@ -47,9 +47,9 @@ def test_moments_in_parts_are_those_of_all():
 def test_numbers_whose_variance_is_not_finite_are_refused(numbers: list[float]):
     moments = Moments(1)
     moments.add(np.array([[1.0], [3.0]]))
-    with pytest.raises(pg.NonFiniteError, match=r"running variance is not finite.*scale them down"):
+    with pytest.raises(pg.NonFiniteError, match=r"running variance is not finite.*Scale observations"):
         moments.add(np.array(numbers)[:, None])
-    # nothing was taken in, and what is large but has a finite variance still is
+    # the statistics are unchanged, and large numbers with a finite variance are still accepted
     assert (float(moments.count), moments.mean.item(), moments.variance().item()) == (2, 2, 1)
     moments.add(np.array([[-1e150], [1e150]]))
     np.testing.assert_allclose(moments.variance(), 5e299)
@@ -57,18 +57,18 @@ def test_numbers_whose_variance_is_not_finite_are_refused(numbers: list[float]):
 
 def test_rewards_too_large_to_be_scaled_are_refused():
     policy = policy_for(normalization=pg.Normalization(normalize_rewards=True))
-    with pytest.raises(pg.NonFiniteError, match=r"returns up to 1e\+200 in size.*normalize_rewards"):
-        RewardScaling(policy, 0.9)(rollout_of([[1e200, -1e200]], D=3))
+    with pytest.raises(pg.NonFiniteError, match=r"has magnitude 1e\+200.*normalize_rewards"):
+        RewardScaling(policy, 0.9)(rollout_of([[1e200, -1e200]], observation_size=3))
 
 
-def test_observations_are_seen_by_the_statistics_of_before():
+def test_observations_are_normalized_by_the_statistics_before_the_update():
     policy = policy_for()
     x = (np.random.default_rng(1).standard_normal((500, 3)) * 4 + 7).astype(np.float32)
     assert policy.observation_moments is not None
     policy.observation_moments.add(x)
     np.testing.assert_array_equal(
         policy.encode(x[:5]), np.clip(x[:5], -10, 10)
-    )  # nothing moves within an update
+    )  # new statistics take effect after the update
     policy.refresh_normalizer()
     seen = policy.encode(x)
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-5)
@@ -77,7 +77,7 @@ def test_observations_are_seen_by_the_statistics_of_before():
     assert np.isnan(policy.encode(np.full((1, 3), np.nan))).all()
 
 
-def test_what_never_changes_stays_finite():
+def test_constant_observations_stay_finite():
     policy = policy_for()
     assert policy.observation_moments is not None
     policy.observation_moments.add(np.ones((50, 3)))
@@ -87,7 +87,8 @@ def test_what_never_changes_stays_finite():
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated"])
-def test_the_running_return_begins_anew_after_every_end(ending: str):  # bug 14
+def test_the_running_return_restarts_after_every_end(ending: str):
+    """Otherwise the returns by whose deviation rewards are divided would grow across episodes."""
     reward = np.array([[1.0], [1.0], [1.0], [1.0]])
     done = np.array([[False], [True], [False], [False]])
     scale, so_far = RewardScale(), np.zeros(1)
@@ -95,16 +96,16 @@ def test_the_running_return_begins_anew_after_every_end(ending: str):  # bug 14
     expected = [1.0, 1.5, 1.0, 1.5]
     np.testing.assert_allclose(scale.moments.variance(), np.var(expected))
     assert so_far == 1.5
-    # the next rollout goes on where this one stopped; R is cleared for either flag, for `done` is both
+    # the next rollout continues from here, and the return is reset at either kind of end
     rollout = rollout_of([[1.0, 1.0]], truncated=ending == "truncated")
     assert rollout.done[-1, 0]
     scale.add(rollout.reward, rollout.done, rollout.valid, 0.5, so_far)
     assert so_far == 0.0
 
 
-def test_rewards_are_divided_by_the_deviation_and_clipped():
+def test_rewards_are_divided_by_the_deviation_of_returns_and_clipped():
     policy = policy_for(normalization=pg.Normalization(normalize_rewards=True, clip_rewards=0.5))
-    rollout = rollout_of([[10.0, -10.0, 3.0], [1.0]], D=3)
+    rollout = rollout_of([[10.0, -10.0, 3.0], [1.0]], observation_size=3)
     scaled = RewardScaling(policy, 0.9)(rollout)
     assert policy.reward_scale is not None
     deviation = np.std([10.0, -1.0, 2.1, 1.0])  # R_t of both episodes
@@ -119,7 +120,8 @@ class CountdownOfThree(Countdown):
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_rows_that_only_reset_are_not_in_the_statistics(mode: AutoresetMode):  # bug 7
+def test_rows_that_only_reset_are_not_in_the_statistics(mode: AutoresetMode):
+    """Reset rows of NEXT_STEP autoreset are not steps, so their observations must not be counted."""
     vector = SyncVectorEnv([CountdownOfThree], autoreset_mode=mode)
     environments = make(vector)
     policy = policy_for(environments.observation_space)
@@ -131,7 +133,7 @@ def test_rows_that_only_reset_are_not_in_the_statistics(mode: AutoresetMode):  #
     rollout = collector.steps(9)
     acted_on = rollout.observation[rollout.valid]
     np.testing.assert_array_equal(np.concatenate(seen), acted_on)
-    assert acted_on[:, 1].max() == 2  # the state an episode ended in is acted on by nobody
+    assert acted_on[:, 1].max() == 2  # no action is taken in the last state of an episode
 
 
 def trained(env: str, engine: Any, **settings: Any) -> pg.Run:
@@ -140,10 +142,10 @@ def trained(env: str, engine: Any, **settings: Any) -> pg.Run:
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "MountainCarContinuous-v0"])
-def test_compiled_and_other_collectors_keep_the_same_statistics(env: str):
+def test_both_collectors_keep_the_same_statistics(env: str):
     compiled = trained(env, "fused", normalization=BOTH)
     host = trained(env, "fused", normalization=BOTH, backend="gymnasium")
-    if env == "MountainCarContinuous-v0":  # resets apart, which are of other streams, the count is the same
+    if env == "MountainCarContinuous-v0":  # the streams of resets differ, but the count is the same
         assert float(compiled.last_policy.observation_moments.count) == 800  # pyright: ignore
     for run in (compiled, host):
         policy = run.last_policy
@@ -153,7 +155,7 @@ def test_compiled_and_other_collectors_keep_the_same_statistics(env: str):
         assert float(policy.observation_moments.count) == run.steps
 
 
-def test_statistics_are_in_the_policy_file(tmp_path: Path):
+def test_statistics_are_saved_in_the_policy_file(tmp_path: Path):
     run = trained("CartPole-v1", "fused", normalization=BOTH)
     pg.save(run.policy, tmp_path / "policy.safetensors")
     loaded = pg.load(tmp_path / "policy.safetensors")
@@ -169,7 +171,7 @@ def test_statistics_are_in_the_policy_file(tmp_path: Path):
     assert np.abs(loaded.encode(x)).max() <= 10
 
 
-def test_a_snapshot_remembers_how_observations_were_seen():
+def test_a_snapshot_includes_the_normalizer():
     policy = policy_for()
     assert policy.observation_moments is not None
     before = policy.snapshot()
@@ -179,16 +181,18 @@ def test_a_snapshot_remembers_how_observations_were_seen():
     assert (policy.encode(x) != x).all()
     policy.restore(before)
     np.testing.assert_array_equal(policy.encode(x), x)
-    assert float(policy.observation_moments.count) == 0  # or it would jump after its next update
+    assert (
+        float(policy.observation_moments.count) == 0
+    )  # otherwise the normalizer would jump at the next update
 
 
-def test_an_infinite_observation_is_not_clipped_away():
+def test_an_infinite_observation_is_refused_and_not_clipped():
     policy = policy_for()
     with pytest.raises(pg.NonFiniteError, match="NaN or an infinity"):
         policy.act(np.array([1.0, np.inf, 0.0]))
 
 
-def test_evaluation_leaves_the_statistics_alone():
+def test_evaluation_does_not_change_the_statistics():
     run = trained("CartPole-v1", "fused", normalization=BOTH)
     before = {name: tensor.clone() for name, tensor in run.policy.state_dict().items()}
     pg.evaluate(run.policy, "CartPole-v1", 4)
@@ -196,10 +200,10 @@ def test_evaluation_leaves_the_statistics_alone():
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.policy.state_dict().items())
 
 
-def test_wrong_settings_say_what_to_do():
+def test_invalid_settings_say_what_to_do():
     with pytest.raises(ValueError, match="clip_observations must be positive and finite"):
         pg.Normalization(clip_observations=0.0)
-    with pytest.raises(ValueError, match="normalize_observations is for a Box"):
+    with pytest.raises(ValueError, match="normalize_observations needs unscaled observations"):
         pg.Policy(
             pg.DiscretePolicy(3, 2, rng=np.random.default_rng(0)),
             spaces.Discrete(3),
@@ -207,15 +211,15 @@ def test_wrong_settings_say_what_to_do():
             normalization=BOTH,
         )
     network = replace(pg.Network(), scale_observations=True)
-    with pytest.raises(ValueError, match="leave out scale_observations"):
+    with pytest.raises(ValueError, match="Leave out scale_observations"):
         pg.train("CartPole-v1", pg.PPO(), steps=100, network=network, normalization=BOTH, progress=False)
     policy = policy_for(gym.spec("CartPole-v1").make().observation_space, pg.Normalization())
-    with pytest.raises(ValueError, match="leave that out"):
+    with pytest.raises(ValueError, match="Leave the latter out"):
         pg.train("CartPole-v1", pg.PPO(), steps=100, policy=policy, normalization=BOTH, progress=False)
 
 
-def test_both_combinations_of_moments_are_one():
-    """`Moments.add`, of vectors, and `value_metrics`, of a few samples in compiled code: Chan et al. 1983, eq. 2.1."""
+def test_both_ways_to_combine_moments_agree():
+    """`Moments.add` (of vectors) and `value_metrics` (compiled) both use Chan et al. 1983, eq. 2.1."""
     rng = np.random.default_rng(0)
     value, target = rng.normal(3, 2, (2, 50)).astype(np.float32)
     moments, kept = Moments(2), np.zeros((2, 3))

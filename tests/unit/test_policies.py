@@ -1,3 +1,5 @@
+"""Policies and networks: parameters, settings, acting, and what does not fit together."""
+
 from __future__ import annotations
 
 import copy
@@ -49,7 +51,7 @@ def rng() -> np.random.Generator:
         lambda: nn.Sequential(MLP((3, 4), rng=rng()), MLP((4, 2), rng=rng())),
     ],
 )
-def test_one_flat_buffer_lies_under_all_parameters(make: Any):
+def test_one_flat_buffer_holds_all_parameters(make: Any):
     module: nn.Module = make()
     values = torch.cat([p.detach().reshape(-1) for p in module.parameters()]).clone()
     flat = flat_parameters(module)
@@ -60,7 +62,7 @@ def test_one_flat_buffer_lies_under_all_parameters(make: Any):
     with torch.no_grad():
         next(module.parameters()).fill_(3.0)
     assert flat[0] == 3
-    # asked again it is the same memory; a copy gets its own
+    # a second call returns the same memory, and a copy has its own
     assert flat_parameters(module).data_ptr() == flat.data_ptr()
     other = copy.deepcopy(module)
     flat_parameters(other).fill_(7.0)
@@ -69,11 +71,11 @@ def test_one_flat_buffer_lies_under_all_parameters(make: Any):
 
 
 def test_parameters_of_another_dtype_are_refused():
-    with pytest.raises(TypeError, match="expected parameters of float32"):
+    with pytest.raises(TypeError, match="expected float32 parameters"):
         flat_parameters(ValueNetwork(3, rng=rng()).double())
 
 
-def test_the_softmax_policy_gives_probabilities():
+def test_the_softmax_policy_returns_probabilities():
     policy = DiscretePolicy(3, 4, rng=rng())
     probabilities = policy(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
     assert probabilities.shape == (5, 4)
@@ -96,7 +98,7 @@ def test_get_action_keeps_the_graph_of_the_log_probability():
 
 
 @pytest.mark.draws_globally
-def test_weights_follow_torch_s_seed_unless_a_generator_is_given():
+def test_weights_follow_the_seed_of_torch_unless_a_generator_is_given():
     torch.manual_seed(3)
     a = flat_parameters(DiscretePolicy(3, 2)).clone()
     torch.manual_seed(3)
@@ -107,13 +109,13 @@ def test_weights_follow_torch_s_seed_unless_a_generator_is_given():
 
 
 @pytest.mark.parametrize(("fan_in", "fan_out"), [(8, 20), (20, 8), (16, 16)])
-def test_orthogonal_weights(fan_in: int, fan_out: int):
+def test_orthogonal_weights_are_orthogonal(fan_in: int, fan_out: int):
     weight: Any = MLP((fan_in, fan_out), init="orthogonal", gain=0.5, rng=rng())[0].weight
     gram = weight @ weight.T if fan_out <= fan_in else weight.T @ weight
     torch.testing.assert_close(gram, 0.25 * torch.eye(min(fan_in, fan_out)), atol=1e-6, rtol=0)
 
 
-def test_depth_and_widths():
+def test_depth_and_widths_set_the_sizes_of_layers():
     assert DiscretePolicy(3, 2, 16, depth=3, rng=rng()).network.sizes == (3, 16, 16, 16, 2)
     assert DiscretePolicy(3, 2, (32, 8), rng=rng()).network.sizes == (3, 32, 8, 2)
     assert DiscretePolicy(3, 2, (), rng=rng()).network.sizes == (3, 2)
@@ -124,7 +126,7 @@ def test_depth_and_widths():
     ("settings", "message"),
     [
         ({"hidden": (0,)}, "a width in hidden must be 1 or more"),
-        ({"hidden": 64}, r"hidden must be the width of each layer, as in \(64, 64\); got 64"),
+        ({"hidden": 64}, r"hidden must list the width of each layer, as in \(64, 64\); got 64"),
         ({"shared": "no"}, "shared must be True or False; got 'no'"),
         ({"policy_gain": "small"}, "policy_gain must be positive and finite; got 'small'"),
         ({"log_std": float("nan")}, "log_std must be a finite number"),
@@ -134,20 +136,20 @@ def test_depth_and_widths():
         ({"activation": "gelu"}, "activation must be"),
         ({"init": "zeros"}, "init must be"),
         ({"log_std": 3.0}, "outside its bounds"),
-        ({"log_std": 2.0, "state_dependent_std": True}, "must begin between them"),
+        ({"log_std": 2.0, "state_dependent_std": True}, "must start between them"),
         ({"distribution": "cauchy"}, "distribution must be one of"),
         (
             {"distribution": "beta", "state_dependent_std": True},
-            "it is for distribution='gaussian' and 'squashed'",
+            "only has an effect with distribution='gaussian' or 'squashed'",
         ),
         (
             {"distribution": "gsde", "state_dependent_std": True},
-            "it is for distribution='gaussian' and 'squashed'",
+            "only has an effect with distribution='gaussian' or 'squashed'",
         ),
         ({"sde_period": 0}, "sde_period must be 1 or more"),
     ],
 )
-def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str):
+def test_invalid_network_settings_are_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         Network(**settings)
 
@@ -182,14 +184,14 @@ def test_wrong_network_settings_are_named(settings: dict[str, Any], message: str
         (lambda: pg.Reinforce(baseline="vlaue"), "did you mean 'value'"),
     ],
 )
-def test_choices_that_there_are_not_are_refused_with_the_nearest(make: Any, message: str):
-    """Nothing falls through to another choice in silence."""
+def test_unknown_choices_are_refused_with_the_nearest_one(make: Any, message: str):
+    """A misspelled choice must not silently select another one."""
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_widths_may_come_as_a_list():
-    """As they do from a file; the settings are still something that can be compared and hashed."""
+def test_widths_may_be_given_as_a_list():
+    """Files contain lists; the settings can still be compared and hashed."""
     assert Network(hidden=[16, 8]) == Network(hidden=(16, 8))  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"a width in hidden must be a whole number; got 1\.5"):
         Network(hidden=(1.5,))  # pyright: ignore[reportArgumentType]
@@ -197,10 +199,10 @@ def test_widths_may_come_as_a_list():
 
 def test_the_wrong_kind_of_policy_is_named():
     with pytest.raises(
-        ValueError, match="CartPole-v1 has discrete actions; GaussianPolicy needs a Box: use Disc"
+        ValueError, match=r"CartPole-v1 has discrete actions; GaussianPolicy needs a Box\. Use Disc"
     ):
         Policy(GaussianPolicy(3, 2, rng=rng()), BOX, spaces.Discrete(2), environment_name="CartPole-v1")
-    with pytest.raises(ValueError, match="has continuous actions; DiscretePolicy needs Discrete"):
+    with pytest.raises(ValueError, match="has continuous actions; DiscretePolicy needs discrete ones"):
         Policy(DiscretePolicy(3, 2, rng=rng()), BOX, spaces.Box(-1, 1, (2,)))
 
 
@@ -225,17 +227,17 @@ HALF_LINE = spaces.Box(np.array([0, -1], np.float32), np.array([np.inf, 1], np.f
     [
         (Network(distribution="squashed"), HALF_LINE, "'squashed' needs a Box with finite bounds"),
         (Network(distribution="beta"), HALF_LINE, "'beta' needs a Box with finite bounds"),
-        (Network(distribution="beta"), spaces.Box(0, 0, (1,)), "each low below its high"),
+        (Network(distribution="beta"), spaces.Box(0, 0, (1,)), "finite bounds and low < high"),
         (
             Network(distribution="beta"),
             spaces.Discrete(2),
-            "discrete actions.*'beta' is of a Box: leave it out",
+            "discrete actions.*'beta' needs a Box. Leave it out",
         ),
-        (Network(distribution="gaussian"), spaces.MultiBinary(2), "discrete actions.*leave it out"),
-        (Network(state_dependent_std=True), spaces.Discrete(2), "leave state_dependent_std out"),
+        (Network(distribution="gaussian"), spaces.MultiBinary(2), "discrete actions.*Leave it out"),
+        (Network(state_dependent_std=True), spaces.Discrete(2), "Leave state_dependent_std out"),
     ],
 )
-def test_distributions_that_do_not_go_with_the_actions_are_named(
+def test_distributions_that_do_not_fit_the_actions_are_named(
     network: Network, action_space: Any, message: str
 ):
     with pytest.raises(ValueError, match=message):
@@ -245,20 +247,18 @@ def test_distributions_that_do_not_go_with_the_actions_are_named(
 @pytest.mark.parametrize(
     ("network", "distribution", "message"),
     [
-        (GaussianPolicy(3, 1, rng=rng()), "beta", "'beta' does not go with a GaussianPolicy"),
-        (BetaPolicy(3, 1, rng=rng()), "squashed", "'squashed' does not go with a BetaPolicy"),
-        (GSDEPolicy(3, 1, rng=rng()), "gaussian", "'gaussian' does not go with a GSDEPolicy"),
-        (MLP((3, 1), rng=rng()), "gsde", "needs a GSDEPolicy; got a MLP"),
+        (GaussianPolicy(3, 1, rng=rng()), "beta", "'beta' does not fit a GaussianPolicy"),
+        (BetaPolicy(3, 1, rng=rng()), "squashed", "'squashed' does not fit a BetaPolicy"),
+        (GSDEPolicy(3, 1, rng=rng()), "gaussian", "'gaussian' does not fit a GSDEPolicy"),
+        (MLP((3, 1), rng=rng()), "gsde", "needs a GSDEPolicy; got MLP"),
     ],
 )
-def test_networks_that_do_not_go_with_the_distribution_are_named(
-    network: Any, distribution: Any, message: str
-):
+def test_networks_that_do_not_fit_the_distribution_are_named(network: Any, distribution: Any, message: str):
     with pytest.raises(ValueError, match=message):
         Policy(network, BOX, spaces.Box(-1, 1, (1,)), distribution=distribution)
 
 
-def test_a_log_std_out_of_bounds_is_refused():
+def test_an_initial_log_std_out_of_bounds_is_refused():
     with pytest.raises(ValueError, match="outside its bounds"):
         GaussianPolicy(3, 1, log_std=4.0, rng=rng())
 
@@ -269,7 +269,7 @@ def test_unsupported_actions_are_named(space: Any):
         Policy(DiscretePolicy(3, 2, rng=rng()), BOX, space)
 
 
-def test_acting_on_one_and_on_many():
+def test_acting_on_one_observation_and_on_a_batch():
     policy = Policy(DiscretePolicy(3, 4, rng=rng()), BOX, spaces.Discrete(4, start=10))
     observations = np.random.default_rng(1).uniform(-1, 1, (6, 3))
     many = policy.act(observations, greedy=True)
@@ -281,7 +281,7 @@ def test_acting_on_one_and_on_many():
     np.testing.assert_array_equal(first, policy.act(observations, rng=np.random.default_rng(5)))
 
 
-def test_continuous_actions_come_clipped_in_the_space_s_shape_and_dtype():
+def test_continuous_actions_are_clipped_and_have_the_shape_and_dtype_of_the_space():
     space = spaces.Box(-0.01, 0.01, (2, 1), np.float64)
     policy = Policy(GaussianPolicy(3, 2, rng=rng()), BOX, space)
     action = policy.act(np.ones(3), rng=rng())
@@ -296,13 +296,13 @@ def test_continuous_actions_come_clipped_in_the_space_s_shape_and_dtype():
         (np.array([0, np.nan, 0]), "NaN"),
     ],
 )
-def test_wrong_observations_are_named(observation: np.ndarray, message: str):
+def test_invalid_observations_are_named(observation: np.ndarray, message: str):
     policy = Policy(DiscretePolicy(3, 2, rng=rng()), BOX, spaces.Discrete(2))
     with pytest.raises((ValueError, NonFiniteError), match=message):
         policy.act(observation)
 
 
-def test_bounds_are_scaled_to_unit_and_infinite_ones_left():
+def test_finite_bounds_are_scaled_to_unit_and_infinite_ones_are_not():
     space = spaces.Box(np.array([0, -np.inf, -2], np.float32), np.array([10, np.inf, 4], np.float32))
     policy = Policy(DiscretePolicy(3, 2, rng=rng()), space, spaces.Discrete(2), scale_observations=True)
     encoded = policy.encode(np.array([[0, 5, -2], [10, 5, 4], [5, 5, 1]], np.float32))
@@ -310,14 +310,16 @@ def test_bounds_are_scaled_to_unit_and_infinite_ones_left():
 
 
 @pytest.mark.parametrize("columns", [1, 3])
-def test_a_network_of_the_wrong_width_is_named(columns: int):  # bug 9
+def test_a_network_of_the_wrong_width_is_named(columns: int):
+    """Outputs of the wrong width must raise instead of broadcasting."""
     linear = nn.utils.skip_init(nn.Linear, 3, columns)
     policy = Policy(linear, BOX, spaces.Discrete(2))
-    with pytest.raises(ValueError, match=rf"gave \(1, {columns}\); expected logits of shape \(1, 2\)"):
+    with pytest.raises(ValueError, match=rf"returned \(1, {columns}\); expected logits of shape \(1, 2\)"):
         policy.act(np.zeros(3))
 
 
-def test_evaluation_mode_restores_every_submodule():  # bug 20
+def test_evaluation_mode_restores_every_submodule():
+    """A mode that differs between modules must be restored for each of them."""
     module = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.Dropout()))
     module[1][0].eval()
     before = [m.training for m in module.modules()]
@@ -327,7 +329,7 @@ def test_evaluation_mode_restores_every_submodule():  # bug 20
 
 
 class Wrapped(nn.Module):
-    """A network of one's own around one of the library's, with what it returns left open."""
+    """A custom network around a built-in one, which returns logits, probabilities or their logarithm."""
 
     def __init__(self, returned: str, action_dim: int = 3) -> None:
         super().__init__()
@@ -350,7 +352,7 @@ class Wrapped(nn.Module):
         ("one softmax per choice", spaces.MultiDiscrete([3, 2])),
     ],
 )
-def test_probabilities_in_the_place_of_logits_are_warned_of_once(returned: str, space: Any):
+def test_probabilities_instead_of_logits_cause_one_warning(returned: str, space: Any):
     policy = Policy(Wrapped(returned, pg.spaces.action_size(space)), BOX, space)
     x = np.random.default_rng(1).uniform(-1, 1, (10, 5, 3))
     with warnings.catch_warnings(record=True) as caught:
@@ -364,8 +366,8 @@ def test_probabilities_in_the_place_of_logits_are_warned_of_once(returned: str, 
 
 
 @pytest.mark.parametrize("returned", ["logits", "their logarithm"])
-def test_logits_are_not_warned_of(returned: str):
-    """Nor is a network that once happens to return what could be probabilities; warnings are errors here."""
+def test_logits_cause_no_warning(returned: str):
+    """Nor does a network warn that once happens to return what could be probabilities. Warnings are errors here."""
     policy = Policy(Wrapped(returned), BOX, spaces.Discrete(3))
     policy.act(np.zeros((5, 3)), rng=rng())
     policy.network.returned = "probabilities"
@@ -376,8 +378,8 @@ def test_logits_are_not_warned_of(returned: str):
         mine.act(np.zeros((5, 3)), rng=rng())
 
 
-def test_training_warns_of_probabilities():
-    """Also where what comes first is each sample's own gradient, in which no value can be looked at."""
+def test_training_warns_about_probabilities():
+    """This includes gradients of single samples, in which the values of tensors cannot be inspected."""
     network = Wrapped("probabilities")
     env = gym.make("Acrobot-v1", max_episode_steps=20)
     network.inner = DiscretePolicy(6, 3, 8, rng=rng())

@@ -1,3 +1,5 @@
+"""Policy files: a loaded policy acts like the saved one, and damaged or foreign files are refused."""
+
 from __future__ import annotations
 
 import json
@@ -31,7 +33,7 @@ SPACES = [
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
-def test_spaces_survive_json(space: Any):
+def test_spaces_can_be_converted_to_json_and_back(space: Any):
     assert space_from_json(json.loads(json.dumps(space_to_json(space), allow_nan=False))) == space
 
 
@@ -62,7 +64,7 @@ KINDS = ["discrete", "gaussian", "choices", "squashed", "squashed per state", "b
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_loaded_acts_as_what_was_saved(kind: str, tmp_path: Path):
+def test_a_loaded_policy_acts_like_the_saved_one(kind: str, tmp_path: Path):
     policy = make(kind)
     pg.save(policy, tmp_path / "p.safetensors")
     loaded = pg.load(tmp_path / "p.safetensors")
@@ -81,7 +83,7 @@ def test_what_is_loaded_acts_as_what_was_saved(kind: str, tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["discrete", "gaussian"])
 def test_files_of_format_1_are_read(kind: str):
-    """Two that version 0.1.0 wrote; their probes say that they act as they did then."""
+    """Version 0.1.0 wrote these two files, and their probes check that the policies act as they did then."""
     policy = pg.load(Path(__file__).parent / "data" / f"format_1_{kind}.safetensors")
     expected = spaces.Discrete(3, start=1) if kind == "discrete" else spaces.Box(-1, 1, (1,))
     assert policy.action_space == expected
@@ -89,7 +91,7 @@ def test_files_of_format_1_are_read(kind: str):
     assert policy.act(np.ones(2), rng=np.random.default_rng(0)) in expected
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path: Path):
+def test_a_truncated_file_is_refused(tmp_path: Path):
     file = tmp_path / "p.safetensors"
     pg.save(make("discrete"), file)
     whole = file.read_bytes()
@@ -112,7 +114,7 @@ def test_a_byte_changed_in_the_header_or_the_weights_is_refused(tmp_path: Path):
 def test_other_files_are_refused(tmp_path: Path):
     file = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"x": torch.zeros(2)}, file)
-    with pytest.raises(pg.PolicyFileError, match="no policy of this library"):
+    with pytest.raises(pg.PolicyFileError, match="not a policy of this library"):
         pg.load(file)
     safetensors.torch.save_file({"x": torch.zeros(2)}, file, {"policygrad": '{"format": 99}'})
     with pytest.raises(pg.PolicyFileError, match="format 99"):
@@ -130,7 +132,7 @@ def test_numpy_sizes_can_be_saved(tmp_path: Path):
 
 
 class Own(nn.Module):
-    """A network of one's own, with a factor that is no parameter: so the state alone does not say it all."""
+    """A custom network with a factor that is not a parameter, so that its state does not determine its outputs."""
 
     def __init__(self, factor: float = 1.0) -> None:
         super().__init__()
@@ -144,7 +146,7 @@ class Own(nn.Module):
         return self.layer(x) * self.factor * torch.tensor([1.0, 2.0, 3.0])
 
 
-def test_a_network_of_ones_own_is_asked_for_and_checked_by_probes(tmp_path: Path):
+def test_a_custom_network_has_to_be_passed_and_is_checked_by_probes(tmp_path: Path):
     file = tmp_path / "own.safetensors"
     pg.save(pg.Policy(Own(), spaces.Box(-1, 1, (2,)), spaces.Discrete(3)), file)
     with pytest.raises(pg.PolicyFileError, match=r"test_policy_file.Own.*network=\.\.\."):
@@ -152,10 +154,10 @@ def test_a_network_of_ones_own_is_asked_for_and_checked_by_probes(tmp_path: Path
     loaded = pg.load(file, network=Own())
     assert not loaded.training
     loaded.train()
-    # dropout is off when it acts, whatever the mode, and the mode stays
+    # dropout is off when the policy acts, in either mode, and the mode does not change
     assert len({loaded.act([0.5, 0.5], greedy=True) for _ in range(30)}) == 1
     assert loaded.training
-    with pytest.raises(pg.PolicyFileError, match="acts otherwise than when it was saved"):
+    with pytest.raises(pg.PolicyFileError, match="does not act as it did when it was saved"):
         pg.load(file, network=Own(factor=2.0))
     with pytest.raises(pg.PolicyFileError, match="do not fit the network"):
         pg.load(file, network=pg.DiscretePolicy(2, 3, 4, rng=np.random.default_rng(0)))

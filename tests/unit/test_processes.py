@@ -1,4 +1,4 @@
-"""Environments in processes of their own: the same results, faults with names, and no process left behind."""
+"""Environments in separate processes: the same results, named faults, and no process left behind."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ import policygrad as pg
 from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import make
 from policygrad.envs.processes import ProcessVectorEnv, processes_pay
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 
 class Noisy(gym.Env):
-    """Draws from a generator of its own, from Gymnasium's, and from none that a seed of the run would set."""
+    """Draws from a generator with a fixed seed and from that of Gymnasium."""
 
     observation_space = spaces.Box(-10, 10, (3,), np.float32)
     action_space = spaces.Discrete(2)
@@ -61,7 +61,7 @@ class Waiting(Noisy):
 
 
 @pytest.mark.parametrize("algorithm", [pg.Reinforce(), pg.A2C()], ids=["reinforce", "a2c"])
-def test_where_they_run_changes_no_result(algorithm: Any):
+def test_results_do_not_depend_on_where_environments_run(algorithm: Any):
     def trained(vectorize: str, env: Any = Noisy) -> pg.Run:
         return pg.train(
             env, algorithm, steps=600, num_envs=3, vectorize=vectorize, env_kwargs={"size": 2.0}, seed=1
@@ -75,7 +75,7 @@ def test_where_they_run_changes_no_result(algorithm: Any):
         assert run.selection == runs[0].selection
 
 
-def test_they_are_measured():
+def test_processes_are_used_if_they_are_measured_to_pay():
     assert processes_pay(Waiting, 8)
     assert not processes_pay(Noisy, 8)
     assert not processes_pay(Waiting, 1)
@@ -87,8 +87,8 @@ def test_they_are_measured():
     environments.close()
 
 
-def test_measuring_calls_no_factory_here():
-    """One that makes another environment at each call makes the same ones as without the measurement."""
+def test_the_measurement_calls_no_factory_in_this_process():
+    """A factory that makes another environment at each call makes the same ones as without the measurement."""
     made: list[int] = []
 
     def factory() -> gym.Env:
@@ -100,7 +100,7 @@ def test_measuring_calls_no_factory_here():
     environments.close()
 
 
-def test_an_environment_that_takes_no_random_action_stays_here():
+def test_an_environment_that_fails_in_the_measurement_stays_in_this_process():
     class Picky(Noisy):
         def step(self, action: int):
             assert action == 2
@@ -114,7 +114,7 @@ def test_an_environment_that_takes_no_random_action_stays_here():
     assert not processes_pay(Exits, 8)
 
 
-def test_processes_have_a_thread_each():
+def test_each_process_has_one_thread():
     class Threads(Noisy):
         def _observation(self) -> np.ndarray:
             import torch
@@ -126,7 +126,7 @@ def test_processes_have_a_thread_each():
     environments.close()
 
 
-def test_evaluation_runs_them_too():
+def test_evaluation_can_use_processes():
     policy = pg.train(Noisy, pg.Reinforce(), steps=60, num_envs=2, vectorize="sync").policy
     results = [pg.evaluate(policy, Noisy, 6, num_envs=3, vectorize=how) for how in ("sync", "processes")]
     np.testing.assert_array_equal(results[0].returns, results[1].returns)
@@ -164,10 +164,10 @@ class Failing(Countdown):
             r"environment 0 raised UnpicklableError in step: the motor is stuck\n(.|\n)*test_processes.py.*in fail",
         ),
         ("exit", r"environment 0: Failing: step 1 of an episode called sys\.exit\(3\)"),
-        ("killed", r"Failing: the process of environment 0 \(exit code -9, SIGKILL\).*ended, or was killed"),
+        ("killed", r"Failing: the process of environment 0 \(exit code -9, SIGKILL\).*ended unexpectedly"),
     ],
 )
-def test_a_fault_in_a_process_has_a_name(where: str, message: str, tmp_path: Path):
+def test_a_fault_in_a_process_is_named(where: str, message: str, tmp_path: Path):
     environments = make(lambda: Failing(where), 2, vectorize="processes")
     processes = environments.vector.processes  # type: ignore[attr-defined]
     environments.reset(EpisodeSeeds(np.random.default_rng(0)))
@@ -177,14 +177,16 @@ def test_a_fault_in_a_process_has_a_name(where: str, message: str, tmp_path: Pat
     assert not any(process.is_alive() for process in processes)
 
 
-def test_a_fault_where_it_is_made_has_a_name():
+def test_a_fault_while_an_environment_is_made_is_named():
     class Later(Countdown):
-        """The third one fails, wherever it is made."""
+        """Made in this process, while every other process fails to make one."""
 
     def factory(here: int = os.getpid()) -> gym.Env:
         return Failing("init") if os.getpid() != here else Later([3])
 
-    with pytest.raises(pg.EnvironmentFault, match="environment 0 raised UnpicklableError in making it"):
+    with pytest.raises(
+        pg.EnvironmentFault, match="environment 0 raised UnpicklableError while it was created"
+    ):
         make(factory, 2, vectorize="processes")
 
 
@@ -241,7 +243,7 @@ def test_a_script_needs_no_main_guard(tmp_path: Path):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_behind(tmp_path: Path, how: signal.Signals):
-    # whoever runs the tests in the background has told them to ignore Ctrl-C
+    # tests that run in the background ignore Ctrl-C, and children inherit that
     script = textwrap.dedent(SCRIPT) + (
         "\nimport signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
         "\npg.train(Waiting, pg.Reinforce(), steps=10**9, num_envs=3, vectorize='processes', out='run')\n"
@@ -250,7 +252,7 @@ def test_no_process_is_left_behind(tmp_path: Path, how: signal.Signals):
     process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     metrics = tmp_path / "run" / "metrics.jsonl"
     try:
-        # until it has learned, it may still be compiling
+        # before its first update it may still be compiling
         for _ in range(1200):
             if metrics.exists() and metrics.stat().st_size:
                 break

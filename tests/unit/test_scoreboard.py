@@ -1,4 +1,4 @@
-"""The scoreboard: runs that are resumed and never lost, scores by the rules, a page that says what is missing."""
+"""The scoreboard: runs that are repeated only if necessary, scores, and a page that says what is missing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from scoreboard_rows import Goal, Published, Row, chosen, rows
 from scoreboard_runs import read, run_all, to_do, train_one, write
 from scoreboard_scores import RULES, interval, iqm, passing, verdict
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "scoreboard"
 GOAL = Goal("zoo", 5.0, share=0.9, within=1_000)
 CART = Row("CartPole-v1", "reinforce", 600, seeds=2, goal=GOAL, episodes=4)
 BROKEN = Row("NoSuch-v0", "reinforce", 600, seeds=1)
@@ -30,7 +31,7 @@ LATER = Row("CartPole-v1", "ppo", 600, published=(Published("zoo", 500, None, 10
 
 
 def record_of(row: Row, seed: int, **figures: object) -> dict:
-    """As a run leaves it."""
+    """Return a record as a run writes it."""
     settings = scoreboard_runs.settings_of(row)
     machine = {"processor": "one", "cores": 2, "python": "3.11"}
     plain = {"ended": "budget", "error": None, "greedy": 10.0, "last_100": 8.0, "seconds": 1.0, "steps": 600}
@@ -44,7 +45,8 @@ def record_of(row: Row, seed: int, **figures: object) -> dict:
     return record | plain | more | figures
 
 
-def test_runs_are_resumed_failures_recorded_and_rows_not_run_said(tmp_path: Path, capfd):
+@pytest.mark.long
+def test_finished_runs_are_kept_failures_recorded_and_missing_rows_listed(tmp_path: Path, capfd):
     where = {"results": tmp_path / "results", "page": tmp_path / "page.md", "images": tmp_path / "images"}
     table = [CART, LATER, BROKEN]
     assert scoreboard(table, only="*/reinforce", **where) == 3
@@ -70,11 +72,11 @@ def test_runs_are_resumed_failures_recorded_and_rows_not_run_said(tmp_path: Path
     assert (where["images"] / "CartPole-v1.png").exists()
     assert not (where["images"] / "NoSuch-v0.png").exists()
 
-    # all there: nothing runs again; with other settings it does, and says why
+    # nothing runs again if all records exist; with other settings it does, with the reason
     assert scoreboard(table, only="CartPole-v1/reinforce", **where) == 0
     table[0] = longer = replace(CART, steps=700)
     assert scoreboard(table, only="CartPole-v1/reinforce", seeds=1, **where) == 1
-    assert "seed 0: again, for other settings: steps: 600 → 700" in capfd.readouterr().err
+    assert "seed 0: running again with other settings: steps: 600 → 700" in capfd.readouterr().err
     found, others = read(where["results"], longer)
     assert len(found) == others == 1
     page = where["page"].read_text()
@@ -82,18 +84,19 @@ def test_runs_are_resumed_failures_recorded_and_rows_not_run_said(tmp_path: Path
     assert "1 runs with earlier settings are left out" in page
 
 
-def test_what_is_run_again(tmp_path: Path):
-    """An error may have been the machine's; a NaN would come again."""
+def test_failed_runs_are_repeated_unless_they_had_a_nan(tmp_path: Path):
+    """An error may have come from the machine, but a NaN would occur again."""
     write(tmp_path, CART, record_of(CART, 0, ended="non-finite", error="NaN"))
     write(tmp_path, CART, record_of(CART, 1, ended="error", error="no memory"))
-    said: list[str] = []
+    messages: list[str] = []
     jobs = [(CART, seed) for seed in range(3)]
-    assert to_do(tmp_path, jobs, said.append) == jobs[1:]
-    assert said == ["CartPole-v1/reinforce, seed 1: again, after no memory"]
+    assert to_do(tmp_path, jobs, messages.append) == jobs[1:]
+    assert messages == ["CartPole-v1/reinforce, seed 1: running again after no memory"]
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scoreboard_runs, "work", sys.exit)  # which is given three arguments, and fails
+    monkeypatch.setattr(scoreboard_runs, "work", sys.exit)  # it is called with three arguments, and fails
     seen = []
     run_all(tmp_path, [(CART, 0)], 1, lambda _, record: seen.append(record))
     assert seen == read(tmp_path, CART)[0]
@@ -109,19 +112,19 @@ def test_a_nan_is_recorded_with_what_was_learned(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pg, "train", train)
     record = train_one(CART, 0)
     assert record["ended"] == "non-finite"
-    assert record["error"] == f"after {run.steps:,} steps: the loss is NaN."
+    assert record["error"] == f"training stopped after {run.steps:,} steps: the loss is NaN."
     assert record["steps"] == run.steps
     assert "greedy" not in record
 
 
-def test_an_interrupted_run_is_no_result(monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch):
     run = replace(pg.train("CartPole-v1", "reinforce", steps=100), ended="interrupted")
     monkeypatch.setattr(pg, "train", lambda *_, **__: run)
     with pytest.raises(KeyboardInterrupt):
         train_one(CART, 0)
 
 
-def test_tests_while_training(monkeypatch: pytest.MonkeyPatch):
+def test_evaluations_during_training_are_recorded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scoreboard_rows, "TEST_EVERY", 250)
     row = replace(CART, published=(Published("tianshou", 1.0, 0.1, 600),))
     record = train_one(row, 0)
@@ -131,8 +134,8 @@ def test_tests_while_training(monkeypatch: pytest.MonkeyPatch):
     assert record["test_max"] == pytest.approx(max(returns), abs=1e-3)
 
 
-def test_rules():
-    """tianshou's moment is one for all seeds: the mean of their own maxima would be 30."""
+def test_scores_follow_the_rules_of_the_published_ones():
+    """The rule of tianshou takes one moment for all seeds; the mean of their maxima would be 30."""
     a = record_of(CART, 0, tests=[[30_100, 60_050, 90_010], [10.0, 30.0, 0.0]], last_100=1.0, greedy=5.0)
     b = record_of(CART, 1, tests=[[30_000, 60_000], [30.0, 0.0]], last_100=3.0, greedy=7.0)
     assert RULES["tianshou"]([a, b]).tolist() == [10.0, 30.0]
@@ -142,21 +145,21 @@ def test_rules():
 
 
 def test_interquartile_mean():
-    assert iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0  # one of five at each end
+    assert iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0  # one of five is left out at each end
     assert iqm(np.array([7.0, 1.0, 2.0, 9.0])) == 4.5
-    assert iqm(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of three is none
+    assert iqm(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of three is less than one, so none is left out
 
 
 def test_interval_of_the_interquartile_mean():
-    """By hand: of two scores 0 and 1 resampled, a quarter of the means is 0, half is 0.5, a quarter is 1."""
+    """Resampling the scores 0 and 1 gives a mean of 0 in a quarter, 0.5 in a half and 1 in a quarter of the cases."""
     assert interval([np.array([0.0, 1.0])]) == (0.0, 1.0)
     assert interval([np.array([3.0, 3.0, 3.0])]) == (3.0, 3.0)
-    # strata are resampled in themselves: of {0, 0} and {4, 4} each sample is 0, 0, 4, 4, its middle half 0, 4
+    # strata are resampled separately: each sample of {0, 0} and {4, 4} is 0, 0, 4, 4, with the middle half 0, 4
     assert interval([np.zeros(2), np.full(2, 4.0)]) == (2.0, 2.0)
     scores = np.random.default_rng(1).normal(size=400)
     low, high = interval([scores])
     assert low < iqm(scores) < high
-    # the middle half's mean of n normals has a standard deviation of some 1.09/sqrt(n)
+    # the mean of the middle half of n normal numbers has a standard deviation of about 1.09/sqrt(n)
     assert high - low == pytest.approx(2 * 1.96 * 1.09 / 20, rel=0.2)
     assert interval([scores]) == (low, high)
 
@@ -176,11 +179,11 @@ def test_verdicts():
     assert verdict(replace(row, goal=None), good) == "no goal"
     of_the_mean = replace(row, goal=Goal("cleanrl", 8.0))
     assert verdict(of_the_mean, good) == "**met**"
-    # no mean over all seeds without one of them
+    # a mean over all seeds needs all of them
     assert verdict(of_the_mean, [*good[:9], failed]) == "not met"
 
 
-def test_every_preset_has_a_row_and_the_numbers_their_place(tmp_path: Path):
+def test_every_preset_has_a_row_with_its_published_numbers(tmp_path: Path):
     table = rows()
     assert {(row.environment, row.algorithm) for row in table} == {
         (environment, algorithm)
@@ -200,7 +203,7 @@ def test_every_preset_has_a_row_and_the_numbers_their_place(tmp_path: Path):
     assert "Nothing has been run yet" in page
 
 
-def test_choosing_rows():
+def test_rows_can_be_chosen_by_name_and_pattern():
     table = [CART, LATER, BROKEN]
     assert chosen(table, None) == table
     assert chosen(table, "CartPole-v1") == [CART, LATER]
@@ -209,13 +212,20 @@ def test_choosing_rows():
         chosen(table, "CartPole-v1,Cartpole")
 
 
-def test_numbers_as_written():
+def test_numbers_are_formatted_for_the_page():
     assert [number(x) for x in (-4.12, 999.94, 1830.4)] == ["−4.1", "999.9", "1,830"]
     assert [as_is(x) for x in (-10.5, 884.0, 5784.0)] == ["−10.5", "884", "5,784"]
 
 
-def test_files_are_whole_and_plain(tmp_path: Path):
+def test_records_are_written_as_plain_json(tmp_path: Path):
     write(tmp_path, CART, record_of(CART, 3))
     (path,) = (tmp_path / CART.name).iterdir()
     assert path.name == "seed-3.json"
     assert json.loads(path.read_text()) == record_of(CART, 3)
+
+
+def test_stored_runs_have_the_settings_of_today():
+    """A new field of an algorithm must not make all finished runs count as runs with other settings."""
+    stored = [read(RESULTS, row) for row in rows()]
+    assert sum(len(current) for current, _ in stored) == 250
+    assert sum(others for _, others in stored) == 0

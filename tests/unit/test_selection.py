@@ -1,4 +1,4 @@
-"""Which policy of a run is its best, and how it acts where nobody says how."""
+"""The selection of the best policy of a run, and of its way of acting."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
-from policygrad.evaluation.selection import APART, CANDIDATES, Candidate, Candidates, allowance, select
+from policygrad.evaluation.selection import BLOCK, CANDIDATES, Candidate, Candidates, allowance, select
 from policygrad.policies import Snapshot
-from tests.conftest import Countdown
+from tests.helpers import Countdown
 
 NOTHING = Snapshot(np.zeros(1, np.float32), {})
 
 
 class Bet(gym.Env):
-    """One step: the reward is the action's number, so a policy's mean return is the mean of its actions."""
+    """Episodes of one step whose reward is the number of the action, so that returns are means of actions."""
 
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
     action_space = spaces.Discrete(4)
@@ -59,95 +59,95 @@ def test_the_best_on_fresh_episodes_is_chosen_with_its_way_of_acting():
     always_one, always_three = policy_with(0, 50, 0, 0), policy_with(0, 0, 0, 50)
     found = scored(always_one, always_three)
     assert (found.chosen, found.mean, found.greedy) == (1, 3.0, True)
-    # most probably 0, on average more: samples are better
+    # action 0 is the most probable, but the mean of the actions is larger: sampling is better
     spread = policy_with(1.0, 0.9, 0.9, 0.9)
     found = scored(spread, policy_with(50, 0, 0, 0))
     assert (found.chosen, found.greedy) == (0, False)
     assert 0.9 < found.mean < 2.1
 
 
-def test_of_equals_the_likeliest_greedily():
+def test_of_equal_policies_the_first_is_chosen_and_acts_greedily():
     found = scored(policy_with(0, 0, 50, 0), policy_with(0, 0, 50, 1))
     assert (found.chosen, found.greedy, found.mean) == (0, True, 2.0)
 
 
-def test_scoring_leaves_the_policy_as_it_was_and_keeps_to_its_budget():
+def test_scoring_leaves_the_policy_unchanged_and_keeps_its_budget():
     first, second = policy_with(0, 0, 1, 0), policy_with(0, 0, 0, 50)
     before = first.snapshot()
     for budget in (12, 100, 400):
         found = scored(first, second, budget=budget)
         np.testing.assert_array_equal(first.snapshot().parameters, before.parameters)
         assert found.steps <= budget
-    # six episodes (three of each environment) both ways of one candidate are the least, and twenty for each one more
+    # one candidate needs at least six episodes (three per environment) in each way of acting, and another one twenty
     assert scored(first, second, budget=11) is None
     assert scored(first, second, budget=12).candidates == 1
     assert scored(first, second, budget=51).candidates == 1
     assert scored(first, second, budget=52).candidates == 2
-    # of more environments each runs one episode
+    # with more environments, each runs one episode
     assert scored(first, second, budget=127, num_envs=64) is None
     many = scored(first, second, budget=300, num_envs=64)
     assert (many.episodes, many.candidates, many.steps) == (64, 2, 256)
 
 
-def test_candidates_are_the_best_of_windows_that_lie_apart():
+def test_candidates_are_the_best_of_separate_windows():
     candidates = Candidates()
     means = [5.0, 7.0, 6.0, 7.0, 1.0, 9.0, 8.0, 3.0]
     for i, mean in enumerate(means):
-        candidates.offer(Candidate(NOTHING, mean, 100 + i * APART // 2))
-    # two in each stretch of episodes: the better one, the later of equals
+        candidates.offer(Candidate(NOTHING, mean, 100 + i * BLOCK // 2))
+    # of the candidates in each stretch of episodes the better one is kept, and of equal ones the later
     assert [(c.mean, c.episodes) for c in candidates.entries] == [
-        (9.0, 100 + 5 * APART // 2),
-        (8.0, 100 + 6 * APART // 2),
-        (7.0, 100 + 3 * APART // 2),
-        (7.0, 100 + 1 * APART // 2),
+        (9.0, 100 + 5 * BLOCK // 2),
+        (8.0, 100 + 6 * BLOCK // 2),
+        (7.0, 100 + 3 * BLOCK // 2),
+        (7.0, 100 + 1 * BLOCK // 2),
     ]
     for i in range(20):
-        candidates.offer(Candidate(NOTHING, 10.0 + i, 1000 + i * APART))
+        candidates.offer(Candidate(NOTHING, 10.0 + i, 1000 + i * BLOCK))
     assert [c.mean for c in candidates.entries] == [29.0, 28.0, 27.0, 26.0, 25.0]
     assert len(candidates.entries) == CANDIDATES
 
 
-def test_the_allowance_is_a_twentieth_or_a_tenth_of_a_second_where_steps_are_cheap():
+def test_the_allowance_is_a_twentieth_of_the_budget_or_more_if_steps_are_cheap():
     compiled, python = make("CartPole-v1", 2), make(Bet, 2, vectorize="sync")
     policy = pg.train("CartPole-v1", steps=100, select=False).policy
     assert allowance(python, policy, 10_000) == 500
     assert allowance(compiled, policy, 10_000) == 150_000
     assert allowance(compiled, policy, 10_000_000) == 500_000
-    # a network that the compiled loop does not take
+    # the compiled loop does not support this network
     own = pg.train(
         "CartPole-v1", pg.Reinforce(), steps=100, select=False, policy=lambda d, n: nn.Linear(d, n)
     ).policy
     assert allowance(compiled, own, 10_000) == 500
 
 
-def test_a_run_selects_and_says_so(tmp_path: Path):
+def test_a_run_selects_its_best_policy_and_reports_it(tmp_path: Path):
     run = pg.train("CartPole-v1", steps=30_000, seed=1, out=tmp_path / "run")
     assert run.selection is not None
     assert run.policy.greedy is run.selection.greedy
     summary = run.summary()["selection"]
     assert summary["mean"] == run.selection.mean
     assert summary["episodes"] >= 10
-    # what is saved acts the same way
+    # the saved policy acts in the same way
     loaded = pg.load(tmp_path / "run")
     assert loaded.greedy is run.policy.greedy is True
     state = np.array([0.01, 0.0, 0.02, 0.0], np.float32)
     actions = {loaded.act(state) for _ in range(20)}
     assert actions == {loaded.act(state, greedy=True)}
-    # asked for samples it samples
+    # it samples if asked
     loaded.network.network[-1].weight.data.zero_()  # type: ignore[index, union-attr]
     loaded.network.network[-1].bias.data.zero_()  # type: ignore[index, union-attr]
     assert {loaded.act(state, greedy=False) for _ in range(50)} == {0, 1}
     unselected = pg.train("CartPole-v1", steps=30_000, seed=1, select=False)
     assert unselected.selection is None
     assert unselected.policy.greedy is False
-    # scoring counts in nothing else
+    # scoring changes nothing else
     for name, history in unselected.history.items():
         if name != "seconds":
             np.testing.assert_array_equal(history, run.history[name])
     assert unselected.best_mean == run.best_mean
 
 
-def test_a_resumed_run_selects_as_an_uninterrupted_one(tmp_path: Path):
+def test_a_resumed_run_selects_the_same_policy_as_an_uninterrupted_one(tmp_path: Path):
     whole = pg.train("CartPole-v1", steps=40_000, seed=2)
     assert whole.selection is not None
 
@@ -173,7 +173,7 @@ def test_a_resumed_run_selects_as_an_uninterrupted_one(tmp_path: Path):
         np.testing.assert_array_equal(resumed.policy.state_dict()[name], tensor)
 
 
-def test_scoring_that_fails_costs_nothing_that_was_learned():
+def test_nothing_that_was_learned_is_lost_if_scoring_fails():
     made: list[int] = []
 
     def factory() -> gym.Env:
@@ -189,8 +189,8 @@ def test_scoring_that_fails_costs_nothing_that_was_learned():
     assert run.policy.act([0.0, 0.0]) in (0, 1)
 
 
-def test_episodes_that_turn_out_long_do_not_break_the_budget():
-    """A greedy policy that is stuck would go on to the step limit: that is bounded, and nothing is chosen."""
+def test_long_episodes_do_not_exceed_the_budget():
+    """A greedy policy that is stuck would run to the step limit; the budget ends it, and nothing is selected."""
 
     class Stuck(Bet):
         def step(self, action: int):
@@ -212,7 +212,7 @@ def test_episodes_that_turn_out_long_do_not_break_the_budget():
     environments.close()
 
 
-def test_a_policy_that_is_trained_on_forgets_how_it_acted():
+def test_a_policy_that_is_trained_further_samples_again():
     first = pg.train("CartPole-v1", steps=20_000).policy
     assert first.greedy is True
     again = pg.train("CartPole-v1", pg.Reinforce(), policy=first, steps=300, select=False)

@@ -1,3 +1,5 @@
+"""Reward shaping: potentials, their discount, and checks of what a shaping function returns."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +10,8 @@ from policygrad.envs.shaping import apply_shaping
 from policygrad.errors import NonFiniteError
 
 
-def test_potential_shaping_telescopes_to_minus_the_first_potential():  # Ng, Harada & Russell 1999
+def test_potential_shaping_telescopes_to_minus_the_first_potential():
+    """Ng, Harada & Russell 1999."""
     T, gamma = 6, 0.9
     states = np.random.default_rng(0).standard_normal((T + 1, 1, 2))
     terminated = np.zeros((T, 1), bool)
@@ -27,11 +30,11 @@ def test_a_truncated_state_keeps_its_potential():
     assert shaping(np.zeros((1, 1)), s, s2, yes, no).item() == -1
 
 
-def test_the_discount_is_filled_in_once():
+def test_the_discount_can_be_set_once():
     open_one = PotentialShaping(lambda s: s[..., 0])
     assert open_one.with_gamma(0.9).gamma == 0.9
     assert open_one.with_gamma(0.9).with_gamma(0.9).gamma == 0.9
-    with pytest.raises(ValueError, match=r"has gamma 0\.9, the algorithm 0\.5"):
+    with pytest.raises(ValueError, match=r"has gamma 0\.9, but the algorithm has gamma 0\.5"):
         open_one.with_gamma(0.9).with_gamma(0.5)
     with pytest.raises(ValueError, match="gamma is not set"):
         open_one(np.zeros((1, 1)), *np.zeros((2, 1, 1, 1)), *np.zeros((2, 1, 1), bool))
@@ -50,14 +53,14 @@ def test_the_discount_is_filled_in_once():
         ),
     ],
 )
-def test_what_a_shaping_function_gives_is_checked(function, message: str):
+def test_the_result_of_a_shaping_function_is_checked(function, message: str):
     reward = np.arange(6.0).reshape(3, 2)
     state, flag = np.zeros((3, 2, 1)), np.zeros((3, 2), bool)
     with pytest.raises((ValueError, NonFiniteError), match=message):
         apply_shaping(function, reward, state, state, flag, flag)
 
 
-def test_a_potential_of_the_wrong_shape_is_named():
+def test_a_potential_of_the_wrong_shape_is_refused():
     shaping = PotentialShaping(lambda s: s, 0.9)
     with pytest.raises(ValueError, match=r"potential\(observation\) has shape"):
         shaping(np.zeros((3, 2)), *np.zeros((2, 3, 2, 1)), *np.zeros((2, 3, 2), bool))

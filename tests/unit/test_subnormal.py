@@ -1,4 +1,4 @@
-"""Numbers below float32's normal ones, with which processors take long, do not come about."""
+"""The fused engine avoids subnormal float32 numbers, with which processors are slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Step, Update
 from policygrad.losses import traced
 from policygrad.types import Batch
-from tests.unit.test_engines import FULL, batch_for, networks, relative, weights
+from tests.helpers import FULL_LOSS, batch_for, full_coefficients, networks, relative_error
 
 
 def subnormal(x: np.ndarray) -> int:
@@ -21,7 +21,7 @@ def subnormal(x: np.ndarray) -> int:
 
 
 def certain(head: str, by: float) -> tuple[Any, Batch]:
-    """An engine whose policy takes the first alternative of each choice, and samples in which it did."""
+    """Return an engine whose policy always takes the first alternative of each choice, and samples of it."""
     policy, _ = networks(head)
     network: Any = policy.network
     with torch.no_grad():
@@ -31,28 +31,28 @@ def certain(head: str, by: float) -> tuple[Any, Batch]:
 
 @pytest.mark.parametrize("by", [70.0, 80.0, 90.0, 300.0])
 @pytest.mark.parametrize("head", ["categorical", "choices"])
-def test_a_certain_policy_s_gradient_and_curvature_are_normal_numbers(head: str, by: float):
+def test_gradients_and_fisher_products_of_a_certain_policy_have_no_subnormals(head: str, by: float):
     engine, batch = certain(head, by)
     engine._actor.net.work[:] = 0
-    gradient, _ = engine.gradient(batch, FULL, weights(0.01))
+    gradient, _ = engine.gradient(batch, FULL_LOSS, full_coefficients(0.01))
     along = np.random.default_rng(0).standard_normal(len(gradient)).astype(np.float32)
     product = engine.fisher_vector_product(batch.inputs)(along)
     assert subnormal(gradient) == subnormal(product) == 0
-    # the last layer's inputs go on through the network: what is nothing there is nothing everywhere
+    # the gradients of hidden layers are computed from those of the last one
     assert subnormal(engine._actor.net.work) == 0
 
 
-def test_what_is_not_quite_nothing_is_as_torch_has_it():
-    """Of probabilities around 1e-22, far below float32's precision, the gradient has all its digits."""
+def test_small_gradients_equal_those_of_torch():
+    """The gradient keeps its precision with probabilities near 1e-22, far below the resolution of float32 near 1."""
     engine, batch = certain("categorical", 50.0)
     reference = make_engine(engine.policy, None, "adam", "autograd")
-    found, expected = (m.gradient(batch, FULL, weights(0.01))[0] for m in (engine, reference))
+    found, expected = (m.gradient(batch, FULL_LOSS, full_coefficients(0.01))[0] for m in (engine, reference))
     assert 0 < np.linalg.norm(expected) < 1e-15
-    assert relative(expected, found) < 1e-4
+    assert relative_error(expected, found) < 1e-4
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-def test_moments_decay_to_nothing(optimizer: str):
+def test_optimizer_moments_decay_to_zero_without_subnormals(optimizer: str):
     policy, value = networks("gaussian")
     engine: Any = make_engine(policy, value, optimizer, "fused")
     batch, before = batch_for(policy), engine.policy_parameters()
@@ -60,7 +60,7 @@ def test_moments_decay_to_nothing(optimizer: str):
     every = (net.first, net.second) if optimizer == "adam" else (net.second,)
     for moments in every:
         moments[:] = 1e-29
-        # 0.9 of the least of numbers is rounded to itself
+        # 0.9 times the smallest subnormal number is rounded to the same number
         moments[::2] = 1e-44
     nothing = traced(lambda s, k: k.nothing * (s.log_prob + s.entropy))
     for _ in range(50):
@@ -70,7 +70,7 @@ def test_moments_decay_to_nothing(optimizer: str):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
+def test_moments_of_tiny_gradients_have_no_subnormals(optimizer: str):
     policy, value = networks("gaussian")
     engine: Any = make_engine(policy, value, optimizer, "fused")
     sizes = 10.0 ** -np.arange(45, dtype=np.float64)
@@ -85,7 +85,7 @@ def test_the_smallest_gradients_have_moments_of_normal_numbers(optimizer: str):
     np.testing.assert_allclose(net.second, expected, rtol=1e-4, atol=1e-27)
 
 
-def test_a_nan_is_not_nothing():
+def test_a_nan_is_not_flushed_to_zero():
     policy, value = networks("categorical")
     engine = make_engine(policy, value, "adam", "fused")
     before = engine.policy_parameters()

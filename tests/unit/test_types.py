@@ -1,13 +1,16 @@
+"""Rollouts and batches: shapes are checked, and rollouts can be joined."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 from policygrad.types import Batch, Inputs, Rollout
-from tests.conftest import rollout_of
+from tests.helpers import batch_for, networks, rollout_of
 
 
-def test_a_column_too_many_raises():  # bug 9
+def test_arrays_of_the_wrong_shape_are_refused():
+    """An extra axis must raise, because [T, N, 1] with [T, N] would broadcast in silence."""
     whole = rollout_of([[1, 1], [1, 1]])
     parts = {f: getattr(whole, f) for f in Rollout.__dataclass_fields__}
     with pytest.raises(ValueError, match="reward has shape"):
@@ -17,14 +20,15 @@ def test_a_column_too_many_raises():  # bug 9
             "final_index": np.array(index),
             "final_observation": np.zeros((len(index), whole.rows.shape[2]), np.float32),
         }
-        with pytest.raises(ValueError, match="final_index must rise"):
+        with pytest.raises(ValueError, match="final_index must be strictly increasing"):
             Rollout(**parts | final)
     with pytest.raises(ValueError, match="truncated has shape"):
         Rollout(**parts | {"truncated": whole.truncated[:1]})
 
 
 @pytest.mark.parametrize("name", ["advantage", "target"])
-def test_a_batch_of_columns_raises(name: str):  # bug 9
+def test_columns_with_an_extra_axis_are_refused(name: str):
+    """[B, 1] with [B] would broadcast to [B, B] in silence."""
     inputs, action = Inputs(np.zeros((5, 2), np.float32)), np.zeros(5, np.int64)
     good = {"advantage": np.zeros(5, np.float32), "target": np.zeros(5, np.float32)}
     batch = Batch(inputs, action, good)
@@ -36,15 +40,22 @@ def test_a_batch_of_columns_raises(name: str):  # bug 9
         batch.with_columns(**{name: wrong})
 
 
-def test_an_empty_batch_raises():
+def test_an_empty_batch_is_refused():
     nothing = np.zeros(0, np.float32)
     with pytest.raises(ValueError, match="at least one sample"):
         Batch(Inputs(np.zeros((0, 2), np.float32)), np.zeros(0, np.int64), {"advantage": nothing})
 
 
-def test_side_by_side_pads_the_shorter():
+def test_side_by_side_pads_the_shorter_rollout():
     joined = Rollout.side_by_side([rollout_of([[1, 2, 3]]), rollout_of([[4], [5]])])
     assert joined.valid.tolist() == [[True, True, True], [True, False, False], [True, False, False]]
     assert joined.reward[:, 0].tolist() == [1, 2, 3]
     assert joined.num_samples == 5
     assert joined.done.sum() == 3
+
+
+def test_a_column_of_another_length_is_refused_by_its_name():
+    policy, _ = networks("categorical")
+    batch = batch_for(policy)
+    with pytest.raises(ValueError, match="old_log_prob has shape"):
+        Batch(batch.inputs, batch.action, {**batch.columns, "old_log_prob": np.zeros(3, np.float32)})

@@ -1,1 +1,1 @@
-"""What all other packages build on and that is not about learning: checks, compiling, files, threads, seeds."""
+"""Utilities that the other packages build on: checks of settings, compilation, files, threads and seeds."""

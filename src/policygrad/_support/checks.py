@@ -1,4 +1,4 @@
-"""Checks of settings: a wrong one is named, with what was expected."""
+"""Checks of settings. Error messages name the wrong setting and say what was expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def whole(name: str, value: Any, *, at_least: int) -> int:
-    """A Python int of any whole number, NumPy's too; TypeError or ValueError with the name for anything else."""
+    """Return a whole number, which may be NumPy's, as an int; raise TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{name} must be a whole number; got {value!r}")
     number = operator.index(value)
@@ -28,12 +28,12 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a real number, Python's or NumPy's; what is True or False is none."""
+    """Return whether a value is a real number of Python or NumPy. True and False are not numbers."""
     return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether it is a real number that a float can hold, and no infinity or NaN."""
+    """Return whether a value is a real number that fits into a float and is not infinite or NaN."""
     try:
         return is_number(value) and math.isfinite(value)
     except OverflowError:
@@ -41,13 +41,13 @@ def is_finite(value: Any) -> TypeGuard[float]:
 
 
 def check_is_a(kind: type[Any], name: str, value: Any) -> None:
-    """Raise TypeError unless a setting is of the class that it has to be."""
+    """Raise TypeError unless a setting is an instance of the required class."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}(...); got {value!r}")
 
 
 def check_choice(name: str, value: Any, literal: Any) -> None:
-    """Raise ValueError, with the nearest choices, unless a setting is one of the strings of a `Literal`."""
+    """Raise ValueError with the nearest choices unless a setting is one of the strings of a `Literal`."""
     choices: tuple[str, ...] = get_args(literal)
     if isinstance(value, str) and value in choices:
         return
@@ -57,43 +57,43 @@ def check_choice(name: str, value: Any, literal: Any) -> None:
 
 
 def check_names(function: str, kind: type[Any], options: Iterable[str]) -> None:
-    """Raise TypeError, with the nearest name, unless all options are fields of a dataclass.
+    """Raise TypeError with the nearest name unless all options are fields of a dataclass.
 
     Args:
-        function: what they were given to, for the message.
+        function: name of the function that received the options, for the message.
         kind: the dataclass.
-        options: their names.
+        options: names of the options.
     """
     known = [field.name for field in fields(kind)]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}"
             raise TypeError(f"{function} has no setting {name!r}: {hint}")
 
 
 def check_in_effect(config: Any, name: str, where: str, holds: bool) -> None:
-    """Raise ValueError where a setting is not at its default and would be ignored.
+    """Raise ValueError if a setting is not at its default and would be ignored.
 
     Args:
-        config: whose field it is.
-        name: the field.
-        where: what it is for.
-        holds: whether that is so.
+        config: the configuration that contains the setting.
+        name: name of the setting.
+        where: condition under which the setting has an effect, for the message.
+        holds: whether this condition is true.
     """
     default = next(field.default for field in fields(config) if field.name == name)
     if not holds and getattr(config, name) != default:
         raise ValueError(
-            f"{name}={getattr(config, name)!r} would be ignored: it is for {where}. Leave it out"
+            f"{name}={getattr(config, name)!r} would be ignored: it only has an effect with {where}. Leave it out."
         )
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a number of a configuration must be; it stands in the annotation of its field."""
+    """A condition on a number in a configuration, given in the annotation of its field."""
 
     expected: str
-    """For the message, after "must be"."""
+    """The condition in words, which follow "must be" in messages."""
     holds: Callable[[Any], bool]
 
 
@@ -107,11 +107,11 @@ Finite: TypeAlias = Annotated[float, Bound("a finite number", is_finite)]
 
 
 def check_fields(config: Any) -> None:
-    """Raise ValueError unless every field of a dataclass is what its annotation says.
+    """Raise ValueError unless every field of a dataclass matches its annotation.
 
-    That is: one of the strings of a `Literal`; True or False of a `bool`; a number within the bound of `Unit`, `Count`,
-    `Positive`, `NotNegative` or `Finite`. None is allowed where the annotation allows it. Other annotations are not
-    looked at.
+    A `Literal` requires one of its strings, and `bool` requires True or False. `Unit`, `Count`, `Positive`,
+    `NotNegative` and `Finite` require a number within their bounds. None is allowed if the annotation allows it. Other
+    annotations are not checked.
     """
     for name, (kinds, bound, may_be_none) in _expectations(type(config)).items():
         value = getattr(config, name)
@@ -129,16 +129,16 @@ def check_fields(config: Any) -> None:
 
 
 def numeric_fields(kind: type[Any]) -> tuple[str, ...]:
-    """Return the names of the fields of a dataclass that are numbers, or may be None in place of one."""
-    of_numbers = {
+    """Return the names of the fields of a dataclass that are numbers, possibly optional ones."""
+    numeric = {
         name for name, (kinds, _) in _annotations(kind).items() if {int, float} & set(map(_bare, kinds))
     }
-    return tuple(field.name for field in fields(kind) if field.name in of_numbers)
+    return tuple(field.name for field in fields(kind) if field.name in numeric)
 
 
 @cache
 def _expectations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], Bound | None, bool]]:
-    """Return (types, bound, whether None is allowed) of the fields of a dataclass that can be checked."""
+    """Return (types, bound, whether None is allowed) for each field of a dataclass that can be checked."""
     found: dict[str, tuple[tuple[Any, ...], Bound | None, bool]] = {}
     for name, (kinds, may_be_none) in _annotations(kind).items():
         bounds = [b for option in kinds for b in getattr(option, "__metadata__", ()) if isinstance(b, Bound)]
@@ -150,7 +150,7 @@ def _expectations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], Bound | N
 
 @cache
 def _annotations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], bool]]:
-    """Return (types, whether None is allowed) of each field of a dataclass whose annotation can be evaluated."""
+    """Return (types, whether None is allowed) for each field of a dataclass whose annotation can be evaluated."""
     found: dict[str, tuple[tuple[Any, ...], bool]] = {}
     for name, annotation in annotations_of(kind).items():
         options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
@@ -161,7 +161,7 @@ def _annotations(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], bool]]:
 
 @cache
 def annotations_of(kind: type[Any]) -> dict[str, Any]:
-    """Return the annotation of each field of a dataclass, evaluated; those that cannot be evaluated are left out."""
+    """Return the evaluated annotation of each field of a dataclass, without those that cannot be evaluated."""
     found: dict[str, Any] = {}
     known = {field.name for field in fields(kind)}
     for base in reversed(kind.__mro__):
@@ -172,7 +172,7 @@ def annotations_of(kind: type[Any]) -> dict[str, Any]:
                 try:
                     annotation = eval(annotation, dict(vars(sys.modules[base.__module__])))
                 except (NameError, KeyError):
-                    # a name that is known in a function only: what it means cannot be found out
+                    # the annotation has a name that is only known inside a function
                     continue
             found[name] = annotation
     return found

@@ -1,8 +1,8 @@
-"""Machine code on disk: a function is compiled again exactly when something that it is made of has changed.
+"""A cache of machine code on disk: a function is recompiled exactly when something that it consists of has changed.
 
-Numba's own cache lies beside the sources, where nothing can be written in many installations, and looks at one source
-file: it does not notice that a function which a cached one calls has changed. Here the key is a fingerprint of the
-function's bytecode and, recursively, of every global that it refers to.
+Numba's own cache is stored next to the sources, which are read-only in many installations. It also looks at one source
+file only, so it does not notice a change in a function that a cached function calls. The key of this cache is a
+fingerprint of the function's bytecode and, recursively, of every global that it refers to.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from policygrad._support.console import say
 from policygrad._support.files import write_atomically
 
 TRUSTED = {"builtins", "math", "cmath", "operator", "numpy", "numba", "llvmlite"}
-"""Modules whose objects are known by their names. They change with the versions of Python, NumPy and Numba (llvmlite's
-follows Numba's), which are part of the folder's name."""
+"""Modules whose objects are identified by their names. They change only with the versions of Python, NumPy and Numba
+(llvmlite's version follows Numba's), which are part of the folder's name."""
 
 TESTED = ((0, 61), (0, 68))
-"""The oldest and the newest version of Numba that this module, which uses private parts of it, was tested with."""
+"""Oldest and newest version of Numba with which this module was tested, because it uses private parts of Numba."""
 SETTINGS = ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "FULL_TRACEBACKS")
-"""Settings of Numba, from its environment variables, that change what it compiles."""
+"""Settings that Numba reads from environment variables and that change what it compiles."""
 KEPT = 7 * 24 * 3600.0
-"""Seconds after which a file may be removed when the same function is compiled again."""
+"""Age in seconds after which a file may be removed when the same function is compiled again."""
 
 
 @cache
 def folder() -> Path:
-    """Where machine code is kept: in POLICYGRAD_CACHE, else NUMBA_CACHE_DIR, else the user's cache folder.
+    """Return the folder of the cache: in POLICYGRAD_CACHE, else in NUMBA_CACHE_DIR, else in the user's cache folder.
 
-    There is a folder for each version of Python, Numba and NumPy.
+    Each combination of versions of Python, Numba and NumPy has its own folder.
     """
     given = os.environ.get("POLICYGRAD_CACHE") or os.environ.get("NUMBA_CACHE_DIR")
     base = Path(given) if given else user_cache_path("policygrad", appauthor=False)
@@ -56,13 +56,13 @@ def folder() -> Path:
 
 
 def check_numba(version: str) -> None:
-    """Warn of a version of Numba that was not tested; pip does not install one, unless it is told to."""
+    """Warn about an untested version of Numba, which pip installs only if it is forced to."""
     found = tuple(int(part) for part in version.split(".")[:2])
     if not TESTED[0] <= found <= TESTED[1]:
         oldest, newest = (".".join(map(str, each)) for each in TESTED)
         warnings.warn(
-            f"policygrad uses private parts of Numba, and was tested with Numba {oldest} to {newest}; this is "
-            f"{version}. If something fails, install one of those: pip install 'numba>={oldest},<={newest}.*'",
+            f"policygrad uses private parts of Numba and was tested with Numba {oldest} to {newest}, but this is "
+            f"{version}. If something fails, install a tested version: pip install 'numba>={oldest},<={newest}.*'",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -72,13 +72,14 @@ check_numba(numba.__version__)
 
 
 class CodeCache(NullCache):
-    """The cache of one function, as a Numba dispatcher uses it.
+    """The cache of one function, as used by a Numba dispatcher.
 
-    Each compiled signature is a file of its own, written whole or not at all. A file that is damaged is compiled anew.
+    Each compiled signature has a separate file, which is written atomically. If a file is damaged, its signature is
+    compiled again.
 
     Args:
         function: the Python function.
-        options: how it is compiled.
+        options: the options that it is compiled with.
     """
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
@@ -90,11 +91,11 @@ class CodeCache(NullCache):
 
     @property
     def cache_path(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Folder of the function's files."""
+        """Folder that contains the function's files."""
         return str(self._folder)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled for this signature; None if it has to be compiled."""
+        """Return the machine code that was compiled for this signature; None if it has to be compiled."""
         target_context.refresh()
         file = self._file(sig, target_context.codegen())
         try:
@@ -104,28 +105,28 @@ class CodeCache(NullCache):
         digest, payload = data[:32], data[32:]
         if hashlib.sha256(payload).digest() != digest:
             return None
-        # whatever stands against it, such as a function whose module cannot be imported here: it can be compiled
+        # after any error, such as a module that cannot be imported here, the function is compiled instead
         with suppress(Exception):
             return CompileResult._rebuild(target_context, *pickle.loads(payload))  # pyright: ignore
         return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Keep what was compiled for this signature, and remove what was compiled of earlier states of the function."""
+        """Store the machine code for this signature, and remove old files of earlier versions of the function."""
         file = self._file(sig, cres.codegen)
         if file is None or cres.library.has_dynamic_globals:
             return
         try:
             payload: bytes = serialize.dumps(cres._reduce())  # pyright: ignore
         except Exception:
-            # a function that was typed in, and refers to what cannot be pickled: it is compiled in each process
+            # an interactively defined function may refer to objects that cannot be pickled: each process compiles it
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(file, hashlib.sha256(payload).digest() + payload, on_disk=False)
         except OSError as error:
             _say_once(
-                f"policygrad: machine code cannot be kept ({error}), so each process compiles it again. "
-                "Set POLICYGRAD_CACHE to a folder that can be written."
+                f"policygrad: machine code cannot be cached ({error}), so each process compiles it again. "
+                "Set POLICYGRAD_CACHE to a writable folder."
             )
             return
         name = glob.escape(self._name)
@@ -135,13 +136,13 @@ class CodeCache(NullCache):
                     other.unlink()
 
     def _file(self, sig: Any, codegen: Any) -> Path | None:
-        """Where the code for this signature is kept; None where nobody can say whether it would still be right."""
-        # now, and not when the function is defined: what it refers to may be defined later, or have changed
-        of_function = fingerprint(self._function, self._options)
-        if of_function is None:
+        """Return the file for this signature; None if there is no telling whether it would still be valid."""
+        # computed now, because what the function refers to may be defined or changed after the function itself
+        digest = fingerprint(self._function, self._options)
+        if digest is None:
             return None
-        for_whom = hashlib.sha256(f"{sig} {codegen.magic_tuple()}".encode()).hexdigest()
-        return self._folder / f"{self._name}-{of_function[:16]}-{for_whom[:16]}.code"
+        target = hashlib.sha256(f"{sig} {codegen.magic_tuple()}".encode()).hexdigest()
+        return self._folder / f"{self._name}-{digest[:16]}-{target[:16]}.code"
 
 
 _said: set[str] = set()
@@ -154,12 +155,12 @@ def _say_once(message: str) -> None:
 
 
 def fingerprint(function: Any, options: dict[str, Any]) -> str | None:
-    """Return a digest of all that the machine code of a function depends on; None if that cannot be told.
+    """Return a digest of everything that the machine code of a function depends on; None if it cannot be computed.
 
     It covers the bytecode, constants, default arguments and closure of the function and, recursively, the globals that
     it refers to: compiled functions, intrinsics, the fields of named tuples, and numbers and arrays by their values.
-    Numba's settings that change what it compiles are part of it. An object of another kind cannot be told by its
-    contents, and neither can a plain Python function, which `numba.extending.overload` may implement elsewhere.
+    Numba's settings that change what it compiles are included. Objects of other kinds cannot be identified by their
+    contents, and neither can plain Python functions, which `numba.extending.overload` may implement elsewhere.
     """
     settings = {name: getattr(config, name, None) for name in SETTINGS}
     try:
@@ -173,26 +174,26 @@ def fingerprint(function: Any, options: dict[str, Any]) -> str | None:
 
 
 class _Unknown(Exception):  # noqa: N818  # it never leaves this module
-    """Something cannot be told by its contents."""
+    """Something cannot be identified by its contents."""
 
 
 class _Fingerprint:
-    """Describes values, each function once."""
+    """Describes values, and each function only once."""
 
     def __init__(self) -> None:
         self._functions: dict[Any, str] = {}
         self._generating = False
 
     def of_function(self, function: Any) -> str:
-        """Describe a function that is compiled."""
+        """Describe a compiled function."""
         if function not in self._functions:
-            # for one that refers to itself
+            # this entry is used if the function refers to itself
             self._functions[function] = f"function {function.__qualname__}"
             names = set[str]()
             try:
                 closure = [self.of_value(cell.cell_contents, set()) for cell in function.__closure__ or ()]
             except ValueError:
-                # a cell that is empty yet
+                # a cell that is still empty
                 raise _Unknown from None
             parts = (
                 self._of_code(function.__code__, names),
@@ -213,7 +214,7 @@ class _Fingerprint:
         return code.co_code.hex(), constants, code.co_names, code.co_varnames, code.co_freevars
 
     def of_value(self, value: Any, names: set[str]) -> Any:
-        """Describe a value; of a module only the attributes in `names` count."""
+        """Describe a value. For a module, only the attributes in `names` count."""
         if hasattr(value, "py_func"):
             return "compiled", self.of_function(value.py_func), self.of_value(value.targetoptions, names)
         if hasattr(value, "_defn"):
@@ -230,7 +231,7 @@ class _Fingerprint:
         if isinstance(value, tuple | list):
             return type(value).__name__, [self.of_value(item, names) for item in value]
         if isinstance(value, frozenset | set):
-            # whose order differs from process to process
+            # the order of a set differs between processes
             return "set", sorted(repr(self.of_value(item, names)) for item in value)
         if isinstance(value, dict):
             return "dict", sorted(
@@ -254,7 +255,7 @@ class _Fingerprint:
         raise _Unknown
 
     def _of_definition(self, function: Any) -> str:
-        """Describe Python code that generates machine code, and may call any other."""
+        """Describe Python code that generates machine code and may call any other function."""
         before, self._generating = self._generating, True
         try:
             return self.of_function(function)

@@ -1,4 +1,4 @@
-"""What is said to people: on streams that may be closed, full, missing, or unable to show a character."""
+"""Output to the user, on streams that may be closed, full, missing, or unable to show a character."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ if TYPE_CHECKING:
 
 
 class Output(io.TextIOBase):
-    """`sys.stdout` or `sys.stderr`, whatever it is at the moment of writing; writing to it never raises.
+    """Writes to `sys.stdout` or `sys.stderr`, as they are at the moment of writing, and never raises.
 
-    Characters that the stream cannot encode are replaced. What cannot be written at all is dropped, and `failure`
+    Characters that the stream cannot encode are replaced. Text that cannot be written at all is dropped, and `failure`
     says why.
     """
 
     def __init__(self, name: Literal["stdout", "stderr"]) -> None:
         self._name = name
         self.failure: OSError | None = None
-        """Why something could not be written; None if all was."""
+        """Why something could not be written; None if everything was."""
 
     @property
     def _stream(self) -> Any:
-        # a live display of Rich's, which writes here, puts itself in the stream's place
+        # a live display of Rich, which writes here, replaces the stream by itself
         stream = getattr(sys, self._name)
         return getattr(stream, "rich_proxied_file", stream)
 
     @property
     def live(self) -> Any:
-        """The live display that is in the stream's place, above which a line can be written; None if there is none."""
+        """The live display that has replaced the stream and prints lines above itself; None if there is none."""
         stream = getattr(sys, self._name)
         return stream if hasattr(stream, "rich_proxied_file") else None
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Encoding of the stream, by which tables choose their lines."""
+        """Encoding of the stream, which decides how tables draw their lines."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Return whether it is a terminal."""
+        """Return whether the stream is a terminal."""
         try:
             return bool(self._stream.isatty())
         except (AttributeError, ValueError, OSError):
             return False
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
+        """Write the text as far as that is possible."""
         stream = self._stream
         try:
             stream.write(text)
@@ -59,12 +59,12 @@ class Output(io.TextIOBase):
         except OSError as error:
             self.failure = error
         except (ValueError, AttributeError):
-            # closed, or None
+            # the stream is closed, or None
             pass
         return len(text)
 
     def flush(self) -> None:
-        """Flush what can be flushed."""
+        """Flush the stream if that is possible."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -73,7 +73,7 @@ class Output(io.TextIOBase):
             pass
 
     def give_up(self) -> None:
-        """Send what is still buffered nowhere, so that Python does not try again when the process ends."""
+        """Discard what is still buffered, so that Python does not try again when the process ends."""
         with suppress(OSError, ValueError, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
@@ -82,13 +82,13 @@ stdout, stderr = Output("stdout"), Output("stderr")
 
 
 def say(message: str, stream: Output = stderr) -> None:
-    """Write a line, and flush it."""
+    """Write a line and flush it."""
     (stream.live or stream).write(f"{message}\n")
     stream.flush()
 
 
 def console(stream: Output) -> Console:
-    """Return a Rich console that shows text as it is: no markup, no emoji, no highlighting."""
+    """Return a Rich console that shows text unchanged, without markup, emoji or highlighting."""
     from rich.console import Console
 
     return Console(file=stream, markup=False, emoji=False, highlight=False)  # pyright: ignore[reportArgumentType]

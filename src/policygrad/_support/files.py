@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half-written: beside, then rename."""
+"""Files: writing them whole or not at all, and refusing to read what is not a regular file or is too large."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 2 * 10**9
-"""Bytes of a policy file or a checkpoint at most: those of a network of some 100 million weights."""
+"""Maximum size in bytes of a policy file or a checkpoint: about that of a network of 100 million weights."""
 _TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
 
 
 def write_atomically(path: Path, data: bytes, *, on_disk: bool = True) -> None:
-    """Put `data` at `path`; whoever looks sees the old file or the new one, whole.
+    """Write `data` to `path` so that every reader sees either the complete old file or the complete new one.
 
-    `on_disk` waits for the disk before the new one takes its place, a millisecond or more, so that this is so after a
-    power failure too: for what would be missed.
+    With `on_disk`, the new file reaches the disk before it replaces the old one, so that this is true after a power
+    failure too. It takes a millisecond or more, and is meant for files that would be missed.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             if on_disk:
                 file.flush()
                 os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def check_regular(path: Path, largest: int | None = LARGEST) -> None:
-    """Raise ValueError unless a path leads to a regular file of at most so many bytes.
+    """Raise ValueError unless a path leads to a regular file of at most `largest` bytes.
 
-    To read from a pipe or a device may never end, and a file with holes takes memory that it has no disk for.
+    Reading from a pipe or a device may never end, and a sparse file may need far more memory than it takes on disk.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path} is not a regular file")
-    if largest is not None and found.st_size > largest:
-        raise ValueError(f"{path} has {found.st_size:,} bytes; more than {largest:,} are not read")
+    if largest is not None and status.st_size > largest:
+        raise ValueError(
+            f"{path} has {status.st_size:,} bytes, which is more than the maximum of {largest:,}"
+        )
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what `write_atomically` leaves in a folder when its process is killed. Nobody may be writing there."""
+    """Remove temporary files that a killed process has left in a folder. Nothing else may be writing there."""
     for file in folder.glob(".*"):
         if _TEMPORARY.fullmatch(file.name):
             file.unlink(missing_ok=True)
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a picture to `path` as a PNG, whole or not at all; no display and no state of pyplot's is touched."""
+    """Write a figure to `path` as a PNG file atomically, without a display and without using the state of pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     data = io.BytesIO()

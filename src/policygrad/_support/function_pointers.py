@@ -1,7 +1,7 @@
-"""Functions that compiled code is given by address: a user's environment or loss, without recompiling the loop.
+"""Functions that are passed to compiled code by address, so that a custom environment or loss needs no other loop.
 
-Numba takes function pointers as arguments by itself, but spends 80 µs on each call in finding out their type;
-an integer costs nothing. What is called through an address raises as any function does.
+Numba accepts function pointers as arguments too, but takes 80 µs per call to find out their type; an integer costs
+nothing. A function that is called through its address can raise exceptions like any other.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from numba.extending import get_cython_function_address, intrinsic
 from policygrad._support.compiling import FASTMATH, UNCOUNTED, compile_cached
 
 ADDRESS: Any = types.intp
-"""The Numba type of a function's address."""
+"""Numba type of a function's address."""
 
 _compiled: dict[tuple[Any, Any, bool], Any] = {}
 
 
 def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> int:
-    """Where a Python function lies as machine code for a Numba signature: see `function_at`.
+    """Return the address of a Python function's machine code for a Numba signature: see `function_at`.
 
-    Compiled once a process, and kept in the cache on disk.
+    The function is compiled once per process, and cached on disk.
 
     Args:
-        function: written for Numba's nopython mode.
+        function: a function written for Numba's nopython mode.
         signature: return and argument types.
-        exact: every operation as written, in IEEE arithmetic, and every index checked; not so in functions
-            that it calls, which say for themselves how they are compiled. Only such a one may make arrays.
+        exact: compute every operation as written, in IEEE arithmetic, and check every index. This does not extend to
+            functions that it calls, which have their own options. Only an exact function may make arrays.
 
     Raises:
-        TypeError: Numba cannot compile it for this signature; the message says what it stumbled over.
+        TypeError: Numba cannot compile the function for this signature; the message contains Numba's reason.
     """
     key = (function, signature, exact)
     if key not in _compiled:
@@ -44,7 +44,7 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
 
 
 def address_in(dispatcher: Any, signature: Any) -> int:
-    """Return where a compiled function's machine code for a signature lies; it stays there while the function lives."""
+    """Return the address of a dispatcher's machine code for a signature. It is valid while the dispatcher exists."""
     overload = dispatcher.overloads[tuple(signature.args)]
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 
@@ -59,12 +59,12 @@ def _compile(function: Callable[..., Any], signature: Any, exact: bool) -> Any:
     except NumbaError as error:
         arguments = ", ".join(str(argument) for argument in signature.args)
         raise TypeError(
-            f"{name} does not compile for ({arguments}) -> {signature.return_type}. Numba says: {error}"
+            f"{name} cannot be compiled for ({arguments}) -> {signature.return_type}. Numba says: {error}"
         ) from error
 
 
 def function_at(signature: Any) -> Any:
-    """An intrinsic for compiled code: from an address to the function of this signature that lies there."""
+    """Return an intrinsic for compiled code, which turns an address into the function with this signature."""
     pointer: Any = types.FunctionType(signature)
 
     def from_address(_context: Any, address: Any) -> Any:
@@ -90,22 +90,22 @@ def _call_of_doubles(_context: Any, address: Any, a: Any, b: Any, c: Any) -> Any
 
 
 call_of_doubles: Any = intrinsic(_call_of_doubles)
-"""For compiled code: call_of_doubles(address, a, b, c) calls the C function double(double, double, double) there."""
+"""For compiled code: call_of_doubles(address, a, b, c) calls a C function double(double, double, double)."""
 
 
 def scipy_address(name: str) -> int:
-    """Where the double(double, double, double) of this name in `scipy.special.cython_special` lies.
+    """Return the address of this function double(double, double, double) in `scipy.special.cython_special`.
 
-    Cython gives a function of several types several names, which are not always the same ones.
+    Cython gives a function with several types several names, and these names vary.
 
     Raises:
-        ImportError: this SciPy has none.
+        ImportError: the installed SciPy has no such function.
     """
     from scipy.special import cython_special
 
     functions: dict[str, Any] = cython_special.__pyx_capi__
     for symbol, capsule in functions.items():
-        # a last argument, int __pyx_skip_dispatch, is read by nobody
+        # the last argument, int __pyx_skip_dispatch, is never read
         if symbol.endswith(name) and '"double (double, double, double' in str(capsule):
             return get_cython_function_address("scipy.special.cython_special", symbol)
-    raise ImportError(f"scipy.special.cython_special has no {name} of doubles: install scipy 1.11 or later")
+    raise ImportError(f"scipy.special.cython_special has no {name} for doubles. Install SciPy 1.11 or later.")

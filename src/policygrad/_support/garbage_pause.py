@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept from looking through what is no garbage."""
+"""Pausing Python's garbage collector during imports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Generator[None]:
-    """No collection within the block: importing torch and numba makes a million objects that all stay.
+    """Pause garbage collection within the block.
 
-    Looking through them again and again as they become more takes a third of the time of importing.
+    Importing torch and numba creates a million objects that all stay alive. Scanning them again and again as their
+    number grows takes a third of the import time.
     """
     was_enabled = gc.isenabled()
     gc.disable()

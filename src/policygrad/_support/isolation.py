@@ -1,6 +1,6 @@
-"""Independence of the surroundings: what the caller has set in torch and NumPy changes nothing that is computed here.
+"""Isolation from the caller's global settings in torch and NumPy, which must not change what is computed here.
 
-Default dtypes and devices are dealt with where tensors are made: each call says which it wants.
+Default dtypes and devices are handled where tensors are made: each call specifies its own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEVICES = ("cpu", "cuda")
-"""The types of device whose autocast is turned off."""
+"""Types of devices whose autocast is turned off."""
 
 
 def in_ordinary_torch(function: Callable[P, R]) -> Callable[P, R]:
-    """A decorator: within the function gradients are recorded, and inference mode and autocast are off.
+    """Decorate a function so that gradients are recorded in it, and inference mode and autocast are off.
 
     Otherwise training within `torch.no_grad()` would learn nothing, networks made within `torch.inference_mode()`
-    could never learn, and within `torch.autocast` a policy would compute with fewer digits than its file says.
+    could never learn, and within `torch.autocast` a policy would compute with fewer digits than its file states.
     """
 
     @wraps(function)
@@ -43,14 +43,14 @@ def in_ordinary_torch(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def default_numpy_errors() -> np.errstate:
-    """A context with NumPy's own answers to floating-point errors: warnings, and none for underflow.
+    """Return a context with NumPy's default handling of floating-point errors: warnings, and none for underflow.
 
-    Told to raise, NumPy would end a training for a discount γ^t that underflows to 0. What the library itself computes
-    is checked for being finite where it matters.
+    If the caller made NumPy raise, a discount γ^t that underflows to 0 would end training. The library itself checks
+    its results for being finite where this matters.
     """
     return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 def ignored_numpy_errors() -> np.errstate:
-    """A context in which NumPy passes over what is not finite: for what is looked at afterwards."""
+    """Return a context in which NumPy ignores floating-point errors, for results that are checked afterwards."""
     return np.errstate(all="ignore")

@@ -1,4 +1,4 @@
-"""Objects by name: what `module:name` stands for, in settings and on the command line."""
+"""Lookup of objects by the name `module:name`, in settings and on the command line."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 
 
 def named(option: str, text: str, otherwise: str = "") -> Any:
-    """Return the object that `module:name` stands for; the module may lie in the working directory.
+    """Return the object that `module:name` stands for. The module may be in the working directory.
 
     Args:
-        option: the setting that was given, for messages.
-        text: `module:name`.
-        otherwise: what else the setting accepts, for messages ("preset, none or ").
+        option: name of the setting, for messages.
+        text: the name, as `module:name`.
+        otherwise: other values that the setting accepts, for messages ("preset, none or ").
 
     Raises:
-        ValueError: the text has another form, or there is no such module or name.
+        ValueError: the text does not have this form, or there is no such module or name.
     """
     module, _, name = text.partition(":")
     if not module or not name:
-        raise ValueError(f"{option} {text}: expected {otherwise}module:name")
+        raise ValueError(f"{option} must be {otherwise}module:name; got {text!r}")
     with working_directory_importable():
         try:
             found: Any = import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:
-            raise ValueError(f"{option} {text}: {error}") from error
+            raise ValueError(f"{option} {text} could not be imported: {error}") from error
     return found
 
 
@@ -47,11 +47,11 @@ def working_directory_importable() -> Generator[None]:
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a `__getattr__` for a module some of whose names are gone: it raises with what to write instead.
+    """Return a `__getattr__` for a module with removed names, whose errors say what to write instead.
 
     Args:
-        module: its name.
-        names: what to write, by the name that is gone.
+        module: name of the module.
+        names: what to write instead, by removed name.
     """
 
     def get(name: str) -> Any:
@@ -62,6 +62,8 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def name_of_object(thing: Any) -> str:
-    """Return `module:qualname` of a function or a class, or of the class of any other object: see `named`."""
+    """Return the `module:qualname` of a function or class, or of the class of any other object: see `named`."""
     named_thing = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{named_thing.__module__}:{named_thing.__qualname__}"
+    # methods of built-in types have no module
+    module = getattr(named_thing, "__module__", None) or type(thing).__module__
+    return f"{module}:{named_thing.__qualname__}"

@@ -1,7 +1,7 @@
-"""All randomness, from one seed: named streams that never meet.
+"""Random streams: all randomness comes from one seed, in independent streams for different purposes.
 
-The stream of a purpose is `SeedSequence(seed, spawn_key=(purpose,))`, so drawing more from one changes no
-other, neighbouring seeds have nothing to do with each other, and no global generator is ever touched.
+The stream of a purpose is `SeedSequence(seed, spawn_key=(purpose,))`. Drawing more from one stream therefore changes
+no other, neighboring seeds are unrelated, and no global generator is ever used.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Purpose = Literal["env", "action", "shuffle", "init", "evaluation", "selection"]
 
 
 def stream(seed: int, purpose: Purpose) -> np.random.Generator:
-    """The generator of one purpose.
+    """Return the random generator of one purpose.
 
     Raises:
         ValueError: `seed` is negative.
-        TypeError: `seed` is no integer.
+        TypeError: `seed` is not an integer.
     """
     if operator.index(seed) < 0:
         raise ValueError(f"seed must be 0 or more; got {seed}")
@@ -29,10 +29,10 @@ def stream(seed: int, purpose: Purpose) -> np.random.Generator:
 
 
 class EpisodeSeeds:
-    """Seeds for environments, one an episode: in [0, 2^31), which every environment accepts, and all distinct.
+    """Distinct seeds for environments, one per episode, in [0, 2^31), which every environment accepts.
 
-    They step through the range by an odd stride, so none repeats before all have been; start and stride come
-    from the stream, so two runs share a seed by chance only.
+    They step through the range with an odd stride, so none repeats before all have been used. The start and the stride
+    come from the stream, so two runs share a seed only by chance.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -40,15 +40,15 @@ class EpisodeSeeds:
         self._stride = 2 * int(rng.integers(2**30)) + 1
 
     def take(self, n: int) -> list[int]:
-        """The next n seeds."""
+        """Return the next n seeds."""
         seeds = [(self._next + i * self._stride) % 2**31 for i in range(n)]
         self._next = (self._next + n * self._stride) % 2**31
         return seeds
 
     def state(self) -> dict[str, int]:
-        """Where they stand."""
+        """Return the serializable state."""
         return {"next": self._next, "stride": self._stride}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Stand there again."""
+        """Continue from that state."""
         self._next, self._stride = state["next"], state["stride"]

@@ -1,4 +1,4 @@
-"""Threads: libraries are held to one each, for more get in each other's way here; what is split is split by us."""
+"""Threads: libraries are limited to one thread, because more interfere with each other, and we split the work."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def single_thread() -> Generator[None]:
-    """One thread within the block, for as long as any of several blocks lasts; afterwards what was set before.
+    """Limit libraries to one thread within the block, and restore the earlier limits afterwards.
 
-    Blocks may be nested in one thread and overlap in several: BLAS has one number of threads for the whole process,
-    which the last block to end restores; OpenMP and torch have one for each thread that calls them.
+    Blocks may be nested in one thread and overlap in several. BLAS has one number of threads for the whole process,
+    which the last block to end restores. OpenMP and torch have one for each thread that calls them.
     """
     if _here.holds:
         yield
@@ -41,7 +41,7 @@ def single_thread() -> Generator[None]:
 
 
 class _Process:
-    """What the blocks of all threads have in common."""
+    """The limits that the blocks of all threads share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -50,13 +50,13 @@ class _Process:
         self._blas: list[int] = []
 
     def take(self) -> int:
-        """Limit BLAS; returns torch's own number of threads, to be set in this thread when its block ends."""
+        """Limit BLAS. Return torch's usual number of threads, to be restored in this thread when its block ends."""
         with self._lock:
             here = torch.get_num_threads()
             if self._holders == 0:
                 self._usual, self._blas = here, _set_threads("blas", None)
             self._holders += 1
-            # a thread that calls torch for the first time starts with the 1 that another one has set meanwhile
+            # a thread that calls torch for the first time starts with the 1 that another thread has set
             return self._usual if here == 1 else here
 
     def release(self) -> None:
@@ -68,7 +68,7 @@ class _Process:
 
 
 class _Here(threading.local):
-    """What is each thread's own."""
+    """Per-thread state: `holds` is True while the thread is within a block."""
 
     holds = False
 
@@ -77,11 +77,11 @@ _process, _here = _Process(), _Here()
 
 
 def _set_threads(kind: str, numbers: list[int] | None) -> list[int]:
-    """Give each library of a kind this number of threads, or 1 where None is given; returns what they had."""
+    """Set the number of threads of each library of a kind, 1 for None; return the earlier numbers."""
     libraries = _libraries(kind)
     before = [library.get_num_threads() for library in libraries]
     for library, number in zip(libraries, [1] * len(libraries) if numbers is None else numbers, strict=True):
-        # threadpoolctl listens to one thread alone, the first that sets a limit; here the last block may be another's
+        # threadpoolctl obeys only the first thread that sets a limit, but the last block may be in another one
         forget = getattr(library, "clear_controlling_thread", lambda force: None)
         forget(force=True)
         library.set_num_threads(number)
@@ -91,20 +91,20 @@ def _set_threads(kind: str, numbers: list[int] | None) -> list[int]:
 
 @cache
 def _libraries(kind: str) -> list[Any]:
-    """The libraries of this kind with threads of their own, looked up once: that takes a millisecond or more."""
+    """Return the libraries of this kind that use threads, looked up once because it takes a millisecond or more."""
     return ThreadpoolController().select(user_api=kind).lib_controllers
 
 
 T = TypeVar("T")
 
-# of Linux alone, as is setting where a thread may run
+# only Linux has this, and can set the cores on which a thread may run
 _current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
 class Workers:
-    """Cores to split work between: fixed shares, results in order, so that nothing depends on who is quicker.
+    """Splits work among cores, in fixed shares and with results in order, so that nothing depends on timing.
 
-    Compiled code lets go of the interpreter lock, so that threads are enough.
+    Compiled code releases the interpreter lock, so threads are sufficient.
     """
 
     def __init__(self, cores: int = 1) -> None:
@@ -117,16 +117,16 @@ class Workers:
         self._threads.append(threading.get_native_id())
 
     def parts(self, n: int, at_least: int = 1) -> list[tuple[int, int]]:
-        """Bounds [first, last) of up to `cores` equal shares of n, of `at_least` so many each but for one alone."""
+        """Return bounds [first, last) of up to `cores` equal shares of n, each `at_least` that large unless alone."""
         count = max(1, min(self.cores, n // at_least))
         edges = [n * i // count for i in range(count + 1)]
         return list(pairwise(edges))
 
     def map(self, function: Callable[[int], T], n: int) -> list[T]:
-        """function(0), ..., function(n - 1) at the same time, the first of them here."""
+        """Return function(0), ..., function(n - 1), computed in parallel, the first of them in this thread."""
         if n == 1 or self._pool is None:
             return [function(i) for i in range(n)]
-        self._keep_apart()
+        self._leave_this_core()
         others = [self._pool.submit(function, i) for i in range(1, n)]
         try:
             first = function(0)
@@ -134,21 +134,21 @@ class Workers:
             wait(others)
         return [first, *(other.result() for other in others)]
 
-    def _keep_apart(self) -> None:
-        """Let the other threads run on any core but this one's.
+    def _leave_this_core(self) -> None:
+        """Let the other threads run on any core except the one of this thread.
 
-        Linux wakes a thread on the core of whoever wakes it, idle ones or not, and looks for a better place
-        only milliseconds later, when a share of ours is done: two threads were no quicker than one.
+        Linux wakes a thread on the core of the thread that wakes it, even if other cores are idle, and moves it only
+        milliseconds later, when one of our shares is already done. Two threads were then no faster than one.
         """
         if _current_core is None or self._here == (here := _current_core()):
             return
         if elsewhere := os.sched_getaffinity(0) - {here}:
             for thread in self._threads:
                 os.sched_setaffinity(thread, elsewhere)
-        # a thread not yet started starts where there is room
+        # a thread that has not started yet will start on a free core
         self._here = here if len(self._threads) == self.cores - 1 else None
 
     def close(self) -> None:
-        """End the threads."""
+        """Shut down the threads."""
         if self._pool is not None:
             self._pool.shutdown()

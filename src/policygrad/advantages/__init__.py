@@ -1,6 +1,6 @@
 """Returns, baselines and advantages: pure functions on arrays [T, N].
 
-`valid` marks the samples; what stands in the other rows is never read. All of it is float64.
+`valid` marks the rows that are samples. Functions that take it ignore all other rows. Everything is float64.
 """
 
 from policygrad._support.lookup import renamed

@@ -1,4 +1,4 @@
-"""Bringing advantages to one scale."""
+"""Normalization of advantages."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from policygrad.types import F64, I64, Array
 
 Float = TypeVar("Float", np.float32, np.float64)
 ROUNDING = 4
-"""Numbers that differ by less than about this many units in the last place are taken to be equal."""
+"""Numbers that differ by less than about this many units in the last place are treated as equal."""
 
 
 def rounding_error(numbers: Array) -> float:
-    """Return how far apart rounding alone may have taken equal numbers of this size and this dtype."""
+    """Return the largest difference that rounding alone may cause between equal numbers of this size and dtype."""
     return _relative_rounding(numbers) * float(max(-numbers.min(), numbers.max()))
 
 
 def normalize(advantage: NDArray[Float], negligible: float = 0.0) -> NDArray[Float]:
     """Return the advantages shifted and scaled to mean 0 and standard deviation 1; zeros if all are equal.
 
-    Advantages are equal if they differ by no more than a few units in the last place of their dtype, so float32
+    Advantages count as equal if they differ by no more than a few units in the last place of their dtype, so float32
     advantages should be passed as float32. Everything is computed in float64. A NaN or an infinity among the
     advantages makes all of them NaN.
 
-    A single advantage is returned as it is: there are no others to compare it with, and 0 would mean "as good as
-    the others".
+    A single advantage is returned unchanged: there are no others to compare it with, and 0 would mean "as good as the
+    others".
 
     >>> normalize(np.array([1.0, 3.0]))
     array([-1.,  1.])
@@ -37,8 +37,8 @@ def normalize(advantage: NDArray[Float], negligible: float = 0.0) -> NDArray[Flo
 
     Args:
         advantage: [B] float32 or float64.
-        negligible: differences up to this count as none as well. Advantages that are differences of large numbers
-            are rounded like those numbers: see `rounding_error`.
+        negligible: differences up to this size are ignored as well. Advantages that are differences of large
+            numbers have the rounding errors of those numbers; see `rounding_error`.
 
     Returns:
         [B] of the same dtype.
@@ -51,10 +51,10 @@ def normalize(advantage: NDArray[Float], negligible: float = 0.0) -> NDArray[Flo
 
 
 def normalize_parts(advantage: NDArray[Float], order: I64, bounds: I64) -> NDArray[Float]:
-    """Return the advantages with each of several parts normalized by itself, as `normalize` does it.
+    """Return the advantages with each of several parts normalized separately, as `normalize` does it.
 
-    Part i consists of the rows order[bounds[i] : bounds[i + 1]]. A part of one sample among others becomes zero,
-    because its scale would not be theirs.
+    Part i consists of the rows order[bounds[i] : bounds[i + 1]]. A part with a single sample becomes zero, because
+    unnormalized it would not have the scale of the other parts.
 
     Args:
         advantage: [B] float32 or float64.
@@ -62,7 +62,7 @@ def normalize_parts(advantage: NDArray[Float], order: I64, bounds: I64) -> NDArr
         bounds: [parts + 1] int64, strictly increasing from 0 to B.
 
     Returns:
-        [B] of the same dtype, in the rows' own places.
+        [B] of the same dtype, in the original order of the rows.
     """
     parts = advantage[order].astype(np.float64)
     _normalize_each(parts, bounds, _relative_rounding(advantage))
@@ -77,19 +77,19 @@ def _relative_rounding(numbers: Array) -> float:
 
 @compiled_when_called
 def _normalize(part: F64, relative_rounding: float, negligible: float) -> None:
-    """Normalize [B] in place; to zeros where all are equal."""
+    """Normalize [B] in place; all zeros if all values are equal."""
     first = part[0]
     negligible = max(negligible, relative_rounding * abs(first))
     different = 0
     for i in range(len(part)):
-        # equal advantages become exact zeros, as they would not by subtracting a mean, which is rounded
+        # equal advantages become exact zeros; subtracting their mean, which is rounded, would not guarantee that
         part[i] -= first
-        # not `>`, which is False for NaN
+        # `not <=` rather than `>`, which is False for NaN
         different += not abs(part[i]) <= negligible
     if different == 0:
         part[:] = 0.0
         return
-    # no square of what is at most 1 overflows, nor do they all underflow
+    # after scaling no number exceeds 1, so no square overflows, and the squares cannot all underflow
     scale = _sum_of_sizes(part)
     for i in range(len(part)):
         part[i] /= scale
@@ -107,7 +107,7 @@ def _normalize_each(parts: F64, bounds: I64, relative_rounding: float) -> None:
         _normalize(parts[bounds[k] : bounds[k + 1]], relative_rounding, 0.0)
 
 
-# sums by themselves, because only with `fastmath` are they vectorized, and with it a difference could be rearranged
+# The sums are separate functions because they are vectorized only with `fastmath`, which could reorder a difference.
 
 
 @inner

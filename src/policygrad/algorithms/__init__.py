@@ -1,4 +1,4 @@
-"""The algorithms: each a typed configuration, what it takes from a rollout, and its loss."""
+"""The algorithms. Each is a typed configuration with a loss, which prepares rollouts and learns from them."""
 
 from policygrad.algorithms.a2c import A2C
 from policygrad.algorithms.actor_critic import ActorCritic

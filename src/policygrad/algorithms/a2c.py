@@ -1,8 +1,8 @@
-"""A2C: the policy gradient from a few steps of many environments, V(s) for what lies beyond them.
+"""A2C: the policy gradient from a few steps of many environments, with V(s) for what follows these steps.
 
-    ∇J(θ) ≈ E[ ∇ log π_θ(a_t|s_t) A_t ],    A_t from rewards of some steps and V(s) after them
+    ∇J(θ) ≈ E[ ∇ log π_θ(a_t|s_t) A_t ],    A_t from the rewards of a few steps and V(s) after them
 
-Mnih et al. 2016 (A3C), with all environments in step. Unlike REINFORCE, no episode has to end before an update.
+Mnih et al. 2016 (A3C), with synchronous environments. Unlike in REINFORCE, no episode has to end before an update.
 """
 
 from __future__ import annotations
@@ -47,60 +47,62 @@ def a2c_loss(s: Any, k: Any) -> Any:
 @register("a2c")
 @dataclass(frozen=True, kw_only=True)
 class A2C(WithLoss):
-    """Advantage actor-critic."""
+    """Advantage actor-critic (A2C)."""
 
     loss: LossFunction = a2c_loss
     gamma: Unit = 0.99
-    """Discount γ, in [0, 1]."""
+    """Discount factor γ, in [0, 1]."""
     horizon: Count = 5
-    """Steps of each environment for one update."""
+    """Number of steps per environment and update."""
     estimator: Estimator = "gae"
-    """`gae`: TD errors weighted by (γλ)^k (Schulman et al. 2016). `n-step`: rewards of n steps, then V(s).
-    `v-trace`: as gae, corrected for the policy having moved since it acted (Espeholt et al. 2018)."""
+    """Estimator of the advantages.
+    `gae`: TD errors weighted by (γλ)^k (Schulman et al. 2016).
+    `n-step`: rewards of n steps, then V(s).
+    `v-trace`: like `gae`, corrected for changes of the policy since it acted (Espeholt et al. 2018)."""
     gae_lambda: Unit = 1.0
-    """λ, in [0, 1]: 1 counts rewards to the horizon, which is A3C's way; 0 is the TD error alone."""
+    """λ, in [0, 1]: 1 uses all rewards up to the horizon, as in A3C; 0 uses the TD error alone."""
     n: Count = 5
-    """Rewards of the `n-step` estimator, up to the horizon."""
+    """Number of rewards in the `n-step` estimator, limited by the horizon."""
     updates: Count = 1
-    """Optimiser steps from the same data. From the second on the data is of an older policy: that needs `v-trace`."""
+    """Number of optimizer steps per rollout. More than one needs `v-trace`: the data is then from an older policy."""
     normalize_advantages: bool = False
-    """Centre and scale advantages over the batch."""
+    """Normalize advantages to mean 0 and standard deviation 1 over the batch."""
     optimizer: Optimizer = "rmsprop"
-    """For both networks."""
+    """Optimizer of both networks."""
     learning_rate: Positive = 7e-4
-    """Of the policy."""
+    """Learning rate of the policy optimizer."""
     learning_rate_end: NotNegative | None = None
-    """Where it ends, linearly over the run; None keeps it constant."""
+    """Learning rate of the policy at the end of the run (linear schedule); None keeps it constant."""
     value_learning_rate: Positive | None = None
-    """Of V(s); None is the policy's."""
+    """Learning rate of V(s), constant; None uses the policy's, with its schedule."""
     entropy_coef: NotNegative = 0.0
     """Weight β of the entropy bonus."""
     entropy_coef_end: NotNegative | None = None
-    """Where β ends, linearly over the run; None keeps it constant."""
+    """Weight β at the end of the run (linear schedule); None keeps it constant."""
     value_coef: Positive = 0.5
-    """Weight of (V(s) − target)²/2 before the gradient is clipped."""
+    """Weight of the value loss (V(s) − target)²/2, applied before gradient clipping."""
     max_grad_norm: Positive | None = 0.5
-    """Each network's gradient is scaled down to this L2 norm; None leaves it."""
+    """Maximum L2 norm of each network's gradient; larger gradients are scaled down. None does not clip."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_in_effect(self, "n", "estimator='n-step'", self.estimator == "n-step")
         if self.updates > 1 and self.estimator != "v-trace":
             raise ValueError(
-                f"updates={self.updates} uses data of an older policy: set estimator='v-trace', or take PPO"
+                f"updates={self.updates} learns from data of an older policy: set estimator='v-trace', or use PPO"
             )
 
     @property
     def uses_value(self) -> bool:
-        """V(s) is learned."""
+        """Always True: the advantages are estimated with V(s)."""
         return True
 
     def collect(self, collector: Collector) -> Rollout:
-        """The next `horizon` steps of each environment."""
+        """Collect the next `horizon` steps of each environment."""
         return collector.steps(self.horizon)
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One optimiser step, or `updates` of them, from all samples; returns its metrics."""
+        """Take `updates` optimizer steps, each on all samples, and return the metrics."""
         rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
         step = Step(rate, value_rate, self.max_grad_norm)
@@ -114,9 +116,9 @@ class A2C(WithLoss):
         acted = first.log_prob if before is None else before
         target = batch.columns["target"]
         for _ in range(self.updates - 1):
-            anew = self._corrected(engine, rollout, batch, acted)
+            corrected = self._corrected(engine, rollout, batch, acted)
             batch = self.with_read_columns(
-                engine, batch.with_columns(**anew.columns), old_log_prob=acted, old_value=value
+                engine, batch.with_columns(**corrected.columns), old_log_prob=acted, old_value=value
             )
             last = engine.update(Update(batch, self.traced_loss, coefficients, step))
         metrics = {
@@ -130,7 +132,7 @@ class A2C(WithLoss):
         return metrics | value_metrics(value, target)
 
     def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:
-        """The batch again, with advantages and targets for the policy as it is now."""
+        """Return the batch with advantages and targets for the current policy."""
         log_ratio = np.zeros(rollout.valid.shape)
         log_prob, _ = engine.evaluate(batch.inputs, batch.action)
         log_ratio[rollout.valid] = log_prob.astype(np.float64) - old_log_prob
@@ -144,7 +146,7 @@ class A2C(WithLoss):
         return batch.with_columns(advantage=normalize(batch.columns["advantage"]))
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> tuple[F64, F64]:
-        """(advantages, targets of V(s)), each [T, N] float64."""
+        """Return (advantages, targets of V(s)), each [T, N] float64."""
         reward, terminated, done = rollout.reward, rollout.terminated, rollout.done
         if self.estimator == "v-trace":
             target, advantage = vtrace(
@@ -157,4 +159,4 @@ class A2C(WithLoss):
         return gae(rollout, value, next_value, self.gamma, self.gae_lambda)
 
 
-__getattr__ = renamed(__name__, {"cotangents": "a2c_loss, whose derivatives are derived"})
+__getattr__ = renamed(__name__, {"cotangents": "a2c_loss, which is differentiated automatically"})

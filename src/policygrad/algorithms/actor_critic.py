@@ -1,11 +1,11 @@
-"""The actor-critic: a policy that learns at each step from what a critic makes of it.
+"""The actor-critic: a policy that learns at every step, from the judgment of a critic.
 
     δ_t = r_t + γ V(s_{t+1}) − V(s_t),    θ ← θ + α_θ δ_t z^θ,    w ← w + α_w δ_t z^w
     z^θ ← γ λ_θ z^θ + I_t ∇ log π_θ(a_t|s_t),    z^w ← γ λ_w z^w + ∇V_w(s_t)
 
 Sutton & Barto 2018, section 13.5, boxes "One-step Actor-Critic" (both λ are 0) and "Actor-Critic with Eligibility
-Traces (episodic)"; I_t is γ^t there, and 1 here unless asked for. With several environments each has its own
-traces, and their steps are averaged.
+Traces (episodic)". There I_t is γ^t; here it is 1 unless `discount_weighting` is set. With several environments, each
+has its own traces, and their updates are averaged.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Rollo
 
 Critic = Literal["v", "q"]
 REMEMBERED = 1_000
-"""Samples that the explained variance is of: a single step's have hardly a variance. Older ones fade."""
+"""Number of recent samples that the explained variance covers; older ones fade. A single step has too few."""
 
 
 def actor_critic_loss(s: Any, k: Any) -> Any:
     """Return −A log π − β H + ½ (V − G)²: Sutton & Barto 2018, section 13.5, with the entropy of Mnih et al. 2016.
 
-    A is the TD error δ, or what Q(s, a) says; G is r + γ V(s′).
+    A is the TD error δ, or the advantage according to Q(s, a). G is r + γ V(s′).
     """
     return -s.advantage * s.log_prob - k.entropy_coef * s.entropy + (s.value - s.target) ** 2 / 2
 
@@ -49,64 +49,67 @@ def actor_critic_loss(s: Any, k: Any) -> Any:
 @register("actor-critic")
 @dataclass(frozen=True, kw_only=True)
 class ActorCritic(WithLoss):
-    """One-step actor-critic, online: an update from each step of the environments."""
+    """Online actor-critic, which learns from each step of the environments as it happens."""
 
     loss: LossFunction = actor_critic_loss
     gamma: Unit = 0.99
-    """Discount γ, in [0, 1]."""
+    """Discount factor γ, in [0, 1]."""
     critic: Critic = "v"
-    """`v`: V(s), and the TD error is the advantage. `q`: Q(s, a) of Discrete actions, learned towards
-    r + γ Σ_a π(a|s′) Q(s′, a); the advantage is Q(s, a) − Σ_a π(a|s) Q(s, a)."""
+    """`v`: the critic is V(s), and its TD error is the advantage.
+    `q`: the critic is Q(s, a), for Discrete actions; its target is r + γ Σ_a π(a|s′) Q(s′, a).
+    The advantage is then Q(s, a) − Σ_a π(a|s) Q(s, a)."""
     policy_trace: Unit = 0.0
-    """λ_θ, in [0, 1]: how long an action is held to account for what comes later."""
+    """Decay λ_θ of the policy's eligibility trace, in [0, 1]: how long actions get credit for later TD errors."""
     value_trace: Unit = 0.0
-    """λ_w, in [0, 1]: how far back a surprise is felt."""
+    """Decay λ_w of the critic's eligibility trace, in [0, 1]: how far back a TD error changes V(s)."""
     discount_weighting: bool = False
-    """Multiply a step's gradient by γ^t, as the theorem has it; late steps then have little say."""
+    """Multiply the gradient of step t by γ^t, as in the policy gradient theorem; late steps then count little."""
     optimizer: Optimizer = "adam"
-    """For both networks; `sgd` is the book's."""
+    """Optimizer of both networks; `sgd` is that of Sutton & Barto."""
     learning_rate: Positive = 0.0005
-    """Of the policy."""
+    """Learning rate of the policy optimizer."""
     learning_rate_end: NotNegative | None = None
-    """Where it ends, linearly over the run; None keeps it constant."""
+    """Learning rate of the policy at the end of the run (linear schedule); None keeps it constant."""
     value_learning_rate: Positive = 0.002
-    """Of the critic, which should be ahead of the policy."""
+    """Learning rate of the critic, which should learn faster than the policy."""
     entropy_coef: NotNegative = 0.0
     """Weight β of the entropy bonus."""
     max_grad_norm: Positive | None = 0.5
-    """Each network's gradient is scaled down to this L2 norm; None leaves it."""
+    """Maximum L2 norm of each network's gradient; larger gradients are scaled down. None does not clip."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.has_own_loss and (self.policy_trace or self.value_trace):
             raise ValueError(
-                "with traces an update is not the gradient of a loss per sample: leave out policy_trace and "
-                "value_trace, or the loss"
+                "an update with eligibility traces is not the gradient of a per-sample loss: leave out policy_trace "
+                "and value_trace, or your loss"
             )
         if self.critic == "q" and (self.policy_trace or self.value_trace):
-            raise ValueError("traces are for critic='v': leave out policy_trace and value_trace, or the q")
+            raise ValueError(
+                "eligibility traces need critic='v': leave out policy_trace and value_trace, or set critic='v'"
+            )
 
     @property
     def uses_value(self) -> bool:
-        """The critic."""
+        """Always True: the critic is learned."""
         return True
 
     @property
     def critic_sees_action(self) -> bool:
-        """Q(s, a) does."""
+        """True if the critic is Q(s, a)."""
         return self.critic == "q"
 
     @property
     def learns_online(self) -> bool:
-        """It carries traces from each step to the next."""
+        """Always True: traces are carried from each step to the next."""
         return True
 
     def collect(self, collector: Collector) -> Rollout:
-        """One step of each environment."""
+        """Collect one step of each environment."""
         return collector.steps(1)
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One optimiser step of each network; returns the metrics."""
+        """Take one optimizer step of each network and return the metrics."""
         rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         step = Step(rate, self.value_learning_rate, self.max_grad_norm)
         importance = self._importance(rollout, learner)
@@ -142,7 +145,7 @@ class ActorCritic(WithLoss):
         }
 
     def _importance(self, rollout: Rollout, learner: LearnerState) -> F64:
-        """I_t [1, N] of this step; 1 everywhere without `discount_weighting`."""
+        """Return I_t [1, N] of this step, and prepare the next; it is 1 everywhere without `discount_weighting`."""
         N = rollout.valid.shape[1]
         weight = learner.traces.setdefault("importance", np.ones(N))
         now = weight[None].copy()
@@ -161,15 +164,15 @@ class ActorCritic(WithLoss):
         learner: LearnerState,
         step: Step,
     ) -> tuple[float, float]:
-        """A step along each environment's traces, weighted by its TD error [1, N]."""
+        """Step along each environment's traces, weighted by its TD error [1, N]; return the gradient norms."""
         N = rollout.valid.shape[1]
         weight = importance[rollout.valid].astype(np.float32)
         directions = list(engine.gradient(batch, ENTROPY_BONUS, {"entropy_coef": self.entropy_coef}))
         for i, n in enumerate(np.flatnonzero(rollout.valid[0])):
             row = slice(i, i + 1)
-            one = Batch(batch.inputs.rows(row), batch.action[row], {"importance": weight[row]})
-            # apart: where the two share layers neither is to be in the other's trace
-            gradients = engine.gradient(one, LOG_POLICY, {})[0], engine.gradient(one, CRITIC, {})[1]
+            sample = Batch(batch.inputs.rows(row), batch.action[row], {"importance": weight[row]})
+            # computed separately: if the networks share layers, neither gradient may enter the other's trace
+            gradients = engine.gradient(sample, LOG_POLICY, {})[0], engine.gradient(sample, CRITIC, {})[1]
             for k, (name, decay) in enumerate((("policy", self.policy_trace), ("value", self.value_trace))):
                 trace = learner.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
                 trace[n] *= self.gamma * decay
@@ -180,13 +183,13 @@ class ActorCritic(WithLoss):
         return engine.apply(directions[0], directions[1], step)
 
     def _judged_by_q(self, engine: Engine, rollout: Rollout, importance: F64) -> tuple[Batch, F32]:
-        """The samples with Q's opinion of them, and Q(s, a) [B]."""
+        """Return the samples with advantages and targets according to Q, and Q(s, a) [B]."""
         choices = engine.num_choices
-        assert choices is not None, "make_value has looked at this"
+        assert choices is not None, "make_value accepts Q(s, a) only with Discrete actions"
         shape = rollout.valid.shape
-        probability, q = _of_all_actions(engine, rollout.observation, choices)
+        probability, q = _evaluate_all_actions(engine, rollout.observation, choices)
         v = (probability * q).sum(-1)
-        later_probability, later_q = _of_all_actions(engine, rollout.next_observation, choices)
+        later_probability, later_q = _evaluate_all_actions(engine, rollout.next_observation, choices)
         later = (later_probability * later_q).sum(-1)
         chosen = np.take_along_axis(q, rollout.action.reshape(-1, 1), -1)[:, 0]
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
@@ -197,25 +200,25 @@ class ActorCritic(WithLoss):
 
 
 def log_policy(s: Any, _k: Any) -> Any:
-    """Return I log π, whose gradient is what a step adds to the policy's trace."""
+    """Return I log π, whose gradient each step adds to the policy's trace."""
     return s.importance * s.log_prob
 
 
 def critic(s: Any, _k: Any) -> Any:
-    """Return V, whose gradient is what a step adds to the critic's trace."""
+    """Return V, whose gradient each step adds to the critic's trace."""
     return s.value
 
 
 def entropy_bonus(s: Any, k: Any) -> Any:
-    """Return −β H, which has no trace."""
+    """Return −β H, whose gradient is applied without a trace."""
     return -k.entropy_coef * s.entropy
 
 
 LOG_POLICY, CRITIC, ENTROPY_BONUS = traced(log_policy), traced(critic), traced(entropy_bonus)
 
 
-def _of_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:
-    """(π(a|s), Q(s, a)), each [B, choices] float64, of observations [T, N, D]."""
+def _evaluate_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:
+    """Return (π(a|s), Q(s, a)), each [B, choices] float64, for observations [T, N, D]."""
     x = np.repeat(observation.reshape(-1, observation.shape[-1]), choices, 0)
     action = np.tile(np.arange(choices), len(x) // choices)
     inputs = Inputs(x, critic_observation=np.concatenate([x, np.eye(choices, dtype=np.float32)[action]], 1))
@@ -225,4 +228,4 @@ def _of_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Arr
     return np.exp(log_prob.astype(np.float64)).reshape(shape), q.astype(np.float64).reshape(shape)
 
 
-__getattr__ = renamed(__name__, {"cotangents": "actor_critic_loss, whose derivatives are derived"})
+__getattr__ = renamed(__name__, {"cotangents": "actor_critic_loss, which is differentiated automatically"})

@@ -1,4 +1,4 @@
-"""What an algorithm is to the rest of the library, and the names that algorithms are known by."""
+"""The interface of algorithms, and the registry of their names."""
 
 from __future__ import annotations
 
@@ -15,59 +15,61 @@ Optimizer = Literal["adam", "rmsprop", "sgd"]
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """A configuration, usually a frozen dataclass, that knows what data it wants and how to learn from it."""
+    """A configuration, usually a frozen dataclass, that collects data for an update and learns from it."""
 
     @property
     def gamma(self) -> float:
-        """Discount γ, in [0, 1]."""
+        """Discount factor γ, in [0, 1]."""
         ...
 
     @property
     def optimizer(self) -> str:
-        """`adam`, `rmsprop` or `sgd`."""
+        """Name of the optimizer: `adam`, `rmsprop` or `sgd`."""
         ...
 
     @property
     def uses_value(self) -> bool:
-        """Whether a value network is learned."""
+        """True if a value network is learned."""
         ...
 
     def collect(self, collector: Collector) -> Rollout:
-        """The data of one update: whole episodes, or a number of steps."""
+        """Collect the data of one update: whole episodes, or a number of steps."""
         ...
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One update; returns its metrics."""
+        """Perform one update and return its metrics."""
         ...
 
 
 ALGORITHMS: dict[str, type[Algorithm]] = {}
-"""By the name that `train` and the command line take."""
+"""Algorithm classes by the name that `train` and the command line accept."""
 
 A = TypeVar("A", bound="type[Any]")
 
 
 def register(name: str) -> Callable[[A], A]:
-    """A class decorator: `train` and the command line know this algorithm by `name` from now on.
+    """Return a class decorator that makes an algorithm available to `train` and the command line by `name`.
 
     Raises:
-        ValueError: another algorithm has the name.
+        ValueError: another algorithm is registered under this name.
     """
 
     def add(algorithm: A) -> A:
         known = ALGORITHMS.get(name)
-        # a module that is run again, in a notebook say, may bring its own algorithm again
-        if known is None or _place(known) == _place(algorithm):
+        # running a module again, for example in a notebook, replaces its algorithm
+        if known is None or _qualified_name(known) == _qualified_name(algorithm):
             ALGORITHMS[name] = algorithm
         elif _source(known) != _source(algorithm):
-            raise ValueError(f"there is an algorithm named {name!r} already: {_place(known)}")
-        # else it is the same file under another name, as a script and as a module: the first one stays
+            raise ValueError(
+                f"the name {name!r} is taken by the algorithm {_qualified_name(known)}: choose another name"
+            )
+        # otherwise the same file was imported twice, as a script and as a module: keep the first algorithm
         return algorithm
 
     return add
 
 
-def _place(kind: type[Any]) -> str:
+def _qualified_name(kind: type[Any]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -76,7 +78,7 @@ def _source(kind: type[Any]) -> tuple[str | None, str]:
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """The configuration class of a name; ValueError with the nearest names if there is none."""
+    """Return the configuration class of a name. Raises ValueError with the closest names if there is none."""
     if name in ALGORITHMS:
         return ALGORITHMS[name]
     near = difflib.get_close_matches(name.lower(), ALGORITHMS, n=3, cutoff=0.4) or list(ALGORITHMS)
@@ -84,16 +86,16 @@ def algorithm_class(name: str) -> type[Algorithm]:
 
 
 def critic_sees_action(algorithm: Algorithm) -> bool:
-    """Whether its value network is a Q(s, a), which sees the observation with the action beside it; few are."""
+    """Return True if the value network is Q(s, a), whose input is the observation followed by the action."""
     return bool(getattr(algorithm, "critic_sees_action", False))
 
 
 def engine_for(algorithm: Algorithm) -> Any:
-    """The protocol of the engine that it asks for; most ask for an `Engine`."""
+    """Return the engine protocol that an algorithm needs, which is `Engine` by default."""
     return getattr(algorithm, "engine_protocol", Engine)
 
 
 def name_of(algorithm: Algorithm) -> str:
-    """The name it is registered by, or its class's."""
+    """Return the name that an algorithm is registered under, or else the name of its class."""
     names = {kind: name for name, kind in ALGORITHMS.items()}
     return names.get(type(algorithm), type(algorithm).__qualname__)

@@ -1,4 +1,4 @@
-"""Columns of one's own: what a loss reads of each sample that depends on the whole batch."""
+"""Custom columns: numbers of each sample that a loss reads and that depend on the whole batch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from policygrad.errors import NonFiniteError
 from policygrad.types import F32, Array
 
 Column: TypeAlias = Callable[[Mapping[str, F32]], Any]
-"""column(columns) -> a column [B], or one number for all samples, from the columns [B] that there are already."""
+"""column(columns) -> a column [B], or one number for all samples, computed from the existing columns [B]."""
 
 
 class Columns(Mapping[str, F32]):
-    """What a column of one's own may be computed from, to be read only.
+    """Read-only columns that a custom column may be computed from.
 
     Args:
-        columns: those that there are.
-        later: those that are computed when they are asked for.
+        columns: columns that exist already.
+        later: functions that compute further columns, each called when its column is first read.
     """
 
     def __init__(self, columns: Mapping[str, F32], later: Mapping[str, Callable[[], F32]]) -> None:
@@ -29,7 +29,7 @@ class Columns(Mapping[str, F32]):
     def __getitem__(self, name: str) -> F32:
         if name not in self._columns:
             if name not in self._later:
-                raise KeyError(f"there is no column {name!r}: there are {', '.join(sorted(self))}")
+                raise KeyError(f"there is no column {name!r}. The columns are {', '.join(sorted(self))}.")
             self._columns[name] = self._later[name]()
         column = self._columns[name].view()
         column.flags.writeable = False
@@ -43,13 +43,13 @@ class Columns(Mapping[str, F32]):
 
 
 def own_column(name: str, function: Column, columns: Mapping[str, F32], B: int) -> F32:
-    """Return a column of one's own [B] float32; a single number is the same for all samples."""
-    found: Array = np.asarray(function(columns))
-    if found.shape not in ((), (B,)):
-        raise ValueError(f"column {name} has shape {found.shape}; expected ({B},), or one number")
-    column = np.ascontiguousarray(np.broadcast_to(found.astype(np.float32), (B,)))
+    """Return a custom column [B] float32. A single number is repeated for all samples."""
+    result: Array = np.asarray(function(columns))
+    if result.shape not in ((), (B,)):
+        raise ValueError(f"column {name} has shape {result.shape}; expected ({B},) or a single number")
+    column = np.ascontiguousarray(np.broadcast_to(result.astype(np.float32), (B,)))
     if not np.isfinite(column).all():
         raise NonFiniteError(
-            f"column {name} has {int((~np.isfinite(column)).sum())} entries that are not finite"
+            f"column {name} has {int((~np.isfinite(column)).sum())} values that are not finite"
         )
     return column

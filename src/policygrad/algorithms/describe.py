@@ -1,4 +1,4 @@
-"""Algorithms and their losses in words: for `config.json`, and for people."""
+"""Descriptions of algorithms and their losses, for `config.json` and for people."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from policygrad.losses import Loss, description, traced
 
 
 def described(algorithm: Algorithm) -> dict[str, Any]:
-    """Return what `config.json` keeps of an algorithm: its name, its settings, and which loss it has."""
-    found: dict[str, Any] = {"name": name_of(algorithm)}
+    """Return the entry of an algorithm in `config.json`: its name, its settings, and a description of its loss."""
+    entry: dict[str, Any] = {"name": name_of(algorithm)}
     if isinstance(algorithm, WithLoss):
         settings: Any = {f.name: getattr(algorithm, f.name) for f in fields(algorithm)}
         return (
-            found
+            entry
             | {k: v for k, v in settings.items() if k not in WithLoss.without_flags}
             | algorithm.describe_loss()
         )
-    return found | (asdict(algorithm) if is_dataclass(algorithm) else {})
+    return entry | (asdict(algorithm) if is_dataclass(algorithm) else {})
 
 
 def loss_of(thing: Any) -> Loss:
@@ -30,7 +30,7 @@ def loss_of(thing: Any) -> Loss:
 
     Raises:
         ValueError: there is no algorithm of this name.
-        TypeError: the algorithm has no loss, or the function is no loss.
+        TypeError: the algorithm has no loss, or the function is not a loss.
     """
     if isinstance(thing, Loss):
         return thing
@@ -48,7 +48,7 @@ def loss_of(thing: Any) -> Loss:
 
 
 def show(loss: Any) -> None:
-    """Print the equation of a loss, its graph, and the code that is derived from it.
+    """Print the equation of a loss, its graph, and the derived code.
 
     >>> show(lambda s, k: -s.advantage * s.log_prob)  # doctest: +ELLIPSIS
     equation

@@ -1,6 +1,7 @@
-"""What an update tells of itself: how far the policy moved, and how good V(s) was. See `metrics.METRICS`.
+"""Metrics of an update: how far the policy moved, and how accurate V(s) was. See `metrics.METRICS`.
 
-Compiled, for algorithms that learn from a few samples at a time: there NumPy's calls would cost more than learning.
+The functions are compiled for the sake of algorithms that learn from a few samples at a time: NumPy calls would take
+longer than the learning itself.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from policygrad.policies import kl_of
 from policygrad.types import F32, F64, Batch
 
 MAX_KL_SAMPLES = 256
-"""Samples that say how far a single step took the policy: to look at all of them would cost a tenth of learning."""
+"""Maximum number of samples on which the change of the policy is measured. All would cost a tenth of learning."""
 RELATIVE_ROUNDING = ROUNDING * float(np.finfo(np.float32).eps)
-"""Targets whose standard deviation is at most this share of their mean differ by float32's rounding alone."""
+"""Targets whose standard deviation is at most this fraction of their mean differ only by float32 rounding."""
 
 
 def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
-    """log π [B] before an update, for `policy_change_metrics`; None where the update's own says the same.
+    """Return log π [B] before an update, for `policy_change_metrics`; None if the update itself returns the same.
 
-    An update may compute it in training mode, while afterwards it is looked at in evaluation mode.
+    The two differ if the network has modes: an update may compute log π in training mode, whereas the metrics compare
+    it in evaluation mode.
     """
     return engine.evaluate(batch.inputs, batch.action)[0] if engine.has_modes else None
 
@@ -30,19 +32,19 @@ def log_prob_before(engine: Engine, batch: Batch) -> F32 | None:
 def policy_change_metrics(
     engine: Engine, batch: Batch, old_log_prob: F32, *, clip: float | None = None, at_most: int | None = None
 ) -> dict[str, float]:
-    """How far the policy has come from the one that acted, as the samples tell.
+    """Measure on the samples how far the policy has moved from the one that acted.
 
     Args:
-        engine: has the policy as it is now.
+        engine: engine with the current policy.
         batch: the samples.
         old_log_prob: [B], log π of the policy that acted; see `log_prob_before`.
-        clip: ε, for the share of the samples whose ratio is beyond 1 ± ε.
-        at_most: as many of the samples, evenly spaced, are enough.
+        clip: ε; if given, the share of samples whose ratio is outside 1 ± ε is measured too.
+        at_most: maximum number of samples to use, evenly spaced.
     """
     inputs, action = batch.inputs, batch.action
     if at_most is not None and len(batch) > at_most:
-        every = np.arange(0, len(batch), -(-len(batch) // at_most))
-        inputs, action, old_log_prob = inputs.rows(every), action[every], old_log_prob[every]
+        rows = np.arange(0, len(batch), -(-len(batch) // at_most))
+        inputs, action, old_log_prob = inputs.rows(rows), action[rows], old_log_prob[rows]
     log_prob, _ = engine.evaluate(inputs, action)
     kl, largest, share = _policy_change(log_prob, old_log_prob, np.inf if clip is None else clip)
     metrics = {"kl": kl, "largest_ratio": largest}
@@ -50,14 +52,14 @@ def policy_change_metrics(
 
 
 def value_metrics(value: F32, target: F32, moments: F64 | None = None, kept: float = 0.0) -> dict[str, float]:
-    """How good V(s) [B] was for the targets [B] that it is regressed on.
+    """Measure how accurate V(s) [B] was for the targets [B] that it is regressed on.
 
     Args:
-        value, target: V(s) before the update, and what it is to become.
-        moments: [2, 3] float64, changed in place: the weight of the samples before these, and the mean and the sum of
-            squared distances from it of G − V and of G. What V(s) explains is then of them too: of very few samples
-            that would say nothing.
-        kept: the share of that weight that is left, in [0, 1].
+        value, target: V(s) before the update, and its regression target G.
+        moments: [2, 3] float64, updated in place: for G − V and for G, the weight, the mean and the sum of squared
+            deviations of earlier samples. The explained variance then covers these samples too, because that of a few
+            samples alone would be meaningless.
+        kept: fraction of the earlier samples' weight that is kept, in [0, 1].
     """
     loss, bias, explained = _errors(value, target, np.zeros((2, 3)) if moments is None else moments, kept)
     return {"value_loss": loss, "value_bias": bias, "explained_variance": explained}
@@ -65,7 +67,7 @@ def value_metrics(value: F32, target: F32, moments: F64 | None = None, kept: flo
 
 @compiled_when_called
 def mean(column: F32) -> float:
-    """Return the mean of [B], summed in float64."""
+    """Return the mean of a column [B], summed in float64."""
     total = 0.0
     for i in range(len(column)):
         total += np.float64(column[i])
@@ -74,7 +76,7 @@ def mean(column: F32) -> float:
 
 @compiled_when_called
 def _policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
-    """(mean of `kl_estimate`, largest ratio, share beyond 1 ± ε)."""
+    """Return (mean of `kl_estimate`, largest ratio, share of ratios outside 1 ± ε)."""
     kl, largest, beyond = 0.0, 0.0, 0
     for i in range(len(log_prob)):
         log_ratio = np.float64(log_prob[i]) - np.float64(old_log_prob[i])
@@ -87,7 +89,7 @@ def _policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float
 
 @compiled_when_called
 def _errors(value: F32, target: F32, moments: F64, kept: float) -> tuple[float, float, float]:
-    """(½ mean (V − G)², mean (V − G), explained variance or NaN where G is constant up to rounding)."""
+    """Return (½ mean (V − G)², mean (V − G), explained variance). The last is NaN if G is constant up to rounding."""
     B = len(value)
     error = total = 0.0
     for i in range(B):
@@ -104,9 +106,9 @@ def _errors(value: F32, target: F32, moments: F64, kept: float) -> tuple[float, 
         # Chan, Golub & LeVeque 1983, eq. 2.1
         before = moments[k, 0] * kept
         weight = before + B
-        apart = means[k] - moments[k, 1]
-        moments[k, 1] += apart * B / weight
-        moments[k, 2] = moments[k, 2] * kept + arounds[k] + apart**2 * before * B / weight
+        shift = means[k] - moments[k, 1]
+        moments[k, 1] += shift * B / weight
+        moments[k, 2] = moments[k, 2] * kept + arounds[k] + shift**2 * before * B / weight
         moments[k, 0] = weight
     noise = moments[1, 0] * (RELATIVE_ROUNDING * moments[1, 1]) ** 2
     explained = 1 - moments[0, 2] / moments[1, 2] if moments[1, 2] > noise else np.nan

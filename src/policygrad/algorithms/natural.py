@@ -1,12 +1,12 @@
-"""The natural gradient (Kakade 2001) and TRPO (Schulman et al. 2015): steps measured by how the policy changes.
+"""The natural gradient (Kakade 2001) and TRPO (Schulman et al. 2015): steps measured by the change of the policy.
 
-Of all steps d after which the policy is as far from the old one as δ, the best to first order is
+Among all steps d that move the policy by a KL divergence of at most δ, the best to first order is
 
     max_d gᵀd  subject to  mean KL(π_θ ‖ π_θ+d) ≈ ½ dᵀF d ≤ δ,     so     d = sqrt(2δ / xᵀF x) x,   x = F⁻¹ g
 
-with g the gradient of the surrogate E[π_θ(a|s)/π_old(a|s) A] and F the Fisher matrix of the policy, the mean
-over states. x comes from products F v alone. The natural gradient takes that step; TRPO goes back along it
-until the true KL is at most δ and the true surrogate is better.
+where g is the gradient of the surrogate E[π_θ(a|s)/π_old(a|s) A], and F is the Fisher matrix of the policy, averaged
+over states. Computing x takes only products F v. The natural gradient takes this step; TRPO shortens it until the true
+KL is at most δ and the true surrogate has improved.
 """
 
 from __future__ import annotations
@@ -39,91 +39,90 @@ from policygrad.types import F32, F64, Batch, LearnerState, Minibatches, PolicyO
 
 
 def surrogate_loss(s: Any, _k: Any) -> Any:
-    """Return −π(a|s)/π_old(a|s) A: Schulman et al. 2015, eq. 14, with the sign of a loss."""
+    """Return −π(a|s)/π_old(a|s) A: Schulman et al. 2015, eq. 14, negated to make it a loss."""
     return -exp(s.log_prob - s.old_log_prob) * s.advantage
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings(WithLoss):
-    """What the natural gradient and TRPO have in common."""
+    """Settings and methods that the natural gradient and TRPO share."""
 
     loss: LossFunction = surrogate_loss
     gamma: Unit = 0.99
-    """Discount γ, in [0, 1]."""
+    """Discount factor γ, in [0, 1]."""
     gae_lambda: Unit = 0.97
-    """λ of the advantages (Schulman et al. 2016), in [0, 1]: 1 is the return minus V(s), 0 the TD error."""
+    """λ of the advantages (Schulman et al. 2016), in [0, 1]: 1 is the return minus V(s), 0 is the TD error."""
     horizon: Count = 128
-    """Steps of each environment for one update."""
+    """Number of steps per environment and update."""
     normalize_advantages: bool = True
-    """Centre and scale advantages over the whole batch. The step's length does not depend on their scale."""
+    """Normalize advantages over the whole batch. The length of the step does not depend on their scale."""
     max_kl: Positive = 0.01
-    """δ, in nats: how far a step may take the policy."""
+    """Limit δ on the mean KL divergence between the old policy and the new one, in nats."""
     cg_iterations: Count = 10
-    """Steps of the conjugate gradient, each one product with F."""
+    """Maximum number of conjugate gradient steps; each computes one product with the Fisher matrix F."""
     cg_tolerance: NotNegative = 1e-4
-    """The conjugate gradient ends once its residual is as small a share of the gradient."""
+    """The conjugate gradient stops once its residual is at most this fraction of the gradient, in L2 norm."""
     damping: NotNegative = 0.1
-    """λ in (F + λ)x = g: directions that hardly change the policy on these states are not followed far."""
+    """Damping λ in (F + λ)x = g: limits the step in directions that hardly change the policy on these states."""
     optimizer: Optimizer = "adam"
-    """For V(s)."""
+    """Optimizer of V(s)."""
     value_learning_rate: Positive = 0.003
-    """Of V(s)."""
+    """Learning rate of V(s)."""
     value_epochs: Count = 10
-    """Times that V(s) sees all samples of an update, after the policy's step."""
+    """Number of passes of V(s) over the batch per update, after the policy's step."""
     value_minibatches: Count = 4
-    """Parts of the batch, shuffled anew each time, each of them one step of V(s)."""
+    """Number of minibatches per pass, shuffled each time; V(s) takes one step on each."""
 
     learns_value_by_loss = False
     engine_protocol: ClassVar[Any] = TrustRegionEngine
 
     @property
     def missing_columns(self) -> dict[str, str]:
-        """V(s), which learns by itself after the policy's step."""
+        """V(s), which the loss cannot read, with the reason: it is trained separately."""
         return {
-            "value": f"the loss of {type(self).__name__} is the policy's alone; V(s) learns by its squared error"
+            "value": f"the loss of {type(self).__name__} is for the policy only; V(s) is trained by its squared error"
         }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.derivatives is not None:
-            raise ValueError(
-                "the line search needs the loss's value, which derivatives by hand lack: write the loss"
-            )
+            name = type(self).__name__
+            raise ValueError(f"{name} needs the value of the loss: pass loss=... instead of derivatives=...")
 
     @property
     def uses_value(self) -> bool:
-        """Yes: the advantages need it."""
+        """Always True: the advantages are estimated with V(s)."""
         return True
 
     def collect(self, collector: Collector) -> Rollout:
-        """`horizon` steps of each environment."""
+        """Collect the next `horizon` steps of each environment."""
         return collector.steps(self.horizon)
 
 
 @register("npg")
 @dataclass(frozen=True, kw_only=True)
 class NaturalGradient(_Settings):
-    """The natural policy gradient, each step as long as its quadratic model of the KL allows.
+    """Natural policy gradient, with steps as long as the quadratic model of the KL allows.
 
-    Rajeswaran et al. 2017, whose δ is twice ours: the length is given by the KL that it is to bring about and
-    not by a rate, which would depend on the rewards' scale, and with which steps would grow without bounds as
-    the policy becomes certain and F small.
+    Rajeswaran et al. 2017, whose δ is twice ours. The length of a step follows from the KL that it should cause, not
+    from a learning rate. A learning rate would depend on the scale of the rewards, and steps would grow without bound
+    as the policy becomes deterministic and F small.
     """
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One update; returns its metrics."""
+        """Perform one update and return its metrics."""
         engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
         coefficients = self.coefficient_values(learner.progress)
         step = natural_step(self, engine, batch, coefficients)
         before = engine.policy_parameters()
         engine.set_policy_parameters((before + step.whole).astype(np.float32))
-        taken = _Measure(self, engine, batch, coefficients, start).of_the_policy()
+        taken = _Measure(self, engine, batch, coefficients, start).metrics()
         if not np.isfinite(list(taken.values())).all():
             engine.set_policy_parameters(before)
             raise NonFiniteError(
-                f"after a natural step of length {np.linalg.norm(step.whole):.3g} the policy is not finite. The "
-                "step was not taken: lower max_kl or raise damping"
+                f"a natural step of length {np.linalg.norm(step.whole):.3g} made the policy's outputs NaN or infinite. "
+                "The step was undone: lower max_kl or raise damping."
             )
         return taken | step.metrics(start) | _fit_value(self, engine, batch, value, learner)
 
@@ -131,12 +130,12 @@ class NaturalGradient(_Settings):
 @register("trpo")
 @dataclass(frozen=True, kw_only=True)
 class TRPO(_Settings):
-    """Trust region policy optimisation: a natural step, shortened until what it promises is true."""
+    """Trust region policy optimization: a natural step, shortened until its KL and its improvement are confirmed."""
 
     line_search_steps: Count = 10
-    """Lengths tried, the whole step first; if none will do the policy stays as it was."""
+    """Number of step lengths to try, the full step first. If none is accepted, the policy stays unchanged."""
     backtrack: Positive = 0.8
-    """Each is this share of the one before."""
+    """Ratio of each step length to the one before; less than 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,7 +143,7 @@ class TRPO(_Settings):
             raise ValueError(f"backtrack must be below 1; got {self.backtrack}")
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One update; returns its metrics."""
+        """Perform one update and return its metrics."""
         engine = cast(TrustRegionEngine, engine)
         batch, value, start = _prepare(self, engine, rollout)
         coefficients = self.coefficient_values(learner.progress)
@@ -160,33 +159,33 @@ class TRPO(_Settings):
         start: PolicyOutputs,
         step: F64,
     ) -> dict[str, float]:
-        """Take the longest of the steps tried that keeps mean KL ≤ δ and improves the loss, or none.
+        """Take the longest of the steps that keeps the mean KL ≤ δ and improves the loss, or no step if there is none.
 
-        Schulman et al. 2015, eq. 14 and appendix C. `start` is the policy on the batch as it was.
+        Schulman et al. 2015, eq. 14 and appendix C. `start` contains the outputs of the old policy on the batch.
         """
         before, measure = engine.policy_parameters(), _Measure(self, engine, batch, coefficients, start)
         for fraction in self.backtrack ** np.arange(self.line_search_steps):
             engine.set_policy_parameters((before + fraction * step).astype(np.float32))
-            found = measure.of_the_policy()
-            # neither is so of a NaN
-            if found["kl"] <= self.max_kl and found["surrogate_improvement"] > 0:
-                return found | {"step_fraction": float(fraction)}
+            metrics = measure.metrics()
+            # both comparisons are False for NaN
+            if metrics["kl"] <= self.max_kl and metrics["surrogate_improvement"] > 0:
+                return metrics | {"step_fraction": float(fraction)}
         engine.set_policy_parameters(before)
         return {"kl": 0.0, "surrogate_improvement": 0.0, "largest_ratio": 1.0, "step_fraction": 0.0}
 
 
 class NaturalStep(NamedTuple):
-    """A step along the natural gradient, and how it was found."""
+    """A step along the natural gradient, with diagnostics."""
 
     whole: F64
-    """[P]: what to add to the policy's parameters."""
+    """[P] float64: the full step, to be added to the policy's parameters."""
     gradient_norm: float
-    """‖g‖."""
+    """‖g‖, the L2 norm of the gradient."""
     residual: float
-    """‖g − (F + λ)x‖ / ‖g‖, 0 where g is."""
+    """‖g − (F + λ)x‖ / ‖g‖, or 0 if g is 0."""
 
     def metrics(self, start: PolicyOutputs) -> dict[str, float]:
-        """Of the step and of the policy before it."""
+        """Return metrics of the step and of the policy before it."""
         return {
             "entropy": mean(start.entropy),
             "policy_grad_norm": self.gradient_norm,
@@ -197,10 +196,10 @@ class NaturalStep(NamedTuple):
 def natural_step(
     settings: _Settings, engine: TrustRegionEngine, batch: Batch, coefficients: Mapping[str, float]
 ) -> NaturalStep:
-    """d = sqrt(2δ / xᵀ(F + λ)x) x with (F + λ)x = g: Schulman et al. 2015, appendix C.
+    """Return d = sqrt(2δ / xᵀ(F + λ)x) x with (F + λ)x = g: Schulman et al. 2015, appendix C.
 
-    With λ in the length, as in their code, the KL it predicts is at most δ, and ‖d‖ at most sqrt(2δ/λ) also
-    where F is next to nothing.
+    The length includes λ, as in their code. The predicted KL is therefore at most δ, and ‖d‖ is at most sqrt(2δ/λ) even
+    where F is almost 0.
 
     Raises:
         NonFiniteError: the gradient, or a product with F, is NaN or infinite.
@@ -210,10 +209,10 @@ def natural_step(
     fisher = engine.fisher_vector_product(batch.inputs)
 
     def product(v: F64) -> F64:
-        found = fisher(v.astype(np.float32))
-        # to the conjugate gradient a NaN would look like the end of what can be solved
-        _check_finite(found)
-        return found + settings.damping * v
+        fv = fisher(v.astype(np.float32))
+        # the conjugate gradient would stop at a NaN as if it had converged
+        _check_finite(fv)
+        return fv + settings.damping * v
 
     _check_finite(loss_gradient)
     x, residual = conjugate_gradient(
@@ -228,13 +227,13 @@ def natural_step(
 def _check_finite(vector: F32) -> None:
     if not np.isfinite(vector).all():
         raise NonFiniteError(
-            "the policy's natural gradient is not finite. The step was not taken. Usual causes: a policy that has "
-            "become certain, observations that were never scaled"
+            "the policy's natural gradient is not finite, so the step was not taken. Usual causes: a policy that "
+            "has become almost deterministic, or observations that are not scaled."
         )
 
 
 class _Measure:
-    """How far the policy is from what it was at the start, and what the loss makes of it."""
+    """Measures how far the policy is from its start, and how much the loss has improved."""
 
     def __init__(
         self,
@@ -250,12 +249,12 @@ class _Measure:
         self._loss_at_start = self._loss_of(start)
 
     def _loss_of(self, outputs: PolicyOutputs) -> float:
-        """The mean loss, in float64: of a small step the difference of two would otherwise be mostly rounding."""
+        """Return the mean loss in float64: after a small step the change in float32 would be mostly rounding."""
         three = np.stack([outputs.log_prob, outputs.entropy, np.zeros_like(outputs.entropy)])
         return self._loss.mean(three, self._columns, self._coefficients)
 
-    def of_the_policy(self) -> dict[str, float]:
-        """Measure the policy as it is now; a step that goes too far may have numbers that are not finite."""
+    def metrics(self) -> dict[str, float]:
+        """Return metrics of the current policy. They may be NaN or infinite after a step that is too long."""
         now = self._engine.policy_outputs(self._batch.inputs, self._batch.action, self._start)
         with ignored_numpy_errors():
             largest = np.exp((now.log_prob.astype(np.float64) - self._start.log_prob).max())
@@ -269,7 +268,7 @@ class _Measure:
 def _prepare(
     settings: _Settings, engine: TrustRegionEngine, rollout: Rollout
 ) -> tuple[Batch, F32, PolicyOutputs]:
-    """The batch, V(s) [B] before the update, and the policy on it."""
+    """Return the batch, V(s) [B] before the update, and the policy's outputs on the batch."""
     if settings.normalize_advantages:
         check_can_be_normalized(rollout, off=False)
     value, next_value = engine.values_along(rollout)
@@ -285,11 +284,11 @@ def _prepare(
 def _fit_value(
     settings: _Settings, engine: Engine, batch: Batch, value: F32, learner: LearnerState
 ) -> dict[str, float]:
-    """Minibatch steps of V(s); returns its metrics, of V(s) as it was."""
+    """Take the minibatch steps of V(s), and return metrics of V(s) as it was before them."""
     B, epochs = len(batch), settings.value_epochs
     count = min(settings.value_minibatches, B)
     size = B // count
-    # all of one size: up to count − 1 samples an epoch, others each time, are left out
+    # minibatches have equal sizes, so each epoch leaves out up to count − 1 samples, which differ between epochs
     order = np.concatenate([learner.rng.permutation(B)[: count * size] for _ in range(epochs)])
     minibatches = Minibatches(order, size * np.arange(epochs * count + 1))
     step = Step(None, settings.value_learning_rate)
@@ -297,4 +296,4 @@ def _fit_value(
     return value_metrics(value, batch.columns["target"]) | {"value_grad_norm": outputs.value_grad_norm}
 
 
-__getattr__ = renamed(__name__, {"cotangents": "surrogate_loss, whose derivatives are derived"})
+__getattr__ = renamed(__name__, {"cotangents": "surrogate_loss, which is differentiated automatically"})

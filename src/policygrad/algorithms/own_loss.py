@@ -1,4 +1,4 @@
-"""Checks of a loss of one's own and of what is given with it: coefficients, columns, settings that it does not read."""
+"""Checks of a custom loss and of its coefficients, its columns and the settings that it does not read."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def numeric_names(config: WithLoss) -> list[str]:
-    """Names of the fields that are numbers, without those that say where others end."""
+    """Return the names of the numeric fields, except those for the end of a schedule."""
     return [name for name in numeric_fields(type(config)) if not name.endswith("_end")]
 
 
 def algorithm_of(kind: type[Any]) -> type[Any]:
-    """The class of this library that an algorithm is, or is derived from."""
+    """Return the class of this library that an algorithm's class is, or is derived from."""
     return next(base for base in kind.__mro__ if base.__module__.startswith("policygrad."))
 
 
 def default_of(kind: type[Any], name: str) -> Any:
-    """The default of a field, in the nearest class that has one."""
+    """Return the default of a field from the nearest base class that defines one."""
     classes = (base for base in kind.__mro__ if is_dataclass(base))
-    found = (one.default for base in classes for one in fields(base) if one.name == name)
-    return next(default for default in found if default is not MISSING)
+    defaults = (field.default for base in classes for field in fields(base) if field.name == name)
+    return next(default for default in defaults if default is not MISSING)
 
 
 def _is_public(name: str) -> bool:
@@ -35,24 +35,26 @@ def _is_public(name: str) -> bool:
 
 
 def check_names(config: WithLoss, taken: tuple[str, ...], computed: tuple[str, ...]) -> None:
-    """Raise ValueError or TypeError unless coefficients and columns have free names and are of the right kind.
+    """Raise ValueError or TypeError unless custom coefficients and columns have valid, unused names and valid values.
 
     Args:
-        config: whose coefficients and columns they are.
-        taken: columns that exist already.
-        computed: coefficients that the algorithm computes.
+        config: the algorithm that has the coefficients and columns.
+        taken: names of the columns that exist already.
+        computed: names of the coefficients that the algorithm computes.
     """
     numeric = numeric_names(config)
     for name, value in config.coefficients.items():
         if not _is_public(name):
-            raise ValueError(f"a coefficient's name must be an identifier without _ in front; got {name!r}")
+            raise ValueError(
+                f"a coefficient's name must be an identifier that does not start with _; got {name!r}"
+            )
         if name in computed:
             raise ValueError(
                 f"coefficient {name} is computed by {type(config).__name__}: choose another name"
             )
         if name in numeric:
             raise ValueError(
-                f"{name} is a field of {type(config).__name__}: give {name}={value!r} instead of a coefficient"
+                f"{name} is a field of {type(config).__name__}: set {name}={value!r} instead of a coefficient"
             )
         if not isinstance(value, linear) and not (is_number(value) and value == value):
             raise ValueError(f"coefficient {name} must be a number, or linear(start, end); got {value!r}")
@@ -60,13 +62,15 @@ def check_names(config: WithLoss, taken: tuple[str, ...], computed: tuple[str, .
         if not callable(function):
             raise TypeError(f"column {name} must be a function of the batch's columns; got {function!r}")
         if not _is_public(name):
-            raise ValueError(f"a column's name must be an identifier without _ in front; got {name!r}")
+            raise ValueError(
+                f"a column's name must be an identifier that does not start with _; got {name!r}"
+            )
         if name in taken:
-            raise ValueError(f"column {name} is there already: choose another name")
+            raise ValueError(f"a column named {name} exists already: choose another name")
 
 
 def check_read(config: WithLoss, loss_name: str) -> None:
-    """Raise ValueError unless the loss reads every coefficient and every column that was given."""
+    """Raise ValueError unless the loss reads every custom coefficient and every custom column."""
     loss = config.traced_loss
     for what, given, read in (
         ("coefficient", config.coefficients, loss.coefficients),
@@ -75,5 +79,5 @@ def check_read(config: WithLoss, loss_name: str) -> None:
         for name in given:
             if name not in read:
                 near = difflib.get_close_matches(name, read, n=1)
-                hint = f"; it reads {near[0]}" if near else ""
-                raise ValueError(f"{loss_name} does not read the {what} {name!r}{hint}: leave it out")
+                advice = f"did you mean {near[0]!r}? Otherwise leave it out." if near else "leave it out"
+                raise ValueError(f"{loss_name} does not read the {what} {name!r}: {advice}")

@@ -1,8 +1,8 @@
-"""PPO: several epochs on the same data, with no reason to leave the policy that it came from.
+"""PPO: several epochs on the same data, with no incentive to move far from the policy that collected it.
 
     L(θ) = −E[ min(r_t A_t, clip(r_t, 1 − ε, 1 + ε) A_t) ],    r_t = π_θ(a_t|s_t) / π_old(a_t|s_t)
 
-Schulman et al. 2017, eq. 7; or, with a penalty β KL(π_old ‖ π_θ) whose weight follows the KL, their eq. 8.
+Schulman et al. 2017, eq. 7. Alternatively, eq. 8 has a penalty β KL(π_old ‖ π_θ), whose weight adapts to the KL.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, clip, exp, maximum, minimum
 from policygrad.types import F32, F64, I64, Batch, Inputs, LearnerState, Minibatches, Rollout
 
-Normalisation = Literal["minibatch", "batch", "none"]
+Normalization = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"
-"""The adapted weight of the penalty, among `LearnerState.adaptive_coefficients`."""
+"""Key of the adapted penalty weight in `LearnerState.adaptive_coefficients`."""
 LARGEST_CHANGE = 2.0**20
-"""How many times larger or smaller than at first that weight may become: it can then always come back."""
+"""Maximum factor between that weight and its initial value, in either direction, so that it can always return."""
 
 
 def ppo_loss(s: Any, k: Any) -> Any:
     """Return −min(r A, clip(r, 1 ± ε) A) + β (r − 1 − log r) − η H + ν/2 max((V − G)², (V′ − G)²).
 
     V′ = V_old + clip(V − V_old, ±ε_V), and r − 1 − log r estimates KL(π_old ‖ π). Schulman et al. 2017, eq. 7 to 9; V′
-    is that of their code.
+    is taken from their code.
     """
     log_ratio = s.log_prob - s.old_log_prob
     ratio = exp(log_ratio)
     surrogate = minimum(ratio * s.advantage, clip(ratio, 1 - k.clip, 1 + k.clip) * s.advantage)
     near = s.old_value + clip(s.value - s.old_value, -k.value_clip, k.value_clip)
     value_loss = maximum((s.value - s.target) ** 2, (near - s.target) ** 2) / 2
-    # log_ratio, for the ratio of an action that has become next to impossible is 0
+    # log_ratio rather than log(ratio), because the ratio of an action that has become almost impossible is 0
     penalty = k.kl_penalty * (ratio - 1 - log_ratio)
     return -surrogate + penalty - k.entropy_coef * s.entropy + k.value_coef * value_loss
 
@@ -55,86 +55,93 @@ def ppo_loss(s: Any, k: Any) -> Any:
 @register("ppo")
 @dataclass(frozen=True, kw_only=True)
 class PPO(WithLoss):
-    """Proximal policy optimisation."""
+    """Proximal policy optimization."""
 
     loss: LossFunction = ppo_loss
     gamma: Unit = 0.99
-    """Discount γ, in [0, 1]."""
+    """Discount factor γ, in [0, 1]."""
     gae_lambda: Unit = 0.95
     """λ of the advantages, in [0, 1] (Schulman et al. 2016)."""
     horizon: Count = 256
-    """Steps of each environment for one update: with 8 environments 2,048 samples, as in Schulman et al. 2017."""
+    """Number of steps per environment and update.
+    256 steps of 8 environments are 2,048 samples, as in Schulman et al. 2017."""
     epochs: Count = 10
-    """Passes over the data an update."""
+    """Number of passes over the data per update."""
     minibatch_size: Count = 64
-    """Samples an optimiser step; nearly, where they do not divide the batch: parts are as equal as can be."""
+    """Number of samples per minibatch; approximate if it does not divide the batch, which is split evenly."""
     clip: Positive | None = 0.2
-    """ε: beyond a ratio of 1 ± ε there is nothing to gain. None does not clip."""
+    """Clip range ε: a ratio π/π_old beyond 1 ± ε gains nothing. None does not clip."""
     clip_end: NotNegative | None = None
-    """Where ε ends, linearly over the run; None keeps it constant."""
+    """Clip range ε at the end of the run (linear schedule); None keeps it constant."""
     kl_penalty: NotNegative = 0.0
-    """Weight β of a penalty on KL(π_old ‖ π), at first."""
+    """Initial weight β of a penalty on KL(π_old ‖ π)."""
     kl_penalty_target: Positive | None = None
-    """After each update β is doubled where the KL was above 1.5 times this, and halved where it was below a
-    1.5th of it, and stays within a million times (2^20) of what it was at first; None keeps β. In nats."""
+    """Target of KL(π_old ‖ π), in nats, that adapts β; None keeps β constant.
+    After an update, β is doubled if the KL was above 1.5 times the target, and halved if it was below target / 1.5.
+    It stays within a factor of 2^20 (about a million) of its initial value."""
     target_kl: Positive | None = None
-    """As soon as a minibatch's KL from the old policy is above this, before its step, the policy takes no more
-    steps in this update; V(s) does. In nats; None is no limit."""
-    normalize_advantages: Normalisation = "minibatch"
-    """Centre and scale advantages over each `minibatch`, over the whole `batch`, or not at all (`none`)."""
+    """Limit on a minibatch's KL from the old policy, in nats, checked before each step; None is no limit.
+    Once it is exceeded, the policy takes no more steps in this update. V(s) continues to learn."""
+    normalize_advantages: Normalization = "minibatch"
+    """Normalize advantages over each `minibatch`, over the whole `batch`, or not at all (`none`)."""
     recompute_advantages: bool = False
-    """Estimate advantages and targets anew before each epoch, with V(s) as it then is."""
+    """Estimate advantages and targets again before each epoch, with the current V(s)."""
     optimizer: Optimizer = "adam"
-    """For both networks."""
+    """Optimizer of both networks."""
     learning_rate: Positive = 3e-4
-    """Of the policy."""
+    """Learning rate of the policy optimizer."""
     learning_rate_end: NotNegative | None = None
-    """Where it ends, linearly over the run; None keeps it constant."""
+    """Learning rate of the policy at the end of the run (linear schedule); None keeps it constant."""
     value_learning_rate: Positive | None = None
-    """Of V(s), constant; None is the policy's, scheduled with it."""
+    """Learning rate of V(s), constant; None uses the policy's, with its schedule."""
     value_coef: Positive = 0.5
-    """Weight of (V(s) − target)²/2 before the gradient is clipped."""
+    """Weight of the value loss (V(s) − target)²/2, applied before gradient clipping."""
     value_clip: Positive | None = None
-    """The value's loss is the larger of its own and that of V(s) moved by at most this; None does not clip."""
+    """Clip range of V(s) around its old value; the value loss is the larger of the clipped and the unclipped one.
+    None does not clip."""
     entropy_coef: NotNegative = 0.0
     """Weight of the entropy bonus."""
     entropy_coef_end: NotNegative | None = None
-    """Where it ends, linearly over the run; None keeps it constant."""
+    """Weight of the entropy bonus at the end of the run (linear schedule); None keeps it constant."""
     max_grad_norm: Positive | None = 0.5
-    """Each network's gradient is scaled down to this L2 norm; None leaves it."""
+    """Maximum L2 norm of each network's gradient; larger gradients are scaled down. None does not clip."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.minibatch_size == 1 and self.normalize_advantages == "minibatch":
             raise ValueError(
-                "advantages are normalised over a minibatch, of which one sample is nothing to compare: raise "
-                "minibatch_size, or set normalize_advantages to 'batch'"
+                "advantages are normalized over each minibatch, and a minibatch of one sample has nothing to "
+                "compare it with: raise minibatch_size, or set normalize_advantages='batch'"
             )
         for name in ("clip", "clip_end"):
             if (epsilon := getattr(self, name)) is not None and epsilon >= 1:
-                raise ValueError(f"{name} must be below 1, or None: a ratio is never below 0; got {epsilon}")
+                raise ValueError(
+                    f"{name} must be below 1, or None, because a ratio is never below 0; got {epsilon}"
+                )
         limits_steps = self.clip is not None or self.kl_penalty > 0 or self.target_kl is not None
         if self.epochs > 1 and not (limits_steps or self.has_own_loss):
             raise ValueError(
-                f"nothing would hold the policy near the data's over {self.epochs} epochs: give clip, kl_penalty or "
-                "target_kl"
+                f"nothing would keep the policy near the one that collected the data over {self.epochs} epochs: set "
+                "clip, kl_penalty or target_kl"
             )
         if self.clip is None and self.clip_end is not None:
-            raise ValueError("clip_end is where clip ends, which is None: give both, or neither")
+            raise ValueError("clip_end is the final value of clip, which is None: set both, or neither")
         if self.kl_penalty_target is not None and self.kl_penalty == 0:
-            raise ValueError("kl_penalty_target adapts a kl_penalty, which is 0: set it to 1, say")
+            raise ValueError(
+                "kl_penalty_target adapts kl_penalty, which is 0: set kl_penalty to 1, for example"
+            )
 
     @property
     def uses_value(self) -> bool:
-        """V(s) is learned."""
+        """Always True: the advantages are estimated with V(s)."""
         return True
 
     def collect(self, collector: Collector) -> Rollout:
-        """The next `horizon` steps of each environment."""
+        """Collect the next `horizon` steps of each environment."""
         return collector.steps(self.horizon)
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """All epochs on one rollout; returns the metrics."""
+        """Learn from one rollout for all epochs, and return the metrics."""
         if self.normalize_advantages != "none":
             check_can_be_normalized(rollout, off="none")
         batch, entropy = self.batch(engine, rollout)
@@ -145,16 +152,16 @@ class PPO(WithLoss):
         coefficients = self.coefficient_values(learner.progress, kl_penalty=penalty)
         metrics = {"learning_rate": rate, "entropy": mean(entropy)}
         metrics |= value_metrics(batch.columns["old_value"], batch.columns["target"])
-        # what is normalised by itself needs two samples to compare
+        # a minibatch that is normalized separately needs at least two samples
         most = len(batch) // 2 if self.normalize_advantages == "minibatch" else len(batch)
         count = max(1, min(round(len(batch) / self.minibatch_size), most))
-        # what a sample's advantage is changes from epoch to epoch, or all epochs are one call
-        apiece = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
+        # if advantages change between epochs, each epoch needs its own call of the engine
+        per_epoch = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
         steps = 0
-        for epoch in range(self.epochs if apiece else 1):
+        for epoch in range(self.epochs if per_epoch else 1):
             if epoch > 0 and self.recompute_advantages:
-                batch = self._estimated_anew(engine, rollout, batch)
-            order, bounds = shuffled(learner.rng, len(batch), count, 1 if apiece else self.epochs)
+                batch = self._with_new_estimates(engine, rollout, batch)
+            order, bounds = shuffled(learner.rng, len(batch), count, 1 if per_epoch else self.epochs)
             advantage = self._normalized(batch.columns["advantage"], order, bounds, count)
             learned = self.with_read_columns(engine, batch.with_columns(advantage=advantage))
             outputs = engine.update(
@@ -166,12 +173,12 @@ class PPO(WithLoss):
                 metrics["policy_grad_norm"] = outputs.policy_grad_norm
             metrics["value_grad_norm"] = outputs.value_grad_norm
             steps += outputs.policy_steps
-            # the KL went over its target: from here on it is V(s) that learns
+            # once the KL has exceeded its limit, only V(s) learns
             step = step if outputs.policy_steps == len(bounds) - 1 else step._replace(policy_rate=None)
             if step.policy_rate is not None:
                 metrics |= self.loss_metric(outputs, coefficients)
             elif "loss" not in metrics:
-                # the policy stopped at once, and of what it was not asked for the outputs are zeros
+                # the policy took no step, and the engine returns zeros for outputs that it did not compute
                 before = (batch.columns["old_log_prob"], entropy, batch.columns["old_value"])
                 metrics |= self.loss_metric(outputs._replace(matrix=np.stack(before)), coefficients)
         is_clipped = self.clip is not None and "clip" in self.traced_loss.coefficients
@@ -190,7 +197,7 @@ class PPO(WithLoss):
         return metrics
 
     def batch(self, engine: Engine, rollout: Rollout) -> tuple[Batch, F32]:
-        """The samples with what the policy and V(s) said of them when they were collected, and H [B]."""
+        """Return the samples with the outputs of the policy and V(s) that collected them, and the entropy H [B]."""
         inputs, action = (
             Inputs(flatten_valid(rollout, rollout.observation)),
             flatten_valid(rollout, rollout.action),
@@ -203,12 +210,12 @@ class PPO(WithLoss):
         return Batch(inputs, action, columns), entropy
 
     def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
-        """(advantages, targets of V(s)), each [B]."""
+        """Return (advantages, targets of V(s)), each [B]."""
         advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
         learned = flatten_valid_float32(rollout, "target of V(s)", target)
         return flatten_valid_float32(rollout, "advantage", advantage), learned
 
-    def _estimated_anew(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
+    def _with_new_estimates(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
         advantage, target = self._estimate(rollout, *engine.values_along(rollout))
         return batch.with_columns(advantage=advantage, target=target)
 
@@ -220,7 +227,7 @@ class PPO(WithLoss):
         return normalize_parts(advantage, order, bounds)
 
     def _adapted(self, penalty: float, kl: float) -> float:
-        """Schulman et al. 2017, section 4."""
+        """Return the penalty weight after an update with this KL: Schulman et al. 2017, section 4."""
         target, first = self.kl_penalty_target, self.kl_penalty
         if target is None:
             return penalty
@@ -230,7 +237,7 @@ class PPO(WithLoss):
 
 
 def shuffled(rng: np.random.Generator, samples: int, parts: int, epochs: int) -> tuple[I64, I64]:
-    """(order, bounds) of `epochs` passes, each over all samples in `parts` as equal as can be; int64."""
+    """Return int64 (order, bounds) of `epochs` passes over all samples, each in `parts` of nearly equal size."""
     within = np.arange(epochs)[:, None] * samples + np.arange(1, parts + 1) * samples // parts
     bounds = np.concatenate([[0], within.ravel()])
     if parts == 1:
@@ -238,4 +245,4 @@ def shuffled(rng: np.random.Generator, samples: int, parts: int, epochs: int) ->
     return np.concatenate([rng.permutation(samples) for _ in range(epochs)]), bounds
 
 
-__getattr__ = renamed(__name__, {"cotangents": "ppo_loss, whose derivatives are derived"})
+__getattr__ = renamed(__name__, {"cotangents": "ppo_loss, which is differentiated automatically"})

@@ -2,8 +2,8 @@
 
     ∇J(θ) = E_τ[ Σ_t γ^t ∇ log π_θ(a_t|s_t) (G_t − b_t) ]
 
-for any baseline b_t that does not depend on a_t. A batch of E whole episodes with B steps estimates it.
-Everything on this page is about which G, which b, and what one divides by.
+for any baseline b_t that does not depend on a_t. It is estimated from a batch of E whole episodes with B steps. The
+settings decide which return G and which baseline b are used, and what the sum over the batch is divided by.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ Average = Literal["steps", "episodes"]
 def reinforce_loss(s: Any, k: Any) -> Any:
     """Return −(B/M) (A log π + β H), whose mean over B samples is −1/M Σ (A log π + β H).
 
-    M is the number of steps B, or of episodes, as `average` says; `policy_scale` is B/M. Williams 1992, eq. 11, for the
-    first term; Williams & Peng 1991 for the second.
+    M is the number of steps B or of episodes E, depending on `average`, and `policy_scale` is B/M. The first term is
+    from Williams 1992, eq. 11, the second from Williams & Peng 1991.
     """
     return -k.policy_scale * (s.advantage * s.log_prob + k.entropy_coef * s.entropy)
 
@@ -59,63 +59,65 @@ def reinforce_loss(s: Any, k: Any) -> Any:
 @register("reinforce")
 @dataclass(frozen=True, kw_only=True)
 class Reinforce(WithLoss):
-    """REINFORCE and its variance reductions, one field a choice."""
+    """REINFORCE, with a choice of methods to reduce its variance."""
 
     loss: LossFunction = reinforce_loss
     gamma: Unit = 0.99
-    """Discount γ, in [0, 1]."""
+    """Discount factor γ, in [0, 1]."""
     returns: Returns = "reward-to-go"
-    """`reward-to-go`: what follows the action, G_t. `episode`: the whole episode's return Σ_t γ^t r_t for each
-    of its steps: unbiased, with more variance."""
+    """`reward-to-go`: the return G_t that follows each action.
+    `episode`: the return of the whole episode, Σ_t γ^t r_t, for each step (unbiased, more variance)."""
     discount_weighting: bool = False
-    """Multiply each step's reward-to-go by γ^t. Only with it is this the gradient of the discounted objective;
-    without it, of no objective at all (Nota & Thomas 2020), yet late steps keep their say and nearly everybody
-    leaves it out. Whole-episode returns are discounted from the start already."""
+    """Multiply each step's reward-to-go by γ^t, which gives the gradient of the discounted objective.
+    Without it, this is the gradient of no objective (Nota & Thomas 2020), but late steps still count.
+    It is usually left out. Whole-episode returns are discounted from the start already."""
     baseline: Baseline = "value"
-    """What is subtracted from the return: `none`; the `mean` over the batch; `leave-one-out`, the mean over
-    the other episodes (unbiased); the mean at each `time` step; the `optimal` constant, which minimizes the
-    variance of the samples' gradients, γ^t included where `discount_weighting` is on (Greensmith et al. 2004); a
-    learned `value` V(s) with its own network."""
+    """What is subtracted from the return.
+    `none`: nothing. `mean`: the mean over the batch. `time`: the mean at each time step.
+    `leave-one-out`: the mean over the other episodes (unbiased).
+    `optimal`: the constant that minimizes the variance of the samples' gradients, which include γ^t with
+    `discount_weighting` (Greensmith et al. 2004).
+    `value`: a learned V(s) with its own network."""
     bootstrap_truncated: bool = True
-    """Where a time limit cut an episode, V(s) of its last state stands for what would have followed. Needs
-    the `value` baseline; with the others a cut episode's return ends at the cut."""
+    """Use V(s) of the last state in place of the rewards that would have followed a time limit.
+    This needs the `value` baseline. With the others, the return ends at the time limit."""
     normalize_advantages: bool = True
-    """Centre and scale advantages over the whole batch (never an episode by its own mean: that hides from
-    the policy which episodes were good)."""
+    """Normalize advantages to mean 0 and standard deviation 1 over the whole batch.
+    (Normalizing each episode separately would hide from the policy which ones were good.)"""
     average: Average = "steps"
-    """Divide the batch's sum by its `steps` B, or by its `episodes` E (then without normalisation the
-    estimate is unbiased)."""
+    """Divide the sum over the batch by its number of `steps` B or of `episodes` E.
+    With `episodes`, the estimate is unbiased if advantages are not normalized."""
     episodes_per_env: Count = 1
-    """Whole episodes from each environment for one update."""
+    """Number of whole episodes per environment and update."""
     optimizer: Optimizer = "adam"
-    """For both networks."""
+    """Optimizer of both networks."""
     learning_rate: Positive = 0.01
-    """Of the policy."""
+    """Learning rate of the policy optimizer."""
     learning_rate_end: NotNegative | None = None
-    """Where the policy's rate ends, linearly over the run; None keeps it constant."""
+    """Learning rate of the policy at the end of the run (linear schedule); None keeps it constant."""
     value_learning_rate: Positive = 0.01
-    """Of V(s)."""
+    """Learning rate of V(s)."""
     value_learning_rate_end: NotNegative | None = None
-    """Where V(s)'s rate ends, linearly over the run; None keeps it constant."""
+    """Learning rate of V(s) at the end of the run (linear schedule); None keeps it constant."""
     value_steps: Count = 4
-    """Full-batch gradient steps on V(s) an update; advantages come from V(s) as it was before the first."""
+    """Number of full-batch steps of V(s) per update. Advantages use V(s) as it was before the first."""
     entropy_coef: NotNegative = 0.0
     """Weight β of the entropy bonus."""
     entropy_coef_end: NotNegative | None = None
-    """Where β ends, linearly over the run; None keeps it constant."""
+    """Weight β at the end of the run (linear schedule); None keeps it constant."""
     max_grad_norm: Positive | None = 0.5
-    """Each network's gradient is scaled down to this global L2 norm; None leaves it."""
+    """Maximum L2 norm of each network's gradient; larger gradients are scaled down. None does not clip."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.average != "steps" and "policy_scale" not in self.traced_loss.coefficients:
             raise ValueError(
-                f"average={self.average!r} would be ignored: the loss does not read k.policy_scale, by which it acts. "
-                "Leave it out, or multiply the policy's terms by k.policy_scale"
+                f"average={self.average!r} would be ignored, because the loss does not read k.policy_scale. Leave it "
+                "out, or multiply the policy's terms of the loss by k.policy_scale."
             )
         if self.returns == "episode" and self.discount_weighting:
             raise ValueError(
-                "discount_weighting is for returns='reward-to-go': an episode's return is discounted already"
+                "discount_weighting needs returns='reward-to-go': the return of an episode is discounted already"
             )
 
     computed_coefficients = ("policy_scale",)
@@ -124,34 +126,34 @@ class Reinforce(WithLoss):
 
     @property
     def missing_columns(self) -> dict[str, str]:
-        """V(s), where it is not learned."""
+        """V(s) with the reason why the loss cannot read it, if it is not learned."""
         if self.uses_value:
             return {}
-        reason = f"with baseline={self.baseline!r} no V(s) is learned; set baseline to 'value'"
+        reason = f"with baseline={self.baseline!r} no V(s) is learned; set baseline='value'"
         return dict.fromkeys(("value", "old_value"), reason)
 
     @property
     def engine_protocol(self) -> Any:
-        """The optimal baseline asks for each sample's own gradient."""
+        """Protocol of the engine: the optimal baseline needs the norm of each sample's gradient."""
         return ScoringEngine if self.baseline == "optimal" else Engine
 
     @cached_property
     def value_loss(self) -> Loss:
-        """What V(s) learns by: the loss, where it has a term for V(s), else the squared error."""
+        """Loss that V(s) is trained by: the algorithm's, if it has a term for V(s), else the squared error."""
         own = self.traced_loss
         return own if own.root is not None and "value" in own.outputs else SQUARED_ERROR
 
     @property
     def uses_value(self) -> bool:
-        """Whether a value network is learned."""
+        """True if a value network is learned."""
         return self.baseline == "value"
 
     def collect(self, collector: Collector) -> Rollout:
-        """Whole episodes."""
+        """Collect `episodes_per_env` whole episodes from each environment."""
         return collector.episodes(self.episodes_per_env)
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """One update from whole episodes; returns its metrics."""
+        """Perform one update from whole episodes and return its metrics."""
         progress = learner.progress
         batch, returns = self.targets(rollout, engine)
         coefficients = self.loss_coefficients(len(batch), rollout.valid.shape[1], progress)
@@ -161,7 +163,7 @@ class Reinforce(WithLoss):
         value_step = Step(None, value_rate, self.max_grad_norm)
         value, fits = None, list[Outputs]()
         if self.uses_value and self.value_loss is SQUARED_ERROR and engine.networks_are_separate:
-            # a step on V(s) says what V(s) was before it: there is no need to ask for that first
+            # a step of V(s) returns V(s) as it was before it, which saves a separate evaluation
             fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
             value = fits[0].value
         elif self.uses_value:
@@ -186,9 +188,10 @@ class Reinforce(WithLoss):
         return metrics | policy_change_metrics(engine, batch, acted, at_most=MAX_KL_SAMPLES)
 
     def batch(self, rollout: Rollout, engine: Engine) -> Batch:
-        """The rollout's samples with advantages and value targets, nothing being learned on the way.
+        """Return the rollout's samples with advantages and value targets, without learning anything.
 
-        `learn` goes by `targets` and `advantages`: a subclass that wants others has to change those.
+        `learn` calls `targets` and `advantages` instead of this method: a subclass that changes them must override
+        those.
 
         Raises:
             ValueError: the columns are not whole episodes.
@@ -200,7 +203,7 @@ class Reinforce(WithLoss):
         return self.with_read_columns(engine, batch, old_value=value)
 
     def targets(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F64]:
-        """The samples with value targets, without advantages yet; and the returns [T, N] from each step on.
+        """Return the samples with value targets but without advantages, and the returns [T, N] from each step on.
 
         Raises:
             ValueError: the columns are not whole episodes.
@@ -217,55 +220,55 @@ class Reinforce(WithLoss):
         return Batch(inputs, flatten_valid(rollout, rollout.action), columns), returns
 
     def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
-        """The samples' advantages [B], from returns [T, N] and V(s) [B], where that is the baseline.
+        """Return the samples' advantages [B], given returns [T, N] and, if it is the baseline, V(s) [B].
 
         Raises:
             NonFiniteError: one of them is NaN or infinite.
         """
         self._check_episodes(rollout.valid.shape[1])
         if self.returns == "episode":
-            # one number an episode: baselines are then over episodes, whatever their lengths
+            # one return per episode, so that baselines are computed over episodes regardless of their lengths
             returns = np.broadcast_to(returns[:1], returns.shape)
         baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
         advantage = flatten_valid(rollout, returns) - baseline
         if self.normalize_advantages and self.returns == "episode" and value is None:
-            # one number an episode, whatever its length
-            of_each = returns[0] - self._of_episodes(rollout, baseline)
-            normalized = normalize(of_each, negligible=rounding_error(returns))
+            # normalized over episodes, each of which counts once regardless of its length
+            per_episode = returns[0] - self._per_episode(rollout, baseline)
+            normalized = normalize(per_episode, negligible=rounding_error(returns))
             advantage = flatten_valid(rollout, np.broadcast_to(normalized, returns.shape))
         elif self.normalize_advantages:
-            # returns that differ by rounding alone are equal, however small the difference that a baseline leaves
+            # returns that differ only by rounding count as equal, also after a baseline was subtracted from them
             advantage = normalize(advantage, negligible=rounding_error(returns))
         if self.discount_weighting:
             advantage = advantage * flatten_valid(rollout, discount_weights(returns.shape, self.gamma))
         return to_finite_float32(rollout, "advantage", advantage)
 
     @staticmethod
-    def _of_episodes(rollout: Rollout, baseline: Array | float) -> Array:
-        """The baseline of each episode [E], from that of each sample [B]."""
+    def _per_episode(rollout: Rollout, baseline: Array | float) -> Array:
+        """Return the baseline of each episode [E], given that of each sample [B]."""
         column = np.zeros(rollout.valid.shape)
         column[rollout.valid] = baseline
         return column[0]
 
     def _check_episodes(self, episodes: int) -> None:
-        """Raise ValueError where a single episode is compared with itself alone, so that all advantages are 0."""
+        """Raise ValueError if a single episode would be compared only with itself, which makes all advantages 0."""
         by_episode = self.returns == "episode" and (
             self.baseline in ("mean", "optimal") or (self.baseline == "none" and self.normalize_advantages)
         )
         if episodes == 1 and (by_episode or self.baseline == "time"):
             what = "normalize_advantages" if self.baseline == "none" else f"baseline={self.baseline!r}"
             raise ValueError(
-                f"{what} compares episodes, with returns={self.returns!r}, and an update has one: every advantage "
-                "would be 0. Raise num_envs or episodes_per_env"
+                f"{what} with returns={self.returns!r} compares episodes, but an update has only one, so every "
+                "advantage would be 0. Raise num_envs or episodes_per_env."
             )
 
     def loss_coefficients(self, samples: int, episodes: int, progress: float) -> dict[str, float]:
-        """Return the coefficients that the loss reads, for an update of so many samples and episodes."""
+        """Return the coefficients that the loss reads, for an update with these numbers of samples and episodes."""
         scale = samples / episodes if self.average == "episodes" else 1.0
         return self.coefficient_values(progress, policy_scale=scale)
 
     def _tail(self, rollout: Rollout, engine: Engine) -> F64 | None:
-        """V(s_{t+1}) where an episode was cut, 0 elsewhere: [T, N]; None where nothing is bootstrapped."""
+        """Return V(s_{t+1}) where an episode was truncated, 0 elsewhere: [T, N]; None if nothing is bootstrapped."""
         if not (self.uses_value and self.bootstrap_truncated and rollout.truncated.any()):
             return None
         tail = np.zeros(rollout.reward.shape)
@@ -273,7 +276,7 @@ class Reinforce(WithLoss):
         return tail
 
     def _baseline(self, returns: F64, rollout: Rollout, engine: Engine) -> F64 | float:
-        """What is known without a V(s), for each sample [B]."""
+        """Return the baseline of each sample [B], for baselines other than V(s)."""
         if self.baseline == "none":
             return 0.0
         valid = rollout.valid
@@ -289,4 +292,4 @@ class Reinforce(WithLoss):
         return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)[valid]
 
 
-__getattr__ = renamed(__name__, {"cotangents": "reinforce_loss, whose derivatives are derived"})
+__getattr__ = renamed(__name__, {"cotangents": "reinforce_loss, which is differentiated automatically"})

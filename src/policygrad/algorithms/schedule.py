@@ -8,17 +8,17 @@ from policygrad._support.checks import Finite, check_fields
 
 
 @dataclass(frozen=True)
-class linear:  # noqa: N801  # it reads as a function: coefficients={"beta": linear(1.0, 0.1)}
-    """A coefficient that goes from `start` to `end` over the run, in a straight line.
+class linear:  # noqa: N801  # used like a function: coefficients={"beta": linear(1.0, 0.1)}
+    """A coefficient that changes linearly from `start` to `end` over the run.
 
     >>> linear(1.0, 0.0).at(0.25)
     0.75
     """
 
     start: Finite
-    """Its value at the beginning."""
+    """Value at the start of the run."""
     end: Finite
-    """Its value at the end of the run, and after."""
+    """Value at the end of the run, and after it."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -29,7 +29,9 @@ class linear:  # noqa: N801  # it reads as a function: coefficients={"beta": lin
 
 
 def scheduled(start: float, end: float | None, progress: float) -> float:
-    """Return what is `start` at progress 0 and `end` from progress 1 on; an end of None is `start` throughout.
+    """Return the linear interpolation from `start` at progress 0 to `end` at progress 1; `start` if `end` is None.
+
+    The value stays at `start` below progress 0 and at `end` above progress 1.
 
     >>> scheduled(1.0, 0.0, 0.25), scheduled(1.0, None, 0.25)
     (0.75, 1.0)

@@ -1,4 +1,4 @@
-"""What algorithms with a per-sample loss have in common: the loss may be replaced, and says what it reads."""
+"""The base class of algorithms with a per-sample loss, which can be replaced by a custom loss."""
 
 from __future__ import annotations
 
@@ -31,50 +31,50 @@ from policygrad.types import F32, Batch, Outputs
 
 @dataclass(frozen=True, kw_only=True)
 class WithLoss:
-    """The loss of an algorithm, and what belongs to it.
+    """Base class of algorithms with a per-sample loss: the loss, its coefficients and its columns.
 
     Raises:
-        LossError: the loss cannot be traced, or reads what the algorithm cannot supply.
+        LossError: the loss cannot be traced, or reads something that the algorithm cannot supply.
         ValueError: a coefficient, a column or a setting would have no effect.
     """
 
     loss: LossFunction
-    """Loss of one sample, loss(s, k): see docs/losses.md."""
+    """Loss of one sample, loss(s, k). See docs/losses.md."""
     derivatives: DerivativesFunction | None = None
-    """Derivatives of a loss with respect to log π, H and V, written by hand, instead of `loss`."""
+    """Hand-written derivatives of a loss with respect to log π, H and V, instead of `loss`."""
     coefficients: Mapping[str, float | linear] = field(
         default_factory=dict[str, "float | linear"], hash=False
     )
-    """Coefficients of a loss of your own, by name: numbers, or `linear(start, end)`."""
+    """Coefficients of a custom loss, by name: numbers, or `linear(start, end)`."""
     columns: Mapping[str, Column] = field(default_factory=dict[str, Column], hash=False)
-    """Columns of a loss of your own, by name: functions of the columns of the whole batch."""
+    """Columns of a custom loss, by name: functions of the columns of the whole batch."""
 
     supplied: ClassVar[tuple[str, ...]] = ("advantage", "target", "old_log_prob", "old_value")
-    """Columns that the algorithm can compute."""
+    """Names of the columns that the algorithm can compute."""
     computed_coefficients: ClassVar[tuple[str, ...]] = ()
-    """Coefficients that it computes beside its fields."""
+    """Names of the coefficients that the algorithm computes, in addition to its fields."""
     without_flags: ClassVar[tuple[str, ...]] = ("loss", "derivatives", "coefficients", "columns")
-    """Fields of this class, which the command line has flags of its own for: see `cli.own_loss`."""
+    """Names of the fields of this class, for which the command line has separate flags: see `cli.loss_options`."""
     learns_value_by_loss: ClassVar[bool] = True
-    """True if the loss is what V(s) learns by, so that it has to have a term for V(s)."""
+    """True if V(s) is trained by the loss, which must then have a term for V(s)."""
 
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("coefficients", "columns"):
             given: Any = getattr(self, name)
             if not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):  # pyright: ignore
-                raise TypeError(f"{name} must be a dict by name; got {given!r}")
+                raise TypeError(f"{name} must be a dict with names as keys; got {given!r}")
         self._check_own()
         loss = self.traced_loss
         if "log_prob" not in loss.outputs:
             raise LossError(
-                f"{self._loss_place} does not depend on s.log_prob, so the policy would not learn: the policy gradient "
-                "is −s.advantage * s.log_prob"
+                f"{self._loss_place} does not depend on s.log_prob, so the policy would not learn: the loss of the "
+                "policy gradient is −s.advantage * s.log_prob"
             )
         if self.learns_value_by_loss and "value" not in loss.outputs:
             raise LossError(
-                f"{self._loss_place} has no term for V(s), which {type(self).__name__} estimates advantages with: add "
-                "(s.value - s.target)**2 / 2, times k.value_coef where there is one"
+                f"{self._loss_place} has no term for V(s), which {type(self).__name__} needs to estimate advantages: "
+                "add (s.value - s.target)**2 / 2, times k.value_coef if the algorithm has it"
             )
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -83,9 +83,9 @@ class WithLoss:
         for gone in ("cotangents", "coefficients"):
             if gone in own and (gone == "cotangents" or callable(own[gone])):
                 raise TypeError(
-                    f"{cls.__qualname__} has {gone}(...), which is not called any more: give it a field "
-                    "`loss: LossFunction = my_loss` instead, with my_loss(s, k) the loss of one sample. Its numeric "
-                    "fields are the coefficients (see docs/losses.md)"
+                    f"{cls.__qualname__} has {gone}(...), which is no longer called: give it a field "
+                    "`loss: LossFunction = my_loss` instead, where my_loss(s, k) returns the loss of one sample. Its "
+                    "coefficients are the numeric fields of the class (see docs/losses.md)."
                 )
         try:
             annotated = inspect.get_annotations(cls)
@@ -95,56 +95,57 @@ class WithLoss:
             if name in own and name not in annotated:
                 raise TypeError(
                     f"{cls.__qualname__}.{name} would be ignored, because it is not a field: make the class a "
-                    f"dataclass, and write `{name}: Any = ...` in it"
+                    f"dataclass, and declare `{name}: Any = ...` in it"
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what was derived from them is derived again."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        """Return only the fields. Cached properties are computed from them again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def has_own_loss(self) -> bool:
-        """True if the loss is not that of the algorithm itself, of this library."""
+        """True if the loss is not the built-in one of the algorithm."""
         return self.derivatives is not None or self.loss is not default_of(algorithm_of(type(self)), "loss")
 
     @property
     def missing_columns(self) -> dict[str, str]:
-        """Columns that this configuration cannot supply, each with the reason."""
+        """Names of the columns that this configuration cannot supply, each with the reason."""
         return {}
 
     @cached_property
     def traced_loss(self) -> Loss:
-        """The loss as the engines take it."""
+        """The loss, or its hand-written derivatives, in the form that engines use."""
         return self._traced(self.loss) if self.derivatives is None else self._by_hand(self.derivatives)
 
     def check_unchanged(self) -> None:
-        """Raise LossError if the loss computes something else than when this configuration was made.
+        """Raise LossError if the loss no longer computes what it did when this configuration was created.
 
-        A global or a closure that it refers to may have changed since; one engine would see that and the other not.
+        A global or a closure variable that it refers to may have changed since. One engine would see the change, and
+        the other would not.
         """
         if self.derivatives is None and self._traced(self.loss).digest != self.traced_loss.digest:
             raise LossError(
-                f"{self._loss_place} computes something else than when {type(self).__name__} was made with it, because "
-                "something that it refers to has changed. Make the configuration again, or use a coefficient"
+                f"{self._loss_place} no longer computes what it did when {type(self).__name__} was created, because "
+                "something that it refers to has changed. Create the configuration again, or use a coefficient."
             )
 
     def coefficient_values(self, progress: float, **computed: float) -> dict[str, float]:
-        """Return the coefficients that the loss reads, as they are at this progress through the run.
+        """Return the coefficients that the loss reads, with their values at this progress through the run.
 
-        A field of the configuration has its own name; one with an end goes there linearly, and a bound that is None is
-        infinite.
+        A coefficient with the name of a field has its value. The value changes linearly if the field has an `_end`. A
+        bound that is None is infinite.
 
         Args:
-            progress: in [0, 1].
-            computed: values that the algorithm has computed, in place of its fields' or beside them.
+            progress: progress through the run, in [0, 1].
+            computed: values that the algorithm has computed, which override the fields' values or add to them.
         """
         values = dict[str, float]()
         for name in self.traced_loss.coefficients:
-            own = self.coefficients.get(name)
+            custom = self.coefficients.get(name)
             if name in computed:
                 values[name] = computed[name]
-            elif own is not None:
-                values[name] = own.at(progress) if isinstance(own, linear) else float(own)
+            elif custom is not None:
+                values[name] = custom.at(progress) if isinstance(custom, linear) else float(custom)
             else:
                 # the learning rate of V(s) may be that of the policy
                 is_policy_s = name == "value_learning_rate" and getattr(self, name) is None
@@ -156,16 +157,16 @@ class WithLoss:
     def with_read_columns(
         self, engine: Engine, batch: Batch, *, old_log_prob: F32 | None = None, old_value: F32 | None = None
     ) -> Batch:
-        """Return the batch with the columns that the loss reads beside advantages and targets.
+        """Return the batch with the columns that the loss reads in addition to advantages and targets.
 
         Args:
-            engine: evaluates the policy as it was when it acted, where that is read and not given.
+            engine: engine with the policy that acted, which is evaluated if old_log_prob is read and not passed.
             batch: the samples.
             old_log_prob: [B], log π(a|s) of the policy that acted.
             old_value: [B], V(s) when it acted.
 
         Raises:
-            NonFiniteError: a column of one's own is NaN or infinite.
+            NonFiniteError: a custom column contains NaN or infinity.
         """
         read = self.traced_loss.columns
         if not self.columns and batch.columns.keys() >= set(read):
@@ -190,14 +191,14 @@ class WithLoss:
         return batch.with_columns(**added) if added else batch
 
     def loss_metric(self, outputs: Outputs, coefficients: Mapping[str, float]) -> dict[str, float]:
-        """Return the metric `loss`: its mean over the samples, with these outputs; nothing of derivatives by hand."""
+        """Return the metric `loss`, its mean over samples with these outputs; empty for hand-written derivatives."""
         loss = self.traced_loss
         if loss.root is None:
             return {}
         return {"loss": loss.mean(outputs.matrix, outputs.columns, coefficients)}
 
     def describe_loss(self) -> dict[str, Any]:
-        """Return what `config.json` keeps of the loss: a hash of its graph, and what belongs to one's own."""
+        """Return what `config.json` stores of the loss: a hash of its graph, and the details of a custom loss."""
         graph = {"loss_graph": self.traced_loss.digest}
         if not self.has_own_loss:
             return graph
@@ -222,7 +223,7 @@ class WithLoss:
         return place_of(self.loss if self.derivatives is None else self.derivatives)
 
     def _names(self) -> tuple[list[str], list[str]]:
-        """The names of (columns, coefficients) that a loss may read."""
+        """Return the names of the (columns, coefficients) that a loss may read."""
         missing = self.missing_columns
         columns = [name for name in (*OUTPUTS, *self.supplied, *self.columns) if name not in missing]
         return columns, [*numeric_names(self), *self.computed_coefficients, *self.coefficients]
@@ -230,17 +231,17 @@ class WithLoss:
     def _traced(self, function: LossFunction) -> Loss:
         columns, coefficients = self._names()
         known = tuple(columns), tuple(coefficients), tuple(self.missing_columns.items())
-        # the library's own never change; what a function of somebody else refers to may
-        is_ours = str(getattr(function, "__module__", "")).startswith("policygrad.")
-        return (_traced_before if is_ours else _trace)(function, *known)
+        # the library's losses never change, but a user's function may refer to something that does
+        is_built_in = str(getattr(function, "__module__", "")).startswith("policygrad.")
+        return (_cached_trace if is_built_in else _trace)(function, *known)
 
     def _by_hand(self, function: DerivativesFunction) -> Loss:
         return from_derivatives(function, *self._names(), self.missing_columns)
 
     def _check_own(self) -> None:
-        """Raise unless everything that goes with the loss is of the right kind, and read by it."""
+        """Raise unless everything that is passed with the loss is valid, and the loss reads it."""
         if self.derivatives is not None and self.loss is not default_of(type(self), "loss"):
-            raise ValueError("derivatives by hand take the place of the loss: give one of them")
+            raise ValueError("hand-written derivatives replace the loss: pass only one of them")
         check_names(self, (*OUTPUTS, *self.supplied), self.computed_coefficients)
         check_read(self, self._loss_name)
         if self.has_own_loss:
@@ -248,15 +249,17 @@ class WithLoss:
                 if getattr(self, name) != default_of(type(self), name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} would be ignored: {self._loss_name} does not read k.{name}. "
-                        "Leave it out"
+                        "Leave it out."
                     )
 
     @property
     def unread_fields(self) -> list[str]:
-        """Fields that the class's own loss reads, and this one does not; with those that say where they end."""
-        own = self._traced(default_of(algorithm_of(type(self)), "loss")).coefficients
-        unread = [name for name in own if name not in self.traced_loss.coefficients and hasattr(self, name)]
-        return [each for name in unread for each in (name, f"{name}_end") if hasattr(self, each)]
+        """Names of the fields that the built-in loss reads and this one does not, with their `_end` fields."""
+        built_in = self._traced(default_of(algorithm_of(type(self)), "loss")).coefficients
+        unread = [
+            name for name in built_in if name not in self.traced_loss.coefficients and hasattr(self, name)
+        ]
+        return [f for name in unread for f in (name, f"{name}_end") if hasattr(self, f)]
 
 
 def _trace(
@@ -268,4 +271,4 @@ def _trace(
     return traced(function, columns, coefficients, dict(missing))
 
 
-_traced_before = cache(_trace)
+_cached_trace = cache(_trace)

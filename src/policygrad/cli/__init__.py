@@ -24,21 +24,21 @@ from policygrad.runs.interruption import INTERRUPTED
 
 HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
-  policygrad train CartPole-v1 --out runs/cartpole     train a policy; shows progress, then a table
-  policygrad evaluate runs/cartpole                    run it for 100 fresh episodes
-  policygrad proof                                     hold REINFORCE against the exact gradient
-  policygrad loss ppo                                  the equation of a loss, and its derived code
-  policygrad metrics                                   what each logged number means
-  policygrad check-env module:Env-v0                   check an environment, and how fast it is
+  policygrad train CartPole-v1 --out runs/cartpole     train a policy and show a table of results
+  policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
+  policygrad proof                                     compare REINFORCE with the exact gradient
+  policygrad loss ppo                                  print the equation of a loss and its derived code
+  policygrad metrics                                   explain each logged metric
+  policygrad check-env module:Env-v0                   check an environment and measure its speed
 
-Any Gymnasium id can be trained on. `policygrad COMMAND --help` lists all options of a command.
+You can train on any Gymnasium environment id. `policygrad COMMAND --help` lists all options of a command.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status, 2 for a wrong setting."""
+    """Run a command and return its exit status, which is 2 for a wrong setting."""
     if argv is None:
-        # what a terminal cannot show, whoever prints it, must not end a command
+        # a character that the terminal cannot show must not end a command, no matter which code prints it
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     stdout.give_up()
     if not isinstance(failure, BrokenPipeError):
-        # whoever reads from a pipe may have seen enough; a full disk is another thing
+        # a reader may close the pipe once it has seen enough; other failures, such as a full disk, are errors
         status = _fail(f"the output could not be written: {failure.strerror}", status=status or 1)
     return status
 
@@ -64,13 +64,13 @@ def _run(arguments: list[str], *, freeze: bool) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
         return _fail(f"unknown command {name!r}: {hint}")
-    with _ending_at_once_on_ctrl_c(), collection_paused():
+    with _exit_at_once_on_ctrl_c(), collection_paused():
         module, function = COMMANDS[name].split(":")
         command: Callable[[list[str]], int] = getattr(import_module(module), function)
     if freeze:
-        # all that has been imported stays until the end: nobody need look through it for garbage again
+        # imported modules stay alive until the process ends, so the garbage collector need not scan them again
         gc.freeze()
     try:
         return command(rest)
@@ -79,15 +79,15 @@ def _run(arguments: list[str], *, freeze: bool) -> int:
     except NonFiniteError as error:
         return _fail(str(error), status=1)
     except (ValueError, TypeError, OSError, EnvironmentFault) as error:
-        if not _is_told_by_us(error):
+        if not _is_for_the_user(error):
             raise
-        # the system's words, without its number
+        # the message of the operating system, without the error number
         words = error.strerror if isinstance(error, OSError) and error.filename is None else None
         return _fail(_with_flag(words or str(error)))
 
 
 def _with_flag(message: str) -> str:
-    """The message with the setting that it begins with written as a flag of the command line."""
+    """Return the message with the setting at its beginning written as a command-line flag."""
     from policygrad.algorithms import ALGORITHMS
     from policygrad.cli.parse import flags_of, with_flag
     from policygrad.cli.train import Train
@@ -99,12 +99,12 @@ def _with_flag(message: str) -> str:
 
 
 @contextmanager
-def _ending_at_once_on_ctrl_c() -> Generator[None]:
-    """End the process on Ctrl-C within the block, where an exception would come out of the middle of an import."""
+def _exit_at_once_on_ctrl_c() -> Generator[None]:
+    """End the process at once on Ctrl-C within the block, where an exception would interrupt an import halfway."""
     before = signal.getsignal(signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or before is not signal.default_int_handler:
-        # ignored, or handled by whoever calls this
+        # the signal is ignored, or the caller handles it
         yield
         return
 
@@ -119,10 +119,11 @@ def _ending_at_once_on_ctrl_c() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _is_told_by_us(error: Exception) -> bool:
-    """Whether the message is meant for the user: raised here, or by the system about a file of ours.
+def _is_for_the_user(error: Exception) -> bool:
+    """Return True if the message is meant for the user.
 
-    What an environment raises keeps its traceback, for that is where its author has to look.
+    It is if this package raised the error, or if the operating system raised it about a file of this package. Errors
+    of an environment keep their traceback, because its author needs it.
     """
     frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     ours = str(Path(__file__).parents[1])
@@ -144,6 +145,6 @@ COMMANDS = {
     "metrics": "policygrad.cli.metrics:metrics_command",
     "check-env": "policygrad.cli.check:check_command",
 }
-"""The function of each command; its module is imported when the command is given."""
+"""Function of each command. Its module is imported only when the command is run."""
 
 __all__ = ["COMMANDS", "main"]

@@ -1,4 +1,4 @@
-"""Arguments by name on the command line: `key=value`."""
+"""Parse arguments of the form `key=value` on the command line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from policygrad.envs import EnvOptions
 
 OPENING = tuple(option.name for option in fields(EnvOptions))
-"""The settings that say how environments are opened, which training and evaluation share."""
+"""Names of the settings that control how environments are opened. Training and evaluation share them."""
 
 
 def keywords(option: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of `key=value` texts, each value a Python literal where it is one, else text.
+    """Return the arguments in `key=value` texts. A value is parsed as a Python literal if possible, else kept as text.
 
     >>> keywords("--env-kwargs", ["size=5", "obs_type=ram", "goal=(1, 2)"])
     {'size': 5, 'obs_type': 'ram', 'goal': (1, 2)}
 
     Raises:
-        ValueError: a text has no `=`, or a key is no name.
+        ValueError: a text has no `=`, or a key is not an identifier or is given twice.
     """
     found: dict[str, Any] = {}
     for key, value in pairs(option, texts, "key").items():
@@ -35,12 +35,12 @@ def pairs(option: str, texts: Sequence[str], what: str = "name") -> dict[str, st
     """Return the values of `name=value` texts by name.
 
     Args:
-        option: for messages.
-        texts: of the command line.
-        what: what the left side is called in messages.
+        option: name of the option, for error messages.
+        texts: arguments of the command line.
+        what: what error messages call the left side.
 
     Raises:
-        ValueError: a text has no `=`, or its left side is no identifier, or is given twice.
+        ValueError: a text has no `=`, or its left side is not an identifier or is given twice.
     """
     found: dict[str, str] = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""`policygrad loss`: the equation of a loss, its graph, and the code that is derived from it."""
+"""`policygrad loss`: print the equation of a loss, its graph, and the code of its derivatives."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from policygrad.cli.parse import parse
 
 @dataclass(frozen=True)
 class ShowLoss:
-    """Show the equation of a loss, its graph, and the code that is derived from it."""
+    """Print the equation of a loss, its computation graph, and the generated code of its derivatives."""
 
     loss: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """An algorithm, such as ppo, or module:name of a loss of your own."""
+    """Algorithm, such as ppo, or module:name of your own loss."""
 
 
 def loss_command(arguments: list[str]) -> int:
-    """Show a loss; returns the exit status."""
-    asked = parse(ShowLoss, arguments, "policygrad loss")
+    """Run `policygrad loss` and return its exit status."""
+    args = parse(ShowLoss, arguments, "policygrad loss")
     from policygrad.algorithms import show
 
-    show(named("loss", asked.loss, "an algorithm or ") if ":" in asked.loss else asked.loss)
+    show(named("loss", args.loss, "an algorithm or ") if ":" in args.loss else args.loss)
     return 0

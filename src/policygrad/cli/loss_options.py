@@ -1,4 +1,4 @@
-"""A loss of one's own on the command line."""
+"""Options of the command line for a custom loss."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def with_own_loss(
     coefficients: Sequence[str],
     columns: Sequence[str],
 ) -> Algorithm:
-    """Return the algorithm with a loss of one's own; settings that only its own loss reads are at their defaults.
+    """Return the algorithm with a custom loss. Settings that only the built-in loss reads get their defaults.
 
     Args:
-        algorithm: a preset, or an algorithm's defaults.
-        loss, derivatives: `module:name`, or None.
-        coefficients: texts `name=value` or `name=start:end`.
-        columns: texts `name=module:name`.
+        algorithm: configuration from a preset, or with the defaults of the algorithm.
+        loss, derivatives: names of the form `module:name`, or None.
+        coefficients: texts of the form `name=value` or `name=start:end`.
+        columns: texts of the form `name=module:name`.
 
     Raises:
-        ValueError, TypeError: a text has another form, or the loss does not fit the algorithm.
+        ValueError, TypeError: a text does not have its form, or the loss does not fit the algorithm.
     """
     own: dict[str, Any] = {}
     if loss is not None:
@@ -41,19 +41,19 @@ def with_own_loss(
             name: _coefficient(name, text) for name, text in pairs("--coefficient", coefficients).items()
         }
     if columns:
-        own["columns"] = {name: named("--column", text) for name, text in pairs("--column", columns).items()}
+        own["columns"] = {
+            name: named(f"--column {name}", text) for name, text in pairs("--column", columns).items()
+        }
     if not own:
         return algorithm
     if not isinstance(algorithm, WithLoss):
-        raise ValueError(
-            f"{type(algorithm).__name__} has no loss that could be replaced: leave out {', '.join(own)}"
-        )
+        raise ValueError(f"{type(algorithm).__name__} has no loss to replace: leave out {', '.join(own)}")
     defaults: WithLoss = type(algorithm)(**own)
     return replace(algorithm, **own, **{name: getattr(defaults, name) for name in defaults.unread_fields})
 
 
 def flags_of_algorithm(algorithm: Algorithm) -> Any:
-    """Return the algorithm as a configuration whose loss is not a flag of its own."""
+    """Return the algorithm as a configuration whose loss does not become a flag."""
     if not isinstance(algorithm, WithLoss):
         return algorithm
     hidden: Any = Annotated[Any, tyro.conf.Fixed, tyro.conf.Suppress]
@@ -72,8 +72,8 @@ def flags_of_algorithm(algorithm: Algorithm) -> Any:
 
 
 def settings_of(algorithm: Any) -> dict[str, Any]:
-    """Return the fields of a configuration by name."""
-    return {one.name: getattr(algorithm, one.name) for one in fields(algorithm)}
+    """Return the fields of a configuration as a dict by name."""
+    return {setting.name: getattr(algorithm, setting.name) for setting in fields(algorithm)}
 
 
 def _coefficient(name: str, text: str) -> float | linear:
@@ -82,5 +82,5 @@ def _coefficient(name: str, text: str) -> float | linear:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2):
-        raise ValueError(f"--coefficient {name}={text}: expected a number, or start:end")
+        raise ValueError(f"--coefficient {name}={text}: expected a number or start:end")
     return numbers[0] if len(numbers) == 1 else linear(*numbers)

@@ -1,4 +1,4 @@
-"""Command lines to dataclasses, with errors that name the flag and say what was probably meant."""
+"""Parse command lines into dataclasses, with errors that name the flag and suggest the one that was meant."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from types import UnionType
 from typing import Any, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from policygrad._support.checks import annotations_of
+from policygrad._support.field_docs import inherited_field_docs
 
 T = TypeVar("T")
 FAMILIAR = {
@@ -31,8 +33,10 @@ FAMILIAR = {
     "timesteps": "steps",
     "total-timesteps": "steps",
     "env-id": "env",
+    "test-every": "eval-every",
+    "test-episodes": "eval-episodes",
 }
-"""What other libraries call our flags."""
+"""Names of other libraries and of earlier versions, and the corresponding flags."""
 
 
 def parse(
@@ -42,29 +46,58 @@ def parse(
     default: T | None = None,
     elsewhere: Mapping[str, str] | None = None,
 ) -> T:
-    """Return an instance of a dataclass, as the arguments say.
+    """Return an instance of a dataclass, filled in from the arguments.
 
     Whole numbers may be written as 1e5 or 100_000.
 
     Args:
         kind: the dataclass, whose fields are the flags.
-        arguments: of the command line.
-        prog: the command, for the help.
-        default: what is not given is taken from here.
-        elsewhere: flags that the command does not have now, each with what they belong to.
+        arguments: arguments of the command line.
+        prog: name of the command, for its help.
+        default: instance that provides the values of options that are not given.
+        elsewhere: flags that belong to other algorithms, each with the names of these.
 
     Raises:
         ValueError: a flag is unknown.
-        SystemExit: help was asked for, or a value cannot be read; tyro has said which.
+        SystemExit: help was requested, or a value cannot be parsed; tyro has printed which one.
     """
     flags = dict(flags_of(kind))
     check_flags(arguments, flags, elsewhere or {})
     read = with_whole_numbers(arguments, {flag for flag, is_whole in flags.items() if is_whole})
-    return tyro.cli(kind, args=read, prog=prog, default=default)  # pyright: ignore
+    with FIELDS:
+        return tyro.cli(kind, args=read, prog=prog, default=default)  # pyright: ignore
+
+
+FIELDS = ConstructorRegistry()
+"""How tyro reads the dataclasses of this library: with the lines of a field's docstring joined in the help."""
+
+
+@FIELDS.struct_rule
+def dataclass_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Return the fields of a dataclass of this library; None for other types, which tyro handles by itself."""
+    kind, given = info.type, info.default
+    if not dataclasses.is_dataclass(kind):
+        return None
+    # a class from `make_dataclass` is in the module `types`; its base class says whose it is
+    written = kind.__bases__[0] if kind.__module__ == "types" else kind
+    if not written.__module__.startswith("policygrad."):
+        return None
+    docs, hints = inherited_field_docs(kind), annotations_of(kind)
+    fields = list[StructFieldSpec]()
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(given):
+            default: Any = getattr(given, field.name)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        else:
+            default = tyro.MISSING if field.default is dataclasses.MISSING else field.default
+        text = " ".join(docs.get(field.name, "").split()) or None
+        fields.append(StructFieldSpec(field.name, hints[field.name], default, text))
+    return StructConstructorSpec(kind, tuple(fields))
 
 
 def flags_of(kind: Any) -> Iterator[tuple[str, bool]]:
-    """Yield each flag of a dataclass, without dashes in front, and whether it takes a whole number.
+    """Yield each flag of a dataclass, without leading dashes, and whether it takes a whole number.
 
     >>> from policygrad.algorithms import A2C
     >>> dict(flags_of(A2C))["horizon"], "learning-rate" in dict(flags_of(A2C))
@@ -88,21 +121,21 @@ def flags_of(kind: Any) -> Iterator[tuple[str, bool]]:
 
 
 def check_flags(arguments: Sequence[str], flags: Mapping[str, Any], elsewhere: Mapping[str, str]) -> None:
-    """Raise ValueError for the first flag that is not known, with what was probably meant."""
+    """Raise ValueError for the first unknown flag, with the flag that was probably meant."""
     for argument in arguments:
         name = argument.split("=")[0].removeprefix("--").replace("_", "-")
         if not argument.startswith("--") or name in flags or name in ("help", ""):
             continue
         if name in elsewhere:
-            raise ValueError(f"--{name} is a setting of {elsewhere[name]}: leave it out, or change --algo")
+            raise ValueError(f"--{name} is a setting of {elsewhere[name]}: leave it out or change --algo")
         familiar = FAMILIAR.get(name)
         near = [familiar] if familiar in flags else difflib.get_close_matches(name, flags, n=1)
-        hint = f"did you mean --{near[0]}?" if near else "--help lists all of them"
+        hint = f"did you mean --{near[0]}?" if near else "--help lists all options"
         raise ValueError(f"unknown option --{name}: {hint}")
 
 
 def with_whole_numbers(arguments: Sequence[str], flags: set[str]) -> list[str]:
-    """Return the arguments with each whole number that follows one of the flags written in digits.
+    """Return the arguments with each whole number after one of the flags written out in digits.
 
     >>> with_whole_numbers(["--steps", "1e5", "--seed=2_0", "--gamma", "1e-1"], {"steps", "seed"})
     ['--steps', '100000', '--seed=20', '--gamma', '1e-1']
@@ -128,7 +161,7 @@ def _in_digits(text: str) -> str:
 
 
 def with_flag(message: str, flags: Mapping[str, Any]) -> str:
-    """Return an error's message with the setting at its beginning written as a flag.
+    """Return an error message with the setting at its beginning written as a flag.
 
     >>> with_flag("num_envs must be 1 or more; got 0", {"num-envs": True})
     '--num-envs must be 1 or more; got 0'

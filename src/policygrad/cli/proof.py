@@ -1,10 +1,11 @@
-"""`policygrad proof`: the estimators of REINFORCE against the exact gradient."""
+"""`policygrad proof`: compare the estimators of REINFORCE with the exact gradient."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from policygrad._support.checks import whole
 from policygrad._support.console import say, stdout
 from policygrad.cli.parse import parse
 from policygrad.cli.text_table import Table
@@ -12,31 +13,37 @@ from policygrad.cli.text_table import Table
 
 @dataclass(frozen=True)
 class Proof:
-    """Hold each variant of REINFORCE against the enumerated gradient of a three-state decision process."""
+    """Compare the gradient estimates of each variant of REINFORCE with the exact gradient.
+
+    The decision process has three states, so the exact gradient can be computed by enumeration.
+    """
 
     repeats: int = 1000
-    """Estimates of each variant."""
+    """Number of gradient estimates per variant."""
     episodes: int = 8
-    """Whole episodes an estimate."""
+    """Number of whole episodes per estimate."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
     picture: Path | None = None
-    """Also draw it, as a PNG."""
+    """Also draw the intervals, and save the picture as this PNG file."""
 
 
 def proof_command(arguments: list[str]) -> int:
-    """Prove as the arguments say; returns the exit status, 1 where an interval misses."""
-    asked = parse(Proof, arguments, "policygrad proof")
-    if asked.repeats < 2 or asked.episodes < 2:
-        raise ValueError(f"repeats and episodes must be 2 or more; got {asked.repeats} and {asked.episodes}")
-    if asked.picture is not None and not asked.picture.parent.is_dir():
-        raise ValueError(f"--picture {asked.picture}: there is no folder {asked.picture.parent}")
+    """Run `policygrad proof` and return its exit status.
+
+    The status is 1 if an estimator that is unbiased in theory misses the exact gradient.
+    """
+    args = parse(Proof, arguments, "policygrad proof")
+    for name in ("repeats", "episodes"):
+        whole(name, getattr(args, name), at_least=2)
+    if args.picture is not None and not args.picture.parent.is_dir():
+        raise ValueError(f"--picture {args.picture}: the folder {args.picture.parent} does not exist")
     from policygrad.proof.report import draw, run_all
 
-    results = run_all(asked.repeats, asked.episodes, asked.seed)
+    results = run_all(args.repeats, args.episodes, args.seed)
     table = Table(
-        f"∇J by enumeration against {asked.repeats:,} estimates of {asked.episodes} episodes each",
-        ("REINFORCE", "unbiased in theory", "∇J in all 99.9 % intervals", "relative bias", "variance"),
+        f"The exact ∇J and {args.repeats:,} estimates of it from {args.episodes} episodes each",
+        ("REINFORCE", "unbiased in theory", "all 99.9 % intervals contain ∇J", "relative bias", "variance"),
         numbers=True,
     )
     for r in results:
@@ -44,7 +51,7 @@ def proof_command(arguments: list[str]) -> int:
         in_theory = "yes" if r.expected else "no"
         table.add_row(r.name, in_theory, inside, f"{r.estimates.bias:.3f}", f"{r.estimates.variance:.3f}")
     table.show()
-    if asked.picture is not None:
-        draw(results, asked.picture)
-        say(f"drawn: {asked.picture}", stdout)
+    if args.picture is not None:
+        draw(results, args.picture)
+        say(f"picture saved: {args.picture}", stdout)
     return 0 if all(r.estimates.unbiased() for r in results if r.expected) else 1

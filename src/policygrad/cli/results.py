@@ -1,4 +1,4 @@
-"""What the commands print of runs and evaluations."""
+"""Tables of runs and evaluations that the commands print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policygrad.runs.run import Run
 
 
 def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
-    """One run and what its best policy reaches."""
+    """Return a table of one run and the evaluations of its best policy."""
     table = Table(f"{run.environment}: {run.engine} engine, ended by {run.ended}")
     table.add_row("steps", f"{run.steps:,}")
     table.add_row("seconds", f"{run.seconds:.2f}")
@@ -28,7 +28,7 @@ def run_table(run: Run, evaluations: list[Evaluation]) -> Table:
 
 
 def seeds_table(runs: list[Run], out: Path | None) -> Table:
-    """Several runs, a row each."""
+    """Return a table of several runs, with one row per run."""
     headings = ("seed", "steps", "seconds", "solved after", "in seconds", "best mean", "ended by")
     table = Table(
         f"{runs[0].environment}: {len(runs)} seeds, {runs[0].engine} engine", headings, numbers=True
@@ -41,21 +41,23 @@ def seeds_table(runs: list[Run], out: Path | None) -> Table:
         table.add_row(str(run.seed), f"{run.steps:,}", f"{run.seconds:.2f}", solved, within, best, run.ended)
     solved_at = [run.solved_at for run in runs if run.solved_at is not None]
     median = f", median after {statistics.median(solved_at):,.0f} steps" if solved_at else ""
-    where = f". Saved in {out}, drawn in curves.png" if out is not None else ""
-    said = (
-        f"{len(solved_at)} of {len(runs)} solved{median}" if runs[0].threshold is not None else "no threshold"
+    where = f". The runs and their curves (curves.png) are in {out}" if out is not None else ""
+    summary = (
+        f"{len(solved_at)} of {len(runs)} solved{median}"
+        if runs[0].threshold is not None
+        else "The environment has no threshold"
     )
-    table.caption = said + where
+    table.caption = summary + where
     return table
 
 
 def add_evaluations(table: Table, evaluations: list[Evaluation]) -> None:
-    """A row for each evaluation, with its interval."""
+    """Add a row per evaluation, with its interval."""
     for e in evaluations:
         how = "greedy" if e.greedy else "sampled"
         if e.cut:
-            limit = f"cut after {int(e.lengths.max()):,} steps: the policy may repeat an action that leads nowhere"
-            table.add_row(f"{how} episodes without an end", f"{e.cut}, {limit}")
+            limit = f"truncated after {int(e.lengths.max()):,} steps: the policy may repeat a useless action"
+            table.add_row(f"{how} episodes that did not end", f"{e.cut}, {limit}")
         n = len(e.returns)
         table.add_row(f"{how} return, {f'{n} episodes' if n > 1 else 'one episode'}", e.mean_in_words)
         if n > 1 and e.failures is not None:

@@ -1,4 +1,4 @@
-"""A table on the terminal, whatever the terminal can show."""
+"""Tables that stay readable on terminals of any width."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from dataclasses import dataclass, field
 from policygrad._support.console import console, stdout
 
 NARROW = 60
-"""Columns of a terminal below which rows are shown one below the other."""
+"""Terminals with fewer columns than this show each cell on a line of its own."""
 
 
 @dataclass
 class Table:
-    """Rows of text under a title; shown as a table where there is room, else entry by entry."""
+    """Rows of text under a title, shown as a table, or one cell per line on a narrow terminal."""
 
     title: str
     headings: tuple[str, ...] = ()
-    """Of the columns; without any there are names and values."""
+    """Headings of the columns; a table without headings has a column of names and one of values."""
     rows: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     caption: str = ""
     numbers: bool = False
-    """All columns but the first are aligned to the right."""
+    """If True, all columns except the first are right-aligned."""
 
     def add_row(self, *cells: str) -> None:
-        """Add a row."""
+        """Add a row of cells."""
         self.rows.append(cells)
 
     def show(self) -> None:
-        """Print it on stdout. A long value is broken over lines, never cut."""
+        """Print the table on stdout. Long values are wrapped, never truncated."""
         out = console(stdout)
         if out.width < NARROW:
             out.print(self._listed())
             return
-        # heavy, and only needed here
+        # slow to import, and only needed here
         from rich.table import Table as RichTable
 
         table = RichTable(title=self.title, caption=self.caption or None, show_header=bool(self.headings))
         table.show_lines = bool(self.headings) and not self.numbers
         for i, heading in enumerate(self.headings or ("", "")):
             right = self.numbers and i > 0
-            # numbers stay whole, and headings are broken over lines
-            least = max((len(row[i]) for row in self.rows), default=0) if right else None
+            # headings are wrapped, numbers are not
+            width = max((len(row[i]) for row in self.rows), default=0) if right else None
             justify = "right" if right else "left"
-            table.add_column(heading, overflow="fold", no_wrap=not i, min_width=least, justify=justify)
+            table.add_column(heading, overflow="fold", no_wrap=not i, min_width=width, justify=justify)
         for row in self.rows:
             table.add_row(*row)
         out.print(table)

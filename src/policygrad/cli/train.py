@@ -1,4 +1,4 @@
-"""`policygrad train`."""
+"""`policygrad train`: train a policy, evaluate it, and save the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policygrad._support.lookup import named
 from policygrad.algorithms import ALGORITHMS, Algorithm
 from policygrad.cli.keywords import OPENING, keywords
 from policygrad.cli.loss_options import flags_of_algorithm, settings_of, with_own_loss
-from policygrad.cli.parse import flags_of, parse, with_whole_numbers
+from policygrad.cli.parse import FIELDS, flags_of, parse, with_whole_numbers
 from policygrad.cli.results import run_table, seeds_table
 from policygrad.envs import without_module
 from policygrad.evaluation.episodes import Evaluation, evaluate
@@ -27,63 +27,64 @@ from policygrad.runs.train import train
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Settings):
-    """Train a policy, evaluate it, and save the run; or, with --seeds, several, and save them all.
+    """Train a policy, evaluate it, and save the run. With --seeds, train and save several runs.
 
-    What is not given comes from the environment's preset where there is one, else from the defaults below.
+    Options that are not given come from the preset of the environment, or, without a preset, from the defaults below.
     """
 
     env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
-    """A Gymnasium id, such as CartPole-v1; module:Env-v0, where a package brings the id; or module:name of a Kernel
-    or a factory of your own."""
+    """Gymnasium id, such as CartPole-v1; module:Env-v0 for an id that a module registers; or module:name of your own
+    Kernel or factory."""
     algo: Annotated[
         str,
         tyro.conf.arg(
-            help=f"The algorithm: {', '.join(ALGORITHMS)}, or module:name of one of your own. `policygrad train ENV "
-            "--algo NAME --help` shows its settings."
+            help=f"Algorithm: {', '.join(ALGORITHMS)}, or module:name of your own. `policygrad train ENV --algo NAME "
+            "--help` lists its settings."
         ),
     ] = "reinforce"
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()  # type: ignore[assignment]
-    """Arguments for the environment, each as key=value: numbers, True, False, None, or text."""
+    """Keyword arguments for the environment, each as key=value: numbers, True, False, None, or text."""
     wrap: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODULE:WRAPPER ...")] = ()
-    """Wrappers around each environment, the first one innermost."""
+    """Wrappers to apply to each environment; the first one is innermost."""
     out: Path | None = None
-    """The run folder: settings, metrics, curve, policy. Nothing is saved without it."""
+    """Run folder for the settings, metrics, learning curve and policy. Without it, nothing is saved."""
     policy: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """A torch module, or a function or class that makes one from (state_dim, action_dim), for the policy."""
+    """Network of the policy: a torch module, or a function or class that makes one from (state_dim, action_dim)."""
     value: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """The same for V(s), from (state_dim)."""
+    """Network of V(s): a torch module, or a function or class that makes one from (state_dim)."""
     loss: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """A loss of your own, loss(s, k), instead of the algorithm's (see docs/losses.md)."""
+    """Your own loss, loss(s, k), instead of the built-in one (see docs/losses.md)."""
     derivatives: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """Derivatives of a loss of your own, written by hand."""
+    """Hand-written derivatives of your own loss."""
     coefficient: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """Coefficients of your own loss: numbers, or start:end for one that changes linearly over the run."""
+    """Coefficients of your own loss: each a number, or start:end to change it linearly over the run."""
     column: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=MODULE:NAME ...")] = ()
-    """Columns of your own loss: functions of the columns of the whole batch."""
+    """Additional columns for your own loss: functions of the columns of the whole batch."""
     shaping: str = "preset"
-    """`preset`, `none`, or module:function of your own (see docs/environments.md)."""
+    """Reward shaping: `preset`, `none`, or module:function of your own (see docs/environments.md)."""
     progress: tyro.conf.Suppress[bool | None] = True
     episodes: int = 100
-    """Number of episodes for each evaluation at the end, sampled and greedy."""
+    """Number of episodes of each evaluation after training: one with sampled and one with greedy actions."""
     network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
     normalization: Annotated[Normalization, tyro.conf.arg(name="")] = field(default_factory=Normalization)
 
     def __post_init__(self) -> None:
-        """The settings are checked once they are as Python takes them: see `train_command`."""
+        """Skip the checks. `train_command` passes the settings to `train`, which checks them."""
 
 
 def train_command(arguments: list[str]) -> int:
-    """Train as the arguments say; returns the exit status."""
-    # the settings are parsed over the preset's, which are known once the environment is; help shows them too
-    asked_for = [a for a in arguments if a not in ("-h", "--help")] or arguments
+    """Run `policygrad train` and return its exit status."""
+    # the defaults are those of the preset, so the environment and the algorithm must be parsed first, for --help too
+    without_help = [a for a in arguments if a not in ("-h", "--help")] or arguments
     whole_numbers = {flag for flag, is_whole in flags_of(Train) if is_whole}
-    read = with_whole_numbers(asked_for, whole_numbers)
-    first = tyro.cli(Train, args=read, prog="policygrad train", return_unknown_args=True)[0]
+    read = with_whole_numbers(without_help, whole_numbers)
+    with FIELDS:
+        first = tyro.cli(Train, args=read, prog="policygrad train", return_unknown_args=True)[0]
     if ":" in first.algo:
         kind = named("--algo", first.algo)
         if not (isinstance(kind, type) and isinstance(kind(), Algorithm)):
             raise ValueError(
-                f"--algo {first.algo}: expected a class of settings with collect and learn, as Reinforce is"
+                f"--algo {first.algo}: expected a configuration class with collect and learn, such as Reinforce"
             )
         preset = Preset(kind())
     else:
@@ -116,26 +117,26 @@ def train_command(arguments: list[str]) -> int:
     for name, other in ALGORITHMS.items():
         for flag, _ in flags_of(other):
             elsewhere[flag] = f"{elsewhere[flag]}, {name}" if flag in elsewhere else name
-    asked: Any = parse(kind, arguments, "policygrad train", default, elsewhere)
-    whole("episodes", asked.episodes, at_least=1)
-    asked = replace(asked, algorithm=type(algorithm)(**settings_of(asked.algorithm)))
-    # an algorithm's configuration carries no preset of its own: what is left of it is passed on
-    asked = replace(
-        asked,
-        env_kwargs=keywords("--env-kwargs", asked.env_kwargs),
-        steps=preset.steps if asked.steps is None else asked.steps,
-        num_envs=preset.num_envs if asked.num_envs is None else asked.num_envs,
-        shaping=preset.shaping if asked.shaping == "preset" else asked.shaping,
+    args: Any = parse(kind, arguments, "policygrad train", default, elsewhere)
+    whole("episodes", args.episodes, at_least=1)
+    args = replace(args, algorithm=type(algorithm)(**settings_of(args.algorithm)))
+    # the configuration of an algorithm does not contain the rest of its preset, so pass that on here
+    args = replace(
+        args,
+        env_kwargs=keywords("--env-kwargs", args.env_kwargs),
+        steps=preset.steps if args.steps is None else args.steps,
+        num_envs=preset.num_envs if args.num_envs is None else args.num_envs,
+        shaping=preset.shaping if args.shaping == "preset" else args.shaping,
     )
-    options = {setting.name: getattr(asked, setting.name) for setting in fields(Settings)}
-    if asked.seeds is not None:
-        runs = train(asked.env, asked.algorithm, **options)
-        seeds_table(runs, asked.out).show()
+    options = {setting.name: getattr(args, setting.name) for setting in fields(Settings)}
+    if args.seeds is not None:
+        runs = train(args.env, args.algorithm, **options)
+        seeds_table(runs, args.out).show()
         endings = {run.ended for run in runs}
         return INTERRUPTED if "interrupted" in endings else int("non-finite" in endings)
-    run = train(asked.env, asked.algorithm, **options)
+    run = train(args.env, args.algorithm, **options)
     if not run.updates:
-        say("interrupted before the first update: nothing was learned", stdout)
+        say("interrupted before the first update, so nothing was learned", stdout)
         return INTERRUPTED
     opening = {name: options[name] for name in OPENING}
     evaluations, interrupted = list[Evaluation](), run.ended == "interrupted"
@@ -143,7 +144,7 @@ def train_command(arguments: list[str]) -> int:
         for greedy in () if interrupted else (False, True):
             evaluations.append(
                 evaluate(
-                    run.policy, asked.env, asked.episodes, greedy, seed=asked.seed, progress=True, **opening
+                    run.policy, args.env, args.episodes, greedy, seed=args.seed, progress=True, **opening
                 )
             )
     except KeyboardInterrupt:

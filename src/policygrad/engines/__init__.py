@@ -1,4 +1,4 @@
-"""Engines: the same update by automatic differentiation, or as machine code."""
+"""Engines: the same update by automatic differentiation or as machine code."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def make_engine(
     workers: Workers | None = None,
     needs: Any = Engine,
 ) -> Engine:
-    """The engine asked for; `auto` is fused where it can be, and `say` hears which it was and why.
+    """Return the requested engine; `auto` is the fused engine if it supports the networks, else autograd.
 
-    Fused splits large batches between `workers`. `needs` is the protocol that the algorithm asks for.
+    `say` receives a message with the engine and the reason for it. The fused engine splits large batches between
+    `workers`. `needs` is the protocol that the algorithm requires.
 
     Raises:
-        TypeError: the engine has not all that is needed.
-        ValueError: there is no such engine or optimizer, or fused was asked for and cannot take these networks.
+        TypeError: the engine does not implement `needs`.
+        ValueError: the engine or the optimizer is unknown, or the fused engine was requested and does not support
+            these networks.
     """
     check_choice("engine", engine, EngineName)
     reason = unsupported_reason(policy, value)
@@ -41,7 +43,7 @@ def make_engine(
             from policygrad.engines.fused import FusedEngine
         say("engine: fused (machine code for MLPs on the CPU)")
         return _checked(FusedEngine(policy, value, optimizer, workers), needs)
-    say(f"engine: autograd ({reason or 'asked for'})")
+    say(f"engine: autograd ({reason or 'requested'})")
     from policygrad.engines.autograd import AutogradEngine
 
     return _checked(AutogradEngine(policy, value, optimizer), needs)
@@ -49,7 +51,9 @@ def make_engine(
 
 def _checked(engine: Engine, needs: Any) -> Engine:
     if not isinstance(engine, needs):
-        raise TypeError(f"the {engine.name} engine is not a {needs.__name__}, which the algorithm needs")
+        raise TypeError(
+            f"the algorithm needs a {needs.__name__}, which the {engine.name} engine does not implement"
+        )
     return engine
 
 

@@ -1,4 +1,4 @@
-"""What both engines agree on: the optimisers' constants, clipping, and what is not finite."""
+"""What both engines share: the constants of the optimizers, gradient clipping, and checks for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ RMSPROP_ALPHA, RMSPROP_EPS = 0.99, 1e-8
 
 
 def clip_factor(norm: float, max_norm: float) -> float:
-    """Return what to multiply a gradient of this L2 norm by, so that it is no longer than `max_norm`."""
+    """Return the factor that scales a gradient of this L2 norm down to at most `max_norm`."""
     return 1.0 if norm <= max_norm else max_norm / norm
 
 
 def check_finite(arrays: Iterable[tuple[str, Array]]) -> None:
-    """Raise NonFiniteError with the name of the first array that holds a NaN or an infinity."""
+    """Raise NonFiniteError with the name of the first array that contains a NaN or an infinity."""
     for name, array in arrays:
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise NonFiniteError(
                 f"{name} is not finite ({count} of {array.size} entries). The step was not taken. Usual "
-                "causes: a learning rate too high, rewards of very different "
-                "sizes, observations that were never scaled"
+                "causes are a learning rate that is too high, rewards of very different sizes, and observations "
+                "that are not scaled."
             )
 
 
@@ -53,9 +53,9 @@ def check_outputs(outputs: F32, policy: Policy, inputs: Inputs) -> None:
 
 
 def check_policy_outputs(policy: Policy, inputs: Inputs, log_prob: F32, entropy: F32) -> None:
-    """Raise NonFiniteError unless log π and H, [B] each, are finite, with what is wrong with the logits if it is they.
+    """Raise NonFiniteError unless log π and H, [B] each, are finite; the message explains faults of the logits.
 
-    Actions that have become impossible are named as well: a batch may hold one only if its mask has changed.
+    An action that has become impossible is named as well: a batch can contain one only if its mask has changed.
     """
     if not (np.isfinite(log_prob).all() and np.isfinite(entropy).all()):
         fault = fault_of(policy, inputs.observation)
@@ -65,18 +65,18 @@ def check_policy_outputs(policy: Policy, inputs: Inputs, log_prob: F32, entropy:
             row = int(np.isneginf(log_prob).argmax())
             raise NonFiniteError(
                 f"log π(a|s) is −inf: the action taken for observation {row} of {len(log_prob)} has probability 0 now. "
-                "A mask must allow the same actions each time that the network sees the same observation"
+                "A mask must allow the same actions every time the network sees the same observation."
             )
     check_finite((("log π(a|s)", log_prob), ("the entropy", entropy)))
 
 
 def columns_of(update: Update) -> tuple[F32, int]:
-    """Return the columns [C, B] that an update reads, in the order of its loss's, and the row of `old_log_prob`.
+    """Return the columns [C, B] that an update reads, in the order of `Loss.columns`, and the row of `old_log_prob`.
 
-    That is −1 where it is not among them.
+    The row is −1 if `old_log_prob` is not among them.
 
     Raises:
-        ValueError: the batch lacks one of them.
+        ValueError: the batch lacks one of the columns.
     """
     batch, names = update.batch, update.loss.columns
     if update.max_kl is not None and OLD_LOG_PROB not in names:
@@ -85,10 +85,10 @@ def columns_of(update: Update) -> tuple[F32, int]:
 
 
 def values_along(values: Callable[[Inputs], F32], rollout: Rollout) -> tuple[F64, F64]:
-    """See `Engine.values_along`; `values` is that of the engine."""
+    """See `Engine.values_along`; `values` is the method of the engine."""
     T, N = rollout.valid.shape
-    every = values(Inputs(rollout.rows.reshape((T + 1) * N, -1))).astype(np.float64).reshape(T + 1, N)
-    value, next_value = every[:-1], every[1:]
+    all_values = values(Inputs(rollout.rows.reshape((T + 1) * N, -1))).astype(np.float64).reshape(T + 1, N)
+    value, next_value = all_values[:-1], all_values[1:]
     if len(rollout.final_index):
         next_value = next_value.copy()
         next_value.reshape(-1)[rollout.final_index] = values(Inputs(rollout.final_observation))
@@ -99,18 +99,22 @@ OLD_LOG_PROB = "old_log_prob"
 
 
 def check_minibatches(minibatches: Minibatches, S: int) -> None:
-    """Raise ValueError unless each step has samples, and all of them are segments of a batch of S."""
+    """Raise ValueError unless each step has at least one segment, and all are segments of a batch of S segments."""
     order, bounds = minibatches
     if order.dtype != np.int64 or bounds.dtype != np.int64:
-        raise ValueError(f"minibatches must be int64; got order {order.dtype} and bounds {bounds.dtype}")
+        raise ValueError(f"minibatches.order and .bounds must be int64; got {order.dtype} and {bounds.dtype}")
     if not len(order) or order.min() < 0 or order.max() >= S:
-        raise ValueError(f"minibatches.order must name rows 0 to {S - 1}, at least one; got {order}")
+        raise ValueError(
+            f"minibatches.order must contain at least one segment, each from 0 to {S - 1}; got {order}"
+        )
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != len(order) or (np.diff(bounds) < 1).any():
-        raise ValueError(f"minibatches.bounds must rise from 0 to {len(order)}; got {bounds}")
+        raise ValueError(
+            f"minibatches.bounds must be strictly increasing from 0 to {len(order)}; got {bounds}"
+        )
 
 
 def as_column_matrix(action: Array) -> F32:
-    """Stored actions, [B] or [B, K] int64 or [B, K] float32, as [B, K] float32; an index is exact up to 2^24."""
+    """Return stored actions, [B] or [B, K] int64 or [B, K] float32, as [B, K] float32; indices are exact up to 2^24."""
     return np.ascontiguousarray(action.reshape(len(action), -1), np.float32)
 
 
@@ -124,7 +128,7 @@ def engine_state(value: nn.Module | None, policy_optimizer: State, value_optimiz
 
 
 def restore_value(value: nn.Module | None, state: State) -> tuple[State, State]:
-    """Write the value network back from an `engine_state`; returns the (policy's, value's) optimiser states."""
+    """Restore the value network from an `engine_state`; return the (policy's, value network's) optimizer state."""
     saved, policy_optimizer, value_optimizer = unpack(state, "value", "policy_optimizer", "value_optimizer")
     if value is not None:
         restore_module(value, saved, "value network")

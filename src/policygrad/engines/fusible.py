@@ -1,4 +1,4 @@
-"""Which networks the fused engine takes: asked before its code is loaded, or compiled, for nothing."""
+"""Which networks the fused engine supports, decided without importing the engine, which would compile its code."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from policygrad.policies.distributions import is_own
 
 
 def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
-    """Why the fused engine cannot take these networks, or None if it can."""
+    """Return why the fused engine does not support these networks, or None if it does."""
     network = policy.network
     if is_own(policy.distribution):
-        return f"the distribution, a {type(policy.distribution).__name__}, is one of your own"
+        return f"the distribution {type(policy.distribution).__name__} is your own"
     if not (is_standard(network) and isinstance(network, PerceptronPolicy)):
-        return f"the policy network, a {type(network).__name__}, is none of this library's, or was changed"
+        return f"the policy network {type(network).__name__} is your own, or was modified"
     if isinstance(value, SharedValueNetwork) and value.trunk is not network.network:
         return "V(s) shares the hidden layers of another policy"
     if value is not None and not is_fusible(value):
-        return f"the value network, a {type(value).__name__}, is none of this library's, or was changed"
+        return f"the value network {type(value).__name__} is your own, or was modified"
     modules = [m for m in (network, value) if m is not None]
     for parameter in (p for m in modules for p in m.parameters()):
         if parameter.device.type != "cpu":
@@ -36,7 +36,7 @@ def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
 
 
 def is_fusible(value: nn.Module) -> bool:
-    """Whether a value network is one of this library's, and as it was made."""
+    """Return True if a value network is one of this library's and was not modified."""
     if type(value) is SharedValueNetwork:
         return is_plain(value.head)
     return isinstance(value, ValueNetwork) and is_standard(value)

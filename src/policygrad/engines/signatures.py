@@ -1,4 +1,4 @@
-"""The Numba types of arrays that compiled code is written for."""
+"""The Numba types of the arrays that compiled code takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments: opening them, shaping their reward, and small ones whose every property is known."""
+"""Environments: how to open them, reward shaping, and small problems with known transition probabilities."""
 
 from policygrad.envs.kernel import Kernel
 from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv

@@ -1,17 +1,19 @@
-"""The classic control problems of Gymnasium, compiled: the same spaces, limits, rewards and dynamics.
+"""The classic control problems of Gymnasium, compiled, with the same spaces, limits, rewards and dynamics.
 
-From the same state and the same action in its box a step is Gymnasium's to the last bit, so the formulas
-stand in its order of operations and in its precision. That is float64, with three peculiarities:
+Given the same state and the same action within the action space, a step is bit-identical to Gymnasium's. The
+formulas therefore keep its order of operations and its precision, which is float64 with three peculiarities:
 
-- What NumPy 2 (NEP 50) makes of a float32 action and a Python float is float32; so is all of
-  MountainCarContinuous's state after its first step. NumPy 1 promotes otherwise.
-- `x**2` of a NumPy scalar is the C library's pow, which differs from x * x in the last bit about once in a
-  thousand. A compiler turns a constant exponent into x * x, so Acrobot and Pendulum keep theirs in the state.
-- Sines and cosines are the C library's, as NumPy 2 takes them of float64. A NumPy that has its own is within
-  a few units in the last place of float64, so a single step within one unit of float32. Of float32 it always
-  has its own: the observation of an Acrobot just reset, whose state is float32, is within 1.2e-7.
+- NumPy 2 (NEP 50) computes a float32 action combined with a Python float in float32. The whole state of
+  MountainCarContinuous is therefore float32 after its first step. NumPy 1 has other promotion rules.
+- `x**2` of a NumPy scalar calls the C library's pow, which differs from x * x in the last bit about once in a
+  thousand values. A compiler turns a constant exponent into x * x, so Acrobot and Pendulum keep the exponent in
+  their state.
+- Sines and cosines are those of the C library, which NumPy 2 uses for float64. Where NumPy has its own, they agree
+  within a few units in the last place of float64, so a single step agrees within one unit of float32. For float32,
+  NumPy always uses its own: the observation of Acrobot right after a reset, when its state is float32, agrees
+  within 1.2e-7.
 
-Resets draw from Gymnasium's distributions, other numbers.
+Resets draw from the same distributions as Gymnasium's, but draw different numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from policygrad.types import F32, F64, Array
 
 f32 = np.float32
 
-# CartPole: a cart on a track, pushed left or right, keeps a pole upright (Barto, Sutton & Anderson 1983).
+# CartPole: a cart on a track is pushed left or right to keep a pole upright (Barto, Sutton & Anderson 1983).
 CARTPOLE_GRAVITY = 9.8
 POLE_MASS = 0.1
 TOTAL_MASS = POLE_MASS + 1.0
@@ -45,7 +47,7 @@ def _reset_cartpole(state: F64, rng: Array) -> None:
 
 
 def _step_cartpole(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
-    """Barto et al.'s equations without friction, one Euler step; the angle is from upright, clockwise."""
+    """Take one Euler step of Barto et al.'s equations without friction; the angle is clockwise from upright."""
     x, x_dot, theta, theta_dot = state[0], state[1], state[2], state[3]
     force = PUSH if action[0] == 1 else -PUSH
     cos, sin = math.cos(theta), math.sin(theta)
@@ -66,7 +68,8 @@ def _observe_cartpole(state: F64, observation: F32) -> None:
         observation[i] = state[i]
 
 
-# MountainCar: a car too weak for the hill swings itself up (Moore 1990; Sutton 1996), y = sin 3x.
+# MountainCar: a car too weak to climb a hill directly gains momentum by swinging (Moore 1990; Sutton 1996).
+# Its height is y = sin 3x.
 WESTERN_END = -1.2
 EASTERN_END = 0.6
 TOP_SPEED = 0.07
@@ -83,7 +86,7 @@ def _reset_mountain_car(state: F64, rng: Array) -> None:
 
 
 def _step_mountain_car(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
-    """ẋ += THRUST a - SLOPE cos 3x; x += ẋ; the western end is a wall that stops the car."""
+    """Take the step ẋ += THRUST (a - 1) - SLOPE cos 3x, x += ẋ. The western end is a wall that stops the car."""
     velocity = state[1] + ((action[0] - 1) * THRUST + math.cos(3 * state[0]) * (-SLOPE))
     velocity = min(max(velocity, -TOP_SPEED), TOP_SPEED)
     position = min(max(state[0] + velocity, WESTERN_END), EASTERN_END)
@@ -104,9 +107,9 @@ def _reset_mountain_car_continuous(state: F64, rng: Array) -> None:
 
 
 def _step_mountain_car_continuous(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
-    """As `_step_mountain_car`, in float32, with a force in [-1, 1].
+    """Take a step like `_step_mountain_car`, in float32 and with a force in [-1, 1].
 
-    3x stands in the state, because a reset leaves it in float64 and a step in float32.
+    The state also stores 3x, because a reset computes it in float64 and a step computes it in float32.
     """
     force = f32(min(max(action[0], -1.0), 1.0))
     velocity = f32(state[1]) + (force * f32(CONTINUOUS_THRUST) - f32(SLOPE * math.cos(state[2])))
@@ -120,11 +123,11 @@ def _step_mountain_car_continuous(state: F64, action: F64, rng: Array) -> tuple[
     return (100.0 if terminated else 0.0) - action[0] * action[0] * 0.1, terminated
 
 
-# Acrobot: two links, torque at the joint between them, swung up to one link's height (Sutton 1996).
+# Acrobot: torque at the joint between two links swings them up to the height of one link (Sutton 1996).
 ACROBOT_GRAVITY = 9.8
 LINK_MASS = 1.0
 LINK_LENGTH = 1.0
-LINK_CENTRE = 0.5
+LINK_CENTER = 0.5
 LINK_INERTIA = 1.0
 ACROBOT_DT = 0.2
 TOP_SPEED_1 = 4 * math.pi
@@ -140,20 +143,20 @@ def _reset_acrobot(state: F64, rng: Array) -> None:
 def _accelerations(
     theta1: float, theta2: float, dtheta1: float, dtheta2: float, torque: float, two: float
 ) -> tuple[float, float]:
-    """(θ̈₁, θ̈₂) as in Sutton & Barto (1998), section 11.3, whose θ̈₂ is not that of Sutton (1996)."""
-    m, length, centre, inertia, g = LINK_MASS, LINK_LENGTH, LINK_CENTRE, LINK_INERTIA, ACROBOT_GRAVITY
+    """Return (θ̈₁, θ̈₂) of Sutton & Barto (1998), section 11.3, where θ̈₂ differs from Sutton (1996)."""
+    m, length, center, inertia, g = LINK_MASS, LINK_LENGTH, LINK_CENTER, LINK_INERTIA, ACROBOT_GRAVITY
     cos2, sin2 = math.cos(theta2), math.sin(theta2)
-    d1 = m * centre**2 + m * (length**2 + centre**2 + 2 * length * centre * cos2) + inertia + inertia
-    d2 = m * (centre**2 + length * centre * cos2) + inertia
-    phi2 = m * centre * g * math.cos(theta1 + theta2 - math.pi / 2)
+    d1 = m * center**2 + m * (length**2 + center**2 + 2 * length * center * cos2) + inertia + inertia
+    d2 = m * (center**2 + length * center * cos2) + inertia
+    phi2 = m * center * g * math.cos(theta1 + theta2 - math.pi / 2)
     phi1 = (
-        -m * length * centre * math.pow(dtheta2, two) * sin2
-        - 2 * m * length * centre * dtheta2 * dtheta1 * sin2
-        + (m * centre + m * length) * g * math.cos(theta1 - math.pi / 2)
+        -m * length * center * math.pow(dtheta2, two) * sin2
+        - 2 * m * length * center * dtheta2 * dtheta1 * sin2
+        + (m * center + m * length) * g * math.cos(theta1 - math.pi / 2)
         + phi2
     )
-    ddtheta2 = (torque + d2 / d1 * phi1 - m * length * centre * math.pow(dtheta1, two) * sin2 - phi2) / (
-        m * centre**2 + inertia - math.pow(d2, two) / d1
+    ddtheta2 = (torque + d2 / d1 * phi1 - m * length * center * math.pow(dtheta1, two) * sin2 - phi2) / (
+        m * center**2 + inertia - math.pow(d2, two) / d1
     )
     return -(d2 * ddtheta2 + phi1) / d1, ddtheta2
 
@@ -168,7 +171,10 @@ def _wrap(angle: float) -> float:
 
 
 def _step_acrobot(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
-    """One step of the classical Runge-Kutta method; both angles are from hanging down, the second relative."""
+    """Take one step of the classical Runge-Kutta method.
+
+    The first angle is 0 when its link hangs down; the second angle is relative to the first link.
+    """
     a, b, u, v, two = state[0], state[1], state[2], state[3], state[4]
     torque = action[0] - 1
     h = ACROBOT_DT
@@ -195,7 +201,7 @@ def _observe_acrobot(state: F64, observation: F32) -> None:
     observation[4], observation[5] = state[2], state[3]
 
 
-# Pendulum: a motor too weak to lift it in one go swings it up and holds it, for little torque.
+# Pendulum: a motor too weak to lift a pendulum directly swings it up and holds it there with little torque.
 PENDULUM_GRAVITY = 10.0
 PENDULUM_DT = 0.05
 TOP_SPIN = 8.0
@@ -208,7 +214,7 @@ def _reset_pendulum(state: F64, rng: Array) -> None:
 
 
 def _step_pendulum(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
-    """θ̈ = 3g/2 sin θ + 3u for a rod of unit mass and length; the cost is θ² + 0.1 θ̇² + 0.001 u²."""
+    """Take a step of θ̈ = 3g/2 sin θ + 3u, a rod of unit mass and length, at cost θ² + 0.1 θ̇² + 0.001 u²."""
     theta, spin, two = state[0], state[1], state[2]
     torque = f32(min(max(action[0], -TOP_TORQUE), TOP_TORQUE))
     angle = (theta + math.pi) % (2 * math.pi) - math.pi
@@ -290,4 +296,4 @@ CLASSIC: dict[str, Kernel] = {
         ),
     )
 }
-"""By the id that Gymnasium knows them by."""
+"""The compiled environments by their Gymnasium id."""

@@ -1,7 +1,7 @@
-"""Gymnasium's contract, held by every environment in Python: a breach is named in words, where it happens first.
+"""Checks that Python environments follow Gymnasium's API; the first violation raises an EnvironmentFault.
 
-Numbers leave here in one form: observations as arrays (those of a Dict or a Tuple flattened), rewards as floats,
-ends as bools. An environment's `info` stays with it, whatever is in it: nothing here reads one.
+Checked environments return observations as arrays (those of a Dict or a Tuple are flattened), rewards as floats, and
+`terminated` and `truncated` as bools. The environment's `info` is discarded and never read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ from policygrad.types import Array
 
 
 def as_reward(reward: Any, where: str) -> float:
-    """Return a reward as a float: a number, or an array of one.
+    """Return a reward, which is a number or an array of one element, as a float.
+
+    Args:
+        reward: the reward.
+        where: where the reward came from, for messages.
 
     Raises:
-        EnvironmentFault: it is none; the message says what it is and what to do.
+        EnvironmentFault: the reward is neither; the message says what it is and what to do.
     """
     if isinstance(reward, bool | int | float | np.number | np.bool_):
         return float(reward)
@@ -42,69 +46,75 @@ def as_reward(reward: Any, where: str) -> float:
     except ValueError:
         array = np.empty((), object)
     if array.dtype.kind not in "biuf":
-        raise EnvironmentFault(f"{where} gave the reward {reward!r}; expected a number")
+        raise EnvironmentFault(f"{where}: the reward is {reward!r}; expected a number")
     if array.size == 1:
         return float(array.reshape(()))
     raise EnvironmentFault(
-        f"{where} gave a reward of {array.size} numbers, {reward!r}; expected one. For several objectives use a "
-        "wrapper that weighs them, such as mo_gymnasium.wrappers.LinearReward"
+        f"{where}: the reward is {reward!r}, which has {array.size} elements; expected a single number. Combine "
+        "several objectives with a wrapper that weights them, such as mo_gymnasium.wrappers.LinearReward"
     )
 
 
 def as_flag(flag: Any, name: str, where: str) -> bool:
-    """Return `terminated` or `truncated` as a bool; EnvironmentFault for anything that is not a scalar bool."""
+    """Return `terminated` or `truncated` as a bool; raise EnvironmentFault if it is not a scalar bool."""
     if isinstance(flag, bool | np.bool_) or (
         isinstance(flag, np.ndarray) and flag.shape == () and flag.dtype == bool
     ):
         return bool(flag)
-    raise EnvironmentFault(f"{where} gave {name}={flag!r}, a {type(flag).__name__}; expected True or False")
+    raise EnvironmentFault(
+        f"{where}: {name} is {flag!r}, of type {type(flag).__name__}; expected True or False"
+    )
 
 
 @contextmanager
 def exits_are_faults(doing: str) -> Generator[None]:
-    """Turn `sys.exit` in an environment into an EnvironmentFault: it must not end the program that trains."""
+    """Turn `sys.exit` in the block into an EnvironmentFault: an environment must not end the training program."""
     try:
         yield
     except SystemExit as error:
-        raise EnvironmentFault(f"{doing} called sys.exit({error.code!r})") from error
+        raise EnvironmentFault(_exited(doing, error)) from error
+
+
+def _exited(doing: str, error: SystemExit) -> str:
+    return f"{doing} called sys.exit({error.code!r}); an environment must raise an exception instead"
 
 
 @contextmanager
 def errors_are_warnings(doing: str) -> Generator[None]:
-    """Warn of an exception in the block instead of raising it."""
+    """Turn an exception in the block into a warning."""
     try:
         yield
     except (Exception, SystemExit) as error:
         warnings.warn(
-            f"{doing} raised {type(error).__name__}: {error}. Nothing that was learned is lost",
+            f"{doing} raised {type(error).__name__}: {error}. This does not affect the results",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
 class Checked(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment that breaks no contract without a word.
+    """Wraps an environment and raises an EnvironmentFault when it violates Gymnasium's API.
 
     Args:
         env: the environment.
-        name: for messages.
+        name: its name in messages.
 
     Raises:
-        EnvironmentFault: its `reset` takes no seed, or it has no spaces.
-        ValueError: its spaces are not supported.
+        EnvironmentFault: `reset` does not accept `seed` and `options`, or a space is missing.
+        ValueError: a space is not supported.
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
         for kind in ("observation_space", "action_space"):
             if not isinstance(getattr(env, kind, None), spaces.Space):
                 raise EnvironmentFault(
-                    f"{name}: {kind} is {getattr(env, kind, None)!r}; expected a gymnasium.spaces.Space, which "
-                    "__init__ sets"
+                    f"{name}: {kind} is {getattr(env, kind, None)!r}; expected a gymnasium.spaces.Space. "
+                    "Set it in __init__"
                 )
         super().__init__(env)
         self.name = name
         self.shown_space, self.left_out = observed_part(env.observation_space)
-        """The part of the observation space that networks see, and what is left out."""
+        """The part of the observation space that networks see, and a list of the entries that they ignore."""
         self._composite = is_composite(self.shown_space)
         size = observation_size(self.shown_space)
         check_action_space(env.action_space)
@@ -117,14 +127,14 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         missing = {"seed", "options"} - {p.name for p in parameters}
         if missing and not takes_any:
             raise EnvironmentFault(
-                f"{name}: reset does not take {' and '.join(sorted(missing))}; expected "
+                f"{name}: reset does not accept {' and '.join(sorted(missing))}; declare it as "
                 "reset(self, *, seed=None, options=None)"
             )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode; the info is left out."""
+        """Begin an episode and return (observation, {}); the environment's info is discarded."""
         with exits_are_faults(f"{self.name}: reset"):
             result: Any = self.env.reset(seed=seed, options=options)
         self._steps = 0
@@ -135,14 +145,17 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return self._observation(result[0], "reset"), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """One step; the info is left out. A choice is given as Python's own integer, which every environment takes."""
+        """Take one step; the environment's info is discarded.
+
+        A Discrete action is passed as a Python int, which every environment accepts.
+        """
         self._steps += 1
         try:
             result: Any = self.env.step(int(action) if self._discrete else action)
         except SystemExit as error:
-            raise EnvironmentFault(f"{self._place()} called sys.exit({error.code!r})") from error
+            raise EnvironmentFault(_exited(self._place(), error)) from error
         if not (isinstance(result, tuple) and len(result) == 5):  # pyright: ignore[reportUnknownArgumentType]
-            old = " (4 values were the interface before Gym 0.26: wrap the environment in shimmy's)"
+            old = ". Environments from before Gym 0.26 return 4 values; convert yours with the package shimmy"
             hint = old if isinstance(result, tuple) and len(result) == 4 else ""  # pyright: ignore
             raise EnvironmentFault(
                 f"{self._place()} returned {_described(result)}; expected (observation, reward, terminated, "
@@ -158,7 +171,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return self._observation(observation, "step"), reward, terminated, truncated, {}
 
     def close(self) -> None:
-        """Close the environment; what it raises then is a warning, for all that counts is done."""
+        """Close the environment; an exception becomes a warning, because all results are complete by then."""
         with errors_are_warnings(f"closing {self.name}"):
             self.env.close()
 
@@ -182,7 +195,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
                     value = entry(found, str(key))
                 except (KeyError, IndexError, TypeError):
                     raise EnvironmentFault(
-                        f"{place} gave {what} {_described(found)}, without {key!r}; expected {space}"
+                        f"{place}: {what} is {_described(found)} and has no entry {key!r}; expected {space}"
                     ) from None
                 self._check_parts(part, value, inner, place)
         else:
@@ -190,30 +203,30 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
 
     def _check_leaf(self, space: Space, found: Any, what: str, place: str) -> None:
         if type(found) is np.ndarray and found.dtype == space.dtype and found.shape == space.shape:
-            # as nearly all are
+            # fast path for the usual case
             return
         try:
             array = np.asarray(found)
         except ValueError:
             array = np.empty((), object)
         if array.dtype == object or array.dtype.kind in "USV":
-            raise EnvironmentFault(f"{place} gave {what} {_described(found)}; expected numbers of {space}")
+            raise EnvironmentFault(f"{place}: {what} is {_described(found)}; expected numbers in {space}")
         shape = space.shape or ()
         if array.shape != shape:
             raise EnvironmentFault(
-                f"{place} gave {what} of shape {array.shape}; its space is {space}, of shape {shape}"
+                f"{place}: {what} has shape {array.shape}; expected {shape}, the shape of its space {space}"
             )
         if space.dtype is not None and not np.can_cast(array.dtype, space.dtype, "same_kind"):
             raise EnvironmentFault(
-                f"{place} gave {what} of dtype {array.dtype}; its space is {space}, and "
-                f"{array.dtype} does not fit into {space.dtype}"
+                f"{place}: {what} has dtype {array.dtype}, which cannot be converted to {space.dtype}, the dtype of "
+                f"its space {space}"
             )
         if isinstance(space, spaces.Discrete) and not 0 <= int(array) - int(space.start) < int(space.n):
-            raise EnvironmentFault(f"{place} gave {what} {found!r}, which is not in {space}")
+            raise EnvironmentFault(f"{place}: {what} is {found!r}, which is not in {space}")
 
 
 def _described(value: Any) -> str:
-    """A value in a few words: None, its length, or its type."""
+    """Return a short description of a value: its elements' types, its shape, its repr, or its type."""
     if value is None:
         return "None"
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""A finite Markov decision process, and two environments made of it: one for Gymnasium, one compiled."""
+"""Finite Markov decision processes, as Gymnasium environments and as compiled environments."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from policygrad.types import F32, F64, Array, check_shape
 
 @dataclass(frozen=True)
 class FiniteMDP:
-    """S states, A actions, an episode of at most `horizon` steps.
+    """A Markov decision process with S states, A actions and episodes of at most `horizon` steps.
 
     Raises:
-        ValueError: a table does not have the shape given here, or what should be probabilities are not.
+        ValueError: a table does not have the shape given below, or its entries are not probabilities.
     """
 
     transition: F64
     """[S, A, S] float64: p(s'|s, a)."""
     reward: F64
-    """[S, A, S] float64: what the step from s by a to s' pays."""
+    """[S, A, S] float64: reward of the step from s to s' by action a."""
     start: F64
-    """[S] float64: where episodes begin."""
+    """[S] float64: probability that an episode begins in each state."""
     terminal: tuple[int, ...]
-    """States in which an episode terminates when it reaches them."""
+    """States that terminate an episode when it reaches them."""
     horizon: int
-    """After so many steps an episode is truncated."""
+    """Number of steps after which an episode is truncated."""
     looks: tuple[int, ...] | None = None
-    """[S]: the observation in each state, counted from 0, for states that look alike; None: the state itself."""
+    """[S]: observation in each state, counted from 0; states may share one. None means the state itself is observed."""
 
     def __post_init__(self) -> None:
         S, A = self.transition.shape[:2]
@@ -41,27 +41,27 @@ class FiniteMDP:
         check_shape("reward", self.reward, (S, A, S))
         check_shape("start", self.start, (S,))
         if not (np.allclose(self.transition.sum(-1), 1) and np.isclose(self.start.sum(), 1)):
-            raise ValueError("transition and start must sum to 1 over the states they lead to")
+            raise ValueError("transition and start must sum to 1 over their last axis")
         if self.transition.min() < 0 or self.start.min() < 0:
-            raise ValueError("transition and start must hold probabilities, none of them below 0")
+            raise ValueError("transition and start must contain probabilities; none of them may be negative")
         if self.looks is not None and (len(self.looks) != S or min(self.looks) < 0):
             raise ValueError(
-                f"looks is {self.looks}; expected an observation, 0 or more, for each of {S} states"
+                f"looks is {self.looks}; expected an observation (0 or more) for each of {S} states"
             )
 
     @property
     def observations(self) -> tuple[int, ...]:
-        """[S]: `looks`, written out where it is None."""
+        """[S]: observation in each state, also where `looks` is None."""
         return tuple(range(len(self.start))) if self.looks is None else self.looks
 
     @property
     def observation_space(self) -> spaces.Discrete:
-        """Discrete: as many as there are looks."""
+        """Discrete space of the observations."""
         return spaces.Discrete(max(self.observations) + 1)
 
     @property
     def action_space(self) -> spaces.Discrete:
-        """Discrete(A)."""
+        """Discrete space of the A actions."""
         return spaces.Discrete(self.transition.shape[1])
 
 
@@ -86,7 +86,7 @@ class FiniteEnv(gym.Env[Any, Any]):
         return self._looks[self._state], {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """One transition."""
+        """Take one step."""
         before, self._steps = self._state, self._steps + 1
         self._state = self._draw(self.mdp.transition[before, action])
         terminated = self._state in self.mdp.terminal
@@ -99,9 +99,10 @@ class FiniteEnv(gym.Env[Any, Any]):
 
 
 def kernel(mdp: FiniteMDP, name: str) -> Kernel:
-    """A `FiniteMDP` as a compiled environment; the machine code is one for all, the tables are in the state.
+    """Return a `FiniteMDP` as a compiled environment.
 
-    The state holds, one after the other, `s, S, A`, and the tables flat, each in C order:
+    All of these environments share the same machine code, because the tables are part of the state. The state
+    contains, one after the other, `s, S, A` and the flattened tables, each in C order:
     `start` [S] and `transition` [S, A, S], both cumulative over the last axis, `reward` [S, A, S],
     `terminal` [S] as 0 or 1, and `observations` [S].
     """
@@ -127,14 +128,14 @@ def kernel(mdp: FiniteMDP, name: str) -> Kernel:
 
 
 def _cumulative(probabilities: F64) -> F64:
-    """Σ_{i ≤ j} p_i over the last axis, ending on 1 exactly: no draw from [0, 1) falls beyond the last state."""
+    """Return Σ_{i ≤ j} p_i over the last axis. It ends at exactly 1, so no draw from [0, 1) exceeds the last state."""
     total = np.cumsum(probabilities, -1)
     return total / total[..., -1:]
 
 
 @numba.njit(error_model="numpy", boundscheck=True)
 def _draw(state: F64, table: int, rng: Array) -> int:
-    """The index at which the cumulative probabilities that begin at `table` pass a uniform number."""
+    """Return the first index where the cumulative probabilities starting at `table` exceed a uniform number."""
     number = uniform(rng, 0.0, 1.0)
     index = 0
     while state[table + index] <= number:

@@ -1,13 +1,13 @@
-"""What a compiled environment is: three functions for Numba, on a state of float64 numbers.
+"""Compiled environments: three functions for Numba that act on a state of float64 numbers.
 
     def reset(state, rng):                begin an episode: write the state
-    def step(state, action, rng):         one step: write the next state; return (reward, terminated)
+    def step(state, action, rng):         take one step: write the next state; return (reward, terminated)
     def observe(state, observation):      write what the policy sees
 
-`state` is float64 [S], `action` float64 [K] (each number of a Discrete, MultiDiscrete or MultiBinary is a choice,
-counted as the space counts), `observation` float32 [D] (for Discrete observations its one number is the index).
-`rng` is the randomness of this one episode: hand it to `uniform` or `normal`. They run millions of times a second
-inside the training loop, which is not compiled anew for them.
+`state` is float64 [S]. `action` is float64 [K]; in a Discrete, MultiDiscrete or MultiBinary space, each number is a
+choice in the space's own numbering. `observation` is float32 [D]; in a Discrete space, its only number is the index.
+`rng` is the random stream of a single episode: pass it to `uniform` or `normal`. The functions run millions of times
+per second inside the training loop, which does not have to be recompiled for them.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ class Kernel:
     """A compiled environment.
 
     Raises:
-        ValueError: the spaces or the state are not as said here.
+        ValueError: the spaces or the state are not as described below.
     """
 
     name: str
-    """For messages and run folders."""
+    """Name in messages and run folders."""
     observation_space: Space
     """A Box of float32, or a Discrete."""
     action_space: Space
     """A Box of float32, a Discrete, a MultiDiscrete or a MultiBinary."""
     state: F64
-    """[S] float64: what the state holds before the first reset. Constants of the dynamics may stand in it."""
+    """[S] float64: the state before the first reset. It may also contain constants of the dynamics."""
     max_steps: int
-    """The time limit: after so many steps an episode is truncated."""
+    """Time limit: number of steps after which an episode is truncated."""
     reset: Callable[..., Any]
     step: Callable[..., Any]
     observe: Callable[..., Any]
     reward_threshold: float | None = None
-    """The mean return that counts as solved."""
+    """Mean return at which the environment counts as solved."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_steps", whole(f"{self.name}: max_steps", self.max_steps, at_least=1))
@@ -76,16 +76,17 @@ class Kernel:
             if not (
                 isinstance(space, wanted) or (isinstance(space, spaces.Box) and space.dtype == np.float32)
             ):
+                allowed = "Discrete" if kind == "observation" else "Discrete, MultiDiscrete or MultiBinary"
                 raise ValueError(
-                    f"{self.name}: {kind}_space is {space}; expected a Box of float32 or a Discrete"
+                    f"{self.name}: {kind}_space is {space}; expected a Box of float32, or {allowed}"
                 )
 
     @property
     def addresses(self) -> tuple[int, int, int]:
-        """Where (reset, step, observe) lie as machine code, in this process; compiled when first asked for.
+        """Addresses of the machine code of (reset, step, observe) in this process; compiled on first access.
 
-        In these three functions every index is checked. A helper with a `numba.njit` of its own has to ask for
-        that itself, by `boundscheck=True`.
+        Numba checks every index in these three functions. A helper with its own `numba.njit` needs
+        `boundscheck=True` to be checked too.
 
         Raises:
             TypeError: Numba cannot compile one of them.
@@ -95,7 +96,7 @@ class Kernel:
 
     @property
     def observation_numbers(self) -> int:
-        """How many float32 `observe` writes."""
+        """Number of float32 values that `observe` writes."""
         return _numbers(self.observation_space)
 
 
@@ -104,12 +105,12 @@ def _numbers(space: Space) -> int:
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 over the golden ratio, odd."""
+"""2^64 divided by the golden ratio, as an odd integer."""
 
 
 @numba.njit(inline="always", error_model="numpy")
 def _next(rng: Array) -> np.uint64:
-    """The next 64 bits: SplitMix64 (Steele, Lea & Flood 2014, OOPSLA), whose state is one counter."""
+    """Return the next 64 bits of SplitMix64 (Steele, Lea & Flood 2014, OOPSLA), whose state is one counter."""
     rng[0] += _GOLDEN
     z = rng[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -119,19 +120,19 @@ def _next(rng: Array) -> np.uint64:
 
 @numba.njit(inline="always", error_model="numpy")
 def seed_episode(rng: Array, seed: int) -> None:
-    """Begin an episode's stream: mixed, so that neighbouring seeds start far apart."""
+    """Begin the random stream of an episode; the seed is mixed so that neighboring seeds start far apart."""
     rng[0] = np.uint64(seed)
     rng[0] = _next(rng)
 
 
 @numba.njit(inline="always", error_model="numpy")
 def uniform(rng: Array, low: float, high: float) -> float:
-    """A float64 in [low, high); in compiled code only, or from Python with a uint64 array [1]."""
+    """Return a uniform float64 in [low, high); call it in compiled code, or from Python with a uint64 array [1]."""
     return low + (high - low) * (types.float64(_next(rng) >> np.uint64(11)) * 2.0**-53)
 
 
 @numba.njit(inline="always", error_model="numpy")
 def normal(rng: Array) -> float:
-    """A standard normal float64 (Box & Muller 1958, one of the two)."""
+    """Return a standard normal float64 (Box & Muller 1958; only one of the two numbers is used)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(rng, 0.0, 1.0)))
     return radius * math.cos(2.0 * math.pi * uniform(rng, 0.0, 1.0))

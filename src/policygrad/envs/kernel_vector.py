@@ -1,7 +1,7 @@
-"""Compiled environments, N side by side, as Gymnasium knows them."""
+"""Compiled environments with Gymnasium's interfaces: N of them as a `VectorEnv`, or one as an `Env`."""
 
 # pyright: basic
-# compiled functions: the types of arguments are the Numba signatures above them
+# the arguments of compiled functions are typed by the Numba signatures above them
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from policygrad.spaces import choices_of, is_choice
 from policygrad.types import F32, F64, Array, Bool, State
 
 KERNEL: Any = types.UniTuple(ADDRESS, 3)
-"""The addresses of reset, step and observe."""
+"""Addresses of reset, step and observe."""
 WHERE: Any = types.int64[::1]
-"""[3]: which function was called last, for which environment, at which step of its episode."""
+"""[3]: the function that was called last (an index of `FUNCTIONS`), the environment, and the step of its episode."""
 FUNCTIONS = ("reset", "step", "observe")
 FINE, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2
 
 
 @inner
 def begin(kernel, state, rng, observation, where, n):
-    """Reset environment n; returns FINE or BAD_OBSERVATION."""
+    """Reset environment n and return FINE or BAD_OBSERVATION."""
     where[0], where[1], where[2] = 0, n, 0
     reset_at(kernel[0])(state, rng)
     return look(kernel, state, observation, where)
@@ -41,7 +41,7 @@ def begin(kernel, state, rng, observation, where, n):
 
 @inner
 def look(kernel, state, observation, where):
-    """Write what the policy sees; returns FINE or BAD_OBSERVATION, also where an entry was left unwritten."""
+    """Write what the policy sees and return FINE, or BAD_OBSERVATION if an entry is not finite or was not written."""
     where[0] = 2
     for d in range(observation.size):
         observation[d] = np.nan
@@ -54,7 +54,7 @@ def look(kernel, state, observation, where):
 
 @inner
 def advance(kernel, state, action, rng, observation, where, n, elapsed):
-    """One step of environment n, its episode's `elapsed`-th from 1: (what became of it, reward, terminated)."""
+    """Take step `elapsed` (from 1) of the episode of environment n and return (status, reward, terminated)."""
     where[0], where[1], where[2] = 1, n, elapsed
     reward, terminated = step_at(kernel[1])(state, action, rng)
     if not abs(reward) < np.inf:
@@ -119,11 +119,11 @@ _STATE = ("states", "rngs", "elapsed", "observations", "over")
 
 
 class KernelVectorEnv(VectorEnv[Any, Any, Any]):
-    """N environments of one `Kernel`, stepped in one compiled call. Autoreset is Gymnasium's next-step mode.
+    """Steps N environments of one `Kernel` in one compiled call. Its autoreset mode is Gymnasium's next-step mode.
 
     Args:
-        kernel: what an environment is.
-        num_envs: how many.
+        kernel: the environment.
+        num_envs: number of environments.
 
     Raises:
         TypeError: Numba cannot compile the kernel's functions.
@@ -145,15 +145,15 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         self.rngs = np.zeros((num_envs, 1), np.uint64)
         self.elapsed = np.zeros(num_envs, np.int64)
         self.observations: F32 = np.zeros((num_envs, kernel.observation_numbers), np.float32)
-        """What each environment shows now, as `observe` writes it."""
+        """[N, numbers]: current observation of each environment, as `observe` writes it."""
         self.over: Bool = np.ones(num_envs, np.bool_)
-        """Whose episode has ended, so that their next step is a reset."""
+        """[N]: True where the episode has ended, so that the next step is a reset."""
         self._began = False
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode everywhere; an integer seeds environment n with seed + n."""
+        """Begin an episode in every environment; an integer seeds environment n with seed + n."""
         if seed is None:
             drawn = self.np_random.integers(2**31, size=self.num_envs)
         elif isinstance(seed, int | np.integer):
@@ -171,11 +171,11 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         return self.shown(), {}
 
     def step(self, actions: Array) -> tuple[Array, F64, Bool, Bool, dict[str, Any]]:
-        """One step of all; those whose episode has ended begin the next instead, for a reward of 0.
+        """Step all environments; where an episode has ended, begin the next one instead, with a reward of 0.
 
         Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
-            ValueError: the actions are not [N] or [N, *shape], or a choice is none.
+            gymnasium.error.ResetNeeded: `reset` has not been called yet.
+            ValueError: the actions do not have shape [N] or [N, *shape], or a choice is not in the action space.
         """
         if not self._began:
             raise gym.error.ResetNeeded(f"{self.kernel.name}: call reset before step")
@@ -188,7 +188,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         if is_choice(chosen):
             sizes, starts = choices_of(chosen)
             if not ((starts <= columns) & (columns < starts + sizes)).all():
-                raise ValueError(f"{self.kernel.name}: an action of {actions} is not in {chosen}")
+                raise ValueError(f"{self.kernel.name}: one of the actions {actions} is not in {chosen}")
         rewards = np.empty(self.num_envs)
         terminated, truncated = np.empty(self.num_envs, np.bool_), np.empty(self.num_envs, np.bool_)
         self.call(
@@ -198,20 +198,20 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         return self.shown(), rewards, terminated, truncated, {}
 
     def state(self) -> State:
-        """Where all environments stand."""
+        """Return the state of all environments."""
         return {name: getattr(self, name).copy() for name in _STATE}
 
     def restore(self, state: State) -> None:
-        """Stand there again."""
+        """Restore a state that `state` returned."""
         for name, saved in zip(_STATE, unpack(state, *_STATE), strict=True):
             copy_into(getattr(self, name), saved, f"{self.kernel.name} {name}")
         self._began = True
 
     def call(self, function: Any, *arguments: Any) -> None:
-        """Call a compiled function that ends in `where` and returns FINE or what went wrong.
+        """Call a compiled function whose last argument is `where` and which returns FINE or an error code.
 
         Raises:
-            EnvironmentFault: a function of the kernel raised, with which, where and when.
+            EnvironmentFault: a function of the kernel raised; the message names it, the environment and the step.
             NonFiniteError: an observation or a reward is NaN or infinite.
         """
         where = np.full(3, -1, np.int64)
@@ -232,11 +232,11 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         )
 
     def shown(self) -> Array:
-        """What each environment shows now, [N, *shape] in the space's own form: a copy."""
+        """Return a copy of the current observations [N, *shape], in the form of their space."""
         return self.in_own_form(self.observations)
 
     def in_own_form(self, numbers: F32) -> Array:
-        """Observations [..., numbers] as `observe` writes them, in the space's own form: a copy."""
+        """Return a copy of observations [..., numbers], as `observe` writes them, in the form of their space."""
         if isinstance(self.single_observation_space, gym.spaces.Discrete):
             return numbers[..., 0].astype(np.int64)
         return numbers.reshape(*numbers.shape[:-1], *(self.single_observation_space.shape or ())).copy()
@@ -244,7 +244,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
 
 @contextmanager
 def named_faults(name: str, where: Array) -> Generator[None]:
-    """Turn what a kernel's function raises into an EnvironmentFault that says which, where and when."""
+    """Turn an exception of a kernel's function into an EnvironmentFault with the function, environment and step."""
     try:
         yield
     except Exception as error:
@@ -257,7 +257,7 @@ def named_faults(name: str, where: Array) -> Generator[None]:
 
 
 class KernelEnv(gym.Env[Any, Any]):
-    """One environment of a `Kernel`, as Gymnasium knows single ones.
+    """A single environment of a `Kernel` as a Gymnasium environment.
 
     Raises:
         TypeError: Numba cannot compile the kernel's functions.
@@ -280,14 +280,14 @@ class KernelEnv(gym.Env[Any, Any]):
         return self._one(observation), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step.
+        """Take one step.
 
         Raises:
             gymnasium.error.ResetNeeded: the episode has ended, or none has begun.
         """
         if self._vector.over[0]:
             raise gym.error.ResetNeeded(
-                f"{self._vector.kernel.name}: the episode has ended: call reset before step"
+                f"{self._vector.kernel.name}: the episode has ended; call reset before step"
             )
         observation, reward, terminated, truncated, info = self._vector.step(np.asarray(action)[None])
         return self._one(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info

@@ -1,4 +1,4 @@
-"""EnvPool's environments, stepped by C++ threads of its own (the extra `envpool`)."""
+"""Environments of EnvPool, which steps them in its own C++ threads (needs the extra `envpool`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from policygrad.types import Array
 
 @cache
 def pool_ids() -> frozenset[str]:
-    """The ids that EnvPool knows; none where it is not installed."""
+    """Return the ids that EnvPool supports, or none if it is not installed."""
     if find_spec("envpool") is None:
         return frozenset()
     import envpool  # pyright: ignore[reportMissingImports]
@@ -29,7 +29,10 @@ def pool_ids() -> frozenset[str]:
 
 
 def same_limit(name: str) -> bool:
-    """Whether EnvPool's episodes may be as long as Gymnasium's, where that knows the id: else they are other tasks."""
+    """Return whether EnvPool's time limit for an id equals Gymnasium's; with another limit it is another task.
+
+    An id that Gymnasium does not know counts as equal.
+    """
     import envpool  # pyright: ignore[reportMissingImports]
 
     known = gym.registry.get(name)
@@ -39,15 +42,16 @@ def same_limit(name: str) -> bool:
 
 
 class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
-    """N environments of EnvPool as Gymnasium's `VectorEnv`.
+    """N environments of EnvPool as a Gymnasium `VectorEnv`.
 
-    They are seeded by the first reset, once: EnvPool cannot do it later, and goes on in each one's own stream.
+    Only the first reset seeds them. EnvPool cannot reseed its environments, so later episodes continue each
+    environment's own random stream.
 
     Args:
-        name: an id of `pool_ids`.
-        num_envs: how many.
-        threads: EnvPool's own, one per core by default.
-        max_episode_steps: another time limit than the environment's.
+        name: an id from `pool_ids`.
+        num_envs: number of environments.
+        threads: number of EnvPool's threads; one per core by default.
+        max_episode_steps: time limit that replaces the environment's own.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        """Begin an episode everywhere; seeds count the first time only."""
+        """Begin an episode in every environment; only the first call uses the seeds."""
         if self._pool is None:
             import envpool  # pyright: ignore[reportMissingImports]
 
@@ -92,17 +96,17 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
         return observation, info
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One step of all."""
+        """Step all environments."""
         dtype = np.int32 if is_choice(self.single_action_space) else np.float64
         return self._pool.step(np.asarray(actions, dtype))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Let go of the pool, which ends its threads."""
+        """Release the pool, which ends its threads."""
         self._pool = None
 
 
 def _as_gymnasium(space: Space) -> Space:
-    """Gymnasium's MuJoCo environments take actions of float32, EnvPool's of float64."""
+    """Return a float64 Box as float32: MuJoCo actions are float32 in Gymnasium and float64 in EnvPool."""
     if isinstance(space, spaces.Box) and space.dtype == np.float64:
         return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32))
     return space

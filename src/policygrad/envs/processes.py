@@ -1,10 +1,10 @@
-"""Environments in processes of their own, and the measurement that says when that pays."""
+"""Runs environments in separate processes, and measures whether that is faster."""
 
 from __future__ import annotations
 
 import atexit
 import multiprocessing
-import multiprocessing.util  # pyright: ignore[reportUnusedImport]  # its function at exit must be registered before ours
+import multiprocessing.util  # pyright: ignore[reportUnusedImport]  # its exit handler must be registered before ours
 import os
 import signal
 import time
@@ -27,26 +27,26 @@ from policygrad.envs.quiet import without_warnings
 from policygrad.errors import EnvironmentFault
 
 MEASURED_SECONDS = 0.1
-"""Time that measuring an environment takes at most, but for its first steps."""
+"""Maximum time in seconds that is spent measuring an environment, not counting its first steps."""
 OVERHEAD = 300e-6
-"""Seconds that a step of all processes costs beside the environments' own time, roughly."""
+"""Approximate overhead in seconds per step of all processes, in addition to the environments' own time."""
 GAIN = 0.7
-"""Processes are used where they are expected to take this share of the time or less."""
+"""Processes are used if they are expected to take at most this fraction of the time."""
 
 
 class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgument]  # generic from Gymnasium 1.4 on
-    """Gymnasium's `AsyncVectorEnv`, whose faults say which environment it was, and why.
+    """Gymnasium's `AsyncVectorEnv` with errors that say which environment failed, and why.
 
-    The processes are forked where the system can, so that scripts need no main guard and notebooks work. They
-    end with their parent, however that ends.
+    The processes are forked where the operating system supports it, so that scripts need no main guard and notebooks
+    work. They end when their parent ends, even if it is killed.
     """
 
     def __init__(self, env_fns: list[Callable[[], gym.Env[Any, Any]]], name: str) -> None:
         self._name = name
         self._broken = False
         method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-        # Python 3.12 warns of forking beside threads; the children run nothing but their environment
         _open.add(self)
+        # Python 3.12 warns about forking a process that has threads; here the children only run their environment
         with without_warnings(), self._named_ends():
             super().__init__(env_fns, context=method, worker=_worker)
 
@@ -61,9 +61,9 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
             return super().step(actions)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
-        """End the processes, by force where one of them is gone."""
+        """End the processes; kill them if there was an error."""
         for process in self.processes:
-            # they ignore what `terminate` sends
+            # the processes ignore the signal that `terminate` sends
             process.terminate = process.kill
         if self._broken:
             self._state = AsyncState.DEFAULT
@@ -71,7 +71,7 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
 
     @contextmanager
     def _named_ends(self) -> Generator[None]:
-        """Say which process ended, where one did; after any fault the others are ended by force."""
+        """Say which process has ended, if one has; after any error, `close` kills the processes."""
         try:
             yield
         except (EOFError, ConnectionError) as error:
@@ -81,11 +81,11 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
                 process.join(0.2)
                 if process.exitcode is not None:
                     ended.append(
-                        f"environment {i} (exit code {process.exitcode}{_of_signal(process.exitcode)})"
+                        f"environment {i} (exit code {process.exitcode}{_signal_name(process.exitcode)})"
                     )
             raise EnvironmentFault(
-                f"{self._name}: the process of {' and '.join(ended) or 'an environment'} ended, or was killed. "
-                "vectorize='sync' runs the environments in this process"
+                f"{self._name}: the process of {' and '.join(ended) or 'an environment'} ended unexpectedly. "
+                "Set vectorize='sync' to run the environments in the main process"
             ) from error
         except BaseException:
             self._broken = True
@@ -105,16 +105,19 @@ _open: weakref.WeakSet[ProcessVectorEnv] = weakref.WeakSet()
 
 @atexit.register
 def _end_processes() -> None:
-    """Before multiprocessing waits for processes that are still open, which it asks to end by a signal they ignore."""
+    """Kill the processes that are still open.
+
+    Otherwise multiprocessing would wait for them forever at exit, because they ignore the signal that it sends.
+    """
     for vector in list(_open):
         for process in getattr(vector, "processes", []):
-            # a fork of this process must not end the processes of its parent
+            # in a fork of this process, is_alive raises AssertionError: it must not kill its parent's processes
             with suppress(AssertionError):
                 if process.is_alive():
                     process.kill()
 
 
-def _of_signal(code: int) -> str:
+def _signal_name(code: int) -> str:
     try:
         return f", {signal.Signals(-code).name}" if code < 0 else ""
     except ValueError:
@@ -122,9 +125,9 @@ def _of_signal(code: int) -> str:
 
 
 def _worker(*arguments: Any) -> None:
-    """Run Gymnasium's worker in a process that leaves signals to its parent, and whose libraries have a thread each.
+    """Run Gymnasium's worker in a process that ignores signals and whose libraries use one thread each.
 
-    It ends when its parent's end of the pipe is closed, which the system does however the parent ends.
+    The worker ends when its parent's end of the pipe is closed. The system closes it even if the parent is killed.
     """
     _leave_signals_to_the_parent()
     index, factory, pipe, *rest = arguments
@@ -137,9 +140,9 @@ def _worker(*arguments: Any) -> None:
         try:
             env = make()
         except BaseException as error:
-            # the first message is answered by what went wrong
+            # the error is the answer to the first message
             pipe.recv()
-            fault = EnvironmentFault(_relayed(error, index, "making it"))
+            fault = EnvironmentFault(_relayed(error, index, "while it was created"))
             error_queue.put((index, EnvironmentFault, fault, ""))
             pipe.send((None, False))
             return
@@ -147,70 +150,70 @@ def _worker(*arguments: Any) -> None:
 
 
 def _leave_signals_to_the_parent() -> None:
-    """Ignore what a terminal or a scheduler sends to all processes of a group: the parent saves and ends this one."""
+    """Ignore signals that a terminal or a scheduler sends to a whole group: the parent saves and ends this process."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class _Relayed(gym.Wrapper[Any, Any, Any, Any]):
-    """Turns what an environment raises into one exception that any process can read, with its traceback."""
+    """Turns an environment's exceptions into an EnvironmentFault with the traceback, which any process can unpickle."""
 
     def __init__(self, env: gym.Env[Any, Any], index: int) -> None:
         super().__init__(env)
         self._index = index
 
     def reset(self, **options: Any) -> Any:
-        with self._relaying("reset"):
+        with self._relaying("in reset"):
             return self.env.reset(**options)
 
     def step(self, action: Any) -> Any:
-        with self._relaying("step"):
+        with self._relaying("in step"):
             return self.env.step(action)
 
     @contextmanager
-    def _relaying(self, function: str) -> Generator[None]:
+    def _relaying(self, when: str) -> Generator[None]:
         try:
             yield
         except BaseException as error:
-            raise EnvironmentFault(_relayed(error, self._index, function)) from None
+            raise EnvironmentFault(_relayed(error, self._index, when)) from None
 
 
-def _relayed(error: BaseException, index: int, function: str) -> str:
+def _relayed(error: BaseException, index: int, when: str) -> str:
     if isinstance(error, EnvironmentFault):
         return f"environment {index}: {error}"
     trace = "".join(traceback.format_exception(error)).rstrip()
     return (
-        f"environment {index} raised {type(error).__name__} in {function}: {error}\n{trace}\n"
-        "It ran in a process of its own; vectorize='sync' runs the environments in this process"
+        f"environment {index} raised {type(error).__name__} {when}: {error}\n{trace}\n"
+        "The environment ran in a separate process. Set vectorize='sync' to run all of them in the main process"
     )
 
 
 class Costs(NamedTuple):
-    """What a step costs, in seconds."""
+    """Time per step, in seconds."""
 
     wall: float
-    """Of one environment, by the clock."""
+    """Wall-clock time of one environment."""
     cpu: float
-    """Of which it computes."""
+    """CPU time of one environment."""
     together: float
-    """Of all environments, one after another in this process."""
+    """Wall-clock time of all environments, one after another in this process."""
     apart: float
-    """Of all environments in processes of their own, as far as can be told."""
+    """Estimated wall-clock time of all environments in separate processes."""
 
     @property
     def pay(self) -> bool:
-        """Whether processes are expected to be faster."""
+        """True if processes are expected to be faster."""
         return self.apart <= GAIN * self.together
 
 
 def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
-    """Measure an environment made for the purpose, and return whether processes would be faster.
+    """Return whether separate processes would be faster, by measuring an environment created for this purpose.
 
-    It is made and measured in a process of its own where the system can fork, so that this process, and the next call
-    of `make`, are as if nothing had been measured. An environment that does not take random actions stays here.
+    The measurement runs in a separate process where the system can fork, so that it affects neither this process nor
+    the next call of `make`. An environment that fails on random actions is not moved to processes.
     """
-    # what CUDA has begun in this process, no forked one can use
+    # a forked process cannot use CUDA once this process has initialized it
     if num_envs < 2 or torch.cuda.is_initialized():
         return False
     if "fork" not in multiprocessing.get_all_start_methods():
@@ -229,7 +232,7 @@ def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     try:
         return receive.recv()
     except EOFError:
-        # it ended the process: whatever is wrong with it shows where it is trained on
+        # the environment ended the measuring process; the error will be reported when training runs it
         return False
     except BaseException:
         process.kill()
@@ -246,17 +249,18 @@ def _pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
 
 
 def costs(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> Costs:
-    """Measure an environment made for the purpose, with random actions.
+    """Measure the time per step of an environment created for this purpose, with random actions.
 
-    One process per environment takes its wall-clock time, but no more cores than there are; one after the other
-    they take all of it. Environments that wait gain most, those that compute gain by the cores.
+    In separate processes, a step of all environments takes as long as a step of one, or the total CPU time divided by
+    the number of cores if that is longer. In one process, it takes the sum of all wall-clock times. Environments that
+    wait gain the most from processes; those that compute gain in proportion to the number of cores.
     """
     env = make()
     try:
         with single_thread():
             env.action_space.seed(0)
             env.reset(seed=0)
-            # the first step often makes what later ones use
+            # not measured: the first step often sets up what later ones use
             over = any(env.step(env.action_space.sample())[2:4])
             steps, wall, cpu = 0, time.perf_counter(), time.thread_time()
             while time.perf_counter() - wall < MEASURED_SECONDS and steps < 1000:

@@ -1,4 +1,4 @@
-"""Other libraries' warnings that are nobody's concern, kept quiet by one thread at a time."""
+"""Suppresses harmless warnings of other libraries, in one thread at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _filters = threading.Lock()
 
 @contextmanager
 def without_warnings() -> Generator[None]:
-    """Ignore warnings within the block. The filters belong to the whole process, so a lock keeps others from theirs.
+    """Ignore warnings within the block.
 
-    EnvPool warns of its float64 bounds of float32 spaces, and Python 3.12 of forking beside threads.
+    EnvPool warns about float64 bounds of its float32 spaces, and Python 3.12 about forking a process that has threads.
+    Warning filters belong to the whole process, so a lock admits one thread at a time.
     """
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")

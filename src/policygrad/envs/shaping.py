@@ -1,4 +1,4 @@
-"""Reward shaping: what is learned from instead of the environment's reward. Reports keep to the original."""
+"""Reward shaping: a reward to learn from in place of the environment's. Reported returns use the original one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from policygrad.types import F64, Array, Bool, check_shape
 Shaping: TypeAlias = Callable[[F64, Array, Array, Bool, Bool], Array]
 """shaping(reward, observation, next_observation, terminated, truncated) -> shaped reward
 
-All are arrays over many steps at once: rewards and flags [...], observations [..., *shape] in the
-environment's own form. `elementwise` makes one of a function of a single step.
+All arguments are arrays over many steps: rewards and flags [...], observations [..., *shape] in the environment's
+own form. `elementwise` turns a function of a single step into a shaping function.
 """
 
 
 @dataclass(frozen=True)
 class PotentialShaping:
-    """r + γΦ(s′) − Φ(s), with Φ = 0 where an episode terminates.
+    """Potential-based shaping: the reward becomes r + γΦ(s′) − Φ(s), with Φ = 0 where an episode terminates.
 
-    Ng, Harada & Russell 1999, theorem 1: the one form that leaves the optimal policy as it is, in every
-    environment. Their discount is the algorithm's: training fills `gamma` in where it is None.
+    This is the only form of shaping that leaves the optimal policy unchanged in every environment (Ng, Harada &
+    Russell 1999, theorem 1). γ must be the discount of the algorithm; training fills it in if `gamma` is None.
 
-    At a time limit Φ(s′) stands as it is, since the state is like any other.
+    At a time limit Φ(s′) is kept, because the last state is like any other.
     """
 
     potential: Callable[[Array], Array]
@@ -34,20 +34,20 @@ class PotentialShaping:
     gamma: float | None = None
 
     def with_gamma(self, gamma: float) -> PotentialShaping:
-        """The same, with the discount filled in if it was left open; ValueError if it is another."""
+        """Return a copy with `gamma` filled in if it was None; raise ValueError if it has another value."""
         if self.gamma not in (None, gamma):
             raise ValueError(
-                f"PotentialShaping has gamma {self.gamma}, the algorithm {gamma}: with another discount the best "
-                "policy changes. Leave it open, and the algorithm's is taken"
+                f"PotentialShaping has gamma {self.gamma}, but the algorithm has gamma {gamma}. Different discounts "
+                "would change the optimal policy. Leave gamma out to use the algorithm's"
             )
         return replace(self, gamma=gamma)
 
     def __call__(
         self, reward: F64, observation: Array, next_observation: Array, terminated: Bool, truncated: Bool
     ) -> F64:
-        """The shaped reward [...] float64: see `Shaping`."""
+        """Return the shaped reward [...] float64; see `Shaping`."""
         if self.gamma is None:
-            raise ValueError("PotentialShaping.gamma is not set; give the algorithm's discount")
+            raise ValueError("PotentialShaping.gamma is not set; pass the algorithm's discount")
         here = np.asarray(self.potential(observation), np.float64)
         there = np.asarray(self.potential(next_observation), np.float64)
         check_shape("potential(observation)", here, reward.shape)
@@ -55,9 +55,9 @@ class PotentialShaping:
 
 
 def elementwise(function: Callable[..., float]) -> Shaping:
-    """A shaping from a function of one step: (reward, state, next_state, terminated, truncated) -> float.
+    """Return a shaping from a function of one step: (reward, state, next_state, terminated, truncated) -> float.
 
-    It is called once a step from Python: the slow way, for functions with an `if` in them.
+    Python calls the function once per step, which is slow. Use it for functions that contain an `if`.
     """
 
     def shaping(reward: F64, observation: Array, next_observation: Array, *flags: Bool) -> Array:
@@ -72,11 +72,11 @@ def elementwise(function: Callable[..., float]) -> Shaping:
 
 
 def apply_shaping(shaping: Shaping, *columns: Any) -> F64:
-    """The shaped reward, checked.
+    """Return the shaped reward after checking it.
 
     Raises:
-        ValueError: the function gave another shape, or does not work on arrays.
-        NonFiniteError: it gave a NaN or an infinity.
+        ValueError: the function returned an array of the wrong shape, or does not work on arrays.
+        NonFiniteError: the function returned a NaN or an infinity.
     """
     reward: F64 = columns[0]
     try:
@@ -85,7 +85,7 @@ def apply_shaping(shaping: Shaping, *columns: Any) -> F64:
         if "truth value of an array" not in str(error):
             raise
         raise ValueError(
-            "the shaping function works on one step at a time, but gets arrays of many: write `if` as "
+            "the shaping function works on a single step, but it receives arrays of many steps. Replace `if` by "
             "numpy.where, or wrap the function in policygrad.elementwise"
         ) from error
     check_shape("the shaped reward", shaped, reward.shape)

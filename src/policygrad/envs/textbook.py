@@ -1,4 +1,4 @@
-"""Small problems whose every probability is written down, so that results can be exact."""
+"""Small problems with known transition probabilities, for which results can be computed exactly."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = [
 
 
 def three_states(horizon: int = 4) -> FiniteMDP:
-    """Two states to move between and one that ends the episode; noisy moves, and an early end pays less.
+    """Return a problem with two states to move between and a terminal one. Moves are noisy; ending early pays less.
 
-    Small enough to enumerate every trajectory, and no variant of REINFORCE coincides with another on it:
-    episodes differ in length, rewards in sign, and most actions in what they lead to.
+    It is small enough to enumerate every trajectory, and no two variants of REINFORCE coincide on it: episodes
+    differ in length, rewards differ in sign, and most actions differ in their outcome.
     """
     transition = np.zeros((3, 2, 3))
     transition[0] = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]
@@ -38,11 +38,11 @@ def three_states(horizon: int = 4) -> FiniteMDP:
 
 
 def short_corridor(horizon: int = 1000) -> FiniteMDP:
-    """Three states in a row and the goal, which all look the same; in the second, left and right are swapped.
+    """Return a corridor of three states and a goal that all look the same. In the second state, left and right swap.
 
-    Sutton & Barto (2018), example 13.1. Actions: 0 left, 1 right; each step costs 1. Going right with
-    probability p is worth -2(2 - p) / (p(1 - p)): at best -(6 + 4√2) ≈ -11.66, at p = 2 - √2 ≈ 0.59, where a
-    deterministic policy never arrives.
+    Sutton & Barto (2018), example 13.1. Actions: 0 left, 1 right; each step costs 1. Going right with probability
+    p has the value -2(2 - p) / (p(1 - p)). It is highest at p = 2 - √2 ≈ 0.59, where it is -(6 + 4√2) ≈ -11.66. A
+    deterministic policy never reaches the goal.
     """
     following = np.array([[0, 1], [2, 0], [1, 3], [3, 3]])
     reward = np.full((4, 2, 4), -1.0)
@@ -51,26 +51,26 @@ def short_corridor(horizon: int = 1000) -> FiniteMDP:
 
 
 def chain(length: int = 5, slip: float = 0.2, horizon: int = 100) -> FiniteMDP:
-    """A chain on which patience pays: 10 a step at its far end, 2 for going back to its start.
+    """Return a chain on which patience pays: 10 per step at its far end, 2 for going back to its start.
 
-    Dearden, Friedman & Russell (1998), "Bayesian Q-learning", there with 5 states, without an end. Actions: 0
-    goes one state on, and pays 10 where it stays in the last; 1 goes back to the first and pays 2. With
-    probability `slip` the other one happens.
+    Dearden, Friedman & Russell (1998), "Bayesian Q-learning", use 5 states and no end of the episode. Action 0 moves
+    one state forward, and pays 10 where it stays in the last state. Action 1 goes back to the first state and pays
+    2. With probability `slip` the other action happens.
 
     Args:
-        length: S, 2 or more.
-        slip: how often the action is swapped.
-        horizon: steps an episode.
+        length: number of states S, 2 or more.
+        slip: probability that the action is swapped.
+        horizon: number of steps per episode.
 
     Raises:
-        ValueError: a shorter chain.
+        ValueError: the length is less than 2.
     """
     if length < 2:
         raise ValueError(f"length must be 2 or more; got {length}")
     following = np.minimum(np.arange(length) + 1, length - 1)
-    on, back = np.eye(length)[following], np.eye(length)[np.zeros(length, int)]
-    transition = np.stack([(1 - slip) * on + slip * back, slip * on + (1 - slip) * back], axis=1)
-    # where a step led says which of the two happened, as no step on leads to the first state
+    forward, back = np.eye(length)[following], np.eye(length)[np.zeros(length, int)]
+    transition = np.stack([(1 - slip) * forward + slip * back, slip * forward + (1 - slip) * back], axis=1)
+    # the next state tells which of the two happened, because no forward step leads to the first state
     reward = np.zeros((length, 2, length))
     reward[:, :, 0] = 2
     reward[-1, :, -1] = 10
@@ -78,10 +78,11 @@ def chain(length: int = 5, slip: float = 0.2, horizon: int = 100) -> FiniteMDP:
 
 
 def slippery_grid(horizon: int = 100) -> FiniteMDP:
-    """A frozen lake of 4 x 4 fields: 1 for reaching the goal, nothing for falling into a hole; both end it.
+    """Return a frozen lake of 4 x 4 fields. Reaching the goal pays 1 and falling into a hole pays 0; both end it.
 
-    Map and model are those of Gymnasium's FrozenLake-v1. Actions: 0 left, 1 down, 2 right, 3 up; with
-    probability 1/3 each, the move is the one asked for or one of the two across it. Fields count row by row.
+    The map and the dynamics are those of Gymnasium's FrozenLake-v1. Actions: 0 left, 1 down, 2 right, 3 up. The move
+    is the chosen one or one of the two perpendicular to it, with probability 1/3 each. Fields are numbered row by
+    row.
     """
     fields = "".join(("SFFF", "FHFH", "FFFH", "HFFG"))
     size, S = 4, 16
@@ -103,20 +104,20 @@ def slippery_grid(horizon: int = 100) -> FiniteMDP:
 
 
 PAYOFF = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
-"""[3, 3]: what a move (0 rock, 1 paper, 2 scissors) wins against another."""
+"""[3, 3]: payoff of a move (0 rock, 1 paper, 2 scissors) against each move of the opponent."""
 
 
 def rock_paper_scissors(
     opponent: tuple[float, float, float] = (0.5, 0.25, 0.25), rounds: int = 10
 ) -> FiniteMDP:
-    """Against an opponent who draws every move from the same distribution: a bandit, whatever it looks like.
+    """Return a game against an opponent who draws every move from the same distribution, which makes it a bandit.
 
-    The state is the opponent's last move, before the first round one drawn likewise; actions are moves, and a
-    round pays 1, 0 or -1.
+    The state is the opponent's last move; before the first round it is drawn in the same way. Actions are moves, and
+    a round pays 1, 0 or -1.
 
     Args:
         opponent: probabilities of rock, paper and scissors.
-        rounds: how many, after which the game is cut.
+        rounds: number of rounds, after which the game is truncated.
     """
     probabilities = np.array(opponent)
     transition = np.broadcast_to(probabilities, (3, 3, 3)).copy()
@@ -125,13 +126,13 @@ def rock_paper_scissors(
 
 
 def mirrored_rock_paper_scissors(rounds: int = 10) -> FiniteMDP:
-    """Against an opponent who plays what the agent played last: to beat one's own last move wins every round.
+    """Return a game against an opponent who repeats the agent's last move: beating one's own last move always wins.
 
-    The state is that last move, before the first round a random one; actions are moves, and a round pays 1, 0
+    The state is the agent's last move; before the first round it is random. Actions are moves, and a round pays 1, 0
     or -1.
 
     Args:
-        rounds: how many, after which the game is cut.
+        rounds: number of rounds, after which the game is truncated.
     """
     transition = np.broadcast_to(np.eye(3), (3, 3, 3)).copy()
     reward = np.broadcast_to(PAYOFF.T[:, :, None], (3, 3, 3)).copy()
@@ -148,4 +149,4 @@ TEXTBOOK: dict[str, Kernel] = {
         ("MirroredRockPaperScissors-v0", mirrored_rock_paper_scissors()),
     )
 }
-"""Compiled, by id."""
+"""Compiled textbook problems by id."""

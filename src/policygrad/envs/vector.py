@@ -1,4 +1,4 @@
-"""Gymnasium vector environments, whatever their autoreset mode, as one thing: true successors, row by row."""
+"""One interface to Gymnasium's vector environments that returns true successors in every autoreset mode."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from policygrad.types import F64, Array, Bool, State
 
 
 class Environments:
-    """N environments stepped together. An episode's last step gives the state it ended in, in every mode.
+    """Steps N environments together. In every autoreset mode, an episode's last step returns its final observation.
 
-    `current` is what each shows now, after the reset that follows an end. Where `resetting`, the next step is
-    Gymnasium's own reset and no transition: what it returns for that environment is no sample.
+    `current` contains the current observation of each environment, after the reset that follows an episode's end.
+    Where `resetting` is True, the next step only resets the environment, as in Gymnasium's next-step mode. What that
+    step returns for the environment is not a sample.
 
     Args:
         vector: the environments.
-        name: for messages.
-        owned: whether `close` closes them.
-        shown: what networks see of a Dict or a Tuple where `vector` shows it flattened already.
-        say: is told what is left out of the observations.
-        like: one of the environments, where they are in other processes.
+        name: their name in messages.
+        owned: True if `close` closes the environments.
+        shown: the space of a Dict or a Tuple that networks see, if `vector` already returns it flattened.
+        say: called with a message that lists the ignored entries of the observation.
+        like: an environment of the same kind, which tells the time limit where `vector` does not.
 
     Raises:
-        ValueError: the spaces are not supported, or the autoreset mode is not said.
+        ValueError: a space is not supported, or the autoreset mode is not declared.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class Environments:
         except ValueError:
             raise ValueError(
                 f"{name}: metadata['autoreset_mode'] is {mode!r}; expected one of "
-                f"{[m.value for m in AutoresetMode]}: without it nobody can tell an episode's last "
-                "observation from the next one's first"
+                f"{[m.value for m in AutoresetMode]}. Set it to the mode that the environment implements: without it, "
+                "an episode's last observation cannot be distinguished from the first one of the next episode"
             ) from None
         self.vector = vector
         self.name = name
@@ -75,7 +76,7 @@ class Environments:
             self.observation_space, left_out = observed_part(self.observation_space)
             self._flattens = is_composite(self.observation_space)
             if left_out:
-                say(f"{name}: not seen of its observations: {', '.join(left_out)}")
+                say(f"{name}: networks ignore these entries of the observation: {', '.join(left_out)}")
         self._like = like
         self.action_space: Space = vector.single_action_space
         observation_size(self.observation_space)
@@ -90,31 +91,31 @@ class Environments:
 
     @property
     def resets_by_seed(self) -> bool:
-        """Whether an episode's beginning is its seed's alone; EnvPool's are of streams that cannot be set again."""
+        """True if the seed alone determines how an episode begins; EnvPool's random streams cannot be reseeded."""
         return not isinstance(self.vector.unwrapped, EnvPoolVectorEnv)
 
     def reset(self, seeds: EpisodeSeeds) -> Array:
-        """Start an episode in every environment, each from a seed of its own; observations [N, *shape].
+        """Start an episode in every environment, each from its own seed, and return the observations [N, *shape].
 
-        EnvPool's are seeded once, when they are made; here they start their next episodes.
+        EnvPool's environments are seeded only once, when they are created. Later calls start their next episodes.
         """
         taken = seeds.take(self.num_envs)
         seed: Any = taken if self._takes_seed_list else taken[0]
         self._steps = 0
-        with told(self.name, "reset", 0):
+        with noting_where(self.name, "reset", 0):
             observation = self._flat(self.vector.reset(seed=seed)[0])
         self.current, self.resetting = observation, np.zeros(self.num_envs, np.bool_)
         return observation
 
     def step(self, actions: Array) -> tuple[Array, F64, Bool, Bool]:
-        """One step of all: (next observations [N, *shape], reward [N], terminated [N], truncated [N])."""
+        """Step all environments; return (next observations [N, *shape], reward [N], terminated [N], truncated [N])."""
         self._steps += 1
-        with told(self.name, "step", self._steps):
+        with noting_where(self.name, "step", self._steps):
             observation, reward, terminated, truncated, info = self.vector.step(
                 actions.astype(self._actions_dtype, copy=False)
             )
         observation = self._flat(observation)
-        # some vector environments hand out, and go on writing, their own arrays
+        # copied, because some vector environments return internal arrays that they later overwrite
         reward = np.array(self._column("reward", reward, "biuf"), np.float64)
         terminated = np.array(self._column("terminated", terminated, "b"))
         truncated = np.array(self._column("truncated", truncated, "b"))
@@ -125,8 +126,9 @@ class Environments:
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 if "final_obs" not in info:
                     raise ValueError(
-                        f"{self.name} resets in the same step, but its info has no 'final_obs': an episode's last "
-                        "observation is lost. Leave out wrappers that change the info, or use another mode"
+                        f"{self.name} has the autoreset mode {self.autoreset_mode.value}, but its info has no "
+                        "'final_obs', so the last observation of an episode is lost. Remove wrappers that change the "
+                        "info, or use another autoreset mode"
                     )
                 observation = np.array(observation)
                 for i in np.flatnonzero(done):
@@ -138,12 +140,12 @@ class Environments:
         return observation, reward, terminated, truncated
 
     def _column(self, what: str, column: Any, kinds: str) -> Array:
-        """One entry per environment, [N], of these kinds of dtype; EnvironmentFault for anything else."""
+        """Return a column as an array [N]; raise EnvironmentFault unless its dtype is of one of these kinds."""
         array = np.asarray(column)
         if array.shape != (self.num_envs,) or array.dtype.kind not in kinds:
             expected = "bools" if kinds == "b" else "numbers"
             raise EnvironmentFault(
-                f"{self.name}: step {self._steps} gave {what} of shape {array.shape} and dtype {array.dtype}; expected "
+                f"{self.name}: step {self._steps}: {what} has shape {array.shape} and dtype {array.dtype}; expected "
                 f"{expected} of shape ({self.num_envs},)"
             )
         return array
@@ -152,24 +154,24 @@ class Environments:
         return flatten_all(self.observation_space, observation) if self._flattens else observation
 
     def state(self) -> State | None:
-        """Where the episodes under way stand; None where that cannot be saved, or none has begun."""
+        """Return the state of the episodes in progress; None if it cannot be saved or no episode has begun."""
         if not isinstance(self.vector, KernelVectorEnv) or self.current is None:
             return None
         return {"vector": self.vector.state(), "resetting": self.resetting.copy()}
 
     def restore(self, state: State | None) -> None:
-        """Go on with those episodes; without a state with new ones."""
+        """Continue the episodes of a state; without one, forget the current episodes so that new ones begin."""
         if state is None:
             self.current = None
             return
-        assert isinstance(self.vector, KernelVectorEnv), "only these have a state"
+        assert isinstance(self.vector, KernelVectorEnv), "only compiled environments have a state"
         vector, self.resetting = unpack(state, "vector", "resetting")
         self.vector.restore(vector)
         self.current = self.vector.shown()
 
     @property
     def reward_threshold(self) -> float | None:
-        """The mean return at which the environment's authors call it solved, where they say so."""
+        """Mean return at which the environment's authors consider it solved; None if they do not specify one."""
         if isinstance(self.vector, KernelVectorEnv):
             return self.vector.kernel.reward_threshold
         spec = self._spec
@@ -177,7 +179,7 @@ class Environments:
 
     @property
     def max_episode_steps(self) -> int | None:
-        """The environment's own time limit in steps; None where it has none, or does not say."""
+        """The environment's own time limit in steps; None if it has none or does not declare it."""
         if isinstance(self.vector, KernelVectorEnv):
             return self.vector.kernel.max_steps
         if isinstance(self.vector, EnvPoolVectorEnv):
@@ -195,20 +197,20 @@ class Environments:
         return self.vector.spec or getattr(first, "spec", None)
 
     def close(self) -> None:
-        """Close the environments, if they were made here rather than given."""
+        """Close the environments if they were created here; leave those that were passed in open."""
         if self._owned:
             with errors_are_warnings(f"closing {self.name}"):
                 self.vector.close()
 
 
 @contextmanager
-def told(name: str, function: str, step: int) -> Generator[None]:
-    """Let an exception of an environment say in which environment, function and step it was raised."""
+def noting_where(name: str, function: str, step: int) -> Generator[None]:
+    """Add a note to an exception that says in which environment, function and step it was raised."""
     try:
         yield
     except Exception as error:
-        if hasattr(error, "add_note"):  # Python 3.11
+        if hasattr(error, "add_note"):  # from Python 3.11 on
             error.add_note(  # pyright: ignore[reportAttributeAccessIssue]
-                f"raised by {name} in {function}, {step} steps after it was last reset by policygrad"
+                f"raised by {name} in {function}, {step} steps after policygrad last reset it"
             )
         raise

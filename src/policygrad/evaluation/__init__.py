@@ -1,4 +1,4 @@
-"""How good a policy is: evaluation on fresh episodes, at intervals during training, and choosing the best of a run."""
+"""Evaluation of policies: on fresh episodes, at intervals during training, and to choose the best policy of a run."""
 
 from policygrad.evaluation.episodes import evaluate, run_episodes
 from policygrad.evaluation.periodic import PeriodicEvaluation

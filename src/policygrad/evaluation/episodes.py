@@ -1,4 +1,4 @@
-"""How good a policy is: returns of fresh episodes, with an interval."""
+"""Evaluation of a policy on fresh episodes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from policygrad.rollout import HostCollector
 from policygrad.types import F64, Array, Inputs
 
 STEP_LIMIT = 10_000
-"""Steps after which an episode is truncated where the environment has no limit of its own."""
+"""Steps after which an episode is truncated if the environment has no limit."""
 SIDE_BY_SIDE = 16
-"""Environments that are run side by side, at most, where it is not said how many."""
+"""Maximum number of parallel environments if no number is given."""
 
 
 def evaluate(
@@ -36,31 +36,31 @@ def evaluate(
     progress: bool | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Run whole episodes and report their returns; the policy is left exactly as it was.
+    """Run whole episodes and report their returns. The policy is left exactly as it was.
 
-    Each environment runs a number of episodes that is fixed beforehand, so that short episodes are not
-    over-represented. No shaping is applied.
+    The number of episodes per environment is fixed beforehand, so that short episodes are not over-represented.
+    Rewards are not shaped.
 
     Args:
-        policy: a `Policy`, as from a run or from `load`.
+        policy: a `Policy`, for example from a run or from `load`.
         env: as in `train`, with the spaces that the policy was made for.
-        episodes: how many, 1 or more.
-        greedy: the most probable action rather than a sampled one.
-        seed: of the environments and the actions; streams apart from every training's.
-        num_envs: how many run side by side; up to 16 by default.
-        progress: show how many episodes have ended; by default only on a terminal.
+        episodes: number of episodes, 1 or more.
+        greedy: take the most probable action instead of a sampled one.
+        seed: seed of the environments and the actions. Their random streams are separate from those of training.
+        num_envs: number of parallel environments; by default up to 16.
+        progress: show how many episodes have ended. By default this is shown only on a terminal.
         options: how the environments are opened, as in `train`: `backend`, `env_kwargs`, `wrap`, `vectorize`,
-            `max_episode_steps`. Episodes of an environment without a limit are truncated after 10,000 steps, which
-            the result's `cut` counts.
+            `max_episode_steps`. Episodes of an environment without a limit are truncated after 10,000 steps; the
+            result's `cut` counts them.
 
     Raises:
-        ValueError: the spaces are not the policy's, or `episodes` is below 1.
-        EnvironmentFault: the environment breaks Gymnasium's contract.
+        ValueError: the spaces differ from the policy's, or `episodes` is below 1.
+        EnvironmentFault: the environment violates Gymnasium's API.
     """
     if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"expected a policygrad.Policy; got {type(policy).__name__}. "
-            "Policy(network, observation_space, action_space) makes one of a torch module"
+            "Policy(network, observation_space, action_space) makes one from a torch module."
         )
     episodes = whole("episodes", episodes, at_least=1)
     check_names("evaluate", EnvOptions, options)
@@ -82,14 +82,14 @@ def run_episodes(
     tick: Callable[[int, int], None] = lambda episodes, steps: None,
     max_steps: int | None = None,
 ) -> Evaluation:
-    """Run whole episodes in environments that are open already: see `evaluate`.
+    """Run whole episodes in environments that are already open: see `evaluate`.
 
     Args:
-        policy: in evaluation mode.
-        environments: with the policy's spaces.
+        policy: a policy in evaluation mode.
+        environments: environments with the policy's spaces.
         episodes, greedy, seed: as in `evaluate`.
-        tick: called now and then with the number of episodes that have ended, and of the steps that were taken.
-        max_steps: cut episodes in Python environments after this many steps, if that comes before the limit.
+        tick: called now and then with the number of episodes that have ended and the number of steps taken.
+        max_steps: cut episodes in Python environments after this many steps, if that is below the limit.
     """
     env_rng, action_rng = stream(seed, "evaluation").spawn(2)
     before = [0, 0]
@@ -112,7 +112,7 @@ def run_episodes(
         limit = min(environments.max_episode_steps or STEP_LIMIT, max_steps or STEP_LIMIT)
         collector = HostCollector(environments, policy, act, **rngs, max_steps=limit, cut=True, tick=count)
     returns, lengths = list[F64](), list[Array]()
-    # which of a last, partly needed round count was settled before it ran: the first ones
+    # if only part of the last round is needed, its first episodes count, which is decided before it runs
     for _ in range(math.ceil(episodes / environments.num_envs)):
         rollout = collector.episodes()
         returns.append(rollout.original_reward.sum(0))

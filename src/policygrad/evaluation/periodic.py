@@ -1,4 +1,4 @@
-"""Evaluating a policy at intervals while it is trained."""
+"""Evaluation of a policy at intervals during training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from policygrad.types import State
 
 
 class PeriodicEvaluation:
-    """Evaluates a policy again and again while it is trained, greedily, in environments of its own.
+    """Evaluates the greedy policy at intervals during training, in separate environments.
 
     Args:
-        env, options: as in `train`; an id, a kernel or a factory.
-        every: steps of training between two tests.
-        episodes: number of episodes per test; each test has fresh ones.
-        seed: of the training.
-        threads: EnvPool's.
+        env, options: as in `train`; `env` must be an id, a kernel or a factory.
+        every: number of training steps between two evaluations.
+        episodes: number of episodes per evaluation; each evaluation has fresh ones.
+        seed: seed of the training run.
+        threads: number of EnvPool's threads.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class PeriodicEvaluation:
         self._seeds = stream(seed, "evaluation")
 
     def state(self) -> State:
-        """When the next test is due, and which episodes it takes."""
+        """Return the state: when the next evaluation is due, and the generator of its seeds."""
         return {"due": self._due, "every": self._every, "seeds": rng_state(self._seeds)}
 
     def restore(self, state: State) -> None:
-        """Go on from there; where tests are `every` so many other steps now, the next is due as of a run from 0."""
+        """Continue from that state. If `every` has changed, the schedule starts again at step 0."""
         due, every, seeds = unpack(state, "due", "every", "seeds")
         self._due = due if every == self._every else self._every
         restore_rng(self._seeds, seeds)
 
     def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
-        """The iterations as they come, those after which a test was due with its `eval_return`."""
+        """Yield the iterations, with `eval_return` in those after which an evaluation was due."""
         for iteration in loop:
             if iteration.metrics["steps"] >= self._due:
                 self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)

@@ -1,4 +1,4 @@
-"""Progress of an evaluation: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of an evaluation: a live bar on a terminal, and otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from policygrad._support.console import console, say, stderr
 
 LINE_INTERVAL = 2.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 
 
 @contextmanager
 def show_episodes(total: int, show: bool | None) -> Generator[Callable[[int, int], None]]:
-    """Show an evaluation's progress within the block, through the function that it is given.
+    """Show the progress of an evaluation, which the block reports through the function that it receives.
 
     Args:
         total: number of episodes.
-        show: None shows it where stderr is a terminal.
+        show: whether to show it; None shows it if stderr is a terminal.
 
     Yields:
-        A function of the number of episodes that have ended and of the steps that were taken.
+        A function to call with the number of episodes that have ended and the number of steps taken.
     """
     terminal = stderr.isatty()
     if not (terminal if show is None else show):

@@ -1,4 +1,4 @@
-"""The result of an evaluation: returns of independent episodes, their mean and their failures, with intervals."""
+"""The result of an evaluation: the returns of episodes, and confidence intervals for their mean and failures."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from policygrad.types import F64, Array
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Returns of independent episodes, undiscounted, of the environment's own reward."""
+    """Undiscounted returns of independent episodes, in the environment's own reward."""
 
     returns: F64
-    """[episodes] float64."""
+    """[episodes] float64: return of each episode."""
     lengths: Array
-    """[episodes] int64, steps."""
+    """[episodes] int64: length of each episode in steps."""
     greedy: bool
     cut: int = 0
-    """Number of episodes that a step limit ended, because the environment has none of its own."""
+    """Number of episodes that the evaluation's step limit ended, because the environment has none."""
     threshold: float | None = None
-    """Return that counts as solved, as the environment's authors say; None if they do not."""
+    """Return that counts as solved, as specified by the environment's authors; None if they specify none."""
 
     @property
     def mean(self) -> float:
-        """The mean return."""
+        """Mean return."""
         return float(self.returns.mean())
 
     @property
@@ -36,25 +36,25 @@ class Evaluation:
 
     @property
     def failure_interval(self) -> tuple[float, float] | None:
-        """95 % interval of the share of episodes below the threshold; None if there is no threshold.
+        """95 % confidence interval of the share of episodes below the threshold; None if there is no threshold.
 
-        Clopper & Pearson 1934: it covers the share in at least 95 % of evaluations, however small it is. Where no
-        episode failed it begins at 0, and its end is the one-sided bound, about 3/n (the rule of three).
+        The interval of Clopper & Pearson 1934 covers the share in at least 95 % of evaluations, however small the share
+        is. If no episode failed, it starts at 0 and ends at the one-sided bound, about 3/n (the rule of three).
         """
         return None if self.failures is None else share_interval(self.failures, len(self.returns))
 
     @property
     def low(self) -> float:
-        """Lower end of the mean's 95 % interval (Student's t); NaN for a single episode.
+        """Lower end of the mean's 95 % confidence interval (Student's t); NaN for a single episode.
 
-        It covers the mean less often than that where few episodes are far from the others, as failures are, and where
-        all returns are equal it has no width: look at `failure_interval` too.
+        The interval covers the mean less often than that if a few episodes are far from the others, as failures are.
+        If all returns are equal, it has no width. Look at `failure_interval` too.
         """
         return self.mean - self._half_width()
 
     @property
     def high(self) -> float:
-        """Upper end of the same."""
+        """Upper end of the same interval."""
         return self.mean + self._half_width()
 
     def _half_width(self) -> float:
@@ -71,7 +71,7 @@ class Evaluation:
 
     @property
     def mean_in_words(self) -> str:
-        """The mean with its interval; of equal returns, how many others there may be."""
+        """The mean with its interval or, if all returns are equal, a bound on the share of episodes that differ."""
         n = len(self.returns)
         if n > 1 and (self.returns == self.returns[0]).all():
             return f"{self.mean:.1f}, all equal: at most {percent(share_interval(0, n)[1])} of episodes differ (95 %)"
@@ -79,7 +79,7 @@ class Evaluation:
 
     @property
     def failures_in_words(self) -> str:
-        """The share of episodes below the threshold with its interval; empty without a threshold."""
+        """The share of episodes below the threshold, with its interval; empty if there is no threshold."""
         failures, interval, n = self.failures, self.failure_interval, len(self.returns)
         if failures is None or interval is None:
             return ""
@@ -90,7 +90,7 @@ class Evaluation:
 
 
 def percent(share: float) -> str:
-    """Return a share as text.
+    """Return a share as a percentage.
 
     >>> percent(0.0295), percent(1.0)
     ('2.9 %', '100 %')
@@ -99,9 +99,9 @@ def percent(share: float) -> str:
 
 
 def share_interval(count: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of Clopper & Pearson 1934 for a share, of which `count` of `n` were seen.
+    """Return the 95 % confidence interval of Clopper & Pearson 1934 for a share, given `count` cases among `n`.
 
-    Where none or all were seen the interval has one end, and is the one-sided one.
+    If `count` is 0 or `n`, the interval is one-sided.
 
     >>> "{:.4f} {:.4f}".format(*share_interval(2, 100))
     '0.0024 0.0704'

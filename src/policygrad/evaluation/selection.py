@@ -1,8 +1,8 @@
-"""Which policy of a run is its best: a few candidates, scored on fresh episodes when the run is over.
+"""Selection of a run's best policy: a few candidates are scored on fresh episodes at the end of the run.
 
-A running mean of training returns is of policies that kept changing, and the largest of many means is the one that
-luck has favored most. So the means only name candidates, and fresh episodes decide between them, and between the two
-ways of acting.
+A running mean of training returns averages over policies that kept changing, and the largest of many means is the one
+that luck has favored most. The means therefore only name candidates. Fresh episodes decide between them, and between
+greedy and sampled actions.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from policygrad.policies import Policy, Snapshot, evaluation_mode
 from policygrad.types import F64, State
 
 CANDIDATES = 5
-"""Windows of training returns that are remembered."""
-APART = 25
-"""Episodes: of the windows that end within the same so many, the best is remembered."""
+"""Number of windows of training returns that are remembered."""
+BLOCK = 25
+"""Length of a block of episodes. Only the best of the windows that end within the same block is remembered."""
 EPISODES = 50
-"""Fresh episodes for the last ones left, at most."""
+"""Maximum number of fresh episodes for the last remaining candidates."""
 ROUND = 5
-"""Episodes per round, of each candidate in each way; after each round but the first the worse half is left out. If the
-budget is too small for one round, nothing is scored: the means would say less than the windows'."""
+"""Episodes per round for each candidate and each way of acting. After every round but the first, the worse half is
+left out. If the budget is too small for one round, nothing is scored, because the means would say less than those of
+the windows."""
 EACH = 20
-"""Episodes that there has to be time for, of each candidate that is scored: the best of many means of few episodes
-is luck again."""
+"""Episodes per scored candidate that the budget must allow for. With fewer, the best of many means would be luck
+again."""
 SHARE = 1 / 20
 """Share of the run's steps that scoring may use."""
 COMPILED_STEPS = 150_000
-"""Steps that scoring may use in compiled environments if that is more: about a tenth of a second of CartPole."""
+"""Steps that scoring may use in compiled environments if that is more: about 0.1 seconds of CartPole."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Candidate:
 
     snapshot: Snapshot
     mean: float
-    """The mean of the training returns that speak for it."""
+    """Mean of the window of training returns that made it a candidate."""
     episodes: int
-    """How many had finished by then."""
+    """Number of training episodes that had finished by then."""
 
 
 class Candidates:
-    """The policies of the best windows of training returns, the best first."""
+    """The policies with the best windows of training returns, best first."""
 
     def __init__(self) -> None:
         self.entries: list[Candidate] = []
@@ -63,10 +64,10 @@ class Candidates:
         self.entries = [candidate]
 
     def offer(self, candidate: Candidate) -> None:
-        """Remember it if it is among the best; of equals the latest."""
+        """Remember a candidate if it is among the best. Among equal ones, the latest is kept."""
 
         def near(other: Candidate) -> bool:
-            return other.episodes // APART == candidate.episodes // APART
+            return other.episodes // BLOCK == candidate.episodes // BLOCK
 
         if any(near(other) and other.mean > candidate.mean for other in self.entries):
             return
@@ -74,7 +75,7 @@ class Candidates:
         self.entries = sorted([candidate, *others], key=lambda c: (-c.mean, -c.episodes))[:CANDIDATES]
 
     def state(self) -> State:
-        """All of them, for a checkpoint."""
+        """Return the serializable state."""
         return {
             str(i): {
                 "parameters": entry.snapshot.parameters,
@@ -86,7 +87,7 @@ class Candidates:
         }
 
     def restore(self, state: State) -> None:
-        """Hold the candidates of that `state`."""
+        """Restore the candidates from that state."""
         self.entries = []
         for i in range(len(state)):
             parameters, buffers, mean, episodes = unpack(
@@ -98,40 +99,40 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Selection:
-    """What scoring the candidates came to."""
+    """The outcome of scoring the candidates."""
 
     chosen: int
-    """Which of the candidates it is."""
+    """Index of the selected candidate."""
     greedy: bool
-    """Whether the candidates acted better greedily than by samples, on average over them."""
+    """True if greedy actions scored at least as well as sampled ones, on average over the candidates."""
     mean: float
-    """Its mean return over `episodes` fresh episodes: the largest of several means, and so a little too high."""
+    """Its mean return over `episodes` fresh episodes. As the largest of several means it is slightly too high."""
     episodes: int
     candidates: int
-    """How many were scored, each both ways."""
+    """Number of candidates that were scored, each with greedy and with sampled actions."""
     steps: int
-    """Environment steps that this took; they count neither in the run's steps nor in its seconds."""
+    """Environment steps that scoring used. They count neither in the run's steps nor in its seconds."""
 
     def summary(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Return the selection as plain JSON values."""
         names = ("greedy", "mean", "episodes", "candidates", "steps")
         return {name: getattr(self, name) for name in names}
 
 
 def allowance(environments: Environments, policy: Policy, steps: int) -> int:
-    """Return how many steps scoring may use after a run of so many.
+    """Return how many steps scoring may use after a run of `steps` steps.
 
-    They are counted rather than timed, so that the same seed selects the same policy on a busy machine.
+    The budget is in steps rather than seconds, so that the same seed selects the same policy on a busy machine.
     """
     compiled = isinstance(environments.vector, KernelVectorEnv) and unsupported_reason(policy, None) is None
     return max(int(steps * SHARE), COMPILED_STEPS if compiled else 0)
 
 
 def typical_length(steps: F64, episodes: F64) -> float | None:
-    """Return the mean length in steps of the last hundred training episodes or so; None before any has ended.
+    """Return the mean length in steps of about the last hundred training episodes; None before any has ended.
 
     Args:
-        steps, episodes: [updates] float64: how many there had been after each update.
+        steps, episodes: [updates] float64: number of steps and of finished episodes after each update.
     """
     before = int(np.searchsorted(episodes, episodes[-1] - 100, side="right"))
     first_steps, first_episodes = (steps[before - 1], episodes[before - 1]) if before else (0.0, 0.0)
@@ -151,23 +152,23 @@ def select(
 ) -> Selection | None:
     """Score snapshots of a policy on fresh episodes, in rounds that leave out the worse half.
 
-    In a round all have the same seeds, which EnvPool's environments take the first time only.
+    All candidates have the same seeds in a round. EnvPool's environments, however, can be seeded only once.
 
     Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits", algorithm 1, with rounds of
     equal length and means over all rounds.
 
     Args:
-        policy: takes the snapshots' parameters; it is left as it was.
-        snapshots: the candidates, the likeliest first, who win ties.
-        environments: of the scoring's own.
-        budget: how many steps it may use.
-        length: of a typical episode in steps, for planning.
-        seed: of the run; the scoring has a stream of its own.
+        policy: receives the parameters of the snapshots, and is restored afterwards.
+        snapshots: the candidates, the most promising one first. The earlier one wins a tie.
+        environments: environments that nothing else uses during scoring.
+        budget: number of steps that scoring may use.
+        length: typical length of an episode in steps, for planning.
+        seed: seed of the run; scoring has a separate random stream.
 
     Returns:
         The selection, or None if the budget is too small to tell anything.
     """
-    # each environment runs as many episodes as any other
+    # every environment runs the same number of episodes
     size = environments.num_envs * math.ceil(ROUND / environments.num_envs)
     if budget < 2 * size * length:
         return None
@@ -178,7 +179,7 @@ def select(
     try:
         with evaluation_mode(policy):
             first = int(rng.integers(2**31))
-            # the likeliest, both ways: it also tells how long episodes are now, for greedily they may be far longer
+            # the most promising one, both ways, which also shows how long greedy episodes are: they may be far longer
             if not scores.play(arms, first):
                 return None
             length = max(scores.used / (2 * size), length)
@@ -190,7 +191,7 @@ def select(
                 expected = size * length * len(arms)
                 if scores.used + expected > budget or not scores.play(arms, int(rng.integers(2**31))):
                     break
-                # which way is better is a matter of the task and of the policies' noise, which they share: all tell
+                # which way is better depends on the task and on the noise, which all candidates share, so all count
                 greedy = scores.better_greedily(range(len(snapshots)))
                 in_this_way = [arm for arm in arms if arm[1] == greedy]
                 in_this_way.sort(key=lambda arm: (-scores.mean(arm), arm[0]))
@@ -205,7 +206,7 @@ def select(
 
 
 class _Scores:
-    """The returns of candidates, each acting in either way, (candidate, greedy), and the steps that they took."""
+    """The returns of each arm, which is a pair (candidate, greedy), and the steps that were used."""
 
     def __init__(
         self,
@@ -221,7 +222,7 @@ class _Scores:
         self.used = 0
 
     def play(self, arms: Sequence[tuple[int, bool]], seed: int) -> bool:
-        """Run a round of episodes with each; False, and nothing noted, where the budget ends before they do."""
+        """Run a round of episodes with each arm. If the budget ends first, record nothing and return False."""
         found: dict[tuple[int, bool], list[float]] = {}
         for i, greedy in arms:
             longest = (self._budget - self.used) // self._size
@@ -233,7 +234,7 @@ class _Scores:
             )
             self.used += int(result.lengths.sum())
             if result.cut and result.lengths.max() == longest:
-                # an episode that the budget has ended says nothing of its return
+                # the return of an episode that the budget ended is unknown
                 return False
             found[i, greedy] = result.returns.tolist()
         for arm, returns in found.items():
@@ -241,15 +242,15 @@ class _Scores:
         return True
 
     def played(self, arm: tuple[int, bool]) -> int:
-        """Number of its episodes."""
+        """Return the number of episodes of an arm."""
         return len(self.returns[arm])
 
     def mean(self, arm: tuple[int, bool]) -> float:
-        """Its mean return."""
+        """Return the mean return of an arm."""
         return math.fsum(self.returns[arm]) / len(self.returns[arm])
 
     def better_greedily(self, candidates: Iterable[int]) -> bool:
-        """Whether greedily was better on average, over the episodes that each candidate played both ways."""
+        """Return whether greedy actions were at least as good on average, over the episodes played both ways."""
         difference = 0.0
         for i in (i for i in candidates if (i, True) in self.returns):
             both = min(len(self.returns[i, way]) for way in (True, False))

@@ -1,8 +1,8 @@
-"""Losses: the vocabulary that they are written in, their differentiation, and their machine code.
+"""Losses: how they are written, differentiated and compiled.
 
-An algorithm's loss is a function of one sample `s` and of coefficients `k`, written as in its paper. It is called once
-with symbols, which gives a graph; the graph is differentiated with respect to log π(a|s), H(π(·|s)) and V(s), and
-compiled. The autograd engine calls the same function with torch tensors.
+An algorithm's loss is a function of one sample `s` and the coefficients `k`, written as in its paper. Calling it once
+with symbols yields a graph. The graph is differentiated with respect to log π(a|s), H(π(·|s)) and V(s), and the
+derivatives are compiled to machine code. The autograd engine calls the same function with torch tensors.
 """
 
 from policygrad.losses.loss import (

@@ -1,4 +1,4 @@
-"""Derived losses as machine code."""
+"""Compilation of losses and their derivatives to machine code."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ NUMBERS: Any = types.float64[::1]
 DERIVATIVES: Any = types.void(MATRIX, MATRIX, types.int64, types.int64, NUMBERS, types.float64, MATRIX)
 """derivatives(outputs [3, B], columns [C, B], start, stop, coefficients, scale, result [3, ≥ stop − start])
 
-Writes `scale` times the derivatives of the losses of the samples from `start` to before `stop` with respect to log π, H
-and V. Everything is computed in float64, and written as float32.
+Writes `scale` times the derivatives of the losses of samples `start` to `stop` − 1 with respect to log π, H and V into
+`result`. Everything is computed in float64 and stored as float32.
 """
 VALUE: Any = types.float64(MATRIX, MATRIX, NUMBERS)
 """value(outputs [3, B], columns [C, B], coefficients) -> the mean loss."""
 
 derivatives_at: Any = function_at(DERIVATIVES)
-"""For compiled code: from an address to the derivatives that lie there."""
+"""For compiled code: returns the derivatives function at an address."""
 _value_at: Any = function_at(VALUE)
 
 EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}, **UNCOUNTED}
-"""Arithmetic as it is written, but for fused multiplications and additions."""
+"""Compiler options: arithmetic as written, except that a multiplication and an addition may be fused."""
 
 
 def compile_source(source: str, signature: Any, **globals_: Any) -> int:
-    """Compile the source of a function, or take it from the cache on disk; returns the address of its machine code.
+    """Compile the source of a function, or load it from the disk cache, and return the address of its machine code.
 
     Args:
-        source: of one function.
+        source: source code of one function, named `derivatives` or `value`.
         signature: DERIVATIVES or VALUE.
-        globals_: what it refers to, beside math and NumPy.
+        globals_: objects that the source refers to by name, in addition to `math` and `np`.
     """
     namespace: dict[str, Any] = {"__name__": __name__, "math": math, "np": np, **globals_}
     exec(compile(source, "<derived>", "exec"), namespace)
@@ -51,18 +51,18 @@ def compile_source(source: str, signature: Any, **globals_: Any) -> int:
 
 
 _kept: list[Any] = []
-"""Compiled functions: their machine code goes when they go."""
+"""Compiled functions, kept alive because their machine code is freed with them."""
 
 
 @compiled(types.void(ADDRESS, MATRIX, MATRIX, NUMBERS, types.float64, MATRIX))
 def write_derivatives(
     address: int, outputs: F32, columns: F32, coefficients: F64, scale: float, result: F32
 ) -> None:
-    """Call compiled derivatives on all samples: see `DERIVATIVES`."""
+    """Call the compiled derivatives at an address on all samples; see `DERIVATIVES`."""
     derivatives_at(address)(outputs, columns, 0, outputs.shape[1], coefficients, scale, result)
 
 
 @compiled(types.float64(ADDRESS, MATRIX, MATRIX, NUMBERS))
 def mean_value(address: int, outputs: F32, columns: F32, coefficients: F64) -> float:
-    """Call a compiled value: see `VALUE`."""
+    """Call the compiled loss at an address and return its mean; see `VALUE`."""
     return _value_at(address)(outputs, columns, coefficients)

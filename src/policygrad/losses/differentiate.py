@@ -1,4 +1,4 @@
-"""Reverse differentiation of a loss's graph."""
+"""Reverse-mode differentiation of a loss's graph."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ ZERO, ONE, HALF = (Symbol("constant", number) for number in (0.0, 1.0, 0.5))
 
 
 def derivatives(root: Symbol, inputs: list[Symbol]) -> list[Symbol]:
-    """Return the derivative of the root with respect to each input; `ZERO` where it does not depend on it."""
+    """Return the derivative of the root with respect to each input, or `ZERO` if the root does not depend on it."""
     order = topological([root])
     depends = {id(x) for x in inputs}
     for symbol in order:
         if symbol.operation != "stop_gradient" and any(id(x) in depends for x in symbol.inputs):
             depends.add(id(symbol))
-    found = {id(root): ONE}
+    adjoints = {id(root): ONE}
     for symbol in reversed(order):
-        if id(symbol) in depends and id(symbol) in found:
-            for argument, slope in _slopes(symbol, found[id(symbol)]):
+        if id(symbol) in depends and id(symbol) in adjoints:
+            for argument, slope in _slopes(symbol, adjoints[id(symbol)]):
                 if id(argument) in depends and slope is not ZERO:
-                    before = found.get(id(argument))
-                    found[id(argument)] = slope if before is None else before + slope
-    return [found.get(id(x), ZERO) for x in inputs]
+                    before = adjoints.get(id(argument))
+                    adjoints[id(argument)] = slope if before is None else before + slope
+    return [adjoints.get(id(x), ZERO) for x in inputs]
 
 
 def _slopes(y: Symbol, g: Symbol) -> list[tuple[Symbol, Symbol]]:
-    """Return (argument, what flows back to it) for each argument of y, given the derivative g with respect to y."""
+    """Return (argument, contribution to its derivative) for each argument of y, given the derivative g for y itself."""
     a = y.arguments
     match y.operation:
         case "column" | "coefficient" | "constant":
@@ -68,11 +68,11 @@ def _slopes(y: Symbol, g: Symbol) -> list[tuple[Symbol, Symbol]]:
         case "where":
             return [(a[1], _where(a[0], g, ZERO)), (a[2], _where(a[0], ZERO, g))]
         case other:
-            raise NotImplementedError(f"the derivative of {other}")
+            raise NotImplementedError(f"there is no rule for the derivative of {other!r}")
 
 
 def _times(a: Symbol, b: Symbol) -> Symbol:
-    """Return a b. Where a may be a choice of 0, so is the product, even if b is infinite there."""
+    """Return a · b. For samples where a `where` made a zero, the product is zero too, even if b is infinite."""
     if a is ZERO or b is ONE:
         return a
     if a is ONE:
@@ -84,7 +84,7 @@ def _times(a: Symbol, b: Symbol) -> Symbol:
 
 
 def _over(a: Symbol, b: Symbol) -> Symbol:
-    """Return a / b, in the same way."""
+    """Return a / b, with zeros treated as in `_times`."""
     if a is ZERO:
         return a
     return apply("0 or /" if _may_be_zero(a) else "/", a, b)
@@ -102,14 +102,14 @@ def _negative(a: Symbol) -> Symbol:
 
 
 def _constant_or_zero(a: Symbol) -> tuple[Symbol, Symbol, Symbol] | None:
-    """Return the arguments of a choice between ZERO and another constant; None if a is not one."""
+    """Return the arguments of a `where` that chooses between ZERO and another constant; None if a is not one."""
     if a.operation == "where" and _may_be_zero(a) and all(x.operation == "constant" for x in a.arguments[1:]):
         return a.arguments
     return None
 
 
 def _may_be_zero(a: Symbol) -> bool:
-    """Whether a is made of choices of ZERO."""
+    """Return True if a `where` may have made a, or a term of it, ZERO."""
     if a.operation == "where":
         return any(x is ZERO or _may_be_zero(x) for x in a.arguments[1:])
     if a.operation in ("0 or *", "0 or /"):

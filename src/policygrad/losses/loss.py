@@ -1,4 +1,4 @@
-"""A loss: written once as a function of one sample, evaluated on tensors, and derived as machine code."""
+"""Losses that are written once as a function of one sample, for torch tensors and for compiled code."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ from policygrad.types import F32, F64
 LossFunction: TypeAlias = Callable[[Any, Any], Any]
 """loss(s, k) -> the loss of one sample.
 
-`s.log_prob`, `s.entropy` and `s.value` are what the networks say of the sample now; all else of `s`, such as
-`s.advantage`, is constant. `k` has the coefficients. Made of arithmetic and the functions of `policygrad.losses`.
+`s.log_prob`, `s.entropy` and `s.value` are the networks' current outputs for the sample. All other attributes of `s`,
+such as `s.advantage`, are constants. `k` contains the coefficients. The function may use arithmetic and the functions
+of `policygrad.losses`.
 """
 
 DerivativesFunction: TypeAlias = Callable[[Any, Any], tuple[Any, Any, Any]]
-"""derivatives(s, k) -> (d_log_prob, d_entropy, d_value) of one sample: plain numbers, compiled by Numba."""
+"""derivatives(s, k) -> (d_log_prob, d_entropy, d_value) of one sample. It uses plain numbers; Numba compiles it."""
 
 
 class Loss:
-    """A loss, known by what it computes.
+    """A traced loss, or the hand-written derivatives of one. It can be evaluated, differentiated and compiled.
 
     Args:
         function: loss(s, k), or derivatives(s, k).
-        root: what the function computes, traced; None of hand-written derivatives.
-        columns: the constants of a sample that it reads, by name.
-        coefficients: the coefficients that it reads, by name.
-        outputs: of hand-written derivatives, those that are not 0.
+        root: the traced graph of the loss; None for hand-written derivatives.
+        columns: names of the constants of a sample that the function reads.
+        coefficients: names of the coefficients that the function reads.
+        outputs: for hand-written derivatives, names of the outputs whose derivative is not 0.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Loss:
 
     @cached_property
     def derivatives(self) -> list[Symbol] | None:
-        """Derivatives with respect to log π, H and V as graphs; None of hand-written ones."""
+        """Graphs of the derivatives with respect to log π, H and V; None for hand-written derivatives."""
         if self.root is None:
             return None
         symbols = {s.arguments[0]: s for s in topological([self.root]) if s.operation == "column"}
@@ -71,7 +72,7 @@ class Loss:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Those of log_prob, entropy and value that it has a derivative with respect to."""
+        """Names among log_prob, entropy and value that the loss has a derivative with respect to."""
         if self.derivatives is None:
             return self._outputs
         return tuple(name for name, d in zip(OUTPUTS, self.derivatives, strict=True) if d is not ZERO)
@@ -80,7 +81,7 @@ class Loss:
     def separates(self) -> bool:
         """True if the policy's derivatives do not depend on V(s), nor those of V(s) on the policy.
 
-        Each network may then be updated by itself, on a core of its own.
+        Each network may then be updated separately, on its own core.
         """
         if self.derivatives is None:
             return False
@@ -92,7 +93,7 @@ class Loss:
 
     @cached_property
     def source(self) -> str:
-        """Python source of the compiled loop that writes the derivatives."""
+        """Python source of the loop that computes the derivatives, to be compiled."""
         if self.derivatives is not None:
             return derivatives_source(self.derivatives, self.columns, self.coefficients)
         s = [f"outputs[{row}, start + i]" for row in range(3)]
@@ -113,13 +114,13 @@ class Loss:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what it computes: two losses of one graph have the same."""
+        """SHA-256 hash of what the loss computes. Losses with the same graph have the same digest."""
         text = digest_of_function(self.function) if self.root is None else graph(self.root)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def address(self) -> int:
-        """Where the machine code of its derivatives lies: see `compiled_loss.DERIVATIVES`."""
+        """Address of the machine code of the derivatives; see `compiled_loss.DERIVATIVES`."""
         if self.root is not None:
             return _compiled(self.source, compiled_loss.DERIVATIVES)
         try:
@@ -133,33 +134,33 @@ class Loss:
         except NumbaError as error:
             raise LossError(
                 f"{place_of(self.function)}: Numba cannot compile these derivatives. Functions that they call need "
-                f"numba.njit, and those of policygrad.losses are for losses. Numba says: {error}"
+                f"numba.njit, and the functions of policygrad.losses cannot be used in them. Numba says: {error}"
             ) from error
 
     @cached_property
     def _value_address(self) -> int:
-        assert self.root is not None, "derivatives by hand have no value"
+        assert self.root is not None, "hand-written derivatives have no value"
         source = value_source(self.root, self.columns, self.coefficients)
         return _compiled(source, compiled_loss.VALUE)
 
     def numbers(self, coefficients: Mapping[str, float]) -> F64:
-        """Return the coefficients [C] float64 in the order of the machine code."""
+        """Return the coefficients, [C] float64, in the order that the machine code expects."""
         return np.array([coefficients[name] for name in self.coefficients], np.float64)
 
     def of_tensors(self, sample: Mapping[str, Tensor], coefficients: Mapping[str, Tensor | float]) -> Tensor:
-        """Return the loss [B] of samples whose columns are tensors [B]; torch differentiates it.
+        """Return the loss [B] of samples whose columns are tensors [B]; torch can differentiate it.
 
-        Coefficients are best tensors as well, so that whatever can be done with a column can be done with them.
+        Coefficients should be tensors too, so that the loss can apply the same functions to them as to a column.
         """
         return self.function(SimpleNamespace(**sample), SimpleNamespace(**coefficients))
 
     def mean(self, outputs: F32, columns: F32, coefficients: Mapping[str, float]) -> float:
-        """Return the mean loss of B samples, computed in float64; NaN of derivatives by hand.
+        """Return the mean loss of B samples, computed in float64; NaN for hand-written derivatives.
 
         Args:
             outputs: [3, B] float32: log π(a|s), H and V(s).
             columns: [C, B] float32, in the order of `columns`.
-            coefficients: by name; others than the loss reads are ignored.
+            coefficients: values by name; names that the loss does not read are ignored.
         """
         if self.root is None:
             return math.nan
@@ -168,7 +169,7 @@ class Loss:
     def differentiated(
         self, outputs: F32, columns: F32, coefficients: Mapping[str, float], scale: float = 1.0
     ) -> F32:
-        """Return `scale` times the derivatives [3, B] with respect to log π, H and V; arguments as of `mean`."""
+        """Return `scale` times the derivatives [3, B] with respect to log π, H and V. See `mean` for the arguments."""
         result = np.empty_like(outputs)
         compiled_loss.write_derivatives(
             self.address, outputs, columns, self.numbers(coefficients), scale, result
@@ -177,7 +178,7 @@ class Loss:
 
 
 def _tuple_of(name: str, fields: tuple[str, ...]) -> Any:
-    """Return a class of named tuples, which Numba compiles as well."""
+    """Return a named-tuple class, which Numba can compile."""
     return namedtuple(name, fields)  # pyright: ignore[reportUntypedNamedTuple]
 
 
@@ -192,7 +193,7 @@ def traced(
     coefficients: Collection[str] | None = None,
     missing: Mapping[str, str] | None = None,
 ) -> Loss:
-    """Return the loss of a function; see `trace.trace` for the arguments and errors."""
+    """Trace a function and return its loss; see `trace.trace` for the arguments and errors."""
     root = trace(function, columns, coefficients, missing)
     return Loss(function, root, names_in(root, "column"), names_in(root, "coefficient"))
 
@@ -203,14 +204,14 @@ def from_derivatives(
     coefficients: Collection[str],
     missing: Mapping[str, str] | None = None,
 ) -> Loss:
-    """Return the loss whose derivatives a function computes by hand, for Numba to compile; see `trace.try_by_hand`."""
+    """Return a loss with hand-written derivatives, which Numba compiles; see `trace.try_by_hand`."""
     python = getattr(function, "py_func", function)
     columns, coefficients, outputs = try_by_hand(python, columns, coefficients, missing)
     return Loss(python, None, columns, coefficients, outputs)
 
 
 def digest_of_function(function: Any) -> str:
-    """Return a digest of what a function computes: of all that it refers to, or at least of its own code."""
+    """Return a digest of a function's code and of all that it refers to, or of its code alone if that is unknown."""
     python = getattr(function, "__func__", function)
     if not inspect.isfunction(python):
         return hashlib.sha256(repr(type(function)).encode()).hexdigest()
@@ -223,12 +224,12 @@ def _of_code(code: Any) -> Any:
 
 
 def description(loss: Loss) -> str:
-    """Return the equation, the graph and the derived code of a loss."""
+    """Return text with the equation, the graph and the derived code of a loss."""
     if loss.root is None:
         try:
             written = inspect.getsource(loss.function)
         except OSError:
-            # it was typed in
+            # a function typed into an interpreter has no source file
             written = place_of(loss.function)
-        return f"derivatives by hand\n{written}\n\ncode\n{loss.source}"
+        return f"hand-written derivatives\n{written}\n\ncode\n{loss.source}"
     return f"equation\n{equation(loss.root)}\n\ngraph\n{graph(loss.root)}\n\ncode\n{loss.source}"

@@ -1,4 +1,4 @@
-"""A loss's graph as text: the body of a compiled loop, and an equation to read."""
+"""Text forms of a loss's graph: source code to compile, and an equation to read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CODE = {
     "|": "{0} or {1}",
     "~": "not {0}",
 }
-"""Python for each operation; infix operators stand for themselves."""
+"""Python code for each operation. Infix operators that are not listed here are written as they are."""
 
 WORDS = {
     "log_prob": "log π",
@@ -38,27 +38,27 @@ WORDS = {
     "old_log_prob": "log π_old",
     "old_value": "V_old",
 }
-"""What the papers call the numbers of a sample."""
+"""The papers' notation for the numbers of a sample."""
 
 PRECEDENCE = {"|": 1, "&": 2, "<": 3, ">": 3, "<=": 3, ">=": 3, "+": 4, "-": 4, "*": 5, "/": 5, "negative": 6, "~": 6,
               "power": 7}  # fmt: skip
 ATOM = 9
-"""Precedence of what never needs parentheses."""
+"""Precedence of an expression that never needs parentheses."""
 
 
 class Listing:
-    """Python statements that compute symbols, each subexpression once."""
+    """A list of Python statements that compute symbols, with each subexpression computed once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._names: dict[int, str] = {}
         self._known: dict[str, str] = {}
         self._symbols: list[Symbol] = []
-        """Kept, because a symbol that is gone could pass its id on."""
+        """Kept alive, because the id of a freed symbol could be reused."""
         self._numbers = count(1)
 
     def name_of(self, root: Symbol) -> str:
-        """Return the variable, or the number, that stands for a symbol, after listing what it is computed from."""
+        """Return the variable or the number that represents a symbol, after listing the statements that compute it."""
         for symbol in topological([root]):
             if id(symbol) not in self._names:
                 self._symbols.append(symbol)
@@ -86,17 +86,17 @@ class Listing:
 
 
 def _number(number: float) -> str:
-    # in parentheses if negative, for powers and differences
+    # a negative number needs parentheses in powers and differences
     text = {"inf": "math.inf", "-inf": "(-math.inf)", "nan": "math.nan"}.get(repr(number), repr(number))
     return f"({text})" if text.startswith("-") else text
 
 
 def derivatives_source(slopes: Sequence[Symbol], columns: Sequence[str], coefficients: Sequence[str]) -> str:
-    """Return the source of a function that writes the derivatives: see `compiling.DERIVATIVES`.
+    """Return the source of a function that writes the derivatives: see `compiled_loss.DERIVATIVES`.
 
     Args:
         slopes: the derivatives with respect to log π, H and V.
-        columns, coefficients: their names, in the order in which the function finds their numbers.
+        columns, coefficients: names, in the order in which the function receives the values.
     """
     listing = Listing()
     results = [listing.name_of(symbol) for symbol in slopes]
@@ -113,7 +113,7 @@ def derivatives_source(slopes: Sequence[Symbol], columns: Sequence[str], coeffic
 
 
 def value_source(root: Symbol, columns: Sequence[str], coefficients: Sequence[str]) -> str:
-    """Return the source of a function that returns the mean loss: see `compiling.VALUE`."""
+    """Return the source of a function that returns the mean loss: see `compiled_loss.VALUE`."""
     listing = Listing()
     loss = listing.name_of(root)
     return "\n".join(
@@ -132,9 +132,9 @@ def value_source(root: Symbol, columns: Sequence[str], coefficients: Sequence[st
 
 def _reads(roots: Sequence[Symbol], columns: Sequence[str], row: str) -> list[str]:
     used = _names(roots, "column")
-    places = [("outputs", name, k) for k, name in enumerate(OUTPUTS)]
-    places += [("columns", name, k) for k, name in enumerate(columns)]
-    return [f"s_{name} = np.float64({place}[{k}, {row}])" for place, name, k in places if name in used]
+    rows = [("outputs", name, k) for k, name in enumerate(OUTPUTS)]
+    rows += [("columns", name, k) for k, name in enumerate(columns)]
+    return [f"s_{name} = np.float64({matrix}[{k}, {row}])" for matrix, name, k in rows if name in used]
 
 
 def _coefficients(roots: Sequence[Symbol], names: Sequence[str]) -> list[str]:
@@ -147,18 +147,18 @@ def _names(roots: Sequence[Symbol], operation: str) -> set[str]:
 
 
 OUTPUTS = ("log_prob", "entropy", "value")
-"""What the networks say of a sample, in the order of the rows of `outputs`."""
+"""Outputs of the networks for a sample, in the order of the rows of `outputs`."""
 
 
 def graph(root: Symbol) -> str:
-    """Return the graph, an operation on each line. Losses that compute the same in the same way have the same text."""
+    """Return the graph with one operation per line. Losses that do the same computation have the same text."""
     listing = Listing()
     result = listing.name_of(root)
     return "\n".join([*listing.lines, f"loss = {result}"])
 
 
 def equation(root: Symbol) -> str:
-    """Return the loss as a formula; what it needs more than once is given a name first."""
+    """Return the loss as a formula. Subexpressions that it uses more than once are named first."""
     uses: dict[int, int] = {}
     order = topological([root])
     for symbol in order:
@@ -203,5 +203,5 @@ def _formula(symbol: Symbol, inputs: list[tuple[str, int]]) -> tuple[str, int]:
 
 
 def _within(part: tuple[str, int], precedence: int) -> str:
-    text, its = part
-    return text if its >= precedence else f"({text})"
+    text, inner = part
+    return text if inner >= precedence else f"({text})"

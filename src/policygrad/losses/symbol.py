@@ -1,4 +1,4 @@
-"""Symbols: a loss is called with them once, and its arithmetic becomes a graph."""
+"""Symbolic numbers. Calling a loss with them once records its arithmetic as a graph."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from policygrad.errors import LossError
 
 CONDITIONS = {"<", ">", "<=", ">=", "&", "|", "~"}
-"""Operations whose result is True or False."""
+"""Operations whose result is true or false."""
 FUNCTIONS = (
     "exp", "log", "log1p", "expm1", "sqrt", "tanh", "sigmoid", "minimum", "maximum", "clip", "where", "absolute",
     "stop_gradient",
 )  # fmt: skip
-"""Names of `policygrad.losses`, for messages."""
+"""Names of the functions of `policygrad.losses`, for error messages."""
 ELSEWHERE = {
     "abs": "absolute", "clamp": "clip", "min": "minimum", "max": "maximum", "fmin": "minimum", "fmax": "maximum",
     "detach": "stop_gradient", "expit": "sigmoid", "square": "x**2", "pow": "x**2",
 }  # fmt: skip
-"""What other libraries call them."""
+"""What to write here, by the name that other libraries use."""
 
 
 class Symbol:
     """A node of a loss's graph.
 
     Args:
-        operation: what is computed, or `constant`, `column` or `coefficient`.
-        arguments: what it is computed from: symbols; or the number, or the name, of one of these three.
+        operation: the operation that this node applies, or `constant`, `column` or `coefficient`.
+        arguments: the operands; for a constant its number, and for a column or a coefficient its name.
     """
 
     __slots__ = ("arguments", "operation")
@@ -41,7 +41,7 @@ class Symbol:
 
     @property
     def is_condition(self) -> bool:
-        """True if this is a comparison, or made of comparisons."""
+        """True if this is a comparison or a combination of comparisons."""
         return self.operation in CONDITIONS
 
     @property
@@ -121,34 +121,36 @@ class Symbol:
 
     def __bool__(self) -> NoReturn:
         raise LossError(
-            "a loss is written for every sample at once, so it cannot ask whether something is true. Instead of `if` "
-            "write where(condition, a, b); instead of `and`, `or`, `not` and a < b < c write &, | and ~; instead of "
-            "min(a, b) and max(a, b) write minimum(a, b) and maximum(a, b)"
+            "a loss is traced once for all samples, so it cannot branch on the numbers of one. Write "
+            "where(condition, a, b) instead of `if`; &, | and ~ instead of `and`, `or`, `not` and a < b < c; "
+            "minimum(a, b) and maximum(a, b) instead of min(a, b) and max(a, b)."
         )
 
     def __eq__(self, other: object) -> NoReturn:
-        raise LossError("numbers of samples are hardly ever equal: instead of == and != write <, <=, > or >=")
+        raise LossError(
+            "numbers of a sample are almost never exactly equal: instead of == and != write <, <=, > or >="
+        )
 
     __ne__ = __eq__
 
     def __float__(self) -> NoReturn:
         raise LossError(
-            "a number of a sample is not known yet: instead of float(), int() and the functions of `math` use those of "
-            f"policygrad.losses: {', '.join(FUNCTIONS)}"
+            "the numbers of a sample are not known while a loss is traced: instead of float(), int() and the functions "
+            f"of `math` use those of policygrad.losses: {', '.join(FUNCTIONS)}"
         )
 
     __int__ = __index__ = __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = __float__
 
-    def __iter__(self) -> NoReturn:
+    def __getitem__(self, _index: Any = None) -> NoReturn:
         raise LossError(
-            "a loss is a function of one sample, which has no items to index or iterate over. What depends on the "
-            "whole batch is computed before the loss, as a column: columns={'name': function}"
+            "a loss is a function of one sample, whose numbers have no items to index or iterate over. Compute what "
+            "depends on the whole batch before the loss, as a column: columns={'name': function}."
         )
 
-    __getitem__ = __len__ = __iter__
+    __iter__ = __len__ = __getitem__
 
     def __mod__(self, other: Any) -> NoReturn:
-        raise LossError("%, // and @ have no place in a loss: it is made of +, −, *, / and powers")
+        raise LossError("a loss cannot use %, // and @: write it with +, −, *, / and powers")
 
     __rmod__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = __divmod__ = __mod__
 
@@ -177,31 +179,31 @@ class Symbol:
 
 
 def instead_of(name: str) -> str:
-    """Say what to write instead of another library's function."""
+    """Return advice on what to write instead of another library's function."""
     name = ELSEWHERE.get(name, name)
     if "*" in name:
         return f"write {name}"
     if name in FUNCTIONS:
-        return f"use {name} of policygrad.losses"
-    return f"a loss is made of arithmetic and of the functions of policygrad.losses: {', '.join(FUNCTIONS)}"
+        return f"use policygrad.losses.{name}"
+    return f"a loss may use arithmetic and the functions of policygrad.losses: {', '.join(FUNCTIONS)}"
 
 
 def symbol_of(value: Any) -> Symbol:
-    """Return a symbol as it is, and a number as a constant."""
+    """Return a symbol unchanged, and a number as a constant symbol."""
     if isinstance(value, Symbol):
         return value
     if isinstance(value, bool | np.bool_):
-        raise LossError("True and False are not numbers of a loss: write 1.0 and 0.0")
+        raise LossError("True and False are not numbers in a loss: write 1.0 and 0.0")
     if isinstance(value, Real):
         return Symbol("constant", float(value))
     raise LossError(
-        f"a loss is made of numbers, of the sample's and of coefficients; it cannot contain {type(value).__name__} "
-        f"{value!r}"[:300]
+        f"a loss may contain the sample's numbers, coefficients and constants; it cannot contain "
+        f"{type(value).__name__} {value!r}"[:300]
     )
 
 
 def apply(operation: str, *arguments: Any) -> Symbol:
-    """Return the symbol of an operation; LossError if a condition is used as a number, or the other way round."""
+    """Return the symbol of an operation. Raises LossError if a condition is used as a number, or vice versa."""
     if operation == "power":
         return Symbol("power", _number(symbol_of(arguments[0])), arguments[1])
     symbols = [symbol_of(argument) for argument in arguments]
@@ -234,11 +236,11 @@ ARITHMETIC: dict[np.ufunc, Callable[..., Symbol]] = {
     np.less_equal: lambda a, b: apply("<=", a, b),
     np.greater_equal: lambda a, b: apply(">=", a, b),
 }
-"""What NumPy's own scalars call when they stand on the left of an operator."""
+"""Operations by the ufunc that NumPy calls when one of its scalars is the left operand."""
 
 
 def topological(roots: list[Symbol]) -> list[Symbol]:
-    """Return all symbols that the roots are computed from, and the roots, each after its inputs."""
+    """Return the roots and all symbols that they are computed from, each after its inputs."""
     order: list[Symbol] = []
     seen: set[int] = set()
     stack = [(root, False) for root in reversed(roots)]
@@ -249,5 +251,5 @@ def topological(roots: list[Symbol]) -> list[Symbol]:
         elif id(symbol) not in seen:
             seen.add(id(symbol))
             stack.append((symbol, True))
-            stack += [(one, False) for one in reversed(list(symbol.inputs))]
+            stack += [(x, False) for x in reversed(list(symbol.inputs))]
     return order

@@ -1,4 +1,4 @@
-"""Calling a loss with symbols, and what to say where that fails."""
+"""Tracing: calls a loss with symbols, and explains what is wrong if that fails."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ HERE = str(Path(__file__).parent)
 
 
 class Names:
-    """`s` or `k` of a loss: each attribute is a symbol.
+    """The `s` or `k` that a loss is called with. Each attribute is a symbol.
 
     Args:
         operation: `column` or `coefficient`.
-        known: the names that there are; None if all are allowed.
-        missing: what to say of names that there are not, and of any other.
+        known: the names that the loss may read; None allows any name.
+        missing: names that the loss may not read, each with the reason.
     """
 
     def __init__(self, operation: str, known: Collection[str] | None, missing: Mapping[str, str]) -> None:
@@ -50,17 +50,16 @@ class Names:
         if name in self._missing:
             return f"{letter}.{name}: {self._missing[name]}"
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {letter}.{near[0]}? " if near else ""
-        more = (
-            "columns={'name': function} adds one of your own"
-            if letter == "s"
-            else f"coefficients={{{name!r}: 0.1}} adds one of your own"
+        hint = f": did you mean {letter}.{near[0]}?" if near else "."
+        argument = "columns={'name': function}" if letter == "s" else f"coefficients={{{name!r}: 0.1}}"
+        return (
+            f"there is no {letter}.{name}{hint} The loss can read {', '.join(sorted(known))}. "
+            f"Add your own with {argument}."
         )
-        return f"there is no {letter}.{name}: {hint}There are {', '.join(sorted(known))}; {more}"
 
 
 class Numbers(Names):
-    """As `Names`, but each attribute is a random number."""
+    """Like `Names`, but each attribute is a random number."""
 
     def __init__(
         self, operation: str, known: Collection[str], missing: Mapping[str, str], rng: np.random.Generator
@@ -74,16 +73,16 @@ class Numbers(Names):
         self._read.add(name)
         if name not in self._drawn:
             normal = float(self._rng.normal())
-            # coefficients, and what is positive in nature, are positive
+            # coefficients are usually positive
             self._drawn[name] = abs(normal) if self._operation == "coefficient" else normal
         return self._drawn[name]
 
     def draw(self) -> None:
-        """Have other numbers from now on."""
+        """Discard the numbers, so that new ones are drawn."""
         self._drawn = {}
 
     def was_read(self, name: str) -> bool:
-        """Whether a number of this name was asked for."""
+        """Return True if a number of this name was read."""
         return name in self._read
 
 
@@ -93,19 +92,19 @@ def trace(
     coefficients: Collection[str] | None = None,
     missing: Mapping[str, str] | None = None,
 ) -> Symbol:
-    """Call a loss with symbols; returns the symbol of its result.
+    """Call a loss with symbols and return the symbol of its result.
 
     Args:
         function: loss(s, k).
-        columns: names of the numbers of a sample, log_prob, entropy and value among them; None allows any.
-        coefficients: names of the coefficients; None allows any.
-        missing: why certain columns are not among them.
+        columns: names of the columns that it may read, including log_prob, entropy and value; None allows any.
+        coefficients: names of the coefficients that it may read; None allows any.
+        missing: names of columns that it may not read, each with the reason.
 
     Raises:
-        LossError: it cannot be called so, or does what cannot be traced.
+        LossError: the function cannot be called with (s, k), or contains something that cannot be traced.
     """
     if not callable(function):
-        raise LossError(f"a loss is a function of a sample and of coefficients, loss(s, k); got {function!r}")
+        raise LossError(f"a loss is a function of a sample and coefficients, loss(s, k); got {function!r}")
     try:
         inspect.signature(function).bind(None, None)
     except TypeError as error:
@@ -118,8 +117,8 @@ def trace(
     if not isinstance(result, Symbol) or result.is_condition:
         if isinstance(result, tuple):
             raise LossError(
-                f"{place_of(function)}: a loss returns one number; got a tuple. Derivatives by hand are given as "
-                "derivatives=..., and shown by pg.show of the algorithm that has them"
+                f"{place_of(function)}: a loss returns one number; got a tuple. Pass hand-written derivatives to an "
+                "algorithm as derivatives=..., and print them with pg.show(algorithm)."
             )
         what = "a condition" if isinstance(result, Symbol) else repr(result)[:100]
         raise LossError(f"{place_of(function)}: a loss returns the loss of one sample, a number; got {what}")
@@ -132,16 +131,19 @@ def try_by_hand(
     coefficients: Collection[str],
     missing: Mapping[str, str] | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Call derivatives by hand with numbers; returns names: (columns, coefficients, outputs that have a slope).
+    """Call hand-written derivatives with random numbers, to find which names they read.
 
-    A column or a coefficient counts as read if it was read now, or if the function mentions it.
+    A column or a coefficient counts as read if one of the calls read it, or if the function's code mentions it.
+
+    Returns:
+        Names of (columns read, coefficients read, outputs whose derivative is not always 0).
 
     Raises:
-        LossError: the function reads what there is not, fails, or returns anything but three numbers.
+        LossError: the function reads a name that does not exist, fails, or does not return three numbers.
     """
     if not callable(function):
         raise LossError(
-            f"derivatives must be a function of a sample and of coefficients, (s, k); got {function!r}"
+            f"derivatives must be a function of a sample and coefficients, (s, k); got {function!r}"
         )
     rng = np.random.default_rng(0)
     s = Numbers("column", columns, {"kl": RESERVED, **(missing or {})}, rng)
@@ -151,8 +153,8 @@ def try_by_hand(
         found = _called(function, s, k)
         if not (isinstance(found, tuple) and len(found) == 3 and all(isinstance(x, Real) for x in found)):  # pyright: ignore
             raise LossError(
-                f"{place_of(function)}: derivatives by hand return three numbers, those with respect to log π, H "
-                f"and V; got {found!r}"[:400]
+                f"{place_of(function)}: hand-written derivatives must return three numbers, the derivatives with "
+                f"respect to log π, H and V; got {found!r}"[:400]
             )
         slopes += np.abs(np.array(found, np.float64))
         s.draw()
@@ -168,22 +170,22 @@ def try_by_hand(
 
 
 TRIALS = 20
-"""Random samples that derivatives by hand are tried with, so that most of their branches are."""
+"""Number of random samples that hand-written derivatives are tried with, so that most of their branches run."""
 
 RESERVED = (
-    "the exact KL of a sample is not among a loss's columns: estimate KL(π_old ‖ π) by exp(x) − 1 − x with "
+    "the exact KL divergence of a sample is not available to a loss: estimate KL(π_old ‖ π) by exp(x) − 1 − x with "
     "x = s.log_prob − s.old_log_prob"
 )
 
 
 def names_in(root: Symbol, operation: str) -> tuple[str, ...]:
-    """Return the names of the columns, or of the coefficients, that a graph reads, in the order of their first use."""
-    found = (symbol.arguments[0] for symbol in topological([root]) if symbol.operation == operation)
-    return tuple(dict.fromkeys(name for name in found if name not in OUTPUTS))
+    """Return the names of the columns, or of the coefficients, that a graph reads, in order of first use."""
+    names = (symbol.arguments[0] for symbol in topological([root]) if symbol.operation == operation)
+    return tuple(dict.fromkeys(name for name in names if name not in OUTPUTS))
 
 
 def _called(function: Callable[..., Any], s: Names, k: Names) -> Any:
-    """Return function(s, k); LossError with the line where it raises."""
+    """Return function(s, k). Raises LossError with the line that failed."""
     try:
         return function(s, k)
     except Exception as error:
@@ -192,19 +194,19 @@ def _called(function: Callable[..., Any], s: Names, k: Names) -> Any:
 
 
 def _line(traceback: TracebackType | None) -> str | None:
-    """Return `file:line: source` of the last line of a traceback that is not this library's."""
-    found = None
+    """Return `file:line: source` of the last line of a traceback that is not in this folder."""
+    line = None
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         if not file.startswith(HERE):
             text = linecache.getline(file, traceback.tb_lineno, traceback.tb_frame.f_globals).strip()
-            found = f"{file}:{traceback.tb_lineno}" + (f": `{text}`" if text else "")
+            line = f"{file}:{traceback.tb_lineno}" + (f": `{text}`" if text else "")
         traceback = traceback.tb_next
-    return found
+    return line
 
 
 def place_of(function: Any) -> str:
-    """Return `name (file:line)` of a function."""
+    """Return `name (file:line)` of a function, or only its name if it has no Python code."""
     code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", repr(function))
     return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name

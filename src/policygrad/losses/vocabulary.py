@@ -1,7 +1,7 @@
-"""The functions that a loss is made of. Each takes symbols, torch tensors, and NumPy arrays or numbers.
+"""Functions that a loss may use. Each accepts symbols, torch tensors, and NumPy arrays or numbers.
 
-At kinks both engines take the same one-sided derivative: at a tie `minimum` and `maximum` that of their first argument,
-`absolute` has the derivative 0 at 0, and `clip` passes the gradient at its bounds.
+Both engines use the same derivatives at kinks. At a tie, `minimum` and `maximum` have the derivative of their first
+argument. `absolute` has the derivative 0 at 0, and `clip` passes the gradient at its bounds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from policygrad.losses.symbol import Symbol, apply
 
 
 def exp(x: Any) -> Any:
-    """Return e to the power of x."""
+    """Return e raised to the power of x."""
     return _call("exp", x)
 
 
@@ -27,12 +27,12 @@ def log(x: Any) -> Any:
 
 
 def log1p(x: Any) -> Any:
-    """Return log(1 + x), exact also for small x."""
+    """Return log(1 + x), computed accurately also for small x."""
     return _call("log1p", x)
 
 
 def expm1(x: Any) -> Any:
-    """Return exp(x) − 1, exact also for small x."""
+    """Return exp(x) − 1, computed accurately also for small x."""
     return _call("expm1", x)
 
 
@@ -67,7 +67,7 @@ def maximum(a: Any, b: Any) -> Any:
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
-    """Return x brought within [low, high]. The derivative is 1 within and at the bounds, 0 outside.
+    """Return x limited to [low, high]. The derivative is 1 inside and at the bounds, and 0 outside.
 
     >>> clip(np.array([0.5, 1.1, 3.0]), 0.8, 1.2)
     array([0.8, 1.1, 1.2])
@@ -76,10 +76,10 @@ def clip(x: Any, low: Any, high: Any) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition holds, b elsewhere.
+    """Return a where the condition is true, and b elsewhere.
 
-    Both are computed for every sample. Guard the argument of a logarithm or a division that would not be defined on the
-    other side: `log(maximum(x, 1e-8))` rather than `where(x > 0, log(x), 0.0)`.
+    Both are computed for every sample. Guard a logarithm or a division that would be undefined in the branch that is
+    not chosen: write `log(maximum(x, 1e-8))` rather than `where(x > 0, log(x), 0.0)`.
     """
     if isinstance(condition, bool | np.bool_):
         return a if condition else b
@@ -87,7 +87,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def stop_gradient(x: Any) -> Any:
-    """Return x as a constant: it has no derivative."""
+    """Return x as a constant, whose derivative is 0."""
     return _call("stop_gradient", x)
 
 
@@ -101,7 +101,7 @@ def _torch_maximum(a: Any, b: Any) -> Tensor:
 
 def _torch_where(condition: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        # two numbers would become a tensor of torch's default dtype
+        # torch.where would give two Python numbers torch's default dtype
         dtype = torch.float32 if condition.device.type == "mps" else torch.float64
         a = torch.as_tensor(a, dtype=dtype, device=condition.device)
     return torch.where(condition, a, b)

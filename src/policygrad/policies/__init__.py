@@ -1,4 +1,4 @@
-"""Torch modules that are policies and values, the distributions they describe, and the policy that acts."""
+"""Policy and value networks, distributions over actions, and the `Policy` that combines them to act."""
 
 from policygrad._support.lookup import renamed
 from policygrad.policies.build import Network, made_by, make_policy, make_value
@@ -19,8 +19,9 @@ from policygrad.policies.networks import (
     is_standard,
 )
 from policygrad.policies.normalization import Normalization
-from policygrad.policies.policy import Policy, Snapshot, as_tensors
+from policygrad.policies.policy import Policy, Snapshot
 from policygrad.policies.shared_trunk import SharedValueNetwork
+from policygrad.policies.tensors import as_tensors
 
 __all__ = [
     "BetaPolicy",

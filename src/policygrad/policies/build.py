@@ -1,4 +1,4 @@
-"""The networks of an experiment: those given, or made as `Network` says."""
+"""Construction of an experiment's networks: custom ones, or those that `Network` describes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from policygrad._support.checks import (
 )
 from policygrad._support.lookup import name_of_object
 from policygrad.policies.distributions import BOXED, DistributionName, network_kind_for, settings_of
-from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.mlp import MLP, Activation, Initialization
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import (
     DiscretePolicy,
@@ -41,46 +41,47 @@ from policygrad.types import Inputs
 
 @dataclass(frozen=True)
 class Network:
-    """The shape of a perceptron and how its weights begin; used for the policy and, unless shared, again for V(s)."""
+    """Architecture and initialization of the policy network and, unless `shared`, of a separate value network."""
 
     hidden: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers; none makes the outputs linear in the observation."""
+    """Width of each hidden layer; without hidden layers, the outputs are linear in the observation."""
     activation: Activation = "tanh"
-    """Between the layers: tanh or relu."""
-    init: Initialisation = "orthogonal"
-    """Weights: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in with the biases, torch's own."""
+    """Activation between the layers: tanh or relu."""
+    init: Initialization = "orthogonal"
+    """Initialization: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in including biases, as in torch."""
     shared: bool = False
-    """V(s) has one layer of its own on the policy's hidden ones."""
+    """Compute V(s) by one linear layer on the policy's hidden layers, instead of a separate network."""
     scale_observations: bool = False
-    """Map a Box's finite bounds to [−1, 1] on the way in."""
+    """Map the finite bounds of a Box of observations to [−1, 1]."""
     policy_gain: Positive = 0.01
-    """Factor on the policy's last layer under `orthogonal`: small, so that the first policy hardly prefers."""
+    """Gain of the policy's last layer if `orthogonal`; a small gain makes the initial policy almost indifferent."""
     distribution: DistributionName = "auto"
-    """Of actions in a Box: `gaussian` is clipped to the box, `squashed` goes into it by tanh, `beta` lies in it,
-    `gsde` is clipped and has noise that is held for some steps; auto is gaussian. Choices are softmax: auto."""
+    """Distribution of actions in a Box: `gaussian` is clipped to the box, `squashed` is mapped into the box by tanh,
+    `beta` is on the box, and `gsde` is clipped and keeps its noise for several steps. For a Box, `auto` is `gaussian`.
+    Discrete actions always use a softmax and require `auto`."""
     scale_actions: bool = True
-    """A Gaussian or gSDE policy acts in units of a finite box: 0 is its middle, 1 half its width, so that it explores
-    the whole box, whatever that is. Intervals without finite bounds stay as they are."""
+    """Let a Gaussian or gSDE policy act in units of a finite box: 0 is its middle, and 1 is half its width.
+    The policy then explores a box of any size. Intervals without finite bounds are not scaled."""
     log_std: Finite = 0.0
-    """Where a Gaussian policy's log standard deviation begins; 0 is a deviation of one unit."""
+    """Initial log standard deviation of a Gaussian policy; 0 is a standard deviation of one unit."""
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
-    """The log standard deviation never leaves these."""
+    """Lowest and highest log standard deviation."""
     state_dependent_std: bool = False
-    """A Gaussian's (or squashed Gaussian's) standard deviation is an output of the network, not a parameter."""
+    """Make the standard deviation of a `gaussian` or `squashed` policy an output of the network, not a parameter."""
     sde_period: Count = 4
-    """Steps for which gSDE's noise is held."""
+    """Number of steps for which gSDE's noise is kept."""
 
     def __post_init__(self) -> None:
         hidden: Any = self.hidden
         if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-            raise ValueError(f"hidden must be the width of each layer, as in (64, 64); got {hidden!r}")
+            raise ValueError(f"hidden must list the width of each layer, as in (64, 64); got {hidden!r}")
         widths = tuple(whole("a width in hidden", width, at_least=1) for width in hidden)
         object.__setattr__(self, "hidden", widths)
         check_fields(self)
         for name in ("sde_period", "scale_actions", "state_dependent_std"):
-            # log_std is not among them: presets name it, whatever distribution is asked for
-            of = " and ".join(repr(kind.name) for kind in BOXED.values() if name in kind.network_settings)
-            check_in_effect(self, name, f"distribution={of}", name in settings_of(self.distribution))
+            # log_std is not checked, because presets set it for whichever distribution the user chooses
+            kinds = " or ".join(repr(kind.name) for kind in BOXED.values() if name in kind.network_settings)
+            check_in_effect(self, name, f"distribution={kinds}", name in settings_of(self.distribution))
         check_in_effect(self, "policy_gain", "init='orthogonal'", self.init == "orthogonal")
         check_log_std(self.log_std, self.log_std_bounds, inside=self.state_dependent_std)
 
@@ -95,22 +96,24 @@ def make_policy(
     given: nn.Module | Callable[..., nn.Module] | None = None,
     environment_name: str = "the environment",
 ) -> Policy:
-    """The policy for these spaces: softmax for choices, and for a Box what `network.distribution` says.
+    """Return a policy for these spaces: a softmax for choices, and `network.distribution` for a Box.
 
     Args:
-        observation_space, action_space: what it is for.
-        network: its shape; where one is given only `scale_observations`, `scale_actions` and `distribution` count.
-        rng: the initial weights.
-        normalization: the running statistics it keeps.
-        given: use this instead: a `Policy` as it is, a module to make one of, or what makes a module: see `made_by`.
-        environment_name: for error messages.
+        observation_space, action_space: the spaces of the environment.
+        network: the settings of the network. For a custom network, only `scale_observations`, `scale_actions` and
+            `distribution` apply.
+        rng: generator for the initial weights.
+        normalization: the running statistics that the policy keeps.
+        given: a custom policy: a `Policy`, which is returned unchanged; a module to use as the network; or a function
+            or class that makes such a module (see `made_by`).
+        environment_name: used in error messages.
 
     Raises:
-        ValueError: the spaces are not supported, or the given one is for others.
+        ValueError: the spaces are not supported, or `given` is for other spaces.
     """
     if isinstance(given, Policy) and normalization not in (NO_NORMALIZATION, given.normalization):
         raise ValueError(
-            f"the policy given keeps {given.normalization}; asked was {normalization}: leave that out"
+            f"the given policy has {given.normalization}, but {normalization} was requested. Leave the latter out."
         )
     if given is not None:
         numbers = observation_size(observed_part(observation_space)[0]), action_size(action_space)
@@ -137,14 +140,14 @@ def make_policy(
 
 
 def _try_out(module: nn.Module, name: str, numbers: int, device: torch.device) -> None:
-    """Call a network of one's own once; ValueError where it does not take the numbers that it will be shown."""
+    """Call a custom network once, and raise ValueError if it does not accept observations of this size."""
     with torch.no_grad(), evaluation_mode(module):
         try:
             seen: Any = torch.zeros((2, numbers), dtype=torch.float32, device=device)
             module(Inputs(seen) if isinstance(module, Policy) else seen)
         except (RuntimeError, TypeError) as error:
             raise ValueError(
-                f"the {name} network does not take observations of shape [B, {numbers}]: {error}"
+                f"the {name} network does not accept observations of shape [B, {numbers}]: {error}"
             ) from error
 
 
@@ -154,19 +157,19 @@ _torch_generator = threading.Lock()
 def made_by(
     given: nn.Module | Callable[..., nn.Module], name: str, numbers: tuple[int, ...], rng: np.random.Generator
 ) -> nn.Module:
-    """Return the module that was given, or that a function or a class makes.
+    """Return the given module, or the module that the given function or class makes.
 
-    It is called with as many of the numbers as it takes. Its weights are of the run's seed: while it makes them,
-    torch's global generator is seeded from `rng`, and then put back.
+    A function or class is called with as many of the numbers as it accepts. The seed of the run determines the weights:
+    torch's global generator is seeded from `rng` during the call, and restored after it.
 
     Args:
         given: a module, a function or a class.
-        name: `policy` or `value`, for messages.
+        name: `policy` or `value`, used in messages.
         numbers: (state_dim, action_dim), or (state_dim,) for a value network.
-        rng: of the weights.
+        rng: generator for the seed of the weights.
 
     Raises:
-        TypeError: it makes no module.
+        TypeError: the function or class does not return a module, or requires more arguments.
     """
     if isinstance(given, nn.Module):
         return given
@@ -176,30 +179,30 @@ def made_by(
         )
     parameters = inspect.signature(given).parameters
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    # those that it has to be given, and those that say by their names that they are meant
-    taken = [p for p in positional if p.default is p.empty or p.name in ("state_dim", "action_dim")]
+    # a parameter with a default is passed only if its name shows that it is one of the numbers
+    accepted = [p for p in positional if p.default is p.empty or p.name in ("state_dim", "action_dim")]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    arguments = numbers if takes_any else numbers[: len(taken)]
-    if len(taken) > len(numbers):
+    arguments = numbers if takes_any else numbers[: len(accepted)]
+    if len(accepted) > len(numbers):
         raise TypeError(
-            f"{name}={name_of_object(given)} takes {', '.join(p.name for p in taken)}; it is called with "
-            f"{' and '.join(('state_dim', 'action_dim')[: len(numbers)])}: give the others a default"
+            f"{name}={name_of_object(given)} requires the arguments {', '.join(p.name for p in accepted)}, but it is "
+            f"called with {' and '.join(('state_dim', 'action_dim')[: len(numbers)])}. Give the others a default."
         )
-    # one at a time: the generator is the process's
+    # locked, because the whole process shares torch's global generator
     with _torch_generator, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         made: Any = given(*arguments)
-    check_is_a(nn.Module, f"what {name} makes", made)
+    check_is_a(nn.Module, f"the result of {name}", made)
     return made.to(torch.float32) if torch.get_default_dtype() != torch.float32 else made
 
 
 def _warn_of_images(observation_space: Space) -> None:
     if is_image(observation_space):
         warnings.warn(
-            f"the observations are images of shape {observation_space.shape}: an MLP sees them as "
-            f"{observation_size(observation_space):,} numbers without neighbors, and hardly learns from them. Give a "
-            "network with convolutions (policy=..., value=...), or let the environment show its state, as "
-            "obs_type='ram' does for Atari",
+            f"the observations are images of shape {observation_space.shape}. An MLP treats them as "
+            f"{observation_size(observation_space):,} unrelated numbers and hardly learns from them. Pass networks "
+            "with convolutions (policy=..., value=...), or let the environment return its state, as obs_type='ram' "
+            "does for Atari.",
             stacklevel=2,
         )
 
@@ -216,16 +219,16 @@ def _network_for(
     if is_choice(action_space):
         for name in ("log_std", "log_std_bounds", "scale_actions"):
             check_in_effect(
-                network, name, f"actions in a Box, and those of {environment_name} are discrete", False
+                network, name, f"actions in a Box, but those of {environment_name} are discrete", False
             )
         if network.state_dependent_std:
             raise ValueError(
-                f"{environment_name} has discrete actions, which have no standard deviation: leave "
-                "state_dependent_std out"
+                f"{environment_name} has discrete actions, which have no standard deviation. Leave "
+                "state_dependent_std out."
             )
         return DiscretePolicy(size, numbers, network.hidden, **shape)
-    of_network = (name for name in settings_of(network.distribution) if name != "scale_actions")
-    shape |= {name: getattr(network, name) for name in of_network}
+    settings = (name for name in settings_of(network.distribution) if name != "scale_actions")
+    shape |= {name: getattr(network, name) for name in settings}
     kind: Any = network_kind_for(network.distribution)
     return kind(size, numbers, network.hidden, **shape)
 
@@ -239,27 +242,35 @@ def make_value(
     wanted: bool,
     sees_action: bool = False,
 ) -> nn.Module | None:
-    """V(s) beside a policy, on its device, or Q(s, a) of one that also sees the action; None where none is wanted.
+    """Return a network for V(s), or for Q(s, a) if it also sees the action, on the policy's device.
+
+    Returns:
+        The network, or None if none is wanted.
 
     Raises:
-        ValueError: one is given and none wanted, it is for other observations, or the actions are no choice.
+        ValueError: a network is given but none is wanted, it is for other observations, or Q(s, a) is requested for
+            actions that are not Discrete.
     """
     if not wanted:
         if given is not None:
-            raise ValueError("a value network was given, but the algorithm's baseline is not 'value'")
+            raise ValueError(
+                "a value network was given, but the algorithm's baseline is not 'value'. Leave the network out."
+            )
         return None
     size = policy.observation_size
     if network.shared and given is None:
         perceptron = getattr(policy.network, "network", None)
         if sees_action or not isinstance(perceptron, MLP):
             raise ValueError(
-                "shared=True is for V(s) and this library's policy networks: leave it out for a critic Q(s, a) and "
-                "for networks of your own"
+                "shared=True works only for V(s) and the policy networks of this library. Leave it out for a critic "
+                "Q(s, a) or a network of your own."
             )
         return SharedValueNetwork(perceptron, network.init, rng).to(policy.device)
     if sees_action:
         if policy.num_choices is None:
-            raise ValueError("a critic Q(s, a) is for Discrete actions: with others take critic='v'")
+            raise ValueError(
+                "a critic Q(s, a) needs Discrete actions. Use critic='v' for other action spaces."
+            )
         size += policy.num_choices
     if given is not None:
         value = made_by(given, "value", (size,), rng)
@@ -267,7 +278,7 @@ def make_value(
         value = ValueNetwork(size, network.hidden, **_shape(network, rng))
     if isinstance(value, ValueNetwork) and value.network.sizes[0] != size:
         raise ValueError(
-            f"the ValueNetwork has state_dim {value.network.sizes[0]}; it will be shown {size} numbers"
+            f"the ValueNetwork has state_dim {value.network.sizes[0]}, but its inputs have {size} numbers"
         )
     return value.to(policy.device)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a policy whose logits or actions are not what they must be, in words."""
+"""Explanations of what is wrong with a policy whose logits or actions are invalid."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @in_ordinary_torch
 @torch.no_grad()
 def fault_of(policy: Policy, encoded: F32) -> str | None:
-    """Why no action can be chosen for encoded observations [B, D]; None if that is not it."""
+    """Return why no action can be chosen for encoded observations [B, D], or None if the outputs are not the reason."""
     observation: Any = torch.from_numpy(encoded).to(policy.device)
     with evaluation_mode(policy):
         return policy.distribution.fault_of(policy.network, Inputs(observation))
 
 
 def sound_actions(action: Array) -> Bool:
-    """[B] or [B, K]: whether each entry of stored actions is a finite number, or the index of a choice."""
+    """Return a mask [B] or [B, K]: True where an entry of stored actions is a finite number or a valid choice."""
     return action >= 0 if action.dtype.kind == "i" else np.isfinite(action)
 
 
@@ -34,21 +34,22 @@ def check_actions(policy: Policy, encoded: F32, action: Array) -> None:
     """Check stored actions [B] or [B, K] that were chosen for encoded observations [B, D].
 
     Raises:
-        NonFiniteError: an action is NaN or infinite, or there was none to choose (see `Distribution.sample`).
+        NonFiniteError: an action is NaN or infinite, or none could be chosen (see `Distribution.sample`).
     """
     if not sound_actions(action).all():
         raise NonFiniteError(actions_not_finite(policy, encoded))
 
 
 def actions_not_finite(policy: Policy, encoded: F32) -> str:
-    """What to say of actions for encoded observations [B, D] that are NaN or infinite, or could not be chosen."""
+    """Return the error message for observations [B, D] whose actions are not finite or could not be chosen."""
     fault = fault_of(policy, encoded)
     if fault is not None:
         return fault
     sizes = ((float(p.detach().abs().max()), name) for name, p in policy.named_parameters() if p.numel())
-    largest, where = max(sizes, default=(0.0, "none of its own"))
+    largest, where = max(sizes, default=(0.0, ""))
+    of_parameter = f"; its largest parameter is {largest:.3g}, in {where}" if where else ""
     return (
-        f"the policy's actions are not finite; its largest parameter is {largest:.3g}, in {where}. "
-        "If that has grown, lower the learning rate or scale the observations; a network of your own must "
-        "give a finite mean and a std above 0"
+        f"the policy's actions are not finite{of_parameter}. "
+        "If a parameter has grown, lower the learning rate or scale the observations. A network of your own must "
+        "return a finite mean and a standard deviation above 0."
     )

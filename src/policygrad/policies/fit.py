@@ -1,4 +1,4 @@
-"""Whether a policy fits: its network the spaces, and the policy an environment."""
+"""Checks that a network fits its spaces and that a policy fits an environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policygrad.spaces import (
 
 
 def check_sizes(network: nn.Module, observation_size: int, action_size: int, name: str) -> None:
-    """Raise ValueError unless a network of this library has the sizes that the spaces ask for."""
+    """Raise ValueError unless a network of this library has the sizes that the spaces require."""
     if isinstance(network, PerceptronPolicy):
         found, expected = (
             (network.network.sizes[0], network.action_dim),
@@ -29,12 +29,12 @@ def check_sizes(network: nn.Module, observation_size: int, action_size: int, nam
 def check_same_spaces(
     own: tuple[Space, Space], observation_space: Space, action_space: Space, name: str
 ) -> None:
-    """Raise ValueError unless these are the policy's own (observation, action) spaces.
+    """Raise ValueError unless an environment has the spaces that a policy was made for.
 
     Args:
-        own: the spaces that the policy was made for.
-        observation_space, action_space: those of the environment, as it declares them.
-        name: of the environment, for the message.
+        own: the (observation, action) spaces that the policy was made for.
+        observation_space, action_space: the spaces of the environment, as it declares them.
+        name: name of the environment, for the message.
     """
     observation_space, _ = observed_part(observation_space)
     for kind, mine, theirs in zip(
@@ -43,8 +43,8 @@ def check_same_spaces(
         if mine != theirs:
             made_for, has = in_words(mine), in_words(theirs)
             if made_for == has:
-                has = "others of the same shape: their bounds differ"
+                has = "the same shape but different bounds"
             raise ValueError(
                 f"this policy was made for {kind}s of {made_for}; {name} has {has}. "
-                "Evaluate it on the environment it was trained on, or train one for this environment"
+                "Evaluate it on the environment it was trained on, or train a policy for this environment."
             )

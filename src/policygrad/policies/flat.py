@@ -1,4 +1,4 @@
-"""One flat float32 buffer under all parameters of a module, so that machine code and torch share memory."""
+"""Storage of all parameters of a module in one flat float32 buffer, which compiled code and torch share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from policygrad._support.isolation import in_ordinary_torch
 
 @in_ordinary_torch
 def flat_parameters(module: nn.Module) -> Tensor:
-    """The one buffer [P] whose consecutive views are the module's parameters, in `parameters()` order.
+    """Return the buffer [P] whose consecutive views are the module's parameters, in `parameters()` order.
 
-    Where they are not views of one buffer yet (a new module, a copy, one moved to another device), they are
-    moved onto one: values, `requires_grad` and the Parameter objects themselves stay. Writing into the
-    buffer writes the parameters.
+    If the parameters are not views of one buffer yet (in a new module, a copy, or a module moved to another device),
+    they are moved into one; their values, their `requires_grad` and the Parameter objects themselves stay the same.
+    Writing to the buffer changes the parameters.
 
     Raises:
         TypeError: the parameters are not all float32, or not all on one device.
@@ -24,7 +24,7 @@ def flat_parameters(module: nn.Module) -> Tensor:
         return torch.zeros(0, dtype=torch.float32, device="cpu")
     kinds = {(p.dtype, p.device) for p in parameters}
     if len(kinds) > 1 or parameters[0].dtype != torch.float32:
-        raise TypeError(f"expected parameters of float32 on one device; got {sorted(map(str, kinds))}")
+        raise TypeError(f"expected float32 parameters on one device; got {sorted(map(str, kinds))}")
     total = sum(p.numel() for p in parameters)
     first = parameters[0].data
     if _consecutive(parameters):
@@ -39,26 +39,26 @@ def flat_parameters(module: nn.Module) -> Tensor:
 
 @in_ordinary_torch
 def leave_inference_mode(*modules: nn.Module | None) -> None:
-    """Replace the parameters and buffers of modules that were made within `torch.inference_mode()` by copies.
+    """Replace parameters and buffers that were created within `torch.inference_mode()` by ordinary copies.
 
-    Parameters that torch makes there can never learn, and nothing outside can write to them. What modules share
-    they share afterwards.
+    Parameters that are created there can never be trained, and they cannot be written to outside of that mode. Tensors
+    that modules share remain shared.
     """
-    anew: dict[Tensor, Tensor] = {}
+    copies: dict[Tensor, Tensor] = {}
     for owner in (m for module in modules if module is not None for m in module.modules()):
         parameters = owner.named_parameters(recurse=False, remove_duplicate=False)
         buffers = owner.named_buffers(recurse=False, remove_duplicate=False)
         for name, tensor in [*parameters, *buffers]:
             if tensor.is_inference():
-                if tensor not in anew:
+                if tensor not in copies:
                     copy = tensor.clone()
                     is_parameter = isinstance(tensor, nn.Parameter)
-                    anew[tensor] = nn.Parameter(copy, tensor.requires_grad) if is_parameter else copy
-                setattr(owner, name, anew[tensor])
+                    copies[tensor] = nn.Parameter(copy, tensor.requires_grad) if is_parameter else copy
+                setattr(owner, name, copies[tensor])
 
 
 def _consecutive(parameters: list[nn.Parameter]) -> bool:
-    """Whether each parameter starts in memory where the one before ended, all in one storage."""
+    """Return True if all parameters are in one storage and each starts where the previous one ends."""
     storage = parameters[0].data.untyped_storage().data_ptr()
     offset = parameters[0].data.storage_offset()
     for p in parameters:

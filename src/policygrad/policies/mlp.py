@@ -1,4 +1,4 @@
-"""The perceptron under every network here, and how its weights begin."""
+"""The multilayer perceptron that all networks of this package use, and its initialization."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
 
 Activation = Literal["relu", "tanh"]
-Initialisation = Literal["uniform", "orthogonal"]
+Initialization = Literal["uniform", "orthogonal"]
 
 
 class MLP(nn.Sequential):
     """Linear layers with an activation between them: [..., input_size] -> [..., output_size].
 
     Args:
-        sizes: input, hidden widths, output.
-        activation: between the layers.
+        sizes: the sizes of the input, of each hidden layer, and of the output.
+        activation: the activation between the layers.
         init: see `Network.init`.
-        gain: factor on the last layer's weights under `orthogonal`.
-        rng: where the weights come from; None draws a seed from torch's global generator, as torch's own
-            layers do.
+        gain: factor on the weights of the last layer with `orthogonal` initialization.
+        rng: generator for the weights. If it is None, torch's global generator provides a seed, as for torch's own
+            layers.
 
     Raises:
         ValueError: there is no such activation or initialization.
@@ -39,12 +39,12 @@ class MLP(nn.Sequential):
         self,
         sizes: Sequence[int],
         activation: Activation = "relu",
-        init: Initialisation = "uniform",
+        init: Initialization = "uniform",
         gain: float = 1.0,
         rng: np.random.Generator | None = None,
     ) -> None:
         check_choice("activation", activation, Activation)
-        check_choice("init", init, Initialisation)
+        check_choice("init", init, Initialization)
         rng = rng if rng is not None else _generator_from_torch()
         layers: list[nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
@@ -60,7 +60,7 @@ class MLP(nn.Sequential):
 
 
 def is_plain(module: object) -> bool:
-    """Whether it is an `MLP` and as one is made: a subclass may compute anything, and layers may have been added."""
+    """Return True for an `MLP` as its constructor makes it: not a subclass, and with no layer added or replaced."""
     if type(module) is not MLP:
         return False
     activation = nn.ReLU if module.activation == "relu" else nn.Tanh
@@ -74,7 +74,7 @@ def _generator_from_torch() -> np.random.Generator:
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    """A layer of these weights; torch's own constructor would draw from its global generator."""
+    """Return a layer with these weights; the constructor of torch would draw from its global generator."""
     linear = nn.Linear.__new__(nn.Linear)
     nn.Module.__init__(linear)
     linear.out_features, linear.in_features = weight.shape
@@ -84,12 +84,12 @@ def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
 
 
 def _initial(
-    init: Initialisation, fan_in: int, fan_out: int, gain: float, rng: np.random.Generator
+    init: Initialization, fan_in: int, fan_out: int, gain: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [fan_out, fan_in] and bias [fan_out] of one layer.
+    """Draw the weight [fan_out, fan_in] and the bias [fan_out] of one layer.
 
-    Orthogonal: Saxe et al. 2014, https://arxiv.org/abs/1312.6120; the QR factors' signs are fixed so that the
-    matrix is uniform over the orthogonal ones.
+    For `orthogonal` see Saxe et al. 2014, https://arxiv.org/abs/1312.6120. The signs of the QR factors are fixed so
+    that the matrix is uniformly distributed over the orthogonal ones.
     """
     if init == "uniform":
         bound = 1 / math.sqrt(fan_in)

@@ -1,4 +1,4 @@
-"""Acting and evaluating in evaluation mode: without dropout, and with BatchNorm's running statistics."""
+"""Evaluation mode for acting and evaluating: dropout is off, and BatchNorm uses its running statistics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Generator[None]:
-    """`eval()` within the block; after it every submodule's mode is what it was.
+    """Put a module in evaluation mode within the block, and restore the mode of each submodule after it.
 
-    It costs next to nothing where no submodule is in training mode.
+    The cost is negligible if no submodule is in training mode.
     """
     before = [(m, m.training) for m in module.modules()]
     if not any(training for _, training in before):

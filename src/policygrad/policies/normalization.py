@@ -1,4 +1,4 @@
-"""Running statistics: observations brought to one scale, and rewards to that of their discounted sum."""
+"""Running statistics that standardize observations and scale rewards by the deviation of their discounted sum."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from policygrad.errors import NonFiniteError
 from policygrad.types import F64, Array, Bool
 
 SMALLEST_VARIANCE = 1e-8
-"""Added to variances: what never changes stays where it is."""
+"""Added to each variance, so that a number that never changes is not divided by 0."""
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """What is normalised by running statistics. They are part of the policy, and of its file."""
+    """What is normalized by running statistics. The statistics are part of the policy and of its file."""
 
     normalize_observations: bool = False
-    """See observations as (x − mean) / deviation, of all that were seen before this update began."""
+    """Replace observations by (x − mean) / deviation, with the statistics of all observations before this update."""
     clip_observations: Positive = 10.0
-    """Then clipped to plus and minus this."""
+    """Limit c where normalized observations are clipped to [−c, c]."""
     normalize_rewards: bool = False
-    """Learn from rewards divided by the deviation of the running discounted return; nothing is subtracted."""
+    """Learn from rewards divided by the deviation of the running discounted return; no mean is subtracted."""
     clip_rewards: Positive = 10.0
-    """Then clipped to plus and minus this."""
+    """Limit c where normalized rewards are clipped to [−c, c]."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -39,9 +39,9 @@ class Normalization:
 
 
 class Moments(nn.Module):
-    """Mean and variance of `size` numbers over all that was seen: float64, in any number of parts.
+    """Accumulates the mean and variance of `size` numbers in float64, from batches of any size.
 
-    Chan, Golub & LeVeque 1983, eq. 2.1: the parts' moments are combined, so nothing is lost to cancellation.
+    The moments of the batches are combined by eq. 2.1 of Chan, Golub & LeVeque 1983, which avoids cancellation.
     """
 
     count: Tensor
@@ -53,14 +53,14 @@ class Moments(nn.Module):
         super().__init__()
         self.register_buffer("count", torch.zeros((), dtype=torch.float64, device="cpu"))
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64, device="cpu"))
-        # the sum of squared distances from the mean
+        # the sum of squared deviations from the mean
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64, device="cpu"))
 
     def add(self, x: Array) -> None:
-        """Take in the rows of [B, size].
+        """Update the moments with the rows of x [B, size].
 
         Raises:
-            NonFiniteError: a number is NaN, or so large that the variance is not finite; nothing was taken in.
+            NonFiniteError: a number is NaN, or so large that the variance is not finite. The moments are unchanged.
         """
         if not len(x):
             return
@@ -69,27 +69,28 @@ class Moments(nn.Module):
         total = before + len(x)
         with np.errstate(over="ignore", invalid="ignore"):
             mean = x.mean(0)
-            apart = mean - self.mean.numpy(force=True)
-            more = ((x - mean) ** 2).sum(0) + apart**2 * (before * len(x) / total)
-            squares = self.squares.numpy(force=True) + more
+            difference = mean - self.mean.numpy(force=True)
+            increase = ((x - mean) ** 2).sum(0) + difference**2 * (before * len(x) / total)
+            squares = self.squares.numpy(force=True) + increase
         if not np.isfinite(squares).all():
             raise NonFiniteError(
-                f"the running variance is not finite, from observations or returns up to {np.abs(x).max():g} in size: "
-                "scale them down in the environment, or switch off normalize_observations or normalize_rewards"
+                "the running variance is not finite; the largest observation or return has magnitude "
+                f"{np.abs(x).max():g}. Scale observations and rewards down in the environment, or turn off "
+                "normalize_observations or normalize_rewards."
             )
         self.squares.copy_(torch.from_numpy(squares))
-        self.mean += torch.from_numpy(apart * (len(x) / total)).to(self.mean.device)
+        self.mean += torch.from_numpy(difference * (len(x) / total)).to(self.mean.device)
         self.count.fill_(total)
 
     def variance(self) -> F64:
-        """[size]; zeros before anything was seen."""
+        """Return the variance [size]; zeros before the first update."""
         return self.squares.numpy(force=True) / max(float(self.count), 1.0)
 
 
 class RewardScale(nn.Module):
-    """The deviation of R_t = r_t + γ R_{t−1}, an episode's return discounted backwards, over all steps seen.
+    """Tracks the standard deviation over all steps of R_t = r_t + γ R_{t−1}, the return discounted backward in time.
 
-    Engstrom et al. 2020, algorithm 1. R begins anew after every end, a truncation too.
+    This is algorithm 1 of Engstrom et al. 2020. R restarts at 0 after each episode, including truncated ones.
     """
 
     def __init__(self) -> None:
@@ -97,13 +98,13 @@ class RewardScale(nn.Module):
         self.moments = Moments(1)
 
     def add(self, reward: F64, done: Bool, valid: Bool, gamma: float, so_far: F64) -> None:
-        """Take in T × N steps; `so_far` is R [N] before the first of them, and is brought up to the last."""
+        """Update the statistics with T × N steps; `so_far` is R [N] before the first step and is updated in place."""
         running = np.empty_like(reward)
         _run(reward, done, gamma, so_far, running)
         self.moments.add(running[valid][:, None])
 
     def deviation(self) -> float:
-        """What to divide rewards by."""
+        """Return the standard deviation that rewards are divided by."""
         return float(np.sqrt(self.moments.variance()[0] + SMALLEST_VARIANCE))
 
 

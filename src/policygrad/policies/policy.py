@@ -20,6 +20,7 @@ from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import PerceptronPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
+from policygrad.policies.tensors import as_tensors
 from policygrad.spaces import (
     Space,
     action_size,
@@ -39,45 +40,35 @@ NO_NORMALIZATION = Normalization()
 
 
 class Snapshot(NamedTuple):
-    """A policy's state at some time; see `Policy.snapshot`."""
+    """A copy of a policy's state; see `Policy.snapshot`."""
 
     parameters: F32
     """[P] float32, in `parameters()` order."""
     buffers: dict[str, Tensor]
-    """How observations are seen, running statistics, and those of a network of one's own."""
+    """The normalizer's shift and scale, the running statistics, and the buffers of a custom network, by name."""
 
 
 def _adopt_normalizer(policy: Policy, _: Any = None) -> None:
-    """See observations as the buffers say, once others have been written there."""
+    """Set the normalizer from the policy's buffers, after they have been overwritten."""
     shift, scale = policy.observation_shift, policy.observation_scale
     policy.set_normalizer(shift.numpy(force=True).copy(), scale.numpy(force=True).copy())
 
 
-def as_tensors(inputs: Inputs, device: torch.device) -> Inputs:
-    """The same with torch tensors on a device in place of arrays."""
-    if inputs.image is None and inputs.memory is None and inputs.legal is None:
-        observation: Any = torch.from_numpy(inputs.observation).to(device)
-        return Inputs(observation)
-    arrays: list[Any] = [inputs.observation, inputs.image, inputs.memory, inputs.legal]
-    tensors: list[Any] = [None if array is None else torch.from_numpy(array).to(device) for array in arrays]
-    return Inputs(*tensors)
-
-
 class Policy(nn.Module):
-    """What acts in an environment. Everything between an observation and an action is in here.
+    """Chooses actions in an environment. It contains every step between an observation and an action.
 
     Args:
-        network: maps observations [B, D] float32 to a distribution's parameters: logits [B, n] for choices,
-            (mean, std) or, of `beta`, (α, β) for a Box. One of this library's or any module of your own.
+        network: maps observations [B, D] float32 to the parameters of a distribution: logits [B, n] for choices, and
+            for a Box (mean, std), or (α, β) with `beta`. It is a network of this library or any torch module.
         observation_space: Box or MultiBinary (flattened), Discrete or MultiDiscrete (one-hot), or a Dict or Tuple
-            of these (side by side; see `spaces.observed_part` for what is left out).
+            of these (concatenated; `spaces.observed_part` describes what is left out).
         action_space: Discrete, MultiDiscrete, MultiBinary, or a Box of floats.
-        distribution: what the outputs mean, where the network does not say so itself: see `Network`; or a
-            `Distribution` of your own.
-        scale_observations: map a Box's finite bounds to [−1, 1].
-        scale_actions: a Gaussian's or gSDE's actions are in units of the box: see `Network`.
-        normalization: what running statistics it keeps, and learns by.
-        environment_name: for error messages.
+        distribution: the distribution that the outputs parameterize, if the class of the network does not determine
+            it: a name as in `Network`, or a custom `Distribution`.
+        scale_observations: True maps the finite bounds of a Box to [−1, 1].
+        scale_actions: True makes a Gaussian or gSDE policy act in units of the box: see `Network`.
+        normalization: the running statistics that the policy keeps and learns with.
+        environment_name: used in error messages.
 
     Raises:
         ValueError: the spaces are not supported, or the network is for the other kind of actions.
@@ -112,9 +103,9 @@ class Policy(nn.Module):
         self.action_space = action_space
         self.observation_size = observation_size(observation_space)
         self.greedy = False
-        """How `act` chooses where it is not told: the most probable action, or a sample."""
+        """Default of `act`'s argument of this name: True takes the most probable action, False samples one."""
         shift, scale = _bounds_to_unit(observation_space, self.observation_size, scale_observations)
-        # memory of their own: snapshots keep the arrays
+        # cloned, because writing to these buffers must not change the arrays that the normalizer uses
         self.register_buffer("observation_shift", torch.from_numpy(shift).clone())
         self.register_buffer("observation_scale", torch.from_numpy(scale).clone())
         self.normalization = normalization
@@ -129,7 +120,7 @@ class Policy(nn.Module):
                     else "normalize_observations"
                 )
                 raise ValueError(
-                    f"normalize_observations is for a Box whose bounds are not scaled already: leave out {remedy}"
+                    f"normalize_observations needs unscaled observations in a Box, Dict or Tuple. Leave out {remedy}."
                 )
             self.observation_moments = Moments(self.observation_size)
             self._limit = normalization.clip_observations
@@ -142,7 +133,7 @@ class Policy(nn.Module):
         flat_parameters(network)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Policy:
-        """Move or cast the module, but not its normalizer: that is float64 on the CPU, where observations come in."""
+        """Move or cast the module except its normalizer, which stays float64 on the CPU, where observations arrive."""
         names = ("observation_shift", "observation_scale")
         kept = {name: self._buffers.pop(name) for name in names}
         try:
@@ -153,12 +144,12 @@ class Policy(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device on which the network computes."""
         parameter = next(self.network.parameters(), None)
         return torch.device("cpu") if parameter is None else parameter.device
 
     def set_normalizer(self, shift: F64, scale: F64) -> None:
-        """See the network's observations as (x − shift) · scale from now on; both are [D] float64."""
+        """Set the normalizer to (x − shift) · scale; both arguments are [D] float64."""
         self.observation_shift.copy_(torch.from_numpy(shift))
         self.observation_scale.copy_(torch.from_numpy(scale))
         self._shift, self._scale = shift, scale
@@ -166,32 +157,32 @@ class Policy(nn.Module):
 
     @property
     def observation_limit(self) -> float:
-        """What the network sees is clipped to plus and minus this; infinity where it is not."""
+        """The limit c where normalized observations are clipped to [−c, c]; infinity if they are not clipped."""
         return self._limit
 
     @property
     def num_choices(self) -> int | None:
-        """How many actions there are, of a Discrete; None of others."""
+        """Number of actions of a Discrete action space; None for other spaces."""
         return int(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else None
 
     def refresh_normalizer(self) -> None:
-        """See observations by the statistics as they are now; between updates, so that within one nothing moves."""
+        """Set the normalizer from the current statistics. Call it between updates: it must not change within one."""
         if self.observation_moments is not None and self.observation_moments.count > 0:
             deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
             mean = self.observation_moments.mean.numpy(force=True)
             self.set_normalizer(mean.copy(), 1 / deviation)
 
     def project(self) -> None:
-        """Bring the log standard deviations back within their bounds, where they are parameters."""
+        """Clamp the log standard deviations to their bounds, if they are parameters."""
         if isinstance(self.network, PerceptronPolicy):
             self.network.project()
 
     def snapshot(self) -> Snapshot:
-        """A copy of all that learning changes."""
+        """Return a copy of everything that learning changes."""
         return self.snapshots()()
 
     def snapshots(self) -> Callable[[], Snapshot]:
-        """`snapshot` for many times, while no parameter is replaced by another tensor."""
+        """Return a faster `snapshot` for repeated use; it is valid as long as no parameter tensor is replaced."""
         parameters, buffers = flat_parameters(self.network), dict(self.named_buffers())
 
         def take() -> Snapshot:
@@ -201,78 +192,78 @@ class Policy(nn.Module):
         return take
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Be as the policy was at a snapshot."""
+        """Set the policy to the state that a snapshot recorded."""
         flat_parameters(self.network).copy_(torch.from_numpy(snapshot.parameters))
         for name, buffer in self.named_buffers():
             buffer.copy_(snapshot.buffers[name])
         _adopt_normalizer(self)
 
     def encode(self, observations: Array) -> F32:
-        """Observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped.
+        """Return observations [N, *shape] as the network sees them: [N, D] float32, flat, (x − shift) · scale, clipped.
 
-        Those of a Dict or a Tuple are given flattened, [N, D]. The difference is taken in float64: where numbers
-        are large, states that float32 cannot tell apart stay apart. The result is always in memory of its own,
-        which protects a rollout from environments that write each observation into one array.
+        Observations of a Dict or a Tuple must already be flattened, [N, D]. The difference is computed in float64, so
+        large states that float32 cannot distinguish remain distinct. The result never shares memory with the argument,
+        which protects a rollout from environments that write every observation into the same array.
         """
         return self.normalized(observation_numbers(self.observation_space, observations))
 
     def normalized(self, numbers: Array) -> F32:
-        """Return numbers [N, D] of observations as the network sees them: see `encode`."""
+        """Return the flat numbers [N, D] of observations as the network sees them: see `encode`."""
         if self._is_identity:
             return np.array(numbers, np.float32, order="C")
         encoded = np.ascontiguousarray((numbers - self._shift) * self._scale, np.float32)
-        # what is infinite stays so, for those who look for it
+        # a batch with a NaN or an infinity is not clipped, so that the caller can detect them
         if np.isfinite(encoded.sum(dtype=np.float64)):
             np.clip(encoded, -self._limit, self._limit, out=encoded)
         return encoded
 
     def encode_checked(self, observations: Any) -> tuple[F32, bool]:
-        """Encode one observation, or several, of the space's own form: ([N, D], whether it was one).
+        """Encode one or several observations of the space: return ([N, D] float32, whether it was a single one).
 
         Raises:
-            ValueError, NonFiniteError: as `act`.
+            ValueError, NonFiniteError: for the same reasons as in `act`.
         """
         rows, single = as_rows(self.observation_space, observations)
         with ignored_numpy_errors():
             encoded = self.encode(rows)
         if not np.isfinite(encoded).all():
-            raise NonFiniteError(f"observation has a NaN or an infinity: {observations}")
+            raise NonFiniteError(f"the observation has a NaN or an infinity: {observations}")
         return encoded, single
 
     def draw_noise(self, rng: np.random.Generator, n: int) -> F64:
-        """The randomness of n actions, [n] or [n, ·] float64: see `draw_noise` of each distribution."""
+        """Draw the noise of n actions, [n] or [n, ·] float64: see `draw_noise` of each distribution."""
         return self.distribution.draw_noise(rng, n)
 
     def environment_actions(self, actions: Array) -> Array:
-        """Stored actions [N] or [N, K] to those the environment gets, [N, *shape] of the action space's dtype."""
+        """Convert stored actions [N] or [N, K] to those of the environment, [N, *shape] in the action space's dtype."""
         return environment_actions(self.action_space, self.distribution.in_units(actions))
 
     def forward(self, inputs: Inputs) -> Any:
-        """The distribution's parameters for B rows of tensors: log π [B, n], (mean, log std), ..."""
+        """Return the distribution's parameters for B rows of tensors: log π [B, n], (mean, log std), ..."""
         check_inputs(inputs, "policy(Inputs(tensor))")
         return self.distribution.parameters_of(self.network, inputs)
 
     def act(
         self, observation: Any, greedy: bool | None = None, rng: np.random.Generator | None = None
     ) -> Any:
-        """The action for one observation, or the actions for a batch of them, ready for the environment.
+        """Return the action for one observation, or the actions for a batch of them, ready for the environment.
 
         Args:
-            observation: of the observation space's form, or several of them, [N, *shape].
-            greedy: the most probable action (of a squashed Gaussian the median) rather than a sampled one. If left
-                out, the policy's own way, `Policy.greedy`: the one that scored better at the end of its training,
-                and sampled where nothing was scored. A sample is of fresh noise at every call; only rollouts hold
-                gSDE's.
-            rng: where a sample's randomness comes from; the policy's own, seeded from the machine, by default.
+            observation: an element of the observation space, or a batch of them, [N, *shape].
+            greedy: True takes the most probable action (the median for a squashed Gaussian), False samples one. The
+                default is `Policy.greedy`, which training sets to the mode that scored better at its end, or to
+                sampling if nothing was scored. Samples use fresh noise at every call; only rollouts keep gSDE's noise
+                for several steps.
+            rng: generator for the samples; by default the policy's own, which is seeded by the operating system.
 
         Raises:
-            ValueError: the observation's shape is not the space's.
-            NonFiniteError: it holds a NaN or an infinity, or the network gave what no action can be chosen from.
+            ValueError: the observation does not have the shape of the space.
+            NonFiniteError: the observation has a NaN or an infinity, or the network's output allows no action.
         """
         encoded, single = self.encode_checked(observation)
         greedy = self.greedy if greedy is None else greedy
         noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
-        # acting is not training: dropout and the like are off, whatever the module's mode
+        # dropout and the like must be off while acting, even if the module is in training mode
         with evaluation_mode(self):
             chosen = self.choose(Inputs(encoded), noise)
         check_actions(self, encoded, chosen)
@@ -284,10 +275,10 @@ class Policy(nn.Module):
     @in_ordinary_torch
     @torch.no_grad()
     def choose(self, inputs: Inputs, noise: F64 | None) -> Array:
-        """Stored actions, [N] or [N, K] int64 or [N, K] float32, for N rows.
+        """Return stored actions, [N] or [N, K] int64 or [N, K] float32, for N rows.
 
-        They are sampled by the noise (see `draw_noise`); without any they are the most probable. A choice is −1
-        where the network's logits are no softmax: see `faults.check_actions`.
+        They are sampled from the noise (see `draw_noise`), or the most probable ones if it is None. A choice is −1 if
+        the logits do not define a softmax: see `faults.check_actions`.
         """
         check_inputs(inputs, "policy.choose(Inputs(observation), noise)")
         device = self.device
@@ -298,12 +289,11 @@ class Policy(nn.Module):
 
     def check_spaces(self, observation_space: Space, action_space: Space, name: str) -> None:
         """Raise ValueError unless these are the spaces that the policy was made for."""
-        own = self.observation_space, self.action_space
-        check_same_spaces(own, observation_space, action_space, name)
+        check_same_spaces((self.observation_space, self.action_space), observation_space, action_space, name)
 
 
 def _bounds_to_unit(space: Space, size: int, wanted: bool) -> tuple[F64, F64]:
-    """(shift, scale), each [D] float64, that take each finite interval of a Box to [−1, 1]."""
+    """Return (shift, scale), each [D] float64, that map each finite interval of a Box to [−1, 1]."""
     if not (wanted and isinstance(space, spaces.Box)):
         return np.zeros(size), np.ones(size)
     middle, half = interval_units(*bounds_of(space))

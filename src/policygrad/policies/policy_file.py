@@ -1,8 +1,9 @@
-"""A policy in one file: weights, spaces, normaliser, action transform, and probes that loading checks.
+"""Saving and loading a policy as one file: weights, spaces, normalizer, action transform, and probes.
 
-A safetensors file, so loading runs no code. Its tensors are the policy's state, and probes: `probe.numbers` [P, D]
-float64, before they are normalized, with `probe.output` [P, ·], what the policy put out for them when it was saved. Its
-metadata is JSON. Nothing is allocated that the file only declares: sizes are compared with what it holds.
+The file is in the safetensors format, so loading it does not run code. Its tensors are the policy's state and probes
+that are checked on loading: the inputs `probe.numbers` [P, D] float64, before normalization, and the policy's outputs
+for them when it was saved, `probe.output` [P, ·]. The metadata is JSON. Sizes that the file declares are compared with
+the data that it contains before anything is allocated.
 """
 
 from __future__ import annotations
@@ -56,26 +57,27 @@ from policygrad.types import Inputs
 
 PROBES = 16
 PROBE_TOLERANCE = 1e-4
-"""Largest difference between a probe's output now and then: across machines sums differ in their last bits."""
+"""Largest relative and absolute difference of a probe's output from the saved one. Sums differ slightly between
+machines."""
 
 
 def save(policy: Policy, path: str | Path) -> None:
-    """Write a policy to `path`, whole or not at all.
+    """Write a policy to `path`. The file is written completely or not at all.
 
     Raises:
-        TypeError: it is a network alone, which knows no spaces.
+        TypeError: `policy` is only a network, which has no spaces.
         NonFiniteError: a parameter or a statistic is NaN or infinite; nothing is written.
     """
     if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"expected a policygrad.Policy; got {type(policy).__name__}. "
-            "Policy(network, observation_space, action_space) makes one of a torch module"
+            "Use Policy(network, observation_space, action_space) to create one from a torch module."
         )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
     check_finite(tensors, own_network=not is_standard(policy.network))
     numbers = _probes(policy)
     tensors |= {"probe.numbers": numbers, "probe.output": _outputs(policy, _seen(policy, numbers))}
-    # each its own memory: the parameters are views of one buffer, which safetensors refuses to cut up
+    # cloned, because the parameters are views of one buffer, and safetensors rejects tensors that share memory
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     description: dict[str, Any] = {
         "format": FORMAT,
@@ -102,25 +104,27 @@ def load(
     network: nn.Module | Callable[..., nn.Module] | None = None,
     distribution: Distribution | None = None,
 ) -> Policy:
-    """The policy of a run folder or of a policy file.
+    """Load the policy of a run folder or of a policy file.
 
     Args:
         path: a run folder, or a file that `save` wrote.
-        network: needed, and filled, where the policy's network is a class of your own: one built as then, or the
-            function or class that makes one, as `train` takes it.
-        distribution: needed where the policy's distribution is one of your own.
+        network: required if the policy has a custom network: a module that is built as it was for training, whose
+            weights are overwritten, or the function or class that makes one, as in `train`.
+        distribution: required if the policy has a custom distribution.
 
     Raises:
-        FileNotFoundError: there is nothing there.
-        PolicyFileError: the file is truncated, corrupted, no policy, or its policy does not put out what it
-            did when it was saved.
+        FileNotFoundError: there is no policy at `path`.
+        PolicyFileError: the file is truncated or corrupted, it is not a policy, or the policy's outputs differ from
+            those when it was saved.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
     if not file.exists() and (several := sorted(path.glob("seed-*"))):
-        raise FileNotFoundError(f"{path} holds the runs of several seeds: choose one, such as {several[0]}")
+        raise FileNotFoundError(
+            f"{path} contains the runs of several seeds: choose one, such as {several[0]}"
+        )
     if not file.exists():
-        raise FileNotFoundError(f"no policy at {file}: expected a run folder or a .safetensors file")
+        raise FileNotFoundError(f"there is no policy at {file}: expected a run folder or a .safetensors file")
     tensors, description = read(file)
     with reporting_damage(file):
         observation_space, action_space = _spaces(description, tensors)
@@ -129,20 +133,20 @@ def load(
         if network is None:
             network = _rebuild(description["network"], tensors, file)
         name = description.get("distribution", "gaussian")
-        its_own = bool(description.get("own_distribution", False)) or name not in (*BOXED, Categorical.name)
-        if distribution is None and its_own:
+        is_custom = bool(description.get("own_distribution", False)) or name not in (*BOXED, Categorical.name)
+        if distribution is None and is_custom:
             raise PolicyFileError(
-                f"{file} holds a policy whose distribution, {name!r}, this library does not know: pass it, "
-                "load(path, distribution=...)"
+                f"{file} contains a policy with the custom distribution {name!r}, which this library cannot create: "
+                "pass it, load(path, distribution=...)"
             )
-        if distribution is not None and not (its_own and distribution.name == name):
-            known = "" if its_own else ", one of this library's"
+        if distribution is not None and not (is_custom and distribution.name == name):
+            kind = "custom" if is_custom else "built-in"
             raise PolicyFileError(
-                f"{file} holds a policy whose distribution is {name!r}{known}; {distribution.name!r} was given: leave "
-                "distribution out, or give the one that it was saved with"
+                f"{file} contains a policy with the {kind} distribution {name!r}; {distribution.name!r} was given: "
+                "leave distribution out, or pass the one that the policy was saved with"
             )
         if distribution is None and is_choice(action_space):
-            # softmax goes without saying
+            # discrete actions always have a softmax, which `auto` selects
             name = "auto"
         normalization = Normalization(**description.get("normalization", {}))
         scale_actions, greedy = (
@@ -168,34 +172,42 @@ def load(
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
-        raise PolicyFileError(f"{file}: the weights do not fit the network: {error}") from error
+        raise PolicyFileError(f"the weights in {file} do not fit the network: {error}") from error
     with reporting_damage(file):
         seen = probes.to(torch.float32) if description["format"] < 4 else _seen(policy, probes)
         if seen.ndim != 2 or seen.shape[1] != policy.observation_size:
             raise ValueError(
                 f"its probes have shape {tuple(seen.shape)}; expected [P, {policy.observation_size}]"
             )
-    found = _outputs(policy, seen)
-    if found.shape != expected.shape or not torch.allclose(
-        found, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True
+    outputs = _outputs(policy, seen)
+    if outputs.shape != expected.shape or not torch.allclose(
+        outputs, expected, rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True
     ):
-        off = (found - expected).abs().max().item() if found.shape == expected.shape else math.inf
+        difference = (outputs - expected).abs().max().item() if outputs.shape == expected.shape else math.inf
         raise PolicyFileError(
-            f"{file}: the policy acts otherwise than when it was saved (its outputs differ by up to {off:g}). "
-            "The network given, or the library's version, is not the one it was trained with"
+            f"the policy in {file} does not act as it did when it was saved: its outputs differ by up to "
+            f"{difference:g}. The network or the version of policygrad is not the one that it was trained with."
         )
     return policy.eval()
 
 
 def _spaces(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Space, Space]:
-    """The spaces, whose sizes must not be more than what the file has numbers for: every one has weights or probes."""
-    held = sum(tensor.numel() for tensor in tensors.values())
-    found = list[Space]()
+    """Return the spaces after a check of their sizes.
+
+    The tensors contain weights or probes for each number of a space, so they cannot have fewer numbers than a space.
+
+    Raises:
+        ValueError: a space declares more numbers than the tensors have.
+    """
+    available = sum(tensor.numel() for tensor in tensors.values())
+    result = list[Space]()
     for name in ("observation_space", "action_space"):
-        if (declared := declared_numbers(description[name])) > held:
-            raise ValueError(f"its {name} declares {declared:,} numbers, and its tensors have {held:,}")
-        found.append(space_from_json(description[name]))
-    return found[0], found[1]
+        if (declared := declared_numbers(description[name])) > available:
+            raise ValueError(
+                f"its {name} declares {declared:,} numbers, but its tensors have only {available:,}"
+            )
+        result.append(space_from_json(description[name]))
+    return result[0], result[1]
 
 
 def _features(policy: Policy) -> list[str]:
@@ -211,8 +223,8 @@ def _features(policy: Policy) -> list[str]:
 
 
 def _probes(policy: Policy) -> Tensor:
-    """[P, D] float64: numbers that the network sees as standard normal ones."""
-    # a fixed stream: the probes are part of the format, not of anybody's experiment
+    """Return inputs [P, D] float64 that are standard normal after normalization."""
+    # a fixed seed, because the probes are part of the file format and not of an experiment
     normal = torch.from_numpy(np.random.default_rng(0).standard_normal((PROBES, policy.observation_size)))
     return normal / policy.observation_scale + policy.observation_shift
 
@@ -229,11 +241,11 @@ def _pop_probes(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 @in_ordinary_torch
 @torch.no_grad()
 def _outputs(policy: Policy, probe: Tensor) -> Tensor:
-    """The distribution's parameters side by side: log-probabilities [P, n], means and log σ [P, 2K], ..."""
+    """Return the distribution's parameters, concatenated: log-probabilities [P, n], means and log σ [P, 2K], ..."""
     with evaluation_mode(policy):
         outputs = policy(Inputs(cast(Any, probe.to(policy.device))))
     parts = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    # gSDE's σ [L, K] is no sample's: its variance [P, K], which is here too, says what it was
+    # gSDE's σ [L, K] has no row per probe and is left out; the variance [P, K], which is included, depends on it
     return torch.cat([part for part in parts if len(part) == len(probe)], dim=-1).cpu().contiguous()
 
 
@@ -246,15 +258,15 @@ def _describe(network: nn.Module) -> dict[str, Any]:
 def _rebuild(description: dict[str, Any], tensors: dict[str, Tensor], file: Path) -> nn.Module:
     if description.get("custom"):
         raise PolicyFileError(
-            f"{file} holds weights of {description['class']}, a network that this library does not know: "
-            "build one and pass it, load(path, network=...)"
+            f"{file} contains weights of the custom network {description['class']}: build one and pass it, "
+            "load(path, network=...)"
         )
     state_dim, *hidden, outputs = sizes = description["sizes"]
     declared = sum((before + 1) * after for before, after in pairwise(sizes))
-    held = sum(tensor.numel() for tensor in tensors.values())
-    if not all(type(size) is int and size > 0 for size in sizes) or declared > held:
+    available = sum(tensor.numel() for tensor in tensors.values())
+    if not all(type(size) is int and size > 0 for size in sizes) or declared > available:
         raise ValueError(
-            f"its layers of {sizes} have {declared:,} parameters, and its tensors have {held:,} numbers"
+            f"its layers of sizes {sizes} have {declared:,} parameters, but its tensors have {available:,} numbers"
         )
     shape: dict[str, Any] = {"activation": description["activation"], "rng": np.random.default_rng(0)}
     if "log_std_bounds" in description:

@@ -1,4 +1,4 @@
-"""Settings known to work, one file an environment, each value with its reason."""
+"""Settings that are known to work, one file per environment, with a reason for each value."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "InvertedPendulum-v5": inverted_pendulum.PRESETS,
     "InvertedDoublePendulum-v5": inverted_double_pendulum.PRESETS,
 }
-"""By environment, then by algorithm."""
+"""Presets by environment and then by algorithm."""
 
 
 def preset_for(environment: str, algorithm: str) -> Preset:
-    """The environment's preset for an algorithm, or the algorithm's defaults where there is none.
+    """Return the environment's preset for an algorithm, or the algorithm's defaults if there is no preset.
 
     Raises:
-        ValueError: there is no such algorithm; the nearest names are offered.
+        ValueError: there is no such algorithm; the message suggests similar names.
     """
     defaults = algorithm_class(algorithm)
     return PRESETS.get(environment, {}).get(algorithm) or Preset(defaults())

@@ -1,4 +1,4 @@
-"""InvertedPendulum-v5: balance a pole on a cart; 1,000 is the most there is."""
+"""InvertedPendulum-v5: balance a pole on a cart. The largest possible return is 1,000."""
 
 from policygrad.presets import mujoco
 

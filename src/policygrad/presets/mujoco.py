@@ -1,15 +1,15 @@
-"""What all of Gymnasium's MuJoCo tasks begin from; their own files say where they differ.
+"""Common settings for all of Gymnasium's MuJoCo tasks. The files of the tasks contain the differences.
 
-The settings are tianshou's, whose published scores are the best of the libraries that were compared.
+The settings are those of tianshou, whose published scores are the best among the libraries that were compared.
 """
 
 from policygrad.algorithms import A2C, PPO, TRPO, Algorithm, NaturalGradient, Reinforce
 from policygrad.policies import Network, Normalization
 from policygrad.presets.preset import Preset
 
-# positions, angles and speeds are of all sizes, and rewards grow a hundredfold as the policy learns
+# positions, angles and speeds differ in scale, and rewards grow by a factor of one hundred as the policy learns
 BOTH = Normalization(normalize_observations=True, normalize_rewards=True)
-# a standard deviation of 0.6 in boxes of -1 to 1: at 1 a third of the actions would be clipped
+# a standard deviation of 0.6 in boxes from -1 to 1; with 1, a third of the actions would be clipped
 NETWORK = Network(hidden=(64, 64), activation="tanh", log_std=-0.5)
 
 
@@ -18,10 +18,10 @@ def _in_sixteen(algorithm: Algorithm) -> Preset:
 
 
 def a2c(entropy_coef: float) -> Preset:
-    """A2C with this weight of the entropy bonus, on which its tasks depend most."""
+    """Return a preset of A2C with this weight of the entropy bonus, on which the results depend most."""
     return _in_sixteen(
         A2C(
-            # 80 samples an update, and λ, are tianshou's
+            # 80 samples per update and λ as in tianshou
             horizon=5,
             gae_lambda=0.95,
             learning_rate=0.0007,
@@ -32,21 +32,21 @@ def a2c(entropy_coef: float) -> Preset:
 
 
 def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
-    """A2C with fewer and surer steps, for tasks where what matters most is rare among the samples: a fall.
+    """Return a preset of A2C with fewer, more accurate steps, for tasks whose most important samples (falls) are rare.
 
-    Of 80 samples one that is of a fall has a gradient so large that clipping takes most of it away, and RMSprop's
-    running size of gradients the rest.
+    If one of 80 samples is a fall, its gradient is so large that clipping removes most of it, and the division by
+    RMSprop's running magnitude of gradients removes the rest.
     """
     return _in_sixteen(
         A2C(
-            # 1,024 samples an update, as TRPO has them; λ is tianshou's
+            # 1,024 samples per update as in TRPO, and λ as in tianshou
             horizon=64,
             gae_lambda=0.95,
             gamma=gamma,
             optimizer="adam",
             learning_rate=learning_rate,
             learning_rate_end=0.0,
-            # one step of V(s) an update: it has to be a long one
+            # V(s) has only one step per update, so the step must be large
             value_learning_rate=0.003,
             max_grad_norm=None,
         )
@@ -54,7 +54,7 @@ def a2c_of_large_batches(learning_rate: float, gamma: float = 0.99) -> Preset:
 
 
 CLIPPED = PPO(
-    # 2,048 samples an update
+    # 2,048 samples per update
     horizon=32,
     epochs=10,
     minibatch_size=64,
@@ -65,25 +65,25 @@ CLIPPED = PPO(
     recompute_advantages=True,
     value_coef=0.25,
 )
-"""PPO, as far as no task says otherwise."""
+"""Settings of PPO, unless a task overrides them."""
 
-# 1,024 samples an update, and λ, are tianshou's. The step's length is a KL, the same on every task, so there is little
-# else to choose
+# 1,024 samples per update and λ as in tianshou. A KL divergence determines the step size, and it is the same for all
+# tasks, so few other settings matter
 TRUSTED = TRPO(horizon=64, gae_lambda=0.95)
-"""TRPO, likewise."""
+"""Settings of TRPO, unless a task overrides them."""
 NATURAL = NaturalGradient(horizon=64, gae_lambda=0.95)
-"""The natural gradient, likewise."""
+"""Settings of the natural gradient, unless a task overrides them."""
 
 MONTE_CARLO = Reinforce(
-    # tianshou's rate, falling to 0
+    # the rate of tianshou, decreasing to 0
     learning_rate=0.001,
     learning_rate_end=0.0,
-    # a third of it and three times as much are as good on HalfCheetah
+    # a third of this and three times as much are equally good on HalfCheetah
     value_learning_rate=0.001,
-    # V(s) of the last update is what the next one's advantages are measured against
+    # the advantages of the next update are relative to V(s) after this one
     value_steps=10,
 )
-"""REINFORCE, likewise."""
+"""Settings of REINFORCE, unless a task overrides them."""
 
 PRESETS = {
     "ppo": Preset(
@@ -93,7 +93,7 @@ PRESETS = {
         num_envs=64,
         steps=1_000_000,
     ),
-    # the bonus is tianshou's
+    # the entropy bonus is as in tianshou
     "a2c": a2c(entropy_coef=0.01),
     "trpo": _in_sixteen(TRUSTED),
     "npg": _in_sixteen(NATURAL),
@@ -101,9 +101,9 @@ PRESETS = {
         MONTE_CARLO,
         NETWORK,
         normalization=BOTH,
-        # whole episodes of up to 1,000 steps: eight are enough for a gradient
+        # eight whole episodes of up to 1,000 steps are enough for a gradient
         num_envs=8,
-        # tianshou's budget
+        # the budget of tianshou
         steps=3_000_000,
     ),
 }

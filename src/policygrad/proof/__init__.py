@@ -1,4 +1,4 @@
-"""The theory, held against the code: exact gradients, and estimators' bias and variance."""
+"""Comparison of the code with the theory: exact gradients, and the bias and variance of estimators."""
 
 from policygrad.proof.estimates import UNBIASED, Estimates, estimate
 from policygrad.proof.exact import exact_gradient, objective, theorem_gradient, trajectories

@@ -1,4 +1,4 @@
-"""What an estimator of the gradient is on average, and how far its samples scatter."""
+"""The mean and variance of an estimator of the gradient."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ UNBIASED: dict[str, Reinforce] = {
     for returns in ("episode", "reward-to-go")
     for baseline in ("none", "leave-one-out", "value")
 }
-"""Every variant of REINFORCE whose expectation is ∇J exactly.
+"""All variants of REINFORCE whose expectation is exactly ∇J.
 
-Whole-episode returns Σ_t γ^t r_t carry their discount already, rewards-to-go need γ^t in front.
+Whole-episode returns Σ_t γ^t r_t are discounted already; rewards-to-go must be multiplied by γ^t.
 """
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Independent estimates of one gradient, beside the exact one."""
+    """Independent estimates of a gradient, together with the exact gradient."""
 
     samples: F64
     """[R, P] float64: R estimates of P parameters."""
     exact: F64
-    """[P] float64."""
+    """[P] float64: the exact gradient."""
 
     def intervals(self, confidence: float = 0.999) -> tuple[F64, F64]:
-        """(low, high), each [P]: normal intervals of the estimates' mean, each parameter by itself."""
+        """Return normal intervals (low, high), each [P], for the mean estimate of each parameter separately."""
         R = len(self.samples)
         half = float(ndtri(0.5 + confidence / 2)) * self.samples.std(0, ddof=1) / math.sqrt(R)
         return self.samples.mean(0) - half, self.samples.mean(0) + half
 
     def unbiased(self, confidence: float = 0.999) -> bool:
-        """Whether every parameter's exact derivative lies within its interval."""
+        """Return True if the exact derivative of every parameter is within its interval."""
         low, high = self.intervals(confidence)
         slack = 1e-6 * np.abs(self.exact).max()
         return bool(((low - slack <= self.exact) & (self.exact <= high + slack)).all())
@@ -68,7 +68,7 @@ class Estimates:
 
     @property
     def bias(self) -> float:
-        """‖mean − exact‖ / ‖exact‖."""
+        """Relative bias ‖mean − exact‖ / ‖exact‖."""
         return float(np.linalg.norm(self.samples.mean(0) - self.exact) / np.linalg.norm(self.exact))
 
 
@@ -81,25 +81,25 @@ def estimate(
     engine: EngineName = "auto",
     seed: int = 0,
 ) -> Estimates:
-    """Estimate ∇J `repeats` times with the real collector, algorithm and engine; nothing is learned.
+    """Estimate ∇J `repeats` times with the collector, algorithm and engine that training uses, without learning.
 
     Args:
-        algorithm: the variant; its `gamma` is the objective's.
-        mdp: where; the three-state one by default.
-        repeats: R.
-        episodes: whole episodes an estimate.
+        algorithm: the variant; its `gamma` is also the discount of the objective.
+        mdp: the decision process; by default the one with three states.
+        repeats: R, the number of estimates.
+        episodes: number of whole episodes per estimate.
         engine: as in `train`.
-        seed: of everything.
+        seed: seed of all random numbers.
 
     Returns:
-        The estimates of ∇J: the gradient of the algorithm's own loss with its sign turned.
+        The estimates of ∇J, each the negative gradient of the algorithm's loss.
 
     Raises:
         TypeError: the algorithm is not a `Reinforce`.
     """
     if not isinstance(algorithm, Reinforce):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f"estimate takes the batch and the loss of a Reinforce or a subclass; got {type(algorithm).__name__}"
+            f"estimate needs a Reinforce or a subclass, for its batch and its loss; got {type(algorithm).__name__}"
         )
     mdp = mdp or three_states()
     environments = make(kernel(mdp, "the decision process"), episodes)

@@ -1,4 +1,4 @@
-"""Exact objectives and gradients by enumerating every trajectory: what estimators are held against."""
+"""Exact objectives and gradients, computed from all trajectories, as a reference for estimators."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from policygrad.types import F64, Inputs
 
 
 def trajectories(mdp: FiniteMDP) -> Iterator[tuple[list[int], list[int], list[float], float]]:
-    """Every trajectory that can happen: (states s_0 … s_T, actions, rewards, chance).
+    """Yield every possible trajectory as (states s_0 … s_T, actions, rewards, chance).
 
-    Its probability under a policy is the chance, the environment's share of it, times Π_t π(a_t|s_t).
+    The chance is the environment's part of the trajectory's probability; multiplied by Π_t π(a_t|s_t), it gives the
+    probability under a policy.
     """
     S, A = mdp.transition.shape[:2]
     stack: list[tuple[list[int], list[int], list[float], float]] = [
@@ -38,9 +39,9 @@ def trajectories(mdp: FiniteMDP) -> Iterator[tuple[list[int], list[int], list[fl
 
 
 def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
-    """J(θ) = Σ_τ p(τ) Σ_t γ^t r_t as a differentiable scalar, from π [S, A].
+    """Return J(θ) = Σ_τ p(τ) Σ_t γ^t r_t as a differentiable scalar, from π [S, A].
 
-    It does not use the policy gradient theorem, so its derivative is what the theorem can be checked by.
+    It does not use the policy gradient theorem, so its derivative is an independent check of the theorem.
     """
     total = probabilities.new_zeros(())
     for states, actions, rewards, chance in trajectories(mdp):
@@ -52,7 +53,7 @@ def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
 
 @in_ordinary_torch
 def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
-    """∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
+    """Return ∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
     S = mdp.transition.shape[0]
     inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
     probabilities = policy(inputs).exp().double()
@@ -62,9 +63,9 @@ def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
 
 @in_ordinary_torch
 def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
-    """Σ_τ p(τ) Σ_t γ^t G_t ∇ log π(a_t|s_t): the right side of the policy gradient theorem, in full.
+    """Return Σ_τ p(τ) Σ_t γ^t G_t ∇ log π(a_t|s_t), the right side of the policy gradient theorem.
 
-    Sutton & Barto (2018), section 13.3, for the discounted episodic objective.
+    See Sutton & Barto (2018), section 13.3; this is the form for the discounted episodic objective.
     """
     S, A = mdp.transition.shape[:2]
     inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
@@ -77,7 +78,7 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
         p = chance * float(np.prod(probabilities[states[:-1], actions]))
         for t, (s, a) in enumerate(zip(states[:-1], actions, strict=True)):
             weight[s, a] += p * sum(gamma**k * r for k, r in enumerate(rewards) if k >= t)
-    # what is never done counts for nothing, also where its log-probability is −inf
+    # actions that are never taken must contribute 0 even if their log-probability is −inf
     score = torch.autograd.grad(
         (log_prob.masked_fill(torch.from_numpy(weight == 0), 0.0) * torch.from_numpy(weight)).sum(),
         list(policy.parameters()),

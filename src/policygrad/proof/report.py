@@ -1,4 +1,4 @@
-"""All variants of REINFORCE beside one another: a table's rows, and a picture."""
+"""Comparison of all variants of REINFORCE: their results, and a figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policygrad.proof.estimates import UNBIASED, Estimates, estimate
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant's estimates, and whether theory calls it unbiased."""
+    """The estimates of one variant, and whether it is unbiased in theory (`expected`)."""
 
     name: str
     expected: bool
@@ -26,16 +26,16 @@ BIASED = {
     "reward-to-go, without γ^t": replace(PLAIN, discount_weighting=False),
     "reward-to-go, divided by steps": replace(PLAIN, average="steps"),
 }
-"""Variants in use everywhere whose expectation is not ∇J: baselines that contain the sample's own return,
-the dropped γ^t, and the mean over a random number of steps."""
+"""Common variants whose expectation is not ∇J. Their baselines contain the sample's own return, they omit γ^t, or they
+average over a random number of steps."""
 
 
 PARAMETERS = [f"a{a}s{s}" for a in range(2) for s in range(3)] + ["a0", "a1"]
-"""Of the three-state process's linear policy; state 2 is terminal, so its weights are never used."""
+"""Parameters of the linear policy for the three-state process. State 2 is terminal, so its weights are never used."""
 
 
 def run_all(repeats: int, episodes: int, seed: int) -> list[VariantResult]:
-    """Every variant, unbiased ones first."""
+    """Estimate the gradient with every variant; the unbiased ones come first."""
     return [
         VariantResult(name, expected, estimate(algorithm, repeats=repeats, episodes=episodes, seed=seed))
         for variants, expected in ((UNBIASED, True), (BIASED, False))
@@ -44,7 +44,7 @@ def run_all(repeats: int, episodes: int, seed: int) -> list[VariantResult]:
 
 
 def draw(results: list[VariantResult], path: Path) -> None:
-    """Each parameter's 99.9 % interval around its exact derivative, a panel a variant, as a PNG."""
+    """Save a PNG of each parameter's 99.9 % interval relative to its exact derivative, with one panel per variant."""
     from matplotlib.figure import Figure
 
     rows = (len(results) + 3) // 4
@@ -56,8 +56,8 @@ def draw(results: list[VariantResult], path: Path) -> None:
         inside = (low <= exact) & (exact <= high)
         axes.axhline(0, color="0.5", linewidth=1)
         for k in range(len(exact)):
-            colour = "#2166ac" if inside[k] else "#d6604d"
-            axes.plot([k, k], [low[k] - exact[k], high[k] - exact[k]], color=colour, linewidth=3)
+            color = "#2166ac" if inside[k] else "#d6604d"
+            axes.plot([k, k], [low[k] - exact[k], high[k] - exact[k]], color=color, linewidth=3)
         axes.set_title(shown.name, fontsize=9)
         axes.set_xticks(range(len(exact)), PARAMETERS)
         axes.spines[["top", "right"]].set_visible(False)
@@ -65,5 +65,5 @@ def draw(results: list[VariantResult], path: Path) -> None:
         axes.axis("off")
     figure.supxlabel("parameter: weight of action a in state s, bias of action a")
     figure.supylabel("estimate − exact derivative")
-    figure.suptitle("99.9 % intervals of the mean estimate: blue holds the exact gradient, red misses it")
+    figure.suptitle("99.9 % intervals of the mean estimate: blue contains the exact gradient, red does not")
     save_png(figure, path)

@@ -1,4 +1,4 @@
-"""Collecting data: whole episodes, or a fixed number of steps, from compiled environments or any others."""
+"""Data collection: whole episodes or a fixed number of steps, from compiled environments or any others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_collector(
     max_steps: int | None = None,
     workers: Workers | None = None,
 ) -> Collector:
-    """The collector for these environments and this engine: one compiled loop where both are compiled."""
+    """Return a collector for these environments and this engine: a compiled loop if both are compiled."""
     watch = None if policy.observation_moments is None else policy.observation_moments.add
     if isinstance(environments.vector, KernelVectorEnv) and engine.name == "fused":
         from policygrad.engines.fused import FusedEngine

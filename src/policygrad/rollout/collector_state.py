@@ -1,4 +1,4 @@
-"""Where a collector stands, of either kind."""
+"""Serializable state of a collector, the same for both kinds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def state_of(environments: Environments, seeds: EpisodeSeeds, noise: ActionNoise
 
 def restore(state: State, environments: Environments, seeds: EpisodeSeeds, noise: ActionNoise) -> bool:
     """See `Collector.restore`."""
-    of_environments, of_seeds, of_noise = unpack(state, "environments", "seeds", "noise")
-    environments.restore(of_environments)
-    seeds.restore(of_seeds)
-    noise.restore(of_noise)
-    return of_environments is not None
+    environments_state, seeds_state, noise_state = unpack(state, "environments", "seeds", "noise")
+    environments.restore(environments_state)
+    seeds.restore(seeds_state)
+    noise.restore(noise_state)
+    return environments_state is not None

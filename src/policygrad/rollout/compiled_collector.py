@@ -1,4 +1,4 @@
-"""Collecting from compiled environments with the fused engine: no Python between one step and the next."""
+"""Collects from compiled environments with the fused engine; no Python runs between steps."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from policygrad.spaces import choices_of, is_choice
 from policygrad.types import F32, F64, I64, Array, Bool, Rollout, State
 
 CACHE_LINE = 8
-"""Numbers of 8 bytes that no two cores should write at the same time."""
-FIRST_ROOM = 1024
-"""Rows for which there is room at first: few time limits are longer, and many episodes are shorter than theirs."""
+"""Number of 8-byte values in a cache line, which no two cores should write at the same time."""
+INITIAL_ROWS = 1024
+"""Initial number of rows: few time limits are longer, and many episodes are shorter than their time limit."""
 
 
 class CompiledCollector:
-    """As `HostCollector`, for environments of a `Kernel` and policies of the fused engine.
+    """Collects like `HostCollector`, for environments of a `Kernel` and policies of the fused engine.
 
-    Takes the same actions from the same noise. With several cores each has a fixed share of the environments,
-    so that what is collected does not depend on their number, nor on who is quicker.
+    It takes the same actions from the same noise. Each core steps a fixed share of the environments, so the data
+    depend neither on the number of cores nor on their speed.
 
     Args:
-        environments: whose vector is a `KernelVectorEnv`.
-        policy, engine: who acts.
+        environments: environments whose vector is a `KernelVectorEnv`.
+        policy, engine: the policy that acts, and the engine that computes it.
         seeds, action_rng, shaping, watch: see `HostCollector`.
-        workers: the cores.
+        workers: threads, one per core.
         greedy: take the most probable actions.
     """
 
@@ -94,17 +94,17 @@ class CompiledCollector:
         self._environments.reset(self._seeds)
         horizon = self._vector.kernel.max_steps
         alive = np.ones(self._vector.num_envs, np.bool_)
-        rollout = self._run(min(horizon, FIRST_ROOM), alive, horizon, restart=False)
+        rollout = self._run(min(horizon, INITIAL_ROWS), alive, horizon, restart=False)
         self._vector.over[:] = True
         return rollout
 
-    def _room(self, T: int, *, restart: bool) -> Steps:
+    def _buffers(self, T: int, *, restart: bool) -> Steps:
         N, D, kernel = self._vector.num_envs, self._policy.observation_size, self._vector.kernel
         rows, raw_rows = T if restart else 0, T if self._shaping or self._watch else 0
         columns = math.prod(self._policy.distribution.stored_shape)
         return Steps(
             observation=np.zeros((T + 1, N, D), np.float32),
-            # of what is not written, no memory is taken
+            # np.empty takes no memory for pages that are never written
             final=np.empty((rows * N, D), np.float32),
             final_index=np.empty(rows * N, np.int64),
             final_count=np.zeros(N, np.int64),
@@ -117,22 +117,22 @@ class CompiledCollector:
         )
 
     def _larger(self, steps: Steps, horizon: int) -> Steps:
-        """The same with room for twice the rows, up to the horizon."""
-        room = self._room(min(2 * len(steps.reward), horizon), restart=False)
-        for old, new in zip(steps, room, strict=True):
+        """Return a copy of the buffers with twice the rows, but no more than the horizon."""
+        larger = self._buffers(min(2 * len(steps.reward), horizon), restart=False)
+        for old, new in zip(steps, larger, strict=True):
             new[: len(old)] = old
-        return room
+        return larger
 
-    def _run(self, room: int, alive: Bool, horizon: int, *, restart: bool) -> Rollout:
-        """Step until `horizon`, or until none is alive; `room` rows are made at first."""
+    def _run(self, rows: int, alive: Bool, horizon: int, *, restart: bool) -> Rollout:
+        """Step until `horizon`, or until no environment is alive; the buffers have `rows` rows at first."""
         if self._watch:
-            # the policy may see them otherwise by now
+            # the policy's normalization of observations may have changed
             self._spaces = _spaces(self._policy)
         vector, spaces = self._vector, self._spaces
-        steps = self._room(room, restart=restart)
-        # each row's observations are written by the step before it; the first ones stand already
+        steps = self._buffers(rows, restart=restart)
+        # each step writes the observations of the next row, so only the first row is missing
         steps.observation[0] = self._policy.encode(vector.shown())
-        # a cache line or more each: they are written at every step
+        # at least one cache line per part, because they are written at every step
         places: I64 = np.full((len(self._parts), 2 * CACHE_LINE), -1, np.int64)
         t = 0
         while t < horizon and alive.any():
@@ -170,7 +170,7 @@ class CompiledCollector:
         terminated, truncated = steps.terminated[:T], steps.truncated[:T]
         valid = np.ones(terminated.shape, np.bool_)
         if whole:
-            # an episode a column: from its start to its end
+            # one episode per column, from its start to its end
             valid = np.arange(T)[:, None] < self._vector.elapsed
         final_observation, final_index = self._finals(steps)
         original = reward = steps.reward[:T]
@@ -194,7 +194,7 @@ class CompiledCollector:
         )
 
     def _finals(self, steps: Steps) -> tuple[F32, I64]:
-        """The final observations [F, D] and where they belong [F], gathered from the parts, in the order of time."""
+        """Return the final observations [F, D] and their indices [F], gathered from the parts in order of time."""
         T, spans = len(steps.reward), list[slice]()
         for first, _ in self._parts:
             if count := int(steps.final_count[first]):

@@ -1,7 +1,7 @@
-"""The steps of compiled environments and the policy's actions, in machine code: see `rollout.compiled`."""
+"""Compiled loop over the policy's actions and the environments' steps; see `rollout.compiled_collector`."""
 
 # pyright: basic
-# compiled functions: the types of arguments are the Numba signatures above them
+# the arguments of compiled functions are typed by the Numba signatures above them
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from policygrad.policies.distributions import Transform
 from policygrad.types import F32, F64, I64, Bool
 
 BAD_ACTION, BAD_INDEX = 3, 4
-"""Beside `envs.compiled`'s endings: an action is NaN, infinite or could not be chosen; an observed index is
-not in its space."""
+"""Error codes in addition to those of `envs.kernel_vector`: an action is NaN, infinite or could not be chosen; an
+observed index is not in its space."""
 
 
 ADD_START, CLIP, SQUASH, SCALE = 0, 1, 2, 3
@@ -35,48 +35,48 @@ TRANSFORMS: dict[Transform, int] = {
 
 
 class Spaces(NamedTuple):
-    """From what an environment shows to what the networks see, and from stored actions to its own."""
+    """Parameters that convert observations to network inputs, and stored actions to the environment's actions."""
 
     one_hot: bool
-    """The observation is an index, counted from `observation_start`."""
+    """True if the observation is an index, counted from `observation_start`."""
     observation_start: int
     shift: F64
-    """[D]: a Box is seen as (x − shift) · scale, in float64, then clipped to plus and minus the limit."""
+    """[D]: networks see a Box as (x − shift) · scale, computed in float64 and clipped to ± `limit`."""
     scale: F64
     limit: float
     transform: int
-    """How a stored action becomes the environment's: see `TRANSFORMS`."""
+    """How a stored action becomes the environment's action; see `TRANSFORMS`."""
     starts: I64
-    """[K]: where the environment counts each choice from."""
+    """[K]: the first value of each choice in the environment's numbering."""
     low: F32
-    """[K]: the Box of actions."""
+    """[K]: lower bounds of a Box of actions; `high` contains the upper ones."""
     high: F32
     middle: F64
-    """[K]: a stored action that is clipped stands for middle + half · action."""
+    """[K]: with the transform that clips, a stored action means middle + half · action."""
     half: F64
 
 
 class Steps(NamedTuple):
-    """T steps of N environments as they are written; padding stays 0."""
+    """Buffers for T steps of N environments; padding stays 0."""
 
     observation: F32
-    """[T + 1, N, D]: as the networks see it."""
+    """[T + 1, N, D]: observations as the networks see them."""
     final: F32
-    """[N · T, D], unwritten at first: the last observations of episodes after which others begin; the part of the
-    environments from `first` on writes from row first · T on. [0, ...] where none begins."""
+    """[N · T, D], uninitialized: the last observations of episodes that are followed by others. The part of the
+    environments that starts at `first` writes from row first · T on. [0, ...] if no other episodes follow."""
     final_index: I64
-    """[N · T]: t · N + n of the step that led to each of them."""
+    """[N · T]: index t · N + n of the step that led to each final observation."""
     final_count: I64
-    """[N]: how many there are of the part that starts with environment n."""
+    """[N]: number of final observations of the part that starts with environment n."""
     raw: F32
-    """[T, N, numbers]: as `observe` wrote it; [0, ...] where nobody asks."""
+    """[T, N, numbers]: observations as `observe` wrote them; [0, ...] if they are not needed."""
     raw_next: F32
     action: F32
     """[T, N, K]."""
     reward: F64
-    """[T, N], like the rest."""
+    """[T, N], like the fields below."""
     terminated: Bool
-    """Zeros on entry, as is the next: only ends are written, for cores that share a row get in each other's way."""
+    """False on entry, like `truncated`. Only ends are written, as cores that write to one row slow each other down."""
     truncated: Bool
 
 
@@ -107,14 +107,14 @@ STEPS: Any = types.NamedTuple(
 
 @inlined
 def copy(source, target):
-    """One row into another: Numba's own way of it takes longer, and a second more to compile."""
+    """Copy a row into another. Numba's own array assignment is slower and takes a second longer to compile."""
     for k in range(target.size):
         target[k] = source[k]
 
 
 @inlined
 def encode(spaces, shown, x):
-    """What the networks see of what an environment shows; False where that is an index of nothing."""
+    """Write the networks' input for an observation to `x`; return False if the observed index is out of range."""
     if spaces.one_hot:
         index = int(shown[0]) - spaces.observation_start
         if index < 0 or index >= x.size:
@@ -132,7 +132,7 @@ def encode(spaces, shown, x):
 
 @inlined
 def own_action(spaces, stored, own):
-    """What the environment gets of a stored action; False where that is NaN, infinite or a choice of −1."""
+    """Write the environment's form of a stored action to `own`; return False if it is NaN, infinite or choice −1."""
     total = np.float32(0)
     for k in range(stored.size):
         total += stored[k] * np.float32(0)
@@ -141,7 +141,7 @@ def own_action(spaces, stored, own):
                 return False
             own[k] = stored[k] + spaces.starts[k]
         else:
-            # in float64 and then rounded to what the environment's Box holds, as `Policy` does it
+            # computed in float64 and then rounded to the float32 of the Box, as `Policy` does
             x = np.float64(stored[k])
             if spaces.transform == CLIP:
                 x = spaces.middle[k] + spaces.half[k] * x
@@ -153,62 +153,62 @@ def own_action(spaces, stored, own):
     return total == np.float32(0)
 
 
-class Room(NamedTuple):
-    """What the loop works with between one step and the next, for one share of the environments."""
+class Workspace(NamedTuple):
+    """Temporary arrays of one step, for one share of the environments."""
 
     observation: F32
-    """[ROWS, D]: of those that run, as are the next two."""
+    """[ROWS, D]: one row per running environment, as in `noise` and `action`."""
     noise: F64
     action: F32
     own_action: F64
-    """[K]: one environment's action, as it takes it."""
+    """[K]: action of one environment, in the environment's form."""
     running: I64
-    """[environments of the share]: which of them run."""
+    """[environments of the share]: indices of the running environments."""
 
 
 @inner
-def act(t, row, start, rows, head, actor, noise, steps, room, everyone, first):
-    """Sampled actions of the running environments from `start` on into `steps.action`, row t.
+def act(t, row, start, rows, head, actor, noise, steps, work, all_run, first):
+    """Sample actions of the running environments, from `start` on, into row t of `steps.action`.
 
-    Where everyone runs, the rows are used where they lie; otherwise those of the running are brought together.
+    If all environments run, their rows are used in place; otherwise the rows of the running ones are gathered first.
     """
-    x, drawn, action = room.observation[:rows], room.noise[:rows], room.action[:rows]
-    if everyone:
+    x, drawn, action = work.observation[:rows], work.noise[:rows], work.action[:rows]
+    if all_run:
         a = first + start
         x, drawn = steps.observation[t, a : a + rows], noise[row, a : a + rows]
         action = steps.action[t, a : a + rows]
     else:
         for i in range(rows):
-            n = room.running[start + i]
+            n = work.running[start + i]
             copy(steps.observation[t, n], x[i])
             copy(noise[row, n], drawn[i])
     outputs = forward(x, actor)
     sample(head, outputs, last_hidden(x, actor), parameters_ahead(actor), drawn, action)
-    if not everyone:
+    if not all_run:
         for i in range(rows):
-            copy(action[i], steps.action[t, room.running[start + i]])
+            copy(action[i], steps.action[t, work.running[start + i]])
 
 
 @inner
 def walk(
     kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
-    head, actor, spaces, noise, begun, steps, where, room,
+    head, actor, spaces, noise, begun, steps, where, work,
 ):  # fmt: skip
     """See `run_steps`."""
-    own = room.own_action
+    own = work.own_action
     for t in range(begun, begun + len(noise)):
         running = 0
         for n in range(first, last):
             if alive[n]:
-                room.running[running] = n
+                work.running[running] = n
                 running += 1
         if running == 0:
             return FINE, t
         for start in range(0, running, ROWS):
             rows = min(ROWS, running - start)
-            act(t, t - begun, start, rows, head, actor, noise, steps, room, running == last - first, first)
+            act(t, t - begun, start, rows, head, actor, noise, steps, work, running == last - first, first)
             for i in range(rows):
-                n = room.running[start + i]
+                n = work.running[start + i]
                 if steps.raw.size:
                     copy(shown[n], steps.raw[t, n])
                 if not own_action(spaces, steps.action[t, n], own):
@@ -258,13 +258,13 @@ def run_steps(
     kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
     head, actor, spaces, noise, begun, steps, where,
 ):  # fmt: skip
-    """Steps from row `begun` on, of the environments from `first` to before `last`, for as long as there is noise.
+    """Step the environments from `first` to before `last`, from row `begun` on, for as many rows as there is noise.
 
-    With `restart` an environment whose episode ends begins the next; without, it is no longer `alive`, and
-    when none is the loop ends. Returns (what became of it, the row after the last).
+    With `restart`, an environment whose episode ends begins the next one. Without it, the environment is no longer
+    `alive`, and the loop ends when none is. Returns (status, the row after the last).
     """
     transpose(actor)
-    room = Room(
+    work = Workspace(
         np.empty((ROWS, steps.observation.shape[2]), np.float32),
         np.empty((ROWS, noise.shape[2]), np.float64),
         np.empty((ROWS, steps.action.shape[2]), np.float32),
@@ -273,5 +273,5 @@ def run_steps(
     )
     return walk(
         kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
-        head, actor, spaces, noise, begun, steps, where, room,
+        head, actor, spaces, noise, begun, steps, where, work,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Returns and lengths of the episodes that end in a rollout, also of those that began in an earlier one."""
+"""Returns and lengths of the episodes that end in a rollout, including those that began in an earlier one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from policygrad.types import F64, Bool, Rollout, check_shape
 
 
 class EpisodeReturns:
-    """Returns and lengths of episodes that may go on from one rollout to the next."""
+    """Computes returns and lengths of episodes, which may continue from one rollout to the next."""
 
     def __init__(self, num_envs: int) -> None:
         self.so_far: F64 = np.zeros((2, num_envs))
-        """[2, N]: returns and lengths of the episodes under way."""
+        """[2, N]: returns and lengths so far of the episodes in progress."""
 
     def of(self, rollout: Rollout, reward: F64) -> tuple[F64, F64]:
-        """(undiscounted return, length in steps) of each episode that ended, in order of their ends."""
+        """Return (undiscounted return, length in steps) of each episode that ended, in the order of their ends."""
         done = rollout.done
-        # samples up to its one end and none after it: beyond a row of resets another episode may have begun
+        # each column has samples up to its only end and none after it; otherwise another episode may have begun there
         whole = done.any(0).all() and done.sum() == done.shape[1]
         whole = whole and np.array_equal(rollout.valid, np.arange(len(done))[:, None] <= done.argmax(0))
         if whole and not self.so_far.any():
-            # an episode a column, as Monte Carlo methods have it: there may be more columns than environments
+            # one episode per column, as in Monte Carlo methods; there may be more columns than environments
             return reward.sum(0), rollout.valid.sum(0).astype(np.float64)
         ended: F64 = np.empty((2, np.count_nonzero(done)))
         returns, lengths = self.so_far
@@ -33,7 +33,7 @@ class EpisodeReturns:
 
 @compiled_when_called
 def _add_up(reward: F64, valid: Bool, done: Bool, returns: F64, lengths: F64, ended: F64) -> None:
-    """Sums [N] of what came so far go on; those of the episodes that end are written to `ended` [2, E]."""
+    """Continue the running sums [N], and write those of the episodes that end to `ended` [2, E]."""
     e = 0
     for t in range(reward.shape[0]):
         for n in range(reward.shape[1]):

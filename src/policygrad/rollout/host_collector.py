@@ -1,4 +1,4 @@
-"""Collecting from any environments: a Python loop around one call to act and one to step."""
+"""Collects from any environments, in a Python loop that acts once and steps once per iteration."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class HostCollector:
     """Collects whole episodes, or a fixed number of steps.
 
     Args:
-        environments: N of them.
-        policy: encodes observations and gives actions their environment's form.
-        act: (inputs of N rows, noise) -> stored actions; an engine's `act`.
-        seeds: of the episodes.
-        action_rng: of the actions.
-        shaping: what is learned from instead of the reward.
-        watch: told the observations acted on, as the environments gave them: [samples, D].
-        max_steps: the longest episode allowed.
-        cut: truncate an episode that is longer, rather than raise; `cut_episodes` counts them.
-        tick: called after each step of whole episodes with how many of them have ended, and how many steps were taken.
+        environments: N environments.
+        policy: encodes observations and converts actions to the environment's form.
+        act: (inputs of N rows, noise) -> stored actions, such as the `act` of an engine.
+        seeds: seeds of the episodes.
+        action_rng: random generator of the actions.
+        shaping: computes the reward to learn from in place of the environment's.
+        watch: called with the observations that were acted on, as the environments returned them: [samples, D].
+        max_steps: length of the longest episode that is allowed.
+        cut: truncate longer episodes instead of raising an error; `cut_episodes` counts them.
+        tick: called after each step of whole episodes with the number of ended episodes and the number of steps.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class HostCollector:
     ) -> None:
         self._cut, self._tick = cut, tick
         self.cut_episodes = 0
-        """Episodes that `max_steps` has ended so far."""
+        """Number of episodes that `max_steps` has truncated so far."""
         self._environments = environments
         self._policy = policy
         self._act = act
@@ -64,21 +64,21 @@ class HostCollector:
     def episodes(self, per_env: int = 1) -> Rollout:
         """Run exactly `per_env` whole episodes in each environment.
 
-        The number is fixed before anything is run, so that no episode is in the data because it was short. An
-        environment that finishes first idles until the slowest is done; what it does meanwhile is padding.
+        The number is fixed in advance, so that the data are not biased toward short episodes. An environment that
+        finishes early idles until the slowest one is done; its steps until then are padding.
 
         Returns:
-            A rollout [T, N · per_env], an episode a column.
+            A rollout [T, N · per_env], one episode per column.
 
         Raises:
             NonFiniteError: an observation or a reward is NaN or infinite.
-            ValueError: an episode is longer than `max_steps`, and is not to be cut.
+            ValueError: an episode is longer than `max_steps`, and `cut` is False.
         """
         with self._acting():
             return Rollout.side_by_side([self._round() for _ in range(per_env)])
 
     def steps(self, horizon: int) -> Rollout:
-        """Run `horizon` steps in each environment, going on where the last call stopped.
+        """Run `horizon` steps in each environment, continuing where the last call stopped.
 
         Returns:
             A rollout [horizon, N]. A row in which an environment only reset itself is not valid.
@@ -103,7 +103,7 @@ class HostCollector:
         return restore(state, self._environments, self._seeds, self._noise)
 
     def _acting(self) -> AbstractContextManager[None]:
-        """Evaluation mode: in training mode an action may depend on those of the other environments."""
+        """Return a context in evaluation mode; in training mode, actions may depend on other environments' rows."""
         return evaluation_mode(self._policy) if self._has_modes else nullcontext()
 
     def _round(self) -> Rollout:
@@ -118,9 +118,9 @@ class HostCollector:
             if self._max_steps is not None and len(record.reward) >= self._max_steps and alive.any():
                 if not self._cut:
                     raise ValueError(
-                        f"{environments.name}: no end of an episode within {self._max_steps:,} steps. Whole episodes "
-                        "are needed: set a limit by max_episode_steps (--max-episode-steps), or take an algorithm "
-                        "that learns from a fixed number of steps, such as a2c or ppo"
+                        f"{environments.name}: an episode did not end within {self._max_steps:,} steps, but whole "
+                        "episodes are needed. Set a limit with max_episode_steps (--max-episode-steps), or use an "
+                        "algorithm that learns from a fixed number of steps, such as a2c or ppo"
                     )
                 record.truncated[-1] = record.truncated[-1] | alive
                 self.cut_episodes += int(alive.sum())
@@ -130,7 +130,7 @@ class HostCollector:
         return self._rollout(record)
 
     def _step(self, record: _Record, valid: Bool) -> Bool:
-        """One step of all environments, the valid ones' recorded; whose episode ended with it, [N]."""
+        """Step all environments and record the valid ones; return [N], True where an episode ended."""
         environments, policy, t = self._environments, self._policy, len(record.reward)
         assert environments.current is not None
         encoded = record.following
@@ -143,13 +143,13 @@ class HostCollector:
         sound = sound_actions(action)
         if not sound.all():
             check_actions(policy, encoded[valid], action[valid])
-            # the observation of an environment that idles need not allow any action
+            # the observation of an idle environment may not allow any action
             action[~sound] = 0
         raw, reward, terminated, truncated = environments.step(policy.environment_actions(action))
         successor = _encode(policy, raw, environments.name, t + 1)
         if self._shaping:
             record.raw_next.append(np.array(raw))
-        # in most modes, and at most steps, what follows is also what is acted on next
+        # in most modes and at most steps, the successor is also the next observation to act on
         record.following = successor if environments.current is raw else None
         if record.following is None:
             ended = np.flatnonzero((terminated | truncated) & valid)
@@ -170,7 +170,7 @@ class HostCollector:
         original = np.where(valid, reward, 0.0)
         if self._watch:
             raw = np.stack(record.raw)
-            # also where there is none: all may only have reset
+            # called even without samples: all environments may only have reset themselves
             self._watch(raw[valid].reshape(int(valid.sum()), math.prod(raw.shape[2:])))
         shaped = original
         if self._shaping:
@@ -194,7 +194,7 @@ class HostCollector:
 
 
 class _Record:
-    """What has been seen so far, a list entry a step."""
+    """The steps recorded so far, with one list entry per step."""
 
     def __init__(self) -> None:
         self.observation: list[F32] = []
@@ -219,7 +219,7 @@ def shaped_reward(
     truncated: Bool,
     valid: Bool,
 ) -> F64:
-    """The shaped reward [T, N], 0 in the rows that are no samples: what stands there is nobody's business."""
+    """Return the shaped reward [T, N]; it is 0 in rows that are not samples, which are ignored."""
     shaped = np.zeros_like(reward)
     columns = (reward, observation, next_observation, terminated, truncated)
     shaped[valid] = apply_shaping(shaping, *(column[valid] for column in columns))
@@ -234,7 +234,7 @@ def _encode(policy: Policy, raw: Array, name: str, step: int) -> F32:
         rows = np.flatnonzero(~np.isfinite(encoded).all(1))
         raise NonFiniteError(
             f"{name}: the observation of environment {rows[0]} at step {step} has a NaN or an infinity: "
-            f"{np.asarray(raw)[rows[0]]}. Find what makes it in the environment's step or reset"
+            f"{np.asarray(raw)[rows[0]]}. Look for the cause in the environment's step or reset"
         )
     return encoded
 

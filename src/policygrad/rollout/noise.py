@@ -1,4 +1,4 @@
-"""The randomness of actions, drawn ahead of the steps that use it."""
+"""Random numbers for actions, drawn ahead of the steps that use them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from policygrad.policies import Policy
 from policygrad.types import F64, State
 
 BLOCK = 16384
-"""Numbers of noise that are drawn at once, roughly."""
+"""Approximate number of random numbers that are drawn at once."""
 
 
 class ActionNoise:
-    """A row [N, ...] of noise for each step of N environments, the same ones however many are taken at a time.
+    """Draws a row [N, ...] of noise for each step of N environments.
+
+    The rows do not depend on how many of them are taken at a time.
 
     Args:
-        policy: says what noise an action needs, and for how many steps it is held (gSDE's).
-        rng: where it comes from.
-        num_envs: N. Idle environments have their share too, so that the stream does not depend on who is.
+        policy: determines what noise an action needs, and for how many steps it is kept (in gSDE).
+        rng: random generator of the noise.
+        num_envs: N. Idle environments get noise too, so that the stream does not depend on which ones are idle.
     """
 
     def __init__(self, policy: Policy, rng: np.random.Generator, num_envs: int) -> None:
@@ -33,22 +35,22 @@ class ActionNoise:
         self._block = max(1, BLOCK // row)
 
     def peek(self, steps: int) -> F64:
-        """The next rows, at least one and up to `steps`: [rows, N] or [rows, N, ·] float64."""
+        """Return the next rows, at least one and at most `steps`: [rows, N] or [rows, N, ·] float64."""
         if not len(self._rows):
-            # where it is held, for whole periods; the stream does not depend on the size of the block
+            # noise that is kept fills whole periods, so the stream does not depend on the size of the block
             self._rows = np.repeat(self._draw(self._block), self._period, axis=0)
         return self._rows[:steps]
 
     def advance(self, steps: int) -> None:
-        """The first `steps` rows have been used."""
+        """Discard the first `steps` rows, which have been used."""
         self._rows = self._rows[steps:]
 
     def state(self) -> State:
-        """What has been drawn and not used, and where the generator stands."""
+        """Return the rows that are drawn but not used, and the state of the generator."""
         return {"rows": self._rows.copy(), "rng": rng_state(self._rng)}
 
     def restore(self, state: State) -> None:
-        """Give the rows that would have followed."""
+        """Restore a state, so that the same rows follow."""
         self._rows, rng = unpack(state, "rows", "rng")
         restore_rng(self._rng, rng)
 

@@ -1,4 +1,4 @@
-"""Dividing rewards by the running deviation of their discounted sum."""
+"""Divides rewards by the running standard deviation of their discounted sum."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from policygrad.types import F64, Rollout
 
 
 class RewardScaling:
-    """Divides the rewards of one rollout after another as the policy's `RewardScale` says, if it has one."""
+    """Scales the rewards of successive rollouts by the policy's `RewardScale`, if it has one."""
 
     def __init__(self, policy: Policy, gamma: float) -> None:
         self._scale = policy.reward_scale
         self._limit = policy.normalization.clip_rewards
         self._gamma = gamma
         self.so_far: F64 = np.zeros(0)
-        """[N]: the running returns of the episodes under way; [0] before the first rollout."""
+        """[N]: running returns of the episodes in progress; [0] before the first rollout."""
 
     def __call__(self, rollout: Rollout) -> Rollout:
-        """The rollout with scaled rewards, its own among the statistics."""
+        """Return the rollout with scaled rewards; the statistics include its own rewards."""
         if self._scale is None:
             return rollout
         N = rollout.valid.shape[1]

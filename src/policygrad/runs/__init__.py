@@ -1,1 +1,1 @@
-"""A run: its settings, how it is trained and recorded, its folder and checkpoints, and how it is resumed."""
+"""Training runs: their settings, training, recording, folders, checkpoints and resumption."""

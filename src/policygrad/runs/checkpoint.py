@@ -1,7 +1,7 @@
-"""A training's whole state in one file: from it a run goes on as if nothing had interrupted it.
+"""Checkpoints: the complete state of a training run in one file, from which it resumes as if never interrupted.
 
-State is nested dicts, whose leaves are NumPy arrays or what JSON knows. The file is of safetensors, so loading
-it runs no code: the arrays are its tensors, all else is JSON in its metadata.
+A state consists of nested dicts whose leaves are NumPy arrays or JSON values. The file has the safetensors format, so
+loading it runs no code: the arrays are its tensors, and everything else is JSON in its metadata.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from policygrad.types import Array, State
 
 FILE_NAME = "checkpoint.safetensors"
 FORMAT = 2
+REMEDY = "Restore the run folder from a copy, or start the run again with overwrite (--overwrite)."
 _ARRAY = "array:"
 
 
 def save_checkpoint(state: State, path: Path) -> None:
-    """Write a state to `path`, whole or not at all."""
+    """Write a state to `path` atomically."""
     arrays: dict[str, Array] = {}
     rest = _without_arrays(state, "", arrays)
     description = {"format": FORMAT, "state": rest, "sha256": _digest(arrays, rest)}
@@ -35,16 +36,16 @@ def save_checkpoint(state: State, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> State:
-    """The state at `path`.
+    """Return the state at `path`.
 
     Raises:
-        FileNotFoundError: there is nothing there.
-        CheckpointError: the file is truncated, damaged, or no checkpoint that this version reads.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is truncated, damaged, or not a checkpoint that this version reads.
     """
     if not path.exists():
         raise FileNotFoundError(
-            f"no checkpoint at {path}: the run ended before its first, or is of an earlier version; "
-            "begin it anew with overwrite (--overwrite)"
+            f"there is no checkpoint at {path}: the run ended before writing its first one, or was saved by an earlier "
+            "version. Start it again with overwrite (--overwrite)."
         )
     with reporting_damage(path):
         check_regular(path)
@@ -55,35 +56,34 @@ def load_checkpoint(path: Path) -> State:
         found, rest, digest = description["format"], description["state"], description["sha256"]
     if found != FORMAT:
         raise CheckpointError(
-            f"{path} is of format {found}, and this version reads {FORMAT}: finish the run with the version that began "
-            "it, or begin it anew with overwrite (--overwrite)"
+            f"{path} has format {found}, but this version reads format {FORMAT}. Finish the run with the version that "
+            "started it, or start it again with overwrite (--overwrite)."
         )
     with reporting_damage(path):
         if digest != _digest(arrays, rest):
-            raise CheckpointError(f"{path} is damaged: its checksum is not that of what it holds")
+            raise CheckpointError(f"{path} is damaged: its checksum does not match its contents. {REMEDY}")
         return _with_arrays(rest, arrays)
 
 
 @contextmanager
 def reporting_damage(path: Path) -> Generator[None]:
-    """Turn whatever a damaged or hostile checkpoint leads to in the block into one CheckpointError."""
+    """Turn any error that a damaged or hostile checkpoint causes in the block into a CheckpointError."""
     try:
         yield
     except CheckpointError:
         raise
     except Exception as error:
-        raise CheckpointError(
-            f"{path} is no checkpoint, or a damaged one: {type(error).__name__}: {error}"
-        ) from error
+        cause = f"{type(error).__name__}: {str(error)[:500].rstrip('.')}"
+        raise CheckpointError(f"{path} is damaged or is not a checkpoint: {cause}. {REMEDY}") from error
 
 
-def _without_arrays(value: Any, place: str, arrays: dict[str, Array]) -> Any:
+def _without_arrays(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.ndarray):
-        # safetensors knows no order but C's
-        arrays[place] = np.ascontiguousarray(value).reshape(value.shape)
-        return _ARRAY + place
+        # safetensors stores arrays in C order only
+        arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
+        return _ARRAY + path
     if isinstance(value, dict):
-        return {name: _without_arrays(part, f"{place}/{name}", arrays) for name, part in value.items()}
+        return {name: _without_arrays(part, f"{path}/{name}", arrays) for name, part in value.items()}
     return value
 
 

@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture."""
+"""Plots of learning curves."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from policygrad.training import WINDOW
 from policygrad.types import F64, Array
 
 POINTS = 2000
-"""Points of a line at most: a screen shows no more."""
+"""Maximum number of points per line; a screen shows no more."""
 DOTS = 5000
-"""Episodes that are drawn at most."""
+"""Maximum number of episodes that are drawn."""
 
 
 def thinned(x: F64, y: F64, most: int = POINTS) -> tuple[F64, F64]:
-    """Return at most `most` points of a line, [n] each: the lowest and the highest of each stretch, in order.
+    """Return at most `most` points of a line, [n] each: the lowest and the highest of each segment, in order.
 
     >>> thinned(np.arange(6.0), np.array([0.0, 5.0, 1.0, 2.0, -3.0, 4.0]), most=4)
     (array([0., 1., 4., 5.]), array([ 0.,  5., -3.,  4.]))
     """
     if len(x) <= most:
         return x, y
-    stretches = np.array_split(np.arange(len(x)), most // 2)
-    ends = [sorted((part[y[part].argmin()], part[y[part].argmax()])) for part in stretches]
+    segments = np.array_split(np.arange(len(x)), most // 2)
+    ends = [sorted((part[y[part].argmin()], part[y[part].argmax()])) for part in segments]
     chosen = np.unique(np.concatenate(ends))
     return x[chosen], y[chosen]
 
@@ -43,44 +43,44 @@ def save_curve(
     threshold: float | None = None,
     solved_at: int | None = None,
 ) -> None:
-    """Draw each episode's return and the running mean against environment steps, as a PNG.
+    """Plot each episode's return and the running mean against environment steps.
 
     Args:
-        path: where to.
+        path: the PNG file to write.
         history: `steps`, `return` and `return_100` of each update: [updates] float64.
-        episodes: the steps and the return of each episode, [episodes] both.
-        title: over the picture.
-        threshold: a line at the return that counts as solved.
-        solved_at: a mark at the steps where the running mean reached it.
+        episodes: the steps and the return of each episode, both [episodes].
+        title: the title of the plot.
+        threshold: return that counts as solved, drawn as a horizontal line.
+        solved_at: steps at which the running mean reached it, drawn as a vertical line.
     """
     figure, axes = _figure()
     blue, orange = "#2166ac", "#d6604d"
     steps, returns = (each[:: math.ceil(len(episodes[0]) / DOTS)] for each in episodes)
-    axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="one training episode")
+    axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="training episode")
     ended = np.isfinite(history["return"])
     at = history["steps"][ended]
     axes.plot(
-        *thinned(at, history["return"][ended]), color=blue, linewidth=1, alpha=0.5, label="mean of an update"
+        *thinned(at, history["return"][ended]), color=blue, linewidth=1, alpha=0.5, label="mean per update"
     )
-    label = f"mean of the last {WINDOW}"
+    label = f"mean of the last {WINDOW} episodes"
     axes.plot(*thinned(at, history["return_100"][ended]), color=blue, linewidth=2, label=label)
     if threshold is not None:
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
     if solved_at is not None:
         axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
-    _finish(figure, axes, path, title, "return of an episode")
+    _finish(figure, axes, path, title, "episode return")
 
 
 def save_curves(
     path: Path, runs: Sequence[Mapping[str, F64]], title: str, threshold: float | None = None
 ) -> None:
-    """Draw several runs of one experiment: each one's running mean, and their median with its quartiles.
+    """Plot the running means of several runs of one experiment, with their median and quartiles.
 
     Args:
-        path: where to, as a PNG.
-        runs: the history of each, as in `save_curve`.
-        title: over the picture.
-        threshold: a line at the return that counts as solved.
+        path: the PNG file to write.
+        runs: the history of each run, as in `save_curve`.
+        title: the title of the plot.
+        threshold: return that counts as solved, drawn as a horizontal line.
     """
     figure, axes = _figure()
     means = list[tuple[F64, F64]]()
@@ -90,10 +90,10 @@ def save_curves(
     for steps, mean in means:
         alpha = max(0.15, 0.8 / math.sqrt(len(runs)))
         axes.plot(*thinned(steps, mean), color="#2166ac", linewidth=0.8, alpha=alpha)
-    # where every run has data: beyond, the median would be of those that are still going
+    # only where every run has data, because elsewhere the median would leave out some runs
     grid = np.linspace(max(s[0] for s, _ in means), min(s[-1] for s, _ in means), 200)
-    together = np.stack([np.interp(grid, steps, mean) for steps, mean in means])
-    low, middle, high = np.percentile(together, [25, 50, 75], axis=0)
+    values = np.stack([np.interp(grid, steps, mean) for steps, mean in means])
+    low, middle, high = np.percentile(values, [25, 50, 75], axis=0)
     axes.fill_between(grid, low, high, color="#d6604d", alpha=0.25, linewidth=0, label="quartiles")
     axes.plot(grid, middle, color="#d6604d", linewidth=2, label=f"median of {len(runs)} seeds")
     if threshold is not None:
@@ -103,7 +103,7 @@ def save_curves(
 
 @contextmanager
 def drawing_may_fail() -> Generator[None]:
-    """Turn an exception in the block into a warning: a run is worth more than its picture."""
+    """Turn an exception in the block into a warning, because a plot must not cost a run."""
     try:
         yield
     except Exception as error:
@@ -111,7 +111,7 @@ def drawing_may_fail() -> Generator[None]:
 
 
 def _figure() -> tuple[Any, Any]:
-    # heavy, and only needed here
+    # imported here because it is slow to import
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
@@ -119,12 +119,12 @@ def _figure() -> tuple[Any, Any]:
 
 
 def _finish(figure: Any, axes: Any, path: Path, title: str, what: str) -> None:
-    # a name may hold $, which would begin a formula
+    # a name may contain $, which would begin a formula
     axes.set_title(title, parse_math=False)
     axes.set(xlabel="environment steps", ylabel=what)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    # below the picture, where it hides nothing: to look for the best place takes as long as there are points
+    # below the plot, where it hides nothing; searching for the best position is slow for many points
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     save_png(figure, path)

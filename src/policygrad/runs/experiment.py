@@ -1,4 +1,4 @@
-"""All of a training but its seed, and running it with one."""
+"""An experiment, which is everything about a training run except its seed, and running it with a seed."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from policygrad.types import State
 
 @dataclass(frozen=True)
 class Experiment:
-    """All of a training but its seed and where it is saved."""
+    """Everything about a training run except its seed and its folder."""
 
     env: EnvLike
     algorithm: Algorithm
     settings: Settings
-    """As `Settings.resolved` returns them: presets and defaults are filled in."""
+    """Settings as `Settings.resolved` returns them, with presets and defaults filled in."""
 
     @property
     def steps(self) -> int:
@@ -54,18 +54,18 @@ class Experiment:
 
     @property
     def can_repeat(self) -> bool:
-        """True if `env` is an id, a kernel or a factory, of which any number can be made."""
+        """True if `env` is an id, a kernel or a factory, which can make any number of environments."""
         return not isinstance(self.env, gym.Env | VectorEnv)
 
     @property
     def cores(self) -> int:
-        """Number of cores for one run."""
+        """Number of cores per run."""
         many = self.settings.seeds is not None
         return 1 if many or self.settings.cores is None else self.settings.cores
 
     @property
     def env_threads(self) -> int | None:
-        """EnvPool's threads; None is one per core."""
+        """Number of EnvPool's threads; None means one per core."""
         return 1 if self.settings.seeds is not None else self.settings.cores
 
     @in_ordinary_torch
@@ -78,13 +78,13 @@ class Experiment:
         out: str | Path | None = None,
         alone: bool = True,
     ) -> Run:
-        """Train with one seed, `alone` or as one of many; raises as `train`."""
+        """Train with one seed, `alone` or as one of many runs. The errors are those of `train`."""
         with ExitStack() as open_until_the_end:
-            place = None
+            folder = None
             if out is not None:
-                # of many runs it is their common folder that may be replaced
+                # with many runs, only their common folder may be replaced
                 overwrite = self.settings.overwrite and alone
-                place = open_until_the_end.enter_context(
+                folder = open_until_the_end.enter_context(
                     LockedFolder(out, overwrite=overwrite, resume=self.settings.resume)
                 )
             parts = self._built(seed, display, open_until_the_end)
@@ -92,7 +92,9 @@ class Experiment:
                 self._say_if_an_update_exceeds_the_budget(parts.environments, display)
             config = self.config(seed, parts.environments)
             saved = (
-                checkpoint_to_resume(place.path, config) if place is not None and place.can_resume else None
+                checkpoint_to_resume(folder.path, config)
+                if folder is not None and folder.can_resume
+                else None
             )
             recorder = Recorder(
                 parts.run,
@@ -103,12 +105,12 @@ class Experiment:
                 state=parts.state,
             )
             if saved is not None and not _resumed(recorder, parts, saved):
-                display.say("the episodes that were under way cannot be resumed: new ones begin")
-            if place is not None:
-                parts.run.out = place.path
+                display.say("the episodes that were in progress cannot be resumed, so new ones begin")
+            if folder is not None:
+                parts.run.out = folder.path
                 with interruption.saving:
-                    folder = RunFolder(
-                        place,
+                    run_folder = RunFolder(
+                        folder,
                         config,
                         parts.facts() | {"seed": seed},
                         resumed=saved,
@@ -116,12 +118,12 @@ class Experiment:
                         alone=alone,
                         save_episodes=self.settings.save_episodes,
                     )
-                    recorder.folder = open_until_the_end.enter_context(folder)
+                    recorder.folder = open_until_the_end.enter_context(run_folder)
             if saved is not None and alone:
-                display.say(f"resuming at {out} after {parts.training.used:,} steps")
+                display.say(f"resuming the run at {out} after {parts.training.used:,} steps")
             loop = parts.loop()
             if self.settings.stop_at is not None and parts.training.solved:
-                # it had come to its end before
+                # the run had already ended before it was resumed
                 loop, parts.run.ended = iter(()), "stop_at"
             with single_thread():
                 recorded = recorder.record(loop)
@@ -129,7 +131,7 @@ class Experiment:
             return recorded
 
     def _built(self, seed: int, display: Progress, open_until_the_end: ExitStack) -> _Parts:
-        """Make the environments, the networks, the engine and the loop of one run."""
+        """Make the environments, the networks, the engine and the training loop of one run."""
         settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
         if isinstance(algorithm, WithLoss):
             algorithm.check_unchanged()
@@ -153,7 +155,7 @@ class Experiment:
             given=cast("nn.Module | None", settings.policy),
             environment_name=environments.name,
         ).to(settings.device)
-        # how a policy acted that is trained on says nothing of what it becomes
+        # a given policy may have acted greedily, which says nothing about the policy that it becomes
         policy.greedy = False
         value = make_value(
             policy,
@@ -184,17 +186,17 @@ class Experiment:
             threshold=threshold,
             workers=workers,
         )
-        tests = None
+        evaluations = None
         if settings.eval_every is not None:
-            tests = PeriodicEvaluation(
+            evaluations = PeriodicEvaluation(
                 self.env, settings, settings.eval_every, settings.eval_episodes, seed, self.env_threads
             )
-            open_until_the_end.callback(tests.close)
+            open_until_the_end.callback(evaluations.close)
         run = Run(policy, policy, threshold, engine.name, environments.name, seed=seed)
-        return _Parts(environments, policy, engine, training, tests, run)
+        return _Parts(environments, policy, engine, training, evaluations, run)
 
     def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
-        """Environments side by side all take part in each update, so that many of them need many steps."""
+        """Tell the user if one update, in which all parallel environments take part, exceeds the budget."""
         samples = environments.num_envs * getattr(self.algorithm, "horizon", 1)
         what, limit = f"{samples:,} steps", environments.max_episode_steps
         if episodes := getattr(self.algorithm, "episodes_per_env", 0):
@@ -203,16 +205,16 @@ class Experiment:
             what += f" of up to {limit:,} steps" if limit is not None else ""
         if samples > self.steps:
             display.say(
-                f"an update takes {what}, more than the {self.steps:,} steps that were asked for, so more will be "
-                "taken. Fewer environments (--num-envs) make smaller updates"
+                f"an update takes {what}, which is more than the budget of {self.steps:,} steps, so the budget will be "
+                "exceeded. Use fewer environments (--num-envs) for smaller updates."
             )
 
     def _select(self, environments: Environments, run: Run, snapshots: list[Snapshot]) -> Selection | None:
-        """Score a run's candidates in fresh environments, or in the object that was given, which is free now."""
+        """Score a run's candidates in new environments, or in the given environment object, which is free by now."""
         length = typical_length(run.history["steps"], run.history["episodes"])
         budget = allowance(environments, run.last_policy, run.steps)
         if length is None or budget < 2 * ROUND * length:
-            # not worth opening environments for
+            # the budget is too small to be worth opening environments
             return None
         scored = environments
         if self.can_repeat:
@@ -227,7 +229,7 @@ class Experiment:
                 scored.close()
 
     def config(self, seed: int, environments: Environments) -> dict[str, Any]:
-        """What was asked, presets and defaults filled in."""
+        """Return the requested settings, with presets and defaults filled in."""
         return {
             "environment": environments.name,
             "environment_id": self.env if isinstance(self.env, str) else None,
@@ -241,28 +243,32 @@ class Experiment:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What one run is made of."""
+    """The components of one run."""
 
     environments: Environments
     policy: Policy
     engine: Engine
     training: Training
-    tests: PeriodicEvaluation | None
+    evaluations: PeriodicEvaluation | None
     run: Run
 
     def loop(self) -> Iterator[Iteration]:
-        """The training's iterations, with the tests between them."""
-        return iter(self.training) if self.tests is None else self.tests.watch(self.training, self.policy)
+        """Return the iterations of training, with the evaluations between them."""
+        return (
+            iter(self.training)
+            if self.evaluations is None
+            else self.evaluations.watch(self.training, self.policy)
+        )
 
     def state(self) -> State:
-        """Serializable state of the training and of its tests."""
+        """Return the serializable state of training and of its evaluations."""
         return {
             "training": self.training.state(),
-            "tests": None if self.tests is None else self.tests.state(),
+            "tests": None if self.evaluations is None else self.evaluations.state(),
         }
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of how the run was computed."""
+        """Return what the manifest says about how the run was computed."""
         return {
             "engine": self.engine.name,
             "environments": type(self.environments.vector.unwrapped).__name__,
@@ -271,11 +277,11 @@ class _Parts:
 
 
 def _resumed(recorder: Recorder, parts: _Parts, saved: Resumed) -> bool:
-    """Restore a run from its checkpoint; returns whether it continues within the episodes that were under way."""
+    """Restore a run from its checkpoint. Return whether the episodes that were in progress continue."""
     with reporting_damage(saved.path / FILE_NAME):
-        of_training, of_tests = unpack(recorder.restore(saved.run), "training", "tests")
+        of_training, of_evaluations = unpack(recorder.restore(saved.run), "training", "tests")
         within_episodes = parts.training.restore(of_training)
-        if parts.tests is not None and of_tests is not None:
-            parts.tests.restore(of_tests)
+        if parts.evaluations is not None and of_evaluations is not None:
+            parts.evaluations.restore(of_evaluations)
         recorder.restore_rows(saved.rows())
     return within_episodes

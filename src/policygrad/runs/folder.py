@@ -1,4 +1,4 @@
-"""A run on disk: what was asked, on what it ran, every metric, the policies, a picture."""
+"""A run's files on disk: its settings, its machine, every metric, the policies and a plot."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ from policygrad.types import F64, State
 SUMMARY = "summary.json"
 EPISODES_FILE = "episodes.csv"
 QUICK = 0.1
-"""Seconds in which a checkpoint is usually written. Where one takes longer, they are that much rarer."""
+"""Seconds in which a checkpoint is usually written. If one takes longer, they are written that much less often."""
 LAST_POLICY = "last_policy.safetensors"
 
 
 class RunFolder:
-    """Writes a run's files as it goes: metrics and events grow, all others are whole at every moment.
+    """Writes a run's files during training. Metrics and events are appended; other files are replaced atomically.
 
     Args:
-        place: where.
-        config, facts: as of `LockedFolder.begin`.
-        resumed: the checkpoint from which the run that is there continues; None begins one. See `checkpoint_to_resume`.
-        steps: samples learned from until that checkpoint.
-        alone: also write TensorBoard's events, and later a learning curve; one run of many does without.
+        folder: the folder that is reserved for the run.
+        config, facts: as in `LockedFolder.begin`.
+        resumed: checkpoint from which the run in the folder is resumed (see `checkpoint_to_resume`); None starts a
+            new run.
+        steps: number of samples learned from up to that checkpoint.
+        alone: also write TensorBoard events and, at the end, a learning curve; one run of many has neither.
         save_episodes: also write each episode's return to a file.
 
     Raises:
-        FileExistsError, CheckpointError: as `LockedFolder.begin`.
+        FileExistsError, CheckpointError: as in `LockedFolder.begin`.
     """
 
     first_save, save_interval = 0.5, 5.0
-    """Seconds until the best policy and a checkpoint are written for the first time, and between two writes."""
+    """Seconds until the best policy and a checkpoint are first written, and between later writes."""
 
     def __init__(
         self,
-        place: LockedFolder,
+        folder: LockedFolder,
         config: dict[str, Any],
         facts: dict[str, Any],
         *,
@@ -55,8 +56,8 @@ class RunFolder:
         alone: bool = True,
         save_episodes: bool = False,
     ) -> None:
-        place.begin(config, facts, resuming=resumed is not None, with_git=alone)
-        self._place, self.path, self.alone = place, place.path, alone
+        folder.begin(config, facts, resuming=resumed is not None, with_git=alone)
+        self._folder, self.path, self.alone = folder, folder.path, alone
         names = [METRICS_FILE, *([EPISODES_FILE] if save_episodes else [])]
         self._files = {
             name: AppendedFile(self.path / name, None if resumed is None else resumed.files.get(name))
@@ -71,7 +72,7 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the files that grow."""
+        """Close the appended files."""
         for file in self._files.values():
             file.close()
         events, self._events = self._events, None
@@ -79,7 +80,7 @@ class RunFolder:
             events.close()
 
     def log(self, row: dict[str, float], returns: F64) -> None:
-        """Append a row of metrics, all of them in the registry, and the returns [E] of its episodes."""
+        """Append a row of metrics, which must all be registered, and the returns [E] of its episodes."""
         check_registered(row)
         self._files[METRICS_FILE].write(_line(row))
         if EPISODES_FILE in self._files and len(returns):
@@ -89,13 +90,13 @@ class RunFolder:
             self._events.log(row)
 
     def save_best(self, best: Callable[[], Policy]) -> None:
-        """Write the best policy so far, unless that was done within the last seconds."""
+        """Write the best policy so far, unless it was written in the last few seconds."""
         if time.monotonic() >= self._save_at:
             save(best(), self.path / FILE_NAME)
             self._save_at = time.monotonic() + self.save_interval
 
     def save_checkpoint(self, state: Callable[[], State], *, now: bool = False) -> None:
-        """Write where everything stands, unless that was done within the last seconds; `now` in any case."""
+        """Write a checkpoint, unless one was written in the last few seconds; with `now`, always write it."""
         began = time.monotonic()
         due = began >= self._checkpoint_at
         if not (now or due):
@@ -107,31 +108,31 @@ class RunFolder:
             self._checkpoint_at = ended + self.save_interval * max(1.0, (ended - began) / QUICK)
 
     def save_policies(self, best: Policy, last: Policy) -> None:
-        """Write both policies now, also where somebody has moved or removed the folder meanwhile."""
+        """Write both policies now, even if the folder was moved or removed in the meantime."""
         self.path.mkdir(parents=True, exist_ok=True)
         save(best, self.path / FILE_NAME)
         save(last, self.path / LAST_POLICY)
 
     def close(self, *, discard: bool = False, keep_replaced: bool = False) -> Path | None:
-        """Flush everything; a run that this one replaces is removed.
+        """Close all files, and remove the run that this one replaces.
 
         Args:
-            discard: nothing was learned: put back the run that this one was to replace. Where there was none, this
-                one stays, as something to go on with.
-            keep_replaced: leave that one where it stands aside.
+            discard: nothing was learned, so put back the run that this one was to replace. If there was none, this
+                one is kept, so that it can be resumed.
+            keep_replaced: leave the replaced run in the folder that it was moved to.
 
         Returns:
-            Where a replaced run still is, if it is not gone or back.
+            Folder of the replaced run, if it was neither removed nor put back.
         """
         self.__exit__()
-        return self._place.settle(discard=discard, keep_replaced=keep_replaced)
+        return self._folder.close(discard=discard, keep_replaced=keep_replaced)
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
-        """Write a JSON file of the folder, whole or not at all."""
-        self._place.write_json(name, data)
+        """Write a JSON file in the folder atomically."""
+        self._folder.write_json(name, data)
 
 
 def _line(row: dict[str, float]) -> str:
-    # JSON has no NaN: what is undefined is null
+    # JSON has no NaN, so undefined values become null
     plain = {name: value if math.isfinite(value) else None for name, value in row.items()}
     return json.dumps(plain, allow_nan=False) + "\n"

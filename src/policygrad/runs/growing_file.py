@@ -1,4 +1,4 @@
-"""A file that only grows, whose content until a checkpoint is covered by a digest in it."""
+"""A file that is only appended to. A checkpoint contains a digest of its contents up to then."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any
 from policygrad._support.files import check_regular
 from policygrad._support.state import unpack
 from policygrad.errors import CheckpointError
+from policygrad.runs.checkpoint import REMEDY
 from policygrad.types import State
 
 
 class AppendedFile:
-    """Appends to a file, and tells its length and digest.
+    """Appends to a file, and reports its length and digest.
 
     Args:
-        path: where. What is there is overwritten, unless the file is continued.
-        continued: its state at a checkpoint; what was appended later is dropped.
+        path: the file. An existing one is overwritten, unless it is continued.
+        continued: state of the file at a checkpoint; what was appended later is dropped.
 
     Raises:
-        CheckpointError: the file is shorter than it was then, or differs.
+        CheckpointError: the file is shorter than it was at the checkpoint, or differs.
     """
 
     def __init__(self, path: Path, continued: State | None = None) -> None:
@@ -34,7 +35,7 @@ class AppendedFile:
         self._file = path.open("wb" if continued is None else "ab")
 
     def write(self, text: str) -> None:
-        """Append text, so that other processes see it."""
+        """Append text and flush it, so that other processes see it."""
         data = text.encode()
         self._file.write(data)
         self._file.flush()
@@ -42,17 +43,17 @@ class AppendedFile:
         self._length += len(data)
 
     def state(self) -> State:
-        """Length and digest; what they cover is on the disk when this returns."""
+        """Return the length and the digest, after what they cover has reached the disk."""
         os.fsync(self._file.fileno())
         return {"bytes": self._length, "sha256": self._digest.hexdigest()}
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def check(path: Path, length: int, digest: str) -> Any:
-    """Return the running SHA-256 of the first `length` bytes of a file; CheckpointError unless it is `digest`."""
+    """Return the running SHA-256 of the first `length` bytes of a file; raise CheckpointError unless it is `digest`."""
     found, left = hashlib.sha256(), length
     try:
         check_regular(path, largest=None)
@@ -61,9 +62,13 @@ def check(path: Path, length: int, digest: str) -> Any:
                 found.update(block)
                 left -= len(block)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged, or gone: {error}") from error
+        raise CheckpointError(f"{path} is damaged or missing: {error}. {REMEDY}") from error
     if left:
-        raise CheckpointError(f"{path} is {left:,} bytes shorter than the checkpoint says: it is damaged")
+        raise CheckpointError(
+            f"{path} is damaged: it is {left:,} bytes shorter than at the checkpoint. {REMEDY}"
+        )
     if found.hexdigest() != digest:
-        raise CheckpointError(f"{path} is damaged: its checksum differs from the checkpoint's")
+        raise CheckpointError(
+            f"{path} is damaged: its checksum differs from that in the checkpoint. {REMEDY}"
+        )
     return found

@@ -1,4 +1,4 @@
-"""What a run remembers of its updates and episodes, in bounded memory however long it is."""
+"""The history of a run's updates and episodes, in memory that is bounded for runs of any length."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from policygrad.types import F64, I64, State
 
 
 class Thinned:
-    """A table that keeps all its rows up to `limit`, and from then on every second, every fourth, and so on.
+    """A table that keeps all rows up to `limit`, and then every second row, every fourth, and so on.
 
     Args:
-        columns: their number.
-        limit: rows to keep at most.
+        columns: number of columns.
+        limit: maximum number of rows to keep.
 
     >>> table = Thinned(columns=1, limit=4)
     >>> table.extend(np.arange(9.0)[:, None])
@@ -26,46 +26,46 @@ class Thinned:
 
     def __init__(self, columns: int, limit: int) -> None:
         self.count = 0
-        """Rows that have been added."""
+        """Number of rows that have been added."""
         self.every = 1
-        """Of how many rows one is kept: a power of two."""
+        """One of this many rows is kept: a power of two."""
         self._limit = limit
         self._kept = 0
-        self._room: F64 = np.empty((min(limit, 64), columns))
+        self._buffer: F64 = np.empty((min(limit, 64), columns))
 
     @property
     def rows(self) -> F64:
-        """[kept, columns] float64: the first, the one `every` rows later, and so on; a view."""
-        return self._room[: self._kept]
+        """[kept, columns] float64: the first row, the one `every` rows later, and so on, as a view."""
+        return self._buffer[: self._kept]
 
     def extend(self, block: F64) -> None:
         """Add rows: [n, columns] float64."""
         begun = 0
         while begun < len(block):
-            # up to where the table is full, so that no block is too large
+            # only until the table is full, so that a block may have any size
             part = block[begun : begun + (self._limit - self._kept) * self.every]
             chosen = part[-self.count % self.every :: self.every]
-            self._make_room(self._kept + len(chosen))
-            self._room[self._kept : self._kept + len(chosen)] = chosen
+            self._grow(self._kept + len(chosen))
+            self._buffer[self._kept : self._kept + len(chosen)] = chosen
             self._kept += len(chosen)
             self.count += len(part)
             begun += len(part)
             if self._kept == self._limit:
                 self._kept = (self._kept + 1) // 2
-                self._room[: self._kept] = self._room[: self._limit : 2].copy()
+                self._buffer[: self._kept] = self._buffer[: self._limit : 2].copy()
                 self.every *= 2
 
     def widen(self, columns: int) -> None:
-        """Have more columns, which are NaN in the rows so far."""
-        room = np.full((len(self._room), columns), np.nan)
-        room[:, : self._room.shape[1]] = self._room
-        self._room = room
+        """Add columns, which are NaN in the existing rows."""
+        buffer = np.full((len(self._buffer), columns), np.nan)
+        buffer[:, : self._buffer.shape[1]] = self._buffer
+        self._buffer = buffer
 
-    def _make_room(self, rows: int) -> None:
-        if rows > len(self._room):
-            room = np.empty((min(self._limit, max(2 * len(self._room), rows)), self._room.shape[1]))
-            room[: self._kept] = self._room[: self._kept]
-            self._room = room
+    def _grow(self, rows: int) -> None:
+        if rows > len(self._buffer):
+            buffer = np.empty((min(self._limit, max(2 * len(self._buffer), rows)), self._buffer.shape[1]))
+            buffer[: self._kept] = self._buffer[: self._kept]
+            self._buffer = buffer
 
     def state(self) -> State:
         """Serializable state."""
@@ -74,11 +74,11 @@ class Thinned:
     def restore(self, state: State) -> None:
         """Continue from that state."""
         rows, self.every, self.count = unpack(state, "rows", "every", "count")
-        self._kept, self._room = len(rows), np.array(rows, np.float64)
+        self._kept, self._buffer = len(rows), np.array(rows, np.float64)
 
 
 class Updates:
-    """The metrics of a run's updates: a row per update, of at most `LIMIT` of them."""
+    """The metrics of a run's updates, one row per update, of which at most `LIMIT` are kept."""
 
     LIMIT = 100_000
 
@@ -89,7 +89,7 @@ class Updates:
         """The latest row; empty before the first."""
 
     def __len__(self) -> int:
-        """Return the number of updates, those included that are not kept."""
+        """Return the number of updates, including those that are not kept."""
         return self._table.count
 
     def append(self, row: Mapping[str, float]) -> None:
@@ -102,7 +102,7 @@ class Updates:
         self._table.extend(np.array([[row.get(name, math.nan) for name in self._names]]))
 
     def columns(self) -> dict[str, F64]:
-        """Return each metric as an array with an entry per update that is kept, the latest always among them."""
+        """Return each metric as an array with one entry per kept update, and always one for the latest."""
         rows = self._table.rows
         if self.latest and (len(self) - 1) % self._table.every:
             rows = np.append(rows, [[self.latest.get(name, math.nan) for name in self._names]], axis=0)
@@ -110,12 +110,12 @@ class Updates:
 
     @property
     def every(self) -> int:
-        """Of how many updates one is kept."""
+        """One of this many updates is kept."""
         return self._table.every
 
 
 class Episodes:
-    """The undiscounted original return of each training episode, and the steps used when its update was over."""
+    """The undiscounted original return of each training episode, and the steps used by the end of its update."""
 
     LIMIT = 1_000_000
 
@@ -123,7 +123,7 @@ class Episodes:
         self._table = Thinned(2, self.LIMIT)
 
     def __len__(self) -> int:
-        """Return the number of episodes, those included that are not kept."""
+        """Return the number of episodes, including those that are not kept."""
         return self._table.count
 
     def extend(self, returns: F64, steps: int) -> None:
@@ -133,17 +133,17 @@ class Episodes:
 
     @property
     def returns(self) -> F64:
-        """[kept] float64."""
+        """[kept] float64: return of each kept episode."""
         return self._table.rows[:, 0].copy()
 
     @property
     def steps(self) -> I64:
-        """[kept] int64."""
+        """[kept] int64: steps used by the end of the update of each kept episode."""
         return self._table.rows[:, 1].astype(np.int64)
 
     @property
     def every(self) -> int:
-        """Of how many episodes one is kept."""
+        """One of this many episodes is kept."""
         return self._table.every
 
     def state(self) -> State:

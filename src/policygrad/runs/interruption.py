@@ -1,4 +1,4 @@
-"""How a training ends early: on Ctrl-C, and on the signals of a system that shuts down."""
+"""Ending a training run early: on Ctrl-C, and on the signals of a system that shuts down."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from types import FrameType, TracebackType
 from typing import Any, Literal
 
 INTERRUPTED = 130
-"""Exit status of a command that Ctrl-C ends, by the convention of shells."""
+"""Exit status of a command that Ctrl-C ends, by shell convention."""
 GRACE = 5.0
-"""Seconds in which the current update may finish after a signal. Then it is interrupted."""
+"""Seconds that the current update has to finish after a signal, before it is interrupted."""
 NOTICE = 0.5
-"""Seconds after which the user is told that the training is waiting for the end of an update."""
+"""Seconds after a signal until the user is told that training is waiting for the current update."""
 LAST = 3
-"""Signals after which nothing is waited for any more, not even for files."""
+"""Number of signals after which training no longer waits for anything, not even for files."""
 ONE_PRESS = 0.3
-"""Seconds within which several signals count as one: a terminal and a parent process often both send one."""
+"""Seconds within which signals count as one, because a terminal and a parent process often both send one."""
 
 Phase = Literal["opening", "learning", "saving"]
 
 
 class Interruption:
-    """Turns Ctrl-C, SIGTERM and SIGHUP into an orderly end of a training.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into an orderly end of training.
 
-    What a signal does depends on the phase:
+    The effect of a signal depends on the phase:
 
-    - "opening" (environments are made, policies are scored): it raises KeyboardInterrupt.
-    - "learning": the training is asked to end after the current update, so that its checkpoint is current. A second
-      signal, or `GRACE` seconds, raise KeyboardInterrupt.
-    - "saving": it is noted, and nothing is raised, so that no file is left out; so are further ones, but for the third,
-      which ends what hangs: Ctrl-C by KeyboardInterrupt, the others by ending the process.
+    - "opening" (environments are created, policies are scored): the signal raises KeyboardInterrupt.
+    - "learning": training is asked to end after the current update, so that its checkpoint is current. If a second
+      signal arrives or `GRACE` seconds pass, KeyboardInterrupt is raised.
+    - "saving": the first two signals are recorded but raise nothing, so that all files are written. The third ends a
+      run that hangs: Ctrl-C raises KeyboardInterrupt, and the other signals end the process.
 
-    Within the context the handlers are installed, in the main thread only, and only where nobody has installed
-    handlers of their own: a signal that is ignored, as SIGHUP under nohup, stays ignored.
+    The context installs handlers in the main thread only, and only for signals that still have their default
+    handlers. A signal that is ignored, such as SIGHUP under nohup, stays ignored.
 
     Args:
         say: shows a message to the user.
 
     Raises:
-        SystemExit: instead of KeyboardInterrupt, on leaving the context, where the signal was SIGTERM or SIGHUP; its
+        SystemExit: replaces KeyboardInterrupt when the context is left, if the signal was SIGTERM or SIGHUP. Its
             status is 128 plus the number of the signal.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._asked = False
+        self._requested = False
         self._signal: int | None = None
         self._last = -ONE_PRESS
         self._count = 0
         self._where = _Where()
         self._before: dict[int, Any] = {}
-        # its put may be called in a signal handler, whatever the main thread was doing
+        # a signal handler may call its `put` at any time, because that is reentrant
         self._signals: SimpleQueue[bool] = SimpleQueue()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self.opening = _Phase(self._where, "opening")
@@ -63,18 +63,18 @@ class Interruption:
         self.saving = _Phase(self._where, "saving")
 
     @property
-    def asked(self) -> bool:
-        """True if the training should end after the current update."""
-        return self._asked
+    def requested(self) -> bool:
+        """True if training should end after the current update."""
+        return self._requested
 
     @property
     def signaled(self) -> bool:
         """True if a signal has arrived."""
         return self._signal is not None
 
-    def ask(self) -> None:
-        """Ask the training to end after the current update."""
-        self._asked = True
+    def request(self) -> None:
+        """Ask training to end after the current update."""
+        self._requested = True
 
     @property
     def status(self) -> int | None:
@@ -97,7 +97,7 @@ class Interruption:
         return self
 
     def closing(self) -> None:
-        """From now on a signal is noted, as while saving: what was learned is to be returned."""
+        """Record signals from now on, as while saving, so that what was learned is returned."""
         if self._where.thread == threading.get_ident():
             self._where.phase = "saving"
 
@@ -106,7 +106,7 @@ class Interruption:
     ) -> None:
         self._where.phase = "saving"
         if self._before:
-            # first of all, for the signal that it sends must find our handlers
+            # before the handlers are restored, because a signal that it sends must reach ours
             self._signals.put(False)
             self._watcher.join()
         for number, handler in self._before.items():
@@ -121,7 +121,7 @@ class Interruption:
         self._last = now
         self._count += 1
         if first:
-            self._asked, self._signal = True, number
+            self._requested, self._signal = True, number
         if first and self._where.phase != "opening":
             self._signals.put(True)
         elif self._where.phase != "saving" or (self._count >= LAST and number == signal.SIGINT):
@@ -131,7 +131,7 @@ class Interruption:
             signal.raise_signal(number)
 
     def _watch(self) -> None:
-        """Wait for a signal, in a thread, and send it again if the update does not end."""
+        """Wait for a signal in a separate thread, and send it again if the update does not end."""
         waits = [(None, lambda: None), (NOTICE, self._notify), (GRACE - NOTICE, self._insist)]
         for seconds, act in waits:
             try:
@@ -147,14 +147,14 @@ class Interruption:
     def _insist(self) -> None:
         assert self._signal is not None
         if self._where.phase == "learning" and self._where.thread is not None:
-            # to the main thread, so that what it is waiting for is interrupted too
+            # sent to the main thread, so that a call that blocks it is interrupted too
             send = getattr(signal, "pthread_kill", None)
             with suppress(ProcessLookupError):
                 send(self._where.thread, self._signal) if send else signal.raise_signal(self._signal)
 
 
 class _Where:
-    """Which phase the training is in, and the thread whose signals are handled, if any."""
+    """The current phase of training, and the thread whose signals are handled, if any."""
 
     def __init__(self) -> None:
         self.thread: int | None = None
@@ -162,7 +162,7 @@ class _Where:
 
 
 class _Phase:
-    """A context that sets the phase, if its thread is the one whose signals are handled, and restores it."""
+    """A context that sets and restores the phase, if it is entered in the thread whose signals are handled."""
 
     def __init__(self, where: _Where, phase: Phase) -> None:
         self._where = where

@@ -1,4 +1,4 @@
-"""What a run ran on: the versions, the machine, source control."""
+"""The circumstances of a run: software versions, hardware, and the state of source control."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("policygrad", "numpy", "scipy", "numba", "torch", "gymnasium", "safe
 
 
 def manifest(*, with_git: bool = True) -> dict[str, Any]:
-    """Versions, hardware, source control: what one needs to say why a result differs elsewhere."""
+    """Return the software versions, hardware and source control state, which may explain different results."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return {"started": started, **_circumstances()} | ({"git": _git()} if with_git else {})
 
@@ -34,7 +34,7 @@ def _circumstances() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What the machine's processor calls itself."""
+    """Return the model name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -45,7 +45,7 @@ def processor() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """The commit of the working directory and whether it has changes; None outside a repository."""
+    """Return the commit of the working directory and whether it has changes; None outside a repository."""
 
     def ask(*words: str) -> str | None:
         try:

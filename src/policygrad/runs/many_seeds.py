@@ -1,4 +1,4 @@
-"""One experiment with many seeds: independent runs side by side, a core each."""
+"""Training one experiment with many seeds: independent runs in parallel, each on one core."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ def run_seeds(
     at_a_time: int,
     interruption: Interruption,
 ) -> list[Run]:
-    """Train with each seed, `at_a_time` of them on threads; see `launch.train`.
+    """Train with each seed, `at_a_time` of them in parallel threads; see `policygrad.train`.
 
-    Each run is what it would be alone. In `out` each has a folder, seed-0 and so on, and together they have
-    a summary and a picture. With `resume` each goes on where it stood, or begins.
+    Each run is identical to one that is trained alone. In `out` each run has a folder, seed-0 and so on, and together
+    they have a summary and a plot. With `resume`, each run is resumed from its checkpoint, or started.
 
     Raises:
-        ValueError: a network or an environment object is given, which all the runs would share.
+        ValueError: a network or an environment object is given, which all runs would share.
     """
     settings = experiment.settings
     if isinstance(settings.policy, nn.Module) or isinstance(settings.value, nn.Module):
         raise ValueError(
-            "with seeds each run needs networks of its own: give a function or class that makes one "
-            "(policy=make_policy), or their shape, network=Network(...)"
+            "with seeds, each run needs its own networks. Give a function or class that makes one "
+            "(policy=make_policy), or their architecture, network=Network(...)."
         )
     if not experiment.can_repeat:
         raise ValueError(
-            "with seeds each run needs environments of its own: give an id, a Kernel or a factory"
+            "with seeds, each run needs its own environments. Give an id, a Kernel or a factory."
         )
     if settings.out is None:
         return _run_all(experiment, seeds, display, at_a_time, interruption, None)
-    with LockedFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume) as place:
+    with LockedFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume) as folder:
         opening = replace(settings, vectorize="sync")
         environments = make(experiment.env, settings.num_envs, opening, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
         with interruption.saving:
-            place.begin(config, {}, resuming=place.can_resume and holds_resumable_run(place.path, config))
-            return _run_all(experiment, seeds, display, at_a_time, interruption, place)
+            folder.begin(config, {}, resuming=folder.can_resume and holds_resumable_run(folder.path, config))
+            return _run_all(experiment, seeds, display, at_a_time, interruption, folder)
 
 
 def _run_all(
@@ -68,44 +68,43 @@ def _run_all(
     display: Progress,
     at_a_time: int,
     interruption: Interruption,
-    place: LockedFolder | None,
+    folder: LockedFolder | None,
 ) -> list[Run]:
-    together = CombinedProgress(display, at_a_time)
+    combined = CombinedProgress(display, at_a_time)
 
-    def one(seed: int) -> Run | None:
-        if interruption.asked:
+    def train_one(seed: int) -> Run | None:
+        if interruption.requested:
             return None
-        folder = None if place is None else _folder(place, seed)
-        share = together.one(seed)
+        out = None if folder is None else _seed_path(folder, seed)
         try:
-            return experiment.run(seed, share, interruption, out=folder, alone=False)
+            return experiment.run(seed, combined.for_seed(seed), interruption, out=out, alone=False)
         except StoppedError as error:
-            together.say(f"seed {seed}: {error}")
+            combined.say(f"seed {seed}: {error}")
             return error.run
         except BaseException:
-            interruption.ask()
+            interruption.request()
             raise
 
-    # the runs look whether they are to end; an exception here would not reach their threads
+    # each run checks whether it should end, because an exception here would not reach its thread
     with (
         interruption.saving,
         display,
         single_thread(),
         ThreadPoolExecutor(min(at_a_time, len(seeds))) as pool,
     ):
-        futures = [pool.submit(one, seed) for seed in seeds]
+        futures = [pool.submit(train_one, seed) for seed in seeds]
         wait(futures)
-    # what one of them raised must not cost the others' results
+    # an error in one run must not cost the results of the others
     errors = [error for future in futures if (error := future.exception()) is not None]
     finished = [future.result() for future in futures if future.exception() is None]
     runs = [run for run in finished if run is not None]
-    if place is not None:
+    if folder is not None:
         if runs:
-            _report(place, runs, seeds, together.say)
+            _report(folder, runs, seeds, combined.say)
         failed = bool(errors) or any(run.ended in ("error", "non-finite") for run in runs)
-        kept = place.settle(discard=not any(run.updates for run in runs), keep_replaced=failed)
+        kept = folder.close(discard=not any(run.updates for run in runs), keep_replaced=failed)
         if kept is not None:
-            together.say(f"the runs that were at {place.path} before are now at {kept}")
+            combined.say(f"the earlier runs at {folder.path} were moved to {kept}")
     if errors:
         with suppress(AttributeError):
             errors[0].runs = runs  # pyright: ignore[reportAttributeAccessIssue]
@@ -115,15 +114,15 @@ def _run_all(
     return runs
 
 
-def _report(place: LockedFolder, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
+def _report(folder: LockedFolder, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
     summaries: dict[int, dict[str, Any]] = {run.seed: run.summary() for run in runs}
-    # those that were not begun again, because somebody ended it before, stand as they stood
-    left = [seed for seed in seeds if seed not in summaries and (_folder(place, seed) / SUMMARY).exists()]
-    summaries |= {seed: read_json(_folder(place, seed) / SUMMARY) for seed in left}
-    place.write_json(SUMMARY, summary({seed: summaries[seed] for seed in seeds if seed in summaries}))
-    picture = place.path / "curves.png"
+    # seeds that were not resumed, because of an interruption, keep their earlier summaries
+    left = [seed for seed in seeds if seed not in summaries and (_seed_path(folder, seed) / SUMMARY).exists()]
+    summaries |= {seed: read_json(_seed_path(folder, seed) / SUMMARY) for seed in left}
+    folder.write_json(SUMMARY, summary({seed: summaries[seed] for seed in seeds if seed in summaries}))
+    picture = folder.path / "curves.png"
     if left and picture.exists():
-        say(f"{picture} is as it was: not all seeds were gone on with")
+        say(f"{picture} was not updated, because not all seeds were resumed")
     elif with_episodes := [run for run in runs if run.episodes]:
         with drawing_may_fail():
             save_curves(
@@ -134,15 +133,15 @@ def _report(place: LockedFolder, runs: list[Run], seeds: Sequence[int], say: Cal
             )
 
 
-def _folder(place: LockedFolder, seed: int) -> Path:
-    return place.path / f"seed-{seed}"
+def _seed_path(folder: LockedFolder, seed: int) -> Path:
+    return folder.path / f"seed-{seed}"
 
 
-def summary(of_seeds: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """What the runs came to, as plain JSON: each seed's `Run.summary`, and how many were solved and when."""
-    solved = [each["solved_at"] for each in of_seeds.values() if each["solved_at"] is not None]
+def summary(summaries: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return a summary as plain JSON values: each seed's `Run.summary`, and how many were solved and when."""
+    solved = [each["solved_at"] for each in summaries.values() if each["solved_at"] is not None]
     return {
-        "seeds": {str(seed): each for seed, each in of_seeds.items()},
+        "seeds": {str(seed): each for seed, each in summaries.items()},
         "solved": len(solved),
         "median_solved_at": float(np.median(solved)) if solved else None,
     }

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a live line on a terminal, a plain line now and then elsewhere."""
+"""Progress of a run: a live line on a terminal, and otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """A context within which a run reports how far it is."""
+    """A context within which a run reports its progress."""
 
     def __enter__(self) -> Progress: ...
     def __exit__(self, *_: object) -> None: ...
     def say(self, message: str) -> None:
-        """A line that stays."""
+        """Show a message that remains visible."""
         ...
 
     def update(self, metrics: dict[str, float]) -> None:
-        """The latest row of the history."""
+        """Show the latest row of the history."""
         ...
 
 
 def make_progress(total: int, show: bool | None) -> Progress:
-    """The display for a budget of `total` steps; `show` None shows one where stderr is a terminal."""
+    """Return the display for a budget of `total` steps. None for `show` means only if stderr is a terminal."""
     if show is None:
         show = stderr.isatty()
     if not show:
@@ -46,14 +46,14 @@ class Silent:
         return None
 
     def say(self, message: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def update(self, metrics: dict[str, float]) -> None:
-        """Nothing."""
+        """Show nothing."""
 
 
 class Lines(Silent):
-    """A line every few seconds, for logs."""
+    """Prints a line every few seconds, for logs."""
 
     interval = 2.0
 
@@ -62,34 +62,34 @@ class Lines(Silent):
         self._last = time.perf_counter()
 
     def say(self, message: str) -> None:
-        """Print it."""
+        """Print the message."""
         say(message)
 
     def update(self, metrics: dict[str, float]) -> None:
-        """Print the row if the last one is some seconds ago."""
+        """Print the row if the last one was printed at least `interval` seconds ago."""
         if time.perf_counter() - self._last >= self.interval:
             self._last = time.perf_counter()
             self.say(f"{int(metrics['steps']):,} of {self._total:,} steps: {_summary(metrics)}")
 
 
 class Live:
-    """One line that is redrawn in place."""
+    """Shows one line that is redrawn in place."""
 
     def __init__(self, total: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         on = console(stderr)
-        # where the numbers need the room, the share says how far it is
+        # a narrow line has a percentage, which leaves more characters for the numbers
         wide = on.width >= 110
-        far = "{task.completed:,.0f} / {task.total:,.0f}" if wide else "{task.percentage:>3.0f} %"
+        completed = "{task.completed:,.0f} / {task.total:,.0f}" if wide else "{task.percentage:>3.0f} %"
         columns = (
-            TextColumn(far),
+            TextColumn(completed),
             *([BarColumn(bar_width=12)] if wide else []),
             TextColumn("{task.description}"),
             *([TimeRemainingColumn(compact=True)] if on.width >= 60 else []),
         )
         self._progress = Progress(*columns, console=on)
-        self._room = on.width - 7 - (2 * len(f"{total:,}") + 17 if wide else 6)
+        self._width = on.width - 7 - (2 * len(f"{total:,}") + 17 if wide else 6)
         self._total = total
         self._task: TaskID | None = None
 
@@ -102,18 +102,18 @@ class Live:
         self._progress.stop()
 
     def say(self, message: str) -> None:
-        """Print it above the line."""
+        """Print the message above the line."""
         self._progress.console.print(message)
 
     def update(self, metrics: dict[str, float]) -> None:
-        """Redraw with this row."""
+        """Redraw the line with this row."""
         if self._task is not None:
             completed = min(metrics["steps"], self._total)
-            self._progress.update(self._task, completed=completed, description=_summary(metrics, self._room))
+            self._progress.update(self._task, completed=completed, description=_summary(metrics, self._width))
 
 
 class CombinedProgress:
-    """One display for several runs at a time: their steps added, their returns averaged."""
+    """Shows several parallel runs in one display, with the sum of their steps and the mean of their returns."""
 
     def __init__(self, display: Progress, at_a_time: int) -> None:
         self._display = display
@@ -123,19 +123,19 @@ class CombinedProgress:
         self._said: set[str] = set()
         self._shown = time.perf_counter()
 
-    def one(self, seed: int) -> Progress:
-        """The share of one run in it."""
+    def for_seed(self, seed: int) -> Progress:
+        """Return the display to which one run reports."""
         return _SeedProgress(self, seed)
 
     def say(self, message: str) -> None:
-        """Pass it on, once."""
+        """Show a message, but only the first time."""
         with self._lock:
             if message not in self._said:
                 self._said.add(message)
                 self._display.say(message)
 
     def update(self, seed: int, metrics: dict[str, float]) -> None:
-        """Show the sum, ten times a second at most: the runs have better things to do."""
+        """Show the combined progress, at most ten times per second so that the runs are not slowed down."""
         self._latest[seed] = metrics
         now = time.perf_counter()
         if now - self._shown >= 0.1:
@@ -150,24 +150,24 @@ class CombinedProgress:
 
 
 class _SeedProgress(Silent):
-    def __init__(self, together: CombinedProgress, seed: int) -> None:
-        self._together = together
+    def __init__(self, combined: CombinedProgress, seed: int) -> None:
+        self._combined = combined
         self._seed = seed
 
     def say(self, message: str) -> None:
-        self._together.say(message)
+        self._combined.say(message)
 
     def update(self, metrics: dict[str, float]) -> None:
-        self._together.update(self._seed, metrics)
+        self._combined.update(self._seed, metrics)
 
 
-def _summary(metrics: dict[str, float], room: int = 10_000) -> str:
-    """The numbers that say most, as many of them as there is room for."""
+def _summary(metrics: dict[str, float], width: int = 10_000) -> str:
+    """Return the most informative numbers, as many as fit into `width` characters."""
     rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
     parts = [f"return {metrics['return_100']:.1f}", f"{rate:,.0f} steps/s"]
     for name, how in (("entropy", "entropy {:.2g}"), ("kl", "KL {:.2g}"), ("clip_share", "clipped {:.0%}")):
         if math.isfinite(value := metrics.get(name, math.nan)):
             parts.append(how.format(value))
-    while len(parts) > 1 and len(", ".join(parts)) > room:
+    while len(parts) > 1 and len(", ".join(parts)) > width:
         parts.pop()
     return ", ".join(parts)

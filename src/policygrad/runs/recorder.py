@@ -1,4 +1,4 @@
-"""Recording a training: from its iterations to a run with a history, a best policy and files."""
+"""Recording training: from its iterations to a run with a history, a best policy and files."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from policygrad.types import State
 
 
 class Recorder:
-    """Turns a stream of iterations into a run: its history, its best policy, its files, its display.
+    """Turns a stream of iterations into a run: its history, its best policy, its files and its display.
 
     Args:
-        run: to be filled.
-        display: what shows how far it is.
-        interruption: tells, between iterations, whether somebody wants the run to end.
-        stop: end when it is solved.
-        select: chooses between policies when the run is over, the likeliest first; None takes that one.
-        state: where the training stands, for checkpoints; asked between iterations.
+        run: the run to fill in.
+        display: shows the progress of the run.
+        interruption: says, between iterations, whether the run should end early.
+        stop: end the run when it is solved.
+        select: chooses the best of several policies at the end of the run, given the most promising one first; None
+            takes the first.
+        state: returns the state of training for checkpoints; called between iterations.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Recorder:
     ) -> None:
         self._run = run
         self.folder: RunFolder | None = None
-        """Where the run is saved."""
+        """Folder in which the run is saved, if any."""
         self._display = display
         self._interruption = interruption
         self._stop = stop
@@ -58,7 +59,7 @@ class Recorder:
         self._window_full = False
 
     def state(self) -> State:
-        """All that has been recorded, but for the rows, and where the training stands."""
+        """Return the state of the recording, except for the rows, and of training."""
         run = self._run
         return {
             "training": self._state(),
@@ -69,7 +70,7 @@ class Recorder:
         }
 
     def restore(self, state: State) -> State:
-        """Go on recording from that state, the rows aside; returns where the training stood."""
+        """Restore the state of the recording, except for the rows. Return the state of training."""
         training, _, candidates, self._window_full, episodes = unpack(
             state, "training", "rows", "candidates", "window full", "episodes"
         )
@@ -80,19 +81,19 @@ class Recorder:
         return training
 
     def restore_rows(self, rows: Iterable[dict[str, float]]) -> None:
-        """And the history until then, once the training stands where it stood."""
+        """Restore the history up to that state, after training itself has been restored."""
         self._acted = self._run.last_policy.snapshot()
         run, threshold = self._run, self._run.threshold
         for row in rows:
             run.updates.append(row)
-            # by the threshold of now, which may be another than it was
+            # judged by the current threshold, which may have changed
             solved = threshold is not None and row["episodes"] >= WINDOW and row["return_100"] >= threshold
             self._note_if_solved(row, solved)
         if run.updates:
             self._display.update(run.updates.latest)
 
     def record(self, loop: Iterable[Iteration]) -> Run:
-        """Consume the loop to its end, however it ends, and finish the run."""
+        """Consume the loop until it ends for any reason, and finish the run."""
         with self._interruption.saving:
             return self._record(iter(loop))
 
@@ -100,9 +101,9 @@ class Recorder:
         run, folder = self._run, self.folder
         try:
             if folder is not None and not run.updates:
-                # so that a run can be gone on with from its first moment
+                # so that a run can be resumed from the very beginning
                 folder.save_checkpoint(self.state, now=True)
-            while not self._interruption.asked:
+            while not self._interruption.requested:
                 with self._interruption.learning:
                     iteration = next(loop, None)
                 if iteration is None:
@@ -116,13 +117,13 @@ class Recorder:
             if folder is not None:
                 folder.save_checkpoint(self.state, now=True)
         except KeyboardInterrupt:
-            # in the middle of an update, where nothing is consistent: the last checkpoint remains
+            # the state is inconsistent in the middle of an update, so the last checkpoint is kept
             run.ended = "interrupted"
         except NonFiniteError as error:
             self._finish("non-finite")
             raise StoppedError(run, str(error)) from error
         except BaseException as error:
-            # an environment that crashes, or exits, must not take what was learned with it
+            # an environment that crashes or exits must not cost what was learned
             try:
                 self._finish("error")
             except Exception as another:
@@ -138,8 +139,8 @@ class Recorder:
         run.updates.append(row)
         run.episodes.extend(iteration.returns, run.steps)
         self._note_if_solved(row, iteration.solved)
-        # a mean over fewer than the window is luck: until it is full the latest counts, and then the best of
-        # those that an episode has just spoken for
+        # the mean of a window that is not full is too noisy, so until then the latest policy is the candidate;
+        # after that, a policy is a candidate if an episode has just ended
         candidate = Candidate(iteration.acted, row["return_100"], int(row["episodes"]))
         if not self._window_full:
             self._candidates.only(candidate)
@@ -164,7 +165,7 @@ class Recorder:
         return best
 
     def _select_best(self) -> None:
-        """Take the candidate that scores best, and the way of acting that scored better."""
+        """Choose the candidate that scores best, and whether it acts greedily."""
         run = self._run
         snapshots = [entry.snapshot for entry in self._candidates.entries] + [run.last_policy.snapshot()]
         if self._select is not None and run.updates:
@@ -173,11 +174,11 @@ class Recorder:
                     run.selection = self._select(run, snapshots)
             except KeyboardInterrupt:
                 run.ended = "interrupted"
-                self._display.say("interrupted: the best policy is the one of the best training returns")
+                self._display.say("interrupted: the best policy is the one with the best training returns")
             except (Exception, SystemExit) as error:
                 warnings.warn(
-                    f"scoring the best policies raised {type(error).__name__}: {error}. The best policy is the one of "
-                    "the best training returns; select=False (--no-select) leaves scoring out",
+                    f"scoring the best policies raised {type(error).__name__}: {error}. The best policy is the one "
+                    "with the best training returns. Use select=False (--no-select) to skip scoring.",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -189,7 +190,7 @@ class Recorder:
         run.last_policy.greedy = run.selection.greedy
 
     def _finish(self, ended: Ending) -> Run:
-        # once more, for an exception may have come out of the middle of a change of phases
+        # set again, because an exception may have been raised in the middle of a change of phases
         with self._interruption.saving:
             return self._finished(ended)
 
@@ -198,7 +199,7 @@ class Recorder:
         if ended in ("budget", "stop_at") and self._interruption.signaled:
             ended = "interrupted"
         if ended == "non-finite":
-            # the parameters at the end may be what made the NaN; those that last acted did not
+            # the final parameters may have caused the NaN, but those that acted last did not
             run.last_policy.restore(self._acted)
         run.ended = ended
         if ended in ("budget", "stop_at"):
@@ -226,5 +227,5 @@ class Recorder:
                 )
         kept = folder.close(discard=not run.updates, keep_replaced=ended in ("error", "non-finite"))
         if kept is not None:
-            self._display.say(f"the run that was at {run.out} before is now at {kept}")
+            self._display.say(f"the earlier run at {run.out} was moved to {kept}")
         return run

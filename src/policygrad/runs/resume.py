@@ -1,4 +1,4 @@
-"""What a run needs of its folder to be gone on with: the same settings, a checkpoint, the rows until then."""
+"""What resuming a run needs from its folder: the same settings, a checkpoint, and the metrics up to it."""
 
 from __future__ import annotations
 
@@ -13,109 +13,104 @@ from typing import Any
 from policygrad._support.checks import whole
 from policygrad._support.state import unpack
 from policygrad.errors import CheckpointError
+from policygrad.metrics import current_name
 from policygrad.runs import checkpoint
 from policygrad.runs.growing_file import check
 from policygrad.runs.locked_folder import CONFIG, MANIFEST, METRICS_FILE, as_json, holds_run, read_json
+from policygrad.runs.settings import RENAMED
 from policygrad.types import State
 
 FREE_TO_CHANGE = ("steps", "stop_at", "eval_every", "eval_episodes", "select", "vectorize")
-"""Settings that a run may go on with others of; of `seeds` there may also be more."""
+"""Settings that may change when a run is resumed. Seeds may also be added to `seeds`."""
 
-RENAMED = {
-    "test_every": "eval_every",
-    "test_episodes": "eval_episodes",
-    "test_return": "eval_return",
-    "test_cut": "eval_cut",
-}
-"""Settings and metrics that earlier versions saved under other names."""
 LOSS_GRAPH = "algorithm.loss_graph"
 
 
 def holds_resumable_run(path: Path, config: dict[str, Any]) -> bool:
-    """Whether there is a run, or runs, at `path` to go on with.
+    """Return whether there is a run, or a group of runs, at `path` that these settings can resume.
 
     Raises:
-        FileExistsError: what is there is no run.
-        ValueError: it was begun with other settings than these.
-        FileNotFoundError: its settings are gone.
-        CheckpointError: they are damaged.
+        FileExistsError: there is something else at `path`.
+        ValueError: the run was started with different settings.
+        FileNotFoundError: the settings of the run are missing.
+        CheckpointError: the settings of the run are damaged.
     """
     if not holds_run(path):
         return False
     if not (path / CONFIG).exists():
         if any(file.name != MANIFEST and not file.name.startswith(".") for file in path.iterdir()):
             raise FileNotFoundError(
-                f"{path} has lost its {CONFIG}, without which nobody can say whether the settings are those of then: "
-                "put it back, or choose another place"
+                f"{path} has lost its {CONFIG}, so it cannot be checked whether the settings are unchanged. Restore "
+                "the file, or choose another folder (--out)."
             )
-        # ended between its first two files
+        # the run was killed between its first two files
         return False
-    saved, asked = _flat(read_json(path / CONFIG)), _flat(json.loads(as_json(config)))
+    saved, requested = _flat(read_json(path / CONFIG)), _flat(json.loads(as_json(config)))
     saved = {RENAMED.get(name, name): value for name, value in saved.items()}
 
-    def may_go_on(name: str) -> bool:
-        was, now = saved.get(name), asked.get(name)
+    def may_resume(name: str) -> bool:
+        was, now = saved.get(name), requested.get(name)
         if name == LOSS_GRAPH and name not in saved:
-            # of a version that did not keep it yet
+            # saved by a version that did not record it yet
             return True
         if name == "algorithm.loss":
-            # a loss may have another name, if it computes the same
+            # a loss may be renamed if it computes the same
             return LOSS_GRAPH in saved
         more_seeds = name == "seeds" and was and now and set(was) <= set(now)
         return was == now or name in FREE_TO_CHANGE or bool(more_seeds)
 
     others = [
-        f"{name} was {saved.get(name)!r} and is now {asked.get(name)!r}"
+        f"{name} was {saved.get(name)!r} and is now {requested.get(name)!r}"
         if name != LOSS_GRAPH
-        else "the loss computed something else (its graph is another one)"
-        for name in dict.fromkeys([*saved, *asked])
-        if not may_go_on(name)
+        else "the loss computed something else (its graph has changed)"
+        for name in dict.fromkeys([*saved, *requested])
+        if not may_resume(name)
     ]
     if others:
         raise ValueError(
-            f"the run at {path} was begun with other settings: {'; '.join(others)}. "
-            "Give those of then, or choose another place"
+            f"the run at {path} was started with different settings: {'; '.join(others)}. "
+            "Use the original settings, or choose another folder (--out)."
         )
     return True
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The checkpoint of a run that is resumed."""
+    """Checkpoint of a run that is being resumed."""
 
     path: Path
-    """The run folder."""
+    """Run folder."""
     run: State
     """State of the recorder: see `Recorder.state`."""
     files: State
-    """Of each file that grows, its length and digest at the checkpoint."""
+    """Length and digest of each appended file at the checkpoint."""
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """The metrics up to the checkpoint, a row per update.
+        """Yield the metrics up to the checkpoint, one row per update.
 
         Raises:
-            CheckpointError: some of them are gone, or damaged.
+            CheckpointError: rows are missing or damaged.
         """
         file, count = self.path / METRICS_FILE, 0
-        # as bytes: what was appended after the checkpoint may be no text
+        # read as bytes, because what was appended after the checkpoint may not be valid text
         with file.open("rb") as lines:
             for line in islice(lines, self.run["rows"]):
                 count += 1
                 row: dict[str, float | None] = json.loads(line)
-                yield {RENAMED.get(name, name): math.nan if x is None else x for name, x in row.items()}
+                yield {current_name(name): math.nan if x is None else x for name, x in row.items()}
         if count != self.run["rows"]:
             raise CheckpointError(
-                f"{file} has {count} rows; expected the {self.run['rows']} of the checkpoint"
+                f"{file} has {count} rows, but the checkpoint expects {self.run['rows']}. {checkpoint.REMEDY}"
             )
 
 
 def checkpoint_to_resume(path: Path, config: dict[str, Any]) -> Resumed | None:
-    """The checkpoint of the run at `path`; None where there is no run yet, or one that never came to learn.
+    """Return the checkpoint of the run at `path`; None if there is no run yet, or it never learned anything.
 
     Raises:
-        FileExistsError, ValueError: as `holds_resumable_run`.
-        FileNotFoundError: it has learned, and left no checkpoint; or as `holds_resumable_run`.
-        CheckpointError: that is damaged.
+        FileExistsError, ValueError: as in `holds_resumable_run`.
+        FileNotFoundError: the run has learned but has no checkpoint; or as in `holds_resumable_run`.
+        CheckpointError: the checkpoint, the settings, or a file that the checkpoint covers is damaged.
     """
     file, metrics = path / checkpoint.FILE_NAME, path / METRICS_FILE
     if not holds_resumable_run(path, config):
@@ -132,7 +127,7 @@ def checkpoint_to_resume(path: Path, config: dict[str, Any]) -> Resumed | None:
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings within settings by names such as `algorithm.gamma`."""
+    """Flatten nested settings into names such as `algorithm.gamma`."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}

@@ -1,4 +1,4 @@
-"""What comes of a training: its history, its best policy, its files."""
+"""The result of a training run: its history, its policies and a summary."""
 
 from __future__ import annotations
 
@@ -18,80 +18,81 @@ Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
 
 @dataclass
 class Run:
-    """What came of a training."""
+    """The result of a training run."""
 
     policy: Policy = field(repr=False)
-    """The best: of a few candidates that scored best on fresh episodes when the run was over (see `selection`).
+    """Best policy of the run.
 
-    The candidates are those of the best means of 100 training returns, as they were when they collected the last of
-    them, and the one at the end. Where nothing was scored it is the one of the best mean, and while fewer than 100
-    episodes have finished the latest that acted.
+    It is the candidate that scored best on fresh episodes at the end of the run (see `selection`). The candidates are
+    the policies with the best means of 100 training returns, as they were when they collected the last of these
+    returns, and the policy at the end. If nothing was scored, it is the policy with the best mean or, while fewer
+    than 100 episodes have finished, the latest policy that acted.
     """
     last_policy: Policy = field(repr=False)
-    """The policy at the end."""
+    """Policy at the end of the run."""
     threshold: float | None
-    """The mean return that counts as solved: `stop_at`, or what the environment's authors say."""
+    """Mean return that counts as solved: `stop_at`, or the threshold that the environment's authors specify."""
     engine: str
-    """`fused` or `autograd`."""
+    """Engine that was used: `fused` or `autograd`."""
     environment: str
-    """Its name."""
+    """Name of the environment."""
     solved_at: int | None = None
-    """Steps when the mean of the last 100 returns first reached the threshold; None if it never did."""
+    """Steps at which the mean of the last 100 returns first reached the threshold; None if it never did."""
     solved_seconds: float | None = None
-    """Seconds of collecting and learning until then."""
+    """Seconds spent collecting and learning by then; None if the threshold was never reached."""
     seed: int = 0
-    """Of everything random in it."""
+    """Seed of all randomness in the run."""
     ended: Ending = "budget"
     """Why the run ended."""
     best_mean: float = -math.inf
-    """The best mean of 100 training returns. It is the largest of many, and so too high by luck: a fair figure is
-    that of `evaluate`."""
+    """Best mean of 100 training returns. As the largest of many means it is biased upward; `evaluate` gives a fair
+    estimate."""
     findings: list[str] = field(default_factory=list[str], repr=False)
-    """What the run's own numbers say went wrong, in words; empty where all looks well."""
+    """Problems that the run's metrics point to, in words; empty if there are none."""
     selection: Selection | None = None
-    """How the best policy was chosen; None where nothing was scored."""
+    """How the best policy was chosen; None if nothing was scored."""
     out: Path | None = None
-    """The run folder, if one was asked for."""
+    """Run folder; None if the run was not saved."""
     updates: Updates = field(default_factory=Updates, repr=False)
-    """The metrics of its updates."""
+    """Metrics of the updates."""
     episodes: Episodes = field(default_factory=Episodes, repr=False)
-    """The returns of its episodes."""
+    """Returns of the training episodes."""
 
     @property
     def history(self) -> dict[str, F64]:
-        """Each metric as an array with an entry per update; NaN where it was not logged.
+        """Each metric as an array with one entry per update; NaN where it was not logged.
 
-        A run of more than 100,000 updates keeps every second of them, then every fourth, and so on, and always the
-        latest. `metrics.jsonl` has them all.
+        A run of more than 100,000 updates keeps every second update, then every fourth, and so on, and always the
+        latest. `metrics.jsonl` contains all of them.
         """
         return self.updates.columns()
 
     @property
     def episode_returns(self) -> F64:
-        """[episodes] float64: the undiscounted original return of each training episode, in order.
+        """[episodes] float64: undiscounted original return of each training episode, in order.
 
-        A run of more than a million episodes keeps every second of them, then every fourth, and so on: see
-        `episodes.every`. With `save_episodes` a file in the run folder has them all.
+        A run of more than a million episodes keeps every second return, then every fourth, and so on: see
+        `episodes.every`. With `save_episodes`, a file in the run folder contains all of them.
         """
         return self.episodes.returns
 
     @property
     def episode_steps(self) -> I64:
-        """[episodes] int64: the steps used when the update of that episode was over."""
+        """[episodes] int64: steps used by the end of the update in which each episode ended."""
         return self.episodes.steps
 
     @property
     def steps(self) -> int:
-        """Samples learned from."""
+        """Number of samples learned from."""
         return int(self.updates.latest.get("steps", 0))
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of collecting and learning."""
+        """Wall-clock seconds spent collecting and learning."""
         return self.updates.latest.get("seconds", 0.0)
 
     def summary(self) -> dict[str, Any]:
-        """What it came to, as plain JSON: `summary.json`."""
+        """Return the contents of `summary.json` as plain JSON values."""
         return {
             "ended": self.ended,
             "steps": self.steps,
@@ -108,10 +109,10 @@ class Run:
 
 
 class StoppedError(NonFiniteError):
-    """A NaN or an infinity ended a run; what was learned until then is in `run`, and in its folder."""
+    """A NaN or an infinity ended a run. What was learned until then is in `run` and in its folder."""
 
     def __init__(self, run: Run, cause: str) -> None:
         learned = run.out is not None and run.updates
-        saved = f" The best policy until then is in {run.out}." if learned else ""
-        super().__init__(f"after {run.steps:,} steps: {cause}.{saved}")
+        saved = f" The best policy until then is saved in {run.out}." if learned else ""
+        super().__init__(f"training stopped after {run.steps:,} steps: {cause.removesuffix('.')}.{saved}")
         self.run = run

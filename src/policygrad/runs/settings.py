@@ -1,9 +1,7 @@
-"""The settings of a training: one object that Python, the command line and `config.json` share."""
+"""Settings of a training run, shared by Python, the command line and `config.json`."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
@@ -22,67 +20,78 @@ from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
 
 NetworkLike: TypeAlias = nn.Module | Callable[..., nn.Module] | str
-"""A torch module, a function or class that makes one, or the name of one of these as `module:name`."""
+"""A torch module, a function or class that makes one, or the name of any of these as `module:name`."""
+
+
+RENAMED = {"test_every": "eval_every", "test_episodes": "eval_episodes"}
+"""Settings that earlier versions had under another name: from the old name to the new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(EnvOptions):
-    """Everything that a training can be told beside its environment and its algorithm.
+    """Settings of a training run, in addition to its environment and its algorithm.
 
-    What is left out comes from the environment's preset where the algorithm is given by name and the preset
-    exists, and from the defaults otherwise.
+    Settings that are left out come from the environment's preset if the algorithm is given by name and the preset
+    exists. Otherwise they have their defaults.
 
     Raises:
-        ValueError, TypeError: a setting is wrong; the message says which and what was expected.
+        ValueError, TypeError: a setting is wrong; the message says which one and what was expected.
     """
 
     steps: int | None = None
-    """Budget in environment steps; the episodes under way when it is reached are finished. Preset, else 200,000."""
+    """Budget in environment steps. Episodes that are in progress when it is reached are still finished. By default
+    the preset's budget, or 200,000 without a preset."""
     seed: int = 0
-    """Seed of everything random. The same seed and cores on the same machine give the same bits."""
+    """Seed of all randomness. Results are bit-identical for the same seed and cores on the same machine."""
     seeds: int | None = None
-    """Train this many runs, with seed, seed + 1, ..., and report them together. Each is what it would be alone."""
+    """Number of runs to train and report together, with the seeds seed, seed + 1, and so on. Each run is identical
+    to one that is trained alone."""
     out: str | Path | None = None
-    """Folder for the run: settings, metrics, learning curve, policy. Nothing is saved without it."""
+    """Folder in which to save the run: settings, metrics, learning curve, policies. Without it nothing is saved."""
     overwrite: bool = False
     """Replace an earlier run at `out`."""
     resume: bool = False
-    """Resume the run at `out` from its last checkpoint, or begin it where there is none yet. All other settings
-    must be as they were, except steps, stop_at, select, vectorize and those of the tests."""
+    """Resume the run at `out` from its last checkpoint, or start it if there is no run yet. All other settings must
+    be unchanged, except steps, stop_at, select, vectorize, eval_every and eval_episodes."""
     save_episodes: bool = False
     """Write the return of every episode to `episodes.csv` in `out`."""
     num_envs: int | None = None
-    """Number of environments side by side. Preset, else 8."""
+    """Number of parallel environments. By default the preset's number, or 8 without a preset."""
     engine: EngineName = "auto"
-    """`fused` is machine code for MLPs, `autograd` takes any network; `auto` is fused where possible."""
+    """How the networks are computed: `fused` is machine code for MLPs, `autograd` supports any torch network, and
+    `auto` chooses `fused` where possible."""
     cores: int | None = None
-    """Number of cores that the training uses. A single run splits its environments and large batches among them
-    (default: 1, and EnvPool's threads use all); with `seeds`, each run uses one (default: all cores)."""
+    """Number of CPU cores to use. A single run splits its environments and large batches among them; by default it
+    uses one core, and EnvPool's threads use all. With `seeds`, each run uses one core; by default all cores are
+    used."""
     device: str = "cpu"
-    """Where torch computes in the autograd engine."""
+    """Torch device of the autograd engine, such as `cpu` or `cuda`."""
     stop_at: Finite | None = None
-    """End the run when the mean of the last 100 returns reaches this."""
+    """Stop the run when the mean of the last 100 returns reaches this value."""
     eval_every: int | None = None
-    """Run greedy test episodes every so many steps (`eval_return` in the metrics). Default: no tests."""
+    """Evaluate the greedy policy every this many environment steps during training, and log the mean return as
+    `eval_return`. By default there are no such evaluations."""
     eval_episodes: int = 10
-    """Number of episodes per test."""
+    """Number of episodes per evaluation during training."""
     select: bool = True
-    """Score a few candidates for the best policy on fresh episodes at the end of the run, greedy and sampled.
-    Without it the policy with the best mean of 100 training returns is taken."""
+    """Choose the best policy at the end of the run by scoring a few candidates on fresh episodes, with greedy and
+    with sampled actions. Without it, the policy with the best mean of 100 training returns is chosen."""
     network: Network | None = None
-    """Shape of the policy's network and of V(s)."""
+    """Architecture of the policy network and of the value network V(s)."""
     normalization: Normalization | None = None
-    """Normalization of observations and rewards by running statistics, which go into the policy file."""
+    """Normalization of observations and rewards by running statistics, which are saved in the policy file."""
     policy: NetworkLike | None = None
-    """The policy's network instead of one made from `network`: a module or a `Policy`, which is trained in
-    place, or a function or class that makes one from (state_dim, action_dim), or its name `module:name`."""
+    """Custom policy network, used in place of one that is built from `network`: a module or a `Policy`, which is
+    trained in place; a function or class that makes one from (state_dim, action_dim); or its name as
+    `module:name`."""
     value: NetworkLike | None = None
-    """The same for V(s): a module [B, D] -> [B] or [B, 1], or what makes one from (state_dim)."""
+    """Custom value network V(s): a module that maps [B, D] to [B] or [B, 1]; a function or class that makes one
+    from (state_dim); or its name as `module:name`."""
     shaping: Shaping | str | None = "preset"
-    """What is learned from instead of the reward: a function, its name `module:name`, `preset`, or `none`.
+    """Shaping of the reward that is learned from: a function, its name as `module:name`, `preset`, or `none`.
     Returns are always reported in the environment's own reward."""
     progress: bool | None = None
-    """Show progress; by default only on a terminal."""
+    """Show progress. By default it is shown only on a terminal."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,20 +125,20 @@ class Settings(EnvOptions):
         if not (self.out is None or isinstance(self.out, str | os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"out must be the path of a folder; got {self.out!r}")
         if self.out is not None:
-            # absolute from the start: an environment may change the working directory
+            # made absolute at once, because an environment may change the working directory
             self._set("out", Path(self.out).expanduser().absolute())
         if self.resume and (self.out is None or self.overwrite):
             raise ValueError(
-                "resume (--resume) continues the run in a folder: name the folder with out (--out), and leave "
-                "overwrite out"
+                "resume (--resume) continues the run in a folder. Name the folder with out (--out), and leave out "
+                "overwrite (--overwrite)."
             )
         if self.overwrite and self.out is None:
             raise ValueError(
-                "overwrite (--overwrite) replaces the run in a folder: name the folder with out (--out)"
+                "overwrite (--overwrite) replaces the run in a folder. Name the folder with out (--out)."
             )
         if self.save_episodes and self.out is None:
             raise ValueError(
-                "save_episodes (--save-episodes) writes a file in the run's folder: name the folder with out (--out)"
+                "save_episodes (--save-episodes) writes a file in the run folder. Name the folder with out (--out)."
             )
         _check_device(self.device)
 
@@ -139,11 +148,11 @@ class Settings(EnvOptions):
     def resolved(self, env: EnvLike, algorithm: str | Algorithm) -> tuple[Algorithm, Settings]:
         """Return the algorithm's configuration, and the settings with presets and defaults filled in.
 
-        Given an id and an algorithm's name, what is left out comes from the environment's preset; a factory or
-        an object may be anything, whatever it calls itself, and takes the defaults.
+        The environment's preset is used only if both the environment and the algorithm are given by name. A factory
+        or an environment object gets the defaults, even if it has the name of an environment with a preset.
 
         Raises:
-            ValueError, TypeError: the algorithm is unknown, or no algorithm, or a name leads nowhere.
+            ValueError, TypeError: the algorithm is unknown or is not an algorithm, or a `module:name` was not found.
         """
         if isinstance(algorithm, str):
             preset = (
@@ -154,7 +163,7 @@ class Settings(EnvOptions):
         elif not isinstance(algorithm, type) and isinstance(algorithm, Algorithm):  # pyright: ignore[reportUnnecessaryIsInstance]
             preset = Preset(algorithm)
         else:
-            hint = "; call it to make one" if isinstance(algorithm, type) else ""  # pyright: ignore
+            hint = "; call the class to make one" if isinstance(algorithm, type) else ""  # pyright: ignore
             raise TypeError(f"algorithm must be a name or a configuration; got {algorithm!r}{hint}")
         shaping = preset.shaping if self.shaping == "preset" else self.shaping
         if isinstance(shaping, str):
@@ -167,7 +176,7 @@ class Settings(EnvOptions):
         )
         normalization = self.normalization
         if normalization is None:
-            # what a given policy keeps is part of it
+            # a given policy has its own normalization
             normalization = policy.normalization if isinstance(policy, Policy) else preset.normalization
         return preset.algorithm, replace(
             self,
@@ -181,7 +190,7 @@ class Settings(EnvOptions):
         )
 
     def config(self) -> dict[str, Any]:
-        """Return what belongs into `config.json`, as plain values: all settings but where and how to save."""
+        """Return the settings for `config.json` as plain values: all except where and how to save."""
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
@@ -190,21 +199,12 @@ class Settings(EnvOptions):
 
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
-    """Return the settings with these keyword arguments; TypeError with the nearest name for an unknown one."""
+    """Return the settings with these keyword arguments; raise TypeError with the nearest name for an unknown one."""
+    for name in options:
+        if name in RENAMED:
+            raise TypeError(f"train has no setting {name!r} any more: it is called {RENAMED[name]} now")
     check_names("train", Settings, options)
     return Settings(**options)
-
-
-def described(*classes: type[Any]) -> dict[str, str]:
-    """Return the docstring of each field of dataclasses, by name, read from their source."""
-    found: dict[str, str] = {}
-    for kind in classes:
-        body: Any = ast.parse(inspect.getsource(kind)).body[0]
-        for statement, following in zip(body.body, body.body[1:], strict=False):
-            if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-                target: Any = statement.target
-                found[target.id] = inspect.cleandoc(ast.literal_eval(following.value))
-    return found
 
 
 def _plain(value: Any) -> Any:
@@ -222,11 +222,11 @@ def _plain(value: Any) -> Any:
 
 
 def _check_device(device: str) -> None:
-    """Raise ValueError unless torch can compute there."""
+    """Raise ValueError unless torch can use the device."""
     try:
         torch.empty(0, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"device {device!r} cannot be used here: take 'cpu', or one that this machine has and its torch "
-            f"({torch.__version__}) was built for"
+            f"device {device!r} is not available. Use 'cpu', or a device that this machine has and that its torch "
+            f"({torch.__version__}) was built for."
         ) from error

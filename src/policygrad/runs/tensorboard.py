@@ -1,4 +1,4 @@
-"""A run's metrics for TensorBoard."""
+"""Logging of a run's metrics for TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 
 
 class Events:
-    """Rows of metrics for TensorBoard, one event each, written where they are logged.
+    """Writes rows of metrics for TensorBoard, one event per row, in the thread that logs them.
 
     Args:
         path: the run folder.
-        after: the run goes on after so many steps: TensorBoard drops what other files have of later ones.
+        after: number of steps after which the run is resumed. TensorBoard drops later steps in other event files.
 
-    tensorboardX's own `SummaryWriter` hands them to a thread through a queue: a Ctrl-C in the midst of that could
-    leave the queue such that closing it waited for ever.
+    tensorboardX's own `SummaryWriter` passes the events to a thread through a queue. A Ctrl-C at the wrong moment could
+    leave that queue in a state in which closing it waits forever.
     """
 
     flush_interval = 10.0
-    """Seconds."""
+    """Seconds between two flushes."""
 
     def __init__(self, path: Path, *, after: int | None = None) -> None:
-        # heavy, and only needed here
+        # imported here because it is slow to import
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-        # two writers within a second must not have one file
+        # two writers in the same second must not share a file
         self._writer = EventsWriter(str(path / "events"), f".{time.time_ns()}")
         self._flushed = time.monotonic()
         if after is not None:
@@ -35,7 +35,7 @@ class Events:
             )
 
     def log(self, row: dict[str, float]) -> None:
-        """Append a row; what is not finite is a point that is not there."""
+        """Append a row. Values that are not finite are left out."""
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -51,5 +51,5 @@ class Events:
             self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush, and let go of the file."""
+        """Flush and close the file."""
         self._writer.close()

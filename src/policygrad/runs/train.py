@@ -1,4 +1,4 @@
-"""`train`: from an environment and an algorithm to a run, or to one for each of many seeds."""
+"""The function `train`, which trains one run, or one run per seed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, overload
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
+from policygrad._support.field_docs import field_docs
 from policygrad.algorithms import Algorithm
 from policygrad.envs import EnvLike, EnvOptions
 from policygrad.runs.experiment import Experiment
@@ -18,7 +19,7 @@ from policygrad.runs.interruption import Interruption
 from policygrad.runs.many_seeds import run_seeds
 from policygrad.runs.progress import make_progress
 from policygrad.runs.run import Run
-from policygrad.runs.settings import Settings, described, settings_from
+from policygrad.runs.settings import Settings, settings_from
 
 
 @overload
@@ -35,48 +36,48 @@ def train(
     """Train a policy, or several with different seeds.
 
     Args:
-            env: a Gymnasium id, also as `module:Env-v0`; a `Kernel`; a function that makes an environment; an
-                environment, or a vector environment.
+            env: a Gymnasium id, optionally with a module to import, as `module:Env-v0`; a `Kernel`; a function that
+                makes an environment; an environment; or a vector environment.
             algorithm: a name, or a configuration such as `Reinforce(gamma=0.9)`.
             seeds: see below.
             settings: the fields of `Settings`:
             {settings}
 
     Returns:
-            The run, or with `seeds` the list of them. Ctrl-C ends a training after its current update; what was
-            learned is saved and returned, with `ended="interrupted"`.
+            The run, or with `seeds` a list of runs. Ctrl-C ends training after the current update; what was learned
+            is saved and returned, with `ended="interrupted"`.
 
     Raises:
-            ValueError, TypeError: a setting is wrong; the message says which and what to do.
-            FileExistsError: there is something at `out` already.
-            FileNotFoundError: there is a run to resume at `out`, but no checkpoint.
-            CheckpointError: the checkpoint is damaged, or belongs to another training.
-            NonFiniteError: a NaN or an infinity appeared (a `run.StoppedError`).
-            EnvironmentFault: the environment broke Gymnasium's contract, or its process ended.
-            KeyboardInterrupt: Ctrl-C was pressed before the training began.
-            SystemExit: SIGTERM (status 143) or SIGHUP (status 129) ended it, as Ctrl-C does. In threads other than the
-                main one, and where the program handles these signals itself, they are left alone.
+            ValueError, TypeError: a setting is wrong; the message says which one and what to do.
+            FileExistsError: there is already something at `out`.
+            FileNotFoundError: there is a run to resume at `out`, but it has no checkpoint.
+            CheckpointError: the checkpoint is damaged, or belongs to a different training run.
+            NonFiniteError: a NaN or an infinity appeared (raised as a `StoppedError`).
+            EnvironmentFault: the environment violated Gymnasium's API, or its process ended.
+            KeyboardInterrupt: Ctrl-C was pressed before training began.
+            SystemExit: SIGTERM (status 143) or SIGHUP (status 129) ended the training in the same way as Ctrl-C. These
+                signals are not handled in threads other than the main one, or if the program has its own handlers.
 
-            Whatever is raised while training, what was learned is saved at `out`, and the exception's `run` is the
-            run until then.
+            If an exception is raised during training, what was learned is saved at `out`, and the exception's
+            attribute `run` is the run up to that point.
     """
-    asked = settings_from({**settings, "seeds": seeds})
-    if asked.eval_every is not None and isinstance(env, gym.Env | VectorEnv):
+    requested = settings_from({**settings, "seeds": seeds})
+    if requested.eval_every is not None and isinstance(env, gym.Env | VectorEnv):
         raise ValueError(
-            "eval_every needs environments beside the one given: give an id, a Kernel or a factory"
+            "eval_every needs environments in addition to the object that was given. Give an id, a Kernel or a factory."
         )
-    one = Experiment(env, *asked.resolved(env, algorithm))
-    display = make_progress(one.steps * (asked.seeds or 1), asked.progress)
+    experiment = Experiment(env, *requested.resolved(env, algorithm))
+    display = make_progress(experiment.steps * (requested.seeds or 1), requested.progress)
     with Interruption(display.say) as interruption:
-        if asked.seeds is not None:
-            at_a_time = (os.cpu_count() or 1) if asked.cores is None else asked.cores
-            seeds_of_runs = range(asked.seed, asked.seed + asked.seeds)
-            result = run_seeds(one, seeds_of_runs, display, at_a_time, interruption)
+        if requested.seeds is not None:
+            at_a_time = (os.cpu_count() or 1) if requested.cores is None else requested.cores
+            seeds_of_runs = range(requested.seed, requested.seed + requested.seeds)
+            result = run_seeds(experiment, seeds_of_runs, display, at_a_time, interruption)
         else:
             with display:
-                result = one.run(asked.seed, display, interruption, out=asked.out)
+                result = experiment.run(requested.seed, display, interruption, out=requested.out)
             if interruption.signaled:
-                # the signal may have come when the last update was over
+                # the signal may have arrived after the last update
                 result.ended = "interrupted"
     if interruption.status is not None:
         end = SystemExit(interruption.status)
@@ -86,8 +87,8 @@ def train(
 
 
 def _documented() -> str:
-    """The fields of `Settings` as a docstring's list of arguments."""
-    texts = described(EnvOptions, Settings)
+    """Return the fields of `Settings` as the list of arguments of a docstring."""
+    texts = field_docs(EnvOptions, Settings)
     entries = (f"{field.name}: {' '.join(texts[field.name].split())}" for field in fields(Settings))
     return "\n".join(
         textwrap.fill(entry, 110, initial_indent=" " * 12, subsequent_indent=" " * 16) for entry in entries

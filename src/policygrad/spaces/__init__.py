@@ -1,4 +1,4 @@
-"""Gymnasium spaces to arrays and back: what the networks see, and what the environment gets."""
+"""Conversions between Gymnasium spaces and arrays: observations for networks, actions for environments."""
 
 from policygrad.spaces.actions import action_size, check_action_space, environment_actions
 from policygrad.spaces.json_form import declared_numbers, space_from_json, space_to_json

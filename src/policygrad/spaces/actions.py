@@ -1,4 +1,4 @@
-"""Actions: which spaces are supported, and actions in the form that the environment expects."""
+"""Supported action spaces, and the conversion of actions to the form that the environment expects."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from policygrad.types import Array
 
 
 def check_action_space(space: Space) -> None:
-    """Raise ValueError unless actions of this space can be learned: choices, or a Box of floats."""
+    """Raise ValueError unless the space is supported for actions: choices, or a Box of floats."""
     if not isinstance(space, CHOICES | spaces.Box):
         raise ValueError(
             f"actions of {space} are not supported: expected Discrete, MultiDiscrete, MultiBinary or Box"
         )
     if 0 in (space.shape or ()):
-        raise ValueError(f"actions of {space} are not supported: there is nothing to choose")
+        raise ValueError(f"actions of {space} are not supported: an action has no elements")
     if isinstance(space, spaces.Box) and not np.issubdtype(space.dtype, np.floating):
-        raise ValueError(f"actions of {space} are not supported: a Box of actions must be of floats")
+        raise ValueError(
+            f"actions of {space} are not supported: the dtype of a Box of actions must be a float"
+        )
 
 
 def action_size(space: Space) -> int:
-    """How many numbers parameterise an action: Σ n_k of its choices, or the number of elements of a Box."""
+    """Return how many numbers parameterize an action: Σ n_k of its choices, or the number of elements of a Box."""
     check_action_space(space)
     return int(choices_of(space)[0].sum()) if is_choice(space) else int(np.prod(cast(Any, space.shape)))
 
 
 def environment_actions(space: Space, actions: Array) -> Array:
-    """Actions in the environment's units to those it gets: counted from `start`, or clipped into the box.
+    """Return actions as the environment expects them: choices counted from `start`, or numbers clipped to the box.
 
-    [N] or [N, K] to [N, *shape] of the space's dtype. What is given is left as it is: log π is of the action
-    that was sampled.
+    Converts [N] or [N, K], in the environment's units, to [N, *shape] with the dtype of the space. The input is not
+    modified, because log π refers to the action that was sampled.
     """
     if isinstance(space, spaces.Discrete):
         return actions + int(space.start)

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as plain JSON and back."""
+"""Conversion of Gymnasium spaces to plain JSON and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policygrad.types import Array
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
-    """A space as plain JSON; `space_from_json` gives an equal space."""
+    """Return a space as plain JSON; `space_from_json` returns an equal space."""
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
@@ -31,12 +31,12 @@ def space_to_json(space: Space) -> dict[str, Any]:
 
 
 def declared_numbers(data: dict[str, Any]) -> int:
-    """Return how many numbers an element of a described space has, without making the space.
+    """Return how many numbers an element of a described space has, without creating the space.
 
-    A file may declare a Box of any shape, and making one takes memory for all of its bounds.
+    A file may declare a Box of any shape, and creating one takes memory for all of its bounds.
 
     Raises:
-        ValueError: a size is not a whole number of 0 or more.
+        ValueError: a size is not a whole number of 0 or more, or the kind of space is unknown.
     """
     if data["type"] == "Dict":
         return sum(map(declared_numbers, data["spaces"].values()))
@@ -51,12 +51,12 @@ def declared_numbers(data: dict[str, Any]) -> int:
     sizes: Any = data["shape"] if data["type"] == "Box" else data["n"]
     sizes = sizes if isinstance(sizes, list) else [sizes]
     if not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError(f"{data['type']} has sizes {sizes}: expected whole numbers of 0 or more")
+        raise ValueError(f"{data['type']} has sizes {sizes}; expected whole numbers of 0 or more")
     return math.prod(sizes)
 
 
 def space_from_json(data: dict[str, Any]) -> Space:
-    """The space that `space_to_json` described."""
+    """Return the space that `space_to_json` described."""
     if data["type"] == "Discrete":
         return spaces.Discrete(data["n"], start=data["start"])
     if data["type"] == "MultiDiscrete":
@@ -79,7 +79,7 @@ def _bound_from_json(bound: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def _bound_to_json(bound: Array) -> Any:
-    """A bound as nested lists of numbers and "inf" strings (JSON has no infinity), one number where all agree."""
+    """Return a bound as nested lists of numbers and "inf" strings (JSON has no inf), or one number if all agree."""
     values = bound.flat[0] if bound.size and (bound == bound.flat[0]).all() else bound
     return _plain(np.asarray(values).tolist())
 

@@ -1,4 +1,4 @@
-"""Kinds of Gymnasium spaces: choices, boxes and composites, and what they consist of."""
+"""Kinds of Gymnasium spaces (choices, boxes and composites) and their components."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Space: TypeAlias = spaces.Space[Any]
 
 
 LARGEST_BOUND = 1e9
-"""Beyond it a bound is taken for none: some environments write the largest float for "no bound"."""
+"""A larger bound is treated as no bound: some environments use the largest float for "no bound"."""
 
 
 CHOICES = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-"""Spaces whose actions are one choice between alternatives, or several at once."""
+"""Spaces whose actions are one choice between alternatives, or several choices at once."""
 
 
 def is_composite(space: Space) -> bool:
-    """Return whether observations are dicts or tuples, which flatten to one row of numbers."""
+    """Return whether observations are dicts or tuples, which are flattened to one row of numbers."""
     return isinstance(space, spaces.Dict | spaces.Tuple)
 
 
 def in_words(space: Space) -> str:
-    """Return what kind of space it is in a few words, without its bounds.
+    """Return a short description of a space without its bounds.
 
     >>> in_words(spaces.Box(-1, 1, (4,))), in_words(spaces.Discrete(2))
     ('Box(4,)', 'Discrete(2)')
@@ -41,12 +41,12 @@ def in_words(space: Space) -> str:
 
 
 def is_choice(space: Space) -> bool:
-    """Whether its actions are choices between alternatives, rather than numbers."""
+    """Return whether actions are choices between alternatives rather than continuous numbers."""
     return isinstance(space, CHOICES)
 
 
 def choices_of(space: Space) -> tuple[I64, I64]:
-    """(how many alternatives, where their counting starts) of each choice, both [K] int64, axes flattened."""
+    """Return (number of alternatives, first value) of each choice, both [K] int64 with axes flattened."""
     if isinstance(space, spaces.Discrete):
         sizes, starts = space.n, space.start
     elif isinstance(space, spaces.MultiDiscrete):
@@ -58,13 +58,13 @@ def choices_of(space: Space) -> tuple[I64, I64]:
 
 
 def bounds_of(space: Space) -> tuple[F64, F64]:
-    """(low, high) of a Box, both [K] float64, axes flattened."""
+    """Return (low, high) of a Box, both [K] float64 with axes flattened."""
     box = cast(spaces.Box, space)
     return box.low.astype(np.float64).reshape(-1), box.high.astype(np.float64).reshape(-1)
 
 
 def interval_units(low: F64, high: F64) -> tuple[F64, F64]:
-    """Return (middle, half the width) of each interval [K], (0, 1) where it has no finite width."""
+    """Return (middle, half the width) of each interval [K], or (0, 1) where the width is not finite and positive."""
     finite = (np.abs(low) < LARGEST_BOUND) & (np.abs(high) < LARGEST_BOUND) & (high > low)
     middle, half = np.zeros(low.shape), np.ones(low.shape)
     middle[finite], half[finite] = (low[finite] + high[finite]) / 2, (high[finite] - low[finite]) / 2

@@ -1,4 +1,4 @@
-"""Observations: the part of a space that networks see, and observations as rows of numbers."""
+"""The part of an observation space that networks see, and the conversion of observations to rows of numbers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from policygrad.spaces.kinds import Space, choices_of, is_composite
 from policygrad.types import F64, Array
 
 LARGEST_ONE_HOT = 10_000
-"""Alternatives that are still seen one-hot: beyond it the first layer alone takes megabytes, and learns too little."""
+"""Largest size of a one-hot encoding. Beyond it, the first layer alone takes megabytes and learns too little."""
 LEAST_PIXELS = 32
-"""Two axes of bytes this long or longer are taken for an image."""
+"""An array of bytes is treated as an image if two of its axes are at least this long."""
 
 
 def observed_part(space: Space) -> tuple[Space, list[str]]:
-    """Return the part of an observation space that networks see, and what is left out, each entry with its reason.
+    """Return the part of an observation space that networks see, and the ignored entries, each with its reason.
 
-    Of a Dict or a Tuple, nested ones too, that is every Box, Discrete, MultiDiscrete and MultiBinary, but no images
-    and no entry `action_mask`. Of a Tuple that loses parts it is a Dict by their index. Any other space is itself.
+    In a Dict or a Tuple, also a nested one, networks see every Box, Discrete, MultiDiscrete and MultiBinary, except
+    images and entries named `action_mask`. If entries of a Tuple are ignored, the others become a Dict with their
+    indices as keys. Any other space is returned unchanged.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: all entries are ignored.
     """
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return space, []
     kept, left_out = _observed(space, ())
     if kept is None:
         raise ValueError(
-            f"observations of {space} have no part that a network can see: {'; '.join(left_out)}. Wrap the "
+            f"observations of {space} have no entry that networks can use: {'; '.join(left_out)}. Wrap the "
             "environment so that observations are numbers"
         )
     return kept, left_out
@@ -43,7 +44,7 @@ def _observed(space: Space, path: tuple[str, ...]) -> tuple[Space | None, list[s
         left_out: list[str] = []
         for key, part in entries:
             if key == "action_mask":
-                left_out.append(f"{'.'.join((*path, key))} (an action mask)")
+                left_out.append(f"{'.'.join((*path, key))} (action masks are not applied)")
                 continue
             found, others = _observed(part, (*path, str(key)))
             left_out += others
@@ -56,9 +57,9 @@ def _observed(space: Space, path: tuple[str, ...]) -> tuple[Space | None, list[s
         return spaces.Dict(kept), left_out
     name = ".".join(path)
     if is_image(space):
-        return None, [f"{name} (an image of shape {space.shape})"]
+        return None, [f"{name} (an unsupported image of shape {space.shape})"]
     if not isinstance(space, _NUMERIC):
-        return None, [f"{name} ({type(space).__name__})"]
+        return None, [f"{name} ({type(space).__name__} is not numeric)"]
     return space, []
 
 
@@ -66,16 +67,16 @@ _NUMERIC = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBin
 
 
 def is_image(space: Space) -> bool:
-    """Return whether a space holds pictures: bytes, with two axes of `LEAST_PIXELS` or more."""
+    """Return whether observations are images: arrays of bytes with two axes of `LEAST_PIXELS` or more."""
     long_axes = sum(n >= LEAST_PIXELS for n in space.shape or ())
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and long_axes >= 2
 
 
 def observation_size(space: Space) -> int:
-    """Return D, the number of numbers that networks see of one observation.
+    """Return D, how many numbers networks see per observation.
 
-    A Box and a MultiBinary are flattened, a Discrete is one-hot, a MultiDiscrete one-hot choice by choice, and the
-    parts of a Dict or a Tuple stand side by side, in the order of the space.
+    A Box and a MultiBinary are flattened, a Discrete is encoded one-hot, a MultiDiscrete is encoded one-hot per
+    choice, and the parts of a Dict or a Tuple are concatenated in the order of the space.
 
     Raises:
         ValueError: the space is none of these, or a one-hot observation would be too large.
@@ -85,13 +86,13 @@ def observation_size(space: Space) -> int:
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         size = int(choices_of(space)[0].sum())
         if size > LARGEST_ONE_HOT:
-            # a sample, and a first layer of 64 with its gradient and Adam's two moments
+            # of a rollout of 2,048 samples, and of a first layer of 64 units with its gradient and Adam's two moments
             megabytes = 2048 * size * 4 / 1e6, 64 * size * 4 * 4 / 1e6
             raise ValueError(
-                f"observations of {space} would be seen as {size:,} numbers, one of them 1: a rollout of 2,048 steps "
-                f"would take {megabytes[0]:,.0f} MB, and a first layer of 64 units {megabytes[1]:,.0f} MB, of which "
-                f"nearly nothing is learned at a step. Up to {LARGEST_ONE_HOT:,} states are supported: wrap the "
-                "environment so that it shows features of the state, for instance its coordinates as a MultiDiscrete"
+                f"observations of {space} would be encoded one-hot as {size:,} numbers. A rollout of 2,048 steps would "
+                f"take {megabytes[0]:,.0f} MB and a first layer of 64 units {megabytes[1]:,.0f} MB, of which each step "
+                f"trains almost nothing. At most {LARGEST_ONE_HOT:,} states are supported. Wrap the environment so "
+                "that it returns features of the state, for instance its coordinates as a MultiDiscrete"
             )
         return size
     if isinstance(space, spaces.Box | spaces.MultiBinary):
@@ -103,7 +104,7 @@ def observation_size(space: Space) -> int:
 
 
 def _leaves(space: Space) -> list[tuple[tuple[str, ...], Space]]:
-    """The parts of a Dict or Tuple that are neither, in order, each with the keys that lead to it."""
+    """Return the innermost parts of nested Dicts and Tuples, in order, each with the keys that lead to it."""
     if isinstance(space, spaces.Dict):
         entries = [(str(key), part) for key, part in space.spaces.items()]
     elif isinstance(space, spaces.Tuple):
@@ -114,9 +115,9 @@ def _leaves(space: Space) -> list[tuple[tuple[str, ...], Space]]:
 
 
 def entry(observation: Any, key: str) -> Any:
-    """Return a part of a dict or a tuple by the name that it has in the space that networks see.
+    """Return a part of a dict or a tuple by its name in the space that networks see.
 
-    Names are strings there; in the environment's own dicts they may be numbers or members of an enumeration.
+    Names are strings in that space; in the environment's own dicts they may be numbers or members of an enumeration.
 
     Raises:
         KeyError, IndexError, TypeError: there is no such part.
@@ -139,7 +140,7 @@ def _at(observation: Any, keys: tuple[str, ...]) -> Any:
 
 
 def shape_of(space: Space) -> tuple[int, ...]:
-    """Return the shape of one observation as an array; of a Dict or a Tuple, flattened."""
+    """Return the shape of one observation as an array; a Dict or a Tuple is flattened."""
     return (observation_size(space),) if is_composite(space) else cast("tuple[int, ...]", space.shape)
 
 
@@ -152,10 +153,10 @@ def flatten_one(space: Space, observation: Any) -> F64:
 
 
 def as_rows(space: Space, observations: Any) -> tuple[Array, bool]:
-    """Return one observation, or several of them, as an array [N, *shape], and whether it was one.
+    """Return one or several observations as an array [N, *shape], and whether it was a single one.
 
     Raises:
-        ValueError: the shape is neither an observation's nor that of several.
+        ValueError: the shape is neither that of one observation nor that of several.
     """
     if is_composite(space) and not isinstance(observations, np.ndarray):
         keys, first = _leaves(space)[0]
@@ -170,12 +171,14 @@ def as_rows(space: Space, observations: Any) -> tuple[Array, bool]:
     if array.shape == shape:
         return array[None], True
     if array.ndim == 0 or array.shape[1:] != shape:
-        raise ValueError(f"observation has shape {array.shape}; expected {shape}, or [N] before that")
+        raise ValueError(
+            f"observation has shape {array.shape}; expected {shape}, optionally with a batch axis [N] in front"
+        )
     return array, False
 
 
 def flatten_all(space: Space, observations: Any) -> F64:
-    """Return N observations of a Dict or a Tuple, as a vector environment batches them, as [N, D] float64."""
+    """Return N observations of a Dict or a Tuple, batched as in a vector environment, as [N, D] float64."""
     return np.concatenate(
         [_numbers(leaf, np.asarray(_at(observations, keys))) for keys, leaf in _leaves(space)],
         axis=1,
@@ -184,7 +187,7 @@ def flatten_all(space: Space, observations: Any) -> F64:
 
 
 def observation_numbers(space: Space, observations: Array) -> Array:
-    """Return observations [N, *shape], of a Dict or a Tuple flattened already, as numbers [N, D] of any dtype."""
+    """Return observations [N, *shape] as numbers [N, D] of any dtype; a Dict or a Tuple is already flattened."""
     return observations if is_composite(space) else _numbers(space, observations)
 
 

@@ -1,7 +1,7 @@
-"""What flows through the library: arrays, rollouts, batches.
+"""The data that flows through the library: arrays, rollouts and batches.
 
-Arrays are time-major: `[T, N, ...]` is T steps of N environments, `[B, ...]` is B samples with time and
-environment folded together. Learning is float32; rewards and statistics are float64.
+Arrays are time-major: `[T, N, ...]` is T steps of N environments, and `[B, ...]` is B samples with the time and
+environment axes folded together. Learning uses float32; rewards and statistics use float64.
 """
 
 from policygrad._support.lookup import renamed
@@ -40,6 +40,6 @@ __getattr__ = renamed(
     __name__,
     {
         "Sample": "the loss as a function loss(s, k), a policygrad.losses.LossFunction",
-        "Cotangents": "policygrad.losses.LossFunction, or DerivativesFunction for derivatives by hand",
+        "Cotangents": "policygrad.losses.LossFunction, or DerivativesFunction for derivatives written by hand",
     },
 )

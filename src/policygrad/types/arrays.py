@@ -1,4 +1,4 @@
-"""Array types and the check of a shape."""
+"""Array types, and a check of shapes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from policygrad._support.state import State as State
-
 F32: TypeAlias = NDArray[np.float32]
-
-
 F64: TypeAlias = NDArray[np.float64]
-
-
 I64: TypeAlias = NDArray[np.int64]
-
-
 Bool: TypeAlias = NDArray[np.bool_]
-
-
 Array: TypeAlias = NDArray[Any]
 
 
 def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
-    """Raise ValueError unless `array` has exactly the expected shape: nothing here is broadcast by accident."""
+    """Raise ValueError unless `array` has exactly the expected shape, so that nothing is broadcast by accident."""
     if array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}; expected {expected}")

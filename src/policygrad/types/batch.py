@@ -1,4 +1,4 @@
-"""What the engines are given and what they return: the inputs of networks, batches, outputs, minibatches."""
+"""The inputs, batches and minibatches that engines receive, and the outputs that they return."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policygrad._support.state import State as State
 from policygrad.types.arrays import F32, I64, Array, Bool, check_shape
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the networks are given for B rows: everything that is known of a state.
+    """The inputs of the networks for B rows: everything that is known about each state.
 
-    Only `observation`, and for Q(s, a) `critic_observation`, are in use; the others are None.
+    Only `observation` and, for Q(s, a), `critic_observation` are in use; the other fields are None.
     """
 
     observation: F32
@@ -25,22 +24,22 @@ class Inputs:
     image: NDArray[np.uint8] | None = None
     """[B, height, width, channels] uint8."""
     memory: F32 | None = None
-    """[B, M] float32: the state of a recurrent network before the row."""
+    """[B, M] float32: state of a recurrent network before each row."""
     legal: Bool | None = None
-    """[B, A]: which of A actions are allowed."""
+    """[B, A]: True for each of the A actions that is allowed."""
     critic_observation: F32 | None = None
-    """[B, D'] float32: what the value network sees where that is not what the policy sees, such as the action too."""
+    """[B, D'] float32: input of the value network if it differs from the policy's, such as one with the action."""
 
     def __len__(self) -> int:
         return len(self.observation)
 
     @property
     def seen_by_critic(self) -> F32:
-        """[B, D'] float32: the observation of the value network."""
+        """[B, D'] float32: input of the value network."""
         return self.observation if self.critic_observation is None else self.critic_observation
 
     def rows(self, rows: Any) -> Inputs:
-        """Return the rows that an index, a mask or a slice names."""
+        """Return the rows that an index, a mask or a slice selects."""
         if (
             self.image is None
             and self.memory is None
@@ -54,27 +53,27 @@ class Inputs:
 
 
 def check_inputs(inputs: object, expected: str) -> None:
-    """Raise TypeError with the form that is expected unless these are `Inputs`."""
+    """Raise TypeError unless these are `Inputs`; the message shows the `expected` call."""
     if not isinstance(inputs, Inputs):
         raise TypeError(
-            f"what networks are given is Inputs(observation): write {expected}; got {type(inputs).__name__}"
+            f"the networks need their inputs as Inputs(observation); got {type(inputs).__name__}. Write {expected}."
         )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples, with all that an algorithm says of them: S segments of L consecutive steps of one environment."""
+    """B samples and what an algorithm computed for them, as S segments of L consecutive steps of one environment."""
 
     inputs: Inputs
-    """What the networks are given, B rows: the steps of the first segment, then those of the second, and so on."""
+    """Inputs of the networks, B rows: the steps of the first segment, then those of the second, and so on."""
     action: Array
     """[B] or [B, K] int64, or [B, K] float32."""
     columns: Mapping[str, F32]
-    """The constants of each sample that a loss may read, by name, each [B] float32: `advantage`, `target` and so on."""
+    """Constants per sample that a loss may read, by name, each [B] float32: `advantage`, `target` and so on."""
     length: int = 1
-    """L, the steps of a segment: 1 without memory."""
+    """L, the number of steps per segment: 1 for networks without memory."""
     weight: F32 | None = None
-    """[B] float32: what each sample counts, 0 for padding; None is 1 for all."""
+    """[B] float32: weight of each sample, 0 for padding. None gives each sample the weight 1."""
 
     def __post_init__(self) -> None:
         check_inputs(self.inputs, "Batch(Inputs(observation), action, {'advantage': ..., 'target': ...})")
@@ -98,38 +97,38 @@ class Batch:
 
     @property
     def segments(self) -> int:
-        """S: how many segments there are."""
+        """S, the number of segments."""
         return len(self) // self.length
 
     def matrix(self, names: Sequence[str]) -> F32:
-        """Return the columns of these names as [C, B]; ValueError if the batch lacks one of them."""
-        found = np.empty((len(names), len(self)), np.float32)
+        """Return the named columns as [C, B]; raise ValueError if the batch lacks one of them."""
+        matrix = np.empty((len(names), len(self)), np.float32)
         for row, name in enumerate(names):
             if name not in self.columns:
                 raise ValueError(
-                    f"the batch has no column {name}, which is read: it has {sorted(self.columns)}"
+                    f"the batch has no column {name}, which the update needs; its columns are {sorted(self.columns)}"
                 )
-            found[row] = self.columns[name]
-        return found
+            matrix[row] = self.columns[name]
+        return matrix
 
     def with_columns(self, **columns: F32) -> Batch:
-        """Return the batch with these columns added or replaced."""
+        """Return a copy of the batch with these columns added or replaced."""
         return replace(self, columns={**self.columns, **columns})
 
 
 class Outputs(NamedTuple):
-    """The networks' outputs on a batch, and the size of the gradient that followed from them."""
+    """The networks' outputs on a batch, and the norms of the gradients computed from them."""
 
     matrix: F32
-    """[3, B] float32: log π(a|s) and H(π(·|s)) in nats, and V(s); zeros of a network that was left out."""
+    """[3, B] float32: log π(a|s) and H(π(·|s)) in nats, and V(s); zeros for a network that was not computed."""
     columns: F32
-    """[C, B] float32: the columns of the batch, in the order of the loss's."""
+    """[C, B] float32: columns of the batch, in the order of `Loss.columns`."""
     policy_grad_norm: float
-    """L2 norm of the policy's gradient before clipping; 0 where it was left out."""
+    """L2 norm of the policy's gradient before clipping; 0 if the policy took no step."""
     value_grad_norm: float
-    """The same of the value network's."""
+    """L2 norm of the value network's gradient before clipping; 0 if the network took no step."""
     policy_steps: int
-    """Optimizer steps that the policy took."""
+    """Number of optimizer steps that the policy took."""
 
     @property
     def log_prob(self) -> F32:
@@ -148,36 +147,36 @@ class Outputs(NamedTuple):
 
 
 class PolicyOutputs(NamedTuple):
-    """The policy on a batch."""
+    """The policy's outputs on a batch."""
 
     log_prob: F32
     """[B] log π(a|s), in nats."""
     entropy: F32
     """[B] H(π(·|s)), in nats."""
     kl: F32
-    """[B] KL(before ‖ now) of π(·|s), in nats; zeros where nothing was there to compare with."""
+    """[B] KL(before ‖ now) of π(·|s), in nats; zeros if there were no earlier outputs to compare with."""
     distribution: Any
-    """π(·|s) of each state, in a form of the engine's own."""
+    """π(·|s) for each state, in a form that depends on the engine."""
 
 
 class Minibatches(NamedTuple):
-    """Which segments each of several steps uses: step i those that order[bounds[i]:bounds[i + 1]] names."""
+    """The segments that each of several steps uses: step i uses the segments order[bounds[i]:bounds[i + 1]]."""
 
     order: I64
-    """[segments of all steps] int64: segments of the batch, which are its rows where their length is 1."""
+    """[segments of all steps] int64: indices of segments of the batch. A segment of length 1 is a row."""
     bounds: I64
-    """[steps + 1] int64."""
+    """[steps + 1] int64: where the segments of each step begin in `order`, and where the last ones end."""
 
 
 @dataclass
 class LearnerState:
-    """Where a run's learning stands, beside the networks and their optimisers."""
+    """The state of a run's learning, in addition to the networks and their optimizers."""
 
     rng: np.random.Generator
-    """Of the order in which minibatches take their samples."""
+    """Random generator that orders the samples of minibatches."""
     progress: float = 0.0
-    """Through the run, in [0, 1]: what schedules go by."""
+    """Fraction of the run that is done, in [0, 1]; schedules are functions of it."""
     adaptive_coefficients: dict[str, float] = field(default_factory=dict[str, float])
-    """Numbers that an algorithm changes as it goes, by name: the weight of PPO's KL penalty, say."""
+    """Numbers that an algorithm adapts during the run, by name, such as the weight of PPO's KL penalty."""
     traces: dict[str, Array] = field(default_factory=dict[str, Array])
-    """Arrays that it carries from one update to the next, by name: eligibility traces, say."""
+    """Arrays that an algorithm carries from one update to the next, by name, such as eligibility traces."""

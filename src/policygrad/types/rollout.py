@@ -1,4 +1,4 @@
-"""What environments did: rewards, actions and observations of N environments over T steps."""
+"""Rollouts: the observations, actions and rewards of N environments over T steps."""
 
 from __future__ import annotations
 
@@ -12,45 +12,49 @@ from policygrad.types.arrays import F32, F64, I64, Array, Bool, check_shape
 
 @dataclass(frozen=True)
 class Rollout:
-    """What N environments did over T steps. Rows where `valid` is False are padding, never samples.
+    """T steps of N environments. Rows where `valid` is False are padding, never samples.
 
-    A row (t, n) holds the observation s_t that the policy saw, the action a_t it took there, and the reward r_t that
-    this action brought. Each observation is stored once: the one that followed is in the next row, or, where another
-    episode begins there, in the table of final observations.
+    Row (t, n) contains the observation s_t that the policy saw, the action a_t that it took, and the reward r_t of
+    this action. Each observation is stored once: the one that followed is in the next row or, if another episode
+    begins there, in the table of final observations.
     """
 
     rows: F32
-    """[T + 1, N, D] float32: observations as the networks see them; the last row is what the last step led to."""
+    """[T + 1, N, D] float32: observations as the networks see them. The last row follows the last step."""
     action: Array
     """[T, N] or [T, N, K] int64 counted from 0, or [T, N, K] float32 as sampled, before clipping or squashing."""
     reward: F64
-    """[T, N] float64: what is learned from, shaping included."""
+    """[T, N] float64: rewards that are learned from, including shaping."""
     original_reward: F64
-    """[T, N] float64: what the environment paid."""
+    """[T, N] float64: rewards as the environment returned them."""
     final_observation: F32
-    """[F, D] float32: the last observations of episodes that are not in the next row."""
+    """[F, D] float32: final observations of episodes, those that are not in the next row."""
     final_index: I64
-    """[F] int64, rising: t · N + n of the row (t, n) that each of them followed."""
+    """[F] int64, increasing: t · N + n of the row (t, n) that each final observation followed."""
     terminated: Bool
-    """[T, N]: the episode ended in a state of no further value."""
+    """[T, N]: True if the episode ended in a state without further value."""
     truncated: Bool
-    """[T, N]: the episode was cut (a time limit), its last state is like any other."""
+    """[T, N]: True if the episode was cut off, for example by a time limit. Its last state is like any other state."""
     valid: Bool
-    """[T, N]: a sample, and not padding."""
+    """[T, N]: True for samples, False for padding."""
 
     def __post_init__(self) -> None:
         T, N = self.valid.shape
         for name in ("action", "reward", "original_reward", "terminated", "truncated"):
             array: Array = getattr(self, name)
             if array.shape[:2] != (T, N):
-                raise ValueError(f"{name} has shape {array.shape}; expected [T, N] = [{T}, {N}] first")
+                raise ValueError(
+                    f"{name} has shape {array.shape}; expected its first axes to be [T, N] = [{T}, {N}]"
+                )
             if name != "action":
                 check_shape(name, array, (T, N))
         if self.rows.shape[:2] != (T + 1, N):
-            raise ValueError(f"rows has shape {self.rows.shape}; expected [T + 1, N] = [{T + 1}, {N}] first")
+            raise ValueError(
+                f"rows has shape {self.rows.shape}; expected its first axes to be [T + 1, N] = [{T + 1}, {N}]"
+            )
         index = self.final_index
         if len(index) and not (index[0] >= 0 and index[-1] < T * N and (np.diff(index) > 0).all()):
-            raise ValueError(f"final_index must rise, from 0 or more to below {T * N}; got {index}")
+            raise ValueError(f"final_index must be strictly increasing, within 0 to {T * N - 1}; got {index}")
         check_shape(
             "final_observation", self.final_observation, (len(self.final_index), *self.rows.shape[2:])
         )
@@ -66,7 +70,7 @@ class Rollout:
         truncated: Bool,
         valid: Bool,
     ) -> Rollout:
-        """Return the rollout of steps whose observation and next observation, [T, N, D] each, are given."""
+        """Return a rollout, given the observation and the next observation of each step, [T, N, D] each."""
         elsewhere = np.any(next_observation[:-1] != observation[1:], axis=2)
         return Rollout(
             rows=np.concatenate([observation, next_observation[-1:]]),
@@ -82,12 +86,12 @@ class Rollout:
 
     @property
     def observation(self) -> F32:
-        """[T, N, D] float32: what the policy saw at each step."""
+        """[T, N, D] float32: observation that the policy saw at each step."""
         return self.rows[:-1]
 
     @cached_property
     def next_observation(self) -> F32:
-        """[T, N, D] float32: the true successor of each step, also at an episode's end; a copy where episodes end."""
+        """[T, N, D] float32: true successor of each step, even at the end of an episode; a copy if episodes end."""
         following = self.rows[1:]
         if len(self.final_index):
             following = following.copy()
@@ -95,29 +99,29 @@ class Rollout:
         return following
 
     def successors(self, where: Bool) -> F32:
-        """[M, D] float32: the true successors of the M steps where [T, N] is True, in their order."""
+        """Return the true successors [M, D] float32 of the M steps where the mask [T, N] is True, in their order."""
         t, n = np.nonzero(where)
-        found = self.rows[t + 1, n]
+        following = self.rows[t + 1, n]
         if len(self.final_index):
             index = t * where.shape[1] + n
-            place = np.minimum(np.searchsorted(self.final_index, index), len(self.final_index) - 1)
-            elsewhere = self.final_index[place] == index
-            found[elsewhere] = self.final_observation[place[elsewhere]]
-        return found
+            position = np.minimum(np.searchsorted(self.final_index, index), len(self.final_index) - 1)
+            elsewhere = self.final_index[position] == index
+            following[elsewhere] = self.final_observation[position[elsewhere]]
+        return following
 
     @cached_property
     def num_samples(self) -> int:
-        """How many rows are samples."""
+        """Number of rows that are samples."""
         return int(self.valid.sum())
 
     @cached_property
     def done(self) -> Bool:
-        """[T, N]: the episode ended here, for either reason."""
+        """[T, N]: True if the episode ended at this step, for either reason."""
         return self.terminated | self.truncated
 
     @staticmethod
     def side_by_side(rollouts: list[Rollout]) -> Rollout:
-        """One rollout whose N axis holds all the given ones, shorter ones padded in time with invalid rows."""
+        """Join rollouts along the N axis; shorter ones are padded in time with invalid rows."""
         if len(rollouts) == 1:
             return rollouts[0]
         T = max(rollout.valid.shape[0] for rollout in rollouts)

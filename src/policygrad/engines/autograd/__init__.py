@@ -1,4 +1,4 @@
-"""The engine for any torch module on any device: torch differentiates the loss itself."""
+"""The engine for any torch module on any device, in which torch differentiates the loss."""
 
 from policygrad.engines.autograd.engine import AutogradEngine
 

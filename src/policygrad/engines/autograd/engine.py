@@ -1,4 +1,4 @@
-"""`AutogradEngine`: any torch module on any device, by automatic differentiation of the loss itself."""
+"""`AutogradEngine` supports any torch module on any device, by automatic differentiation of the loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.engines import common
 from policygrad.engines.autograd.evaluating import evaluating, modules_with_modes
+from policygrad.engines.autograd.gradients import flat_gradient, set_gradient
+from policygrad.engines.autograd.sample_losses import Constants, constants_of, sample_losses
 from policygrad.engines.autograd.scores import fisher_vector_product, squared_scores
 from policygrad.engines.autograd.torch_optimizers import (
     make_optimizer,
@@ -24,7 +26,7 @@ from policygrad.engines.autograd.torch_optimizers import (
 )
 from policygrad.engines.fusible import is_fusible
 from policygrad.interfaces import Step, Update
-from policygrad.losses import OUTPUTS, Loss
+from policygrad.losses import Loss
 from policygrad.policies import (
     Policy,
     SharedValueNetwork,
@@ -49,16 +51,16 @@ from policygrad.types import (
 
 
 class AutogradEngine:
-    """See `interfaces.Engine`.
+    """An engine for any torch module on any device; see `interfaces.Engine`.
 
     Args:
-        policy: acts; its network is any module.
-        value: V(s), any module [B, D] -> [B] or [B, 1], on the policy's device; None where none is learned.
+        policy: the policy; its network may be any module.
+        value: V(s), any module [B, D] -> [B] or [B, 1] on the policy's device; None if no V(s) is learned.
         optimizer: `adam`, `rmsprop` or `sgd`.
     """
 
     name = "autograd"
-    # modules of one's own may share layers in ways that nobody can see
+    # custom modules may share layers in ways that cannot be detected
     networks_are_separate = False
 
     def __init__(self, policy: Policy, value: nn.Module | None, optimizer: str) -> None:
@@ -68,13 +70,12 @@ class AutogradEngine:
         self.num_choices = policy.num_choices
         self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
         self._device = policy.device
-        self._precision = torch.float32 if self._device.type == "mps" else torch.float64
         self._policy_optimizer = make_optimizer(optimizer, policy)
         self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
         self._policy_modules = modules_with_modes(policy, is_standard(policy.network))
         self._value_modules = modules_with_modes(value, value is None or is_fusible(value))
         if isinstance(value, SharedValueNetwork):
-            # its hidden layers are the policy's
+            # such a network uses the policy's hidden layers
             self._value_modules = self._policy_modules
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
@@ -121,10 +122,10 @@ class AutogradEngine:
             distribution, now = self.policy.distribution, self._forward(inputs)
         log_prob, entropy = distribution.log_prob(now, self._tensor(action)), distribution.entropy(now)
         kl = torch.zeros_like(entropy) if before is None else distribution.kl(before.distribution, now)
-        found = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
+        outputs = PolicyOutputs(_array(log_prob), _array(entropy), _array(kl), now)
         if before is None:
-            common.check_policy_outputs(self.policy, inputs, found.log_prob, found.entropy)
-        return found
+            common.check_policy_outputs(self.policy, inputs, outputs.log_prob, outputs.entropy)
+        return outputs
 
     def policy_parameters(self) -> F32:
         """See `TrustRegionEngine.policy_parameters`."""
@@ -144,17 +145,14 @@ class AutogradEngine:
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
-        self._backward(update, self._constants(update, common.columns_of(update)[0]), None)
-        return _flat_gradient(self.policy), _flat_gradient(self.value)
+        self._backward(update, constants_of(update, common.columns_of(update)[0], self._device), None)
+        return flat_gradient(self.policy), flat_gradient(self.value)
 
     @in_ordinary_torch
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
-        for module, gradient in ((self.policy, policy_gradient), (self.value, value_gradient)):
-            parameters = list(module.parameters()) if module is not None else []
-            parts = self._tensor(gradient).split([p.numel() for p in parameters])
-            for p, part in zip(parameters, parts, strict=True):
-                p.grad = part.reshape(p.shape).clone()
+        set_gradient(self.policy, self._tensor(policy_gradient))
+        set_gradient(self.value, self._tensor(value_gradient))
         norms = [0.0, 0.0]
         self._step(step, norms)
         return norms[0], norms[1]
@@ -168,36 +166,36 @@ class AutogradEngine:
         if update.minibatches is not None:
             order, bounds = update.minibatches
             common.check_minibatches(update.minibatches, batch.segments)
-            rows = (order[:, None] * length + np.arange(length)).ravel()
-            parts = [rows[start * length : stop * length] for start, stop in pairwise(bounds)]
-        constants = self._constants(update, columns)
-        found, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
+            indices = (order[:, None] * length + np.arange(length)).ravel()
+            parts = [indices[start * length : stop * length] for start, stop in pairwise(bounds)]
+        constants = constants_of(update, columns, self._device)
+        latest, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
         for part in parts:
             now = replace(update, step=step)
             outputs = self._backward(now, constants, part)
             uses_policy, uses_value = self._uses(now)
-            every = slice(None) if part is None else part
-            for column, output, is_new in zip(
-                found, outputs, (uses_policy, uses_policy, uses_value), strict=True
+            rows = slice(None) if part is None else part
+            for row, output, is_new in zip(
+                latest, outputs, (uses_policy, uses_policy, uses_value), strict=True
             ):
                 if is_new:
-                    column[every] = output
+                    row[rows] = output
             if step.policy_rate is not None and update.max_kl is not None:
-                kl = kl_estimate(outputs[0], columns[old_log_prob][every]).mean()
+                kl = kl_estimate(outputs[0], columns[old_log_prob][rows]).mean()
                 step = step if kl <= update.max_kl else step._replace(policy_rate=None)
             self._step(step, norms)
             policy_steps += step.policy_rate is not None
-        return Outputs(found, columns, norms[0], norms[1], policy_steps)
+        return Outputs(latest, columns, norms[0], norms[1], policy_steps)
 
     def _step(self, step: Step, norms: list[float]) -> None:
-        """A step of each network that has a rate, along the gradient that stands there; sets their norms."""
+        """Take a step of each network that has a rate, along the gradient stored in it; write the norms to `norms`."""
         steps = (
             (0, "policy", self.policy, self._policy_optimizer, step.policy_rate),
             (1, "value", self.value, self._value_optimizer, step.value_rate),
         )
         active = [one for one in steps if one[4] is not None]
         for i, name, module, _, _ in active:
-            gradient = _flat_gradient(module)
+            gradient = flat_gradient(module)
             norms[i] = float(np.sqrt(np.sum(gradient.astype(np.float64) ** 2)))
             if not np.isfinite(norms[i]):
                 common.check_gradient(name, module or nn.Module(), gradient)
@@ -225,36 +223,24 @@ class AutogradEngine:
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
         optimizers = (self._policy_optimizer, self._value_optimizer)
-        for optimizer, of_one in zip(optimizers, common.restore_value(self.value, state), strict=True):
-            restore_optimizer(optimizer, of_one)
+        for optimizer, saved in zip(optimizers, common.restore_value(self.value, state), strict=True):
+            restore_optimizer(optimizer, saved)
 
-    def _constants(self, update: Update, columns: F32) -> _Constants:
-        """The columns and the coefficients of an update on the device.
-
-        They are in the precision of the fused engine, where the device has it: at kinks both then choose the same side.
-        """
-        exact = self._tensor(columns).to(self._precision)
-        coefficients = {
-            name: exact.new_tensor(float(update.coefficients[name])) for name in update.loss.coefficients
-        }
-        return _Constants(columns, exact, coefficients)
-
-    def _backward(self, update: Update, constants: _Constants, rows: I64 | None) -> F32:
-        """Fill the gradients of the parameters of the networks that are used.
+    def _backward(self, update: Update, constants: Constants, rows: I64 | None) -> F32:
+        """Compute the gradients of the networks that are used, and store them in the parameters.
 
         Args:
-            update: the batch, the loss and the rates.
-            constants: see `_constants`.
-            rows: of the batch; None is all of them.
+            update: the batch, the loss and the learning rates.
+            constants: see `constants_of`.
+            rows: indices of the samples to use; None is all of them.
 
         Returns:
-            log π, H and V of the rows [3, R], zeros of a network that is not used.
+            log π, H and V of the rows [3, R], zeros for a network that is not used.
         """
-        batch, loss = update.batch, update.loss
+        batch = update.batch
         inputs, action, weight = batch.inputs, batch.action, batch.weight
-        columns = constants.columns
         if rows is not None:
-            inputs, action, columns = inputs.rows(rows), action[rows], columns[:, torch.from_numpy(rows)]
+            inputs, action = inputs.rows(rows), action[rows]
             weight = None if weight is None else weight[rows]
         zeros = torch.zeros(len(inputs), dtype=torch.float32, device=self._device)
         log_prob = entropy = value = zeros
@@ -269,14 +255,7 @@ class AutogradEngine:
             self.value.zero_grad(set_to_none=True)
         outputs = np.stack([output.numpy(force=True) for output in (log_prob, entropy, value)])
         common.check_outputs(outputs, self.policy, inputs)
-        if loss.root is None:
-            on_host = constants.on_host if rows is None else np.ascontiguousarray(constants.on_host[:, rows])
-            slopes = self._tensor(loss.differentiated(outputs, on_host, update.coefficients, 1.0))
-            losses = slopes[0] * log_prob + slopes[1] * entropy + slopes[2] * value
-        else:
-            three = torch.stack((log_prob, entropy, value)).to(self._precision)
-            sample = dict(zip((*OUTPUTS, *loss.columns), (*three.unbind(), *columns.unbind()), strict=False))
-            losses = loss.of_tensors(sample, constants.coefficients)
+        losses = sample_losses(update, constants, rows, outputs, (log_prob, entropy, value))
         if losses.requires_grad:
             if weight is None:
                 losses.mean().backward()
@@ -286,7 +265,7 @@ class AutogradEngine:
         return outputs
 
     def _uses(self, update: Update) -> tuple[bool, bool]:
-        """Whether the (policy, value network) is computed: where it is stepped, or where the other's slope needs it."""
+        """Return whether the (policy, value network) is computed, for its own step or for the other's gradient."""
         both = not update.loss.separates and self.value is not None
         return both or update.step.policy_rate is not None, both or update.step.value_rate is not None
 
@@ -298,31 +277,14 @@ class AutogradEngine:
         values: Tensor = self.value(self._tensor(inputs.seen_by_critic))
         B = len(inputs)
         if values.shape not in ((B,), (B, 1)):
-            raise ValueError(f"the value network gave {tuple(values.shape)}; expected ({B},) or ({B}, 1)")
+            raise ValueError(
+                f"the value network returned shape {tuple(values.shape)}; expected ({B},) or ({B}, 1)"
+            )
         return values.reshape(B)
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
 
-class _Constants(NamedTuple):
-    """What an update's loss takes as constant."""
-
-    on_host: F32
-    """[C, B] float32, as `common.columns_of` returns them."""
-    columns: Tensor
-    """The same on the device."""
-    coefficients: dict[str, Tensor]
-    """By name, 0-dimensional."""
-
-
 def _array(tensor: Tensor) -> F32:
     return tensor.detach().numpy(force=True).copy()
-
-
-def _flat_gradient(module: nn.Module | None) -> F32:
-    """All gradients in `parameters()` order, zeros where there is none; empty without a module."""
-    if module is None:
-        return np.zeros(0, np.float32)
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
-    return torch.cat([p.reshape(-1) for p in parts]).numpy(force=True)

@@ -1,4 +1,4 @@
-"""Networks in evaluation mode while the engine reads them, without a cost for those that have no modes."""
+"""Evaluation mode while the engine reads a network, without a cost for networks that have only one mode."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from policygrad.policies import evaluation_mode
 
 
 def modules_with_modes(module: nn.Module | None, is_ours: bool) -> list[nn.Module]:
-    """A network and all its submodules; none of this library's own, which are the same in either mode."""
+    """Return a network and all its submodules; an empty list for this library's, which have only one mode."""
     return [] if module is None or is_ours else list(module.modules())
 
 
 def evaluating(modules: list[nn.Module]) -> AbstractContextManager[None]:
-    """The first module, with all others in it, in evaluation mode; in a rollout it is already."""
+    """Return a context in which the first module, which contains all others, is in evaluation mode.
+
+    It does nothing if they are already in evaluation mode, as during a rollout.
+    """
     return evaluation_mode(modules[0]) if any(m.training for m in modules) else nullcontext()

@@ -1,4 +1,4 @@
-"""Squared scores of single samples, and products with the policy's Fisher matrix, by automatic differentiation."""
+"""Squared scores of individual samples, and products with the policy's Fisher matrix, by automatic differentiation."""
 
 from __future__ import annotations
 
@@ -36,32 +36,35 @@ def squared_scores(policy: Policy, observation: Tensor, action: Tensor) -> F32:
 def fisher_vector_product(policy: Policy, inputs: Inputs) -> Callable[[F32], F32]:
     """Return the product with the Fisher matrix of a policy as a function of a vector [P].
 
-    The mean KL is differentiated twice (Schulman et al. 2015, appendix C). The graph of its gradient is made once, and
-    each product is one backward pass through it. The policy is in evaluation mode, in which the KL is measured too:
-    with dropout the two networks would differ, and the KL would not be least where they meet.
+    The mean KL is differentiated twice (Schulman et al. 2015, appendix C). The graph of its gradient is built once,
+    and each product is one backward pass through it. The policy must be in evaluation mode, in which the KL is
+    measured too: with dropout the two networks would differ, and the KL would not be smallest where their parameters
+    are equal.
 
     Args:
         policy: in evaluation mode.
-        inputs: B rows of tensors.
+        inputs: tensors with B rows.
     """
     now = policy(inputs)
     with torch.no_grad():
         fixed = policy(inputs)
-    every = list(policy.parameters())
-    learned = [p for p in every if p.requires_grad]
+    parameters = list(policy.parameters())
+    learned = [p for p in parameters if p.requires_grad]
     options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
     kl = policy.distribution.kl(fixed, now).mean()
-    slopes = torch.autograd.grad(kl, learned, create_graph=True, **options)
+    gradients = torch.autograd.grad(kl, learned, create_graph=True, **options)
 
     @in_ordinary_torch
     def product(vector: F32) -> F32:
-        parts = torch.from_numpy(vector).to(policy.device).split([p.numel() for p in every])
-        along = [v.view_as(p) for v, p in zip(parts, every, strict=True) if p.requires_grad]
-        # a parameter that the distribution does not depend on has a slope without a graph
-        pairs = [(slope, v) for slope, v in zip(slopes, along, strict=True) if slope.requires_grad]
-        outputs, along = [slope for slope, _ in pairs], [v for _, v in pairs]
-        found = iter(torch.autograd.grad(outputs, learned, along, retain_graph=True, **options))
-        rows = [next(found) if p.requires_grad else torch.zeros_like(p) for p in every]
+        parts = torch.from_numpy(vector).to(policy.device).split([p.numel() for p in parameters])
+        along = [v.view_as(p) for v, p in zip(parts, parameters, strict=True) if p.requires_grad]
+        # a parameter that the distribution does not depend on has a gradient without a graph
+        pairs = [
+            (gradient, v) for gradient, v in zip(gradients, along, strict=True) if gradient.requires_grad
+        ]
+        outputs, along = [gradient for gradient, _ in pairs], [v for _, v in pairs]
+        products = iter(torch.autograd.grad(outputs, learned, along, retain_graph=True, **options))
+        rows = [next(products) if p.requires_grad else torch.zeros_like(p) for p in parameters]
         return torch.cat([row.reshape(-1) for row in rows]).numpy(force=True)
 
     return product

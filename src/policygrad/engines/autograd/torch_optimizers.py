@@ -1,4 +1,4 @@
-"""torch's optimisers, with the constants that both engines agree on, and their state for checkpoints."""
+"""Torch optimizers with the constants that both engines share, and their state for checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policygrad.types import State
 
 
 def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
-    """`adam`, `rmsprop` or `sgd` over what can be learned of a module; ValueError of another name."""
+    """Return `adam`, `rmsprop` or `sgd` for the learnable parameters of a module; raise ValueError for other names."""
     check_choice("optimizer", name, Optimizer)
     parameters = [p for p in module.parameters() if p.requires_grad]
     if name == "adam":
@@ -29,38 +29,40 @@ def make_optimizer(name: str, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def take_step(optimizer: torch.optim.Optimizer) -> None:
-    """One step along the gradients that stand in the parameters."""
+    """Take one step along the gradients stored in the parameters."""
     count = sum(len(group["params"]) for group in optimizer.param_groups)
-    # what torch makes at a parameter's first step, to count them, it makes on the default device
+    # at a parameter's first step torch creates a counter of steps, and does so on the default device
     with torch.device("cpu") if len(optimizer.state) < count else nullcontext():
         optimizer.step()
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer | None) -> State:
-    """Of each parameter that has taken a step, by its place, what torch keeps for it."""
+    """Return what torch stores for each parameter that has taken a step, by the parameter's index."""
     if optimizer is None:
         return {}
-    kept: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    stored: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
     return {
         str(i): {
             name: x.numpy(force=True).copy() if isinstance(x, torch.Tensor) else np.asarray(x)
-            for name, x in of_one.items()
+            for name, x in entries.items()
             if x is not None
         }
-        for i, of_one in kept.items()
+        for i, entries in stored.items()
     }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer | None, state: State) -> None:
-    """Stand where that `optimizer_state` was taken; CheckpointError where it is of other parameters."""
+    """Restore an `optimizer_state`; raise CheckpointError if it belongs to other parameters."""
     if optimizer is None:
         unpack(state)
         return
     count = sum(len(group["params"]) for group in optimizer.param_groups)
     if not set(state) <= {str(i) for i in range(count)}:
-        raise CheckpointError(f"the checkpoint's optimiser has parameters {sorted(state)}; expected {count}")
-    kept = {
-        int(i): {name: torch.from_numpy(array) for name, array in of_one.items()}
-        for i, of_one in state.items()
+        raise CheckpointError(
+            f"the checkpoint's optimizer has state for parameters {sorted(state)}; expected {count} parameters"
+        )
+    stored = {
+        int(i): {name: torch.from_numpy(array) for name, array in entries.items()}
+        for i, entries in state.items()
     }
-    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": stored, "param_groups": optimizer.state_dict()["param_groups"]})

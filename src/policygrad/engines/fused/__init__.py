@@ -1,4 +1,4 @@
-"""MLPs, their heads and their optimisers as machine code; importing it compiles it, or reads the cache."""
+"""MLPs, action distributions and optimizers as machine code. Importing compiles it, or loads it from the cache."""
 
 from policygrad.engines.fused.engine import FusedEngine
 

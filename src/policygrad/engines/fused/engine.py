@@ -1,4 +1,4 @@
-"""The engine for MLPs on the CPU: machine code that writes into the very memory of the torch parameters."""
+"""The engine for MLPs on the CPU: machine code that changes the torch parameters in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policygrad.algorithms.algorithm import Optimizer
 from policygrad.engines import common
 from policygrad.engines.fused import heads, optimizers, update_loop
 from policygrad.engines.fused.net import Placed
-from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces, with_other_parameters
+from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces
 from policygrad.engines.fusible import unsupported_reason
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss
@@ -35,18 +35,19 @@ from policygrad.types import (
 )
 
 SPLIT_AT = 512
-"""Samples a core from which on it pays to wake another: that takes some 50 µs."""
+"""Smallest number of samples per core for which a batch is split, because waking a thread takes about 50 µs."""
 WHOLE_BATCH = Minibatches(np.zeros(0, np.int64), np.zeros(1, np.int64))
-"""As `update_loop.update` has it: no order is one step on all samples."""
+"""The `order` and `bounds` of `update_loop.update` for one step on all samples."""
 NO_WEIGHTS = np.zeros(0, np.float32)
-"""As `update_loop.update` has it: each sample counts 1."""
+"""The `weight` of `update_loop.update` that gives each sample the weight 1."""
 
 
 class FusedEngine:
-    """See `interfaces.Engine`. Arguments as of `AutogradEngine`; `fusible.unsupported_reason` says what it cannot take.
+    """An engine for MLPs on the CPU; see `interfaces.Engine`.
 
-    Batches of `SPLIT_AT` samples a core or more are split between `workers` in fixed shares, whose gradients
-    are added in their order: the same number of cores gives the same bits.
+    The arguments are those of `AutogradEngine`. `fusible.unsupported_reason` says which networks are not supported.
+    Batches of `SPLIT_AT` samples per core or more are split between `workers` in fixed shares, whose gradients are
+    added in order, so the same number of cores gives bit-identical results.
     """
 
     name = "fused"
@@ -57,7 +58,7 @@ class FusedEngine:
     ) -> None:
         reason = unsupported_reason(policy, value)
         if reason is not None:
-            raise ValueError(f"the fused engine cannot take this: {reason}; use engine='autograd'")
+            raise ValueError(f"the fused engine does not support this: {reason}. Use engine='autograd'.")
         check_choice("optimizer", optimizer, Optimizer)
         leave_inference_mode(policy, value)
         self.policy = policy
@@ -72,12 +73,12 @@ class FusedEngine:
         self._optimizer = optimizers.CODES[optimizer]
         self._workers = workers or Workers()
         others = [own_workspaces(self._actor, self._critic) for _ in range(self._workers.cores - 1)]
-        # of each core, the first one's with the optimiser's step
+        # one pair of networks per core; the optimizer's step uses the first
         self._nets = [(self._actor, self._critic), *others]
         self._actors, self._critics = ([nets[i] for nets in self._nets] for i in (0, 1))
 
     def actor_for_reading(self) -> Placed:
-        """The policy network with a workspace of its own: for another thread, which may not step."""
+        """Return the policy network with a separate workspace, for another thread, which must not take steps."""
         return own_workspace(self._actor)
 
     def act(self, inputs: Inputs, noise: F64) -> Array:
@@ -115,14 +116,14 @@ class FusedEngine:
         parts = self._workers.parts(len(observation), SPLIT_AT)
 
         def run(part: int) -> None:
-            mine = slice(*parts[part])
+            rows = slice(*parts[part])
             update_loop.evaluations(
-                observation[mine],
-                action[mine],
+                observation[rows],
+                action[rows],
                 self.head,
                 self._actors[part].address,
-                log_prob[mine],
-                entropy[mine],
+                log_prob[rows],
+                entropy[rows],
             )
 
         self._workers.map(run, len(parts))
@@ -130,7 +131,7 @@ class FusedEngine:
 
     def squared_scores(self, inputs: Inputs, action: Array) -> F32:
         """See `ScoringEngine.squared_scores`."""
-        # its own import: compiled only where the optimal baseline asks for it
+        # imported here, so that it is compiled only if the optimal baseline needs it
         from policygrad.engines.fused import scores
 
         squared = np.zeros(len(inputs), np.float32)
@@ -142,29 +143,17 @@ class FusedEngine:
         self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
         """See `TrustRegionEngine.policy_outputs`."""
-        # compiled only where a trust region asks for it
-        from policygrad.engines.fused import fisher
+        # imported here, so that it is compiled only if a trust region needs it
+        from policygrad.engines.fused import trust_region
 
-        observation = inputs.observation
-        B, width = len(observation), int(self.head.sizes.sum()) or 2 * self._columns
-        log_prob, entropy, kl = np.zeros((3, B), np.float32)
-        distribution = np.empty((B, width), np.float32)
         action = common.as_column_matrix(action)
-        parts = self._workers.parts(B, SPLIT_AT)
-
-        def run(part: int) -> None:
-            rows = slice(*parts[part])
-            fisher.policy_outputs(
-                observation[rows], action[rows], self.head, self._actors[part].address,
-                log_prob[rows], entropy[rows], distribution[rows],
-            )  # fmt: skip
-            if before is not None:
-                fisher.divergence(self.head, before.distribution[rows], distribution[rows], kl[rows])
-
-        self._workers.map(run, len(parts))
+        parts = self._workers.parts(len(inputs), SPLIT_AT)
+        outputs = trust_region.policy_outputs(
+            inputs.observation, action, self.head, self._actors, before, self._workers, parts
+        )
         if before is None:
-            common.check_policy_outputs(self.policy, inputs, log_prob, entropy)
-        return PolicyOutputs(log_prob, entropy, kl, distribution)
+            common.check_policy_outputs(self.policy, inputs, outputs.log_prob, outputs.entropy)
+        return outputs
 
     def policy_parameters(self) -> F32:
         """See `TrustRegionEngine.policy_parameters`."""
@@ -175,29 +164,13 @@ class FusedEngine:
         common.set_policy_parameters(self.policy, parameters)
 
     def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
-        """See `TrustRegionEngine.fisher_vector_product`: forward, its derivative along v, and backward, in one call."""
-        from policygrad.engines.fused import fisher
+        """See `TrustRegionEngine.fisher_vector_product`."""
+        from policygrad.engines.fused import trust_region
 
-        observation = inputs.observation
-        parts = self._workers.parts(len(observation), SPLIT_AT)
-        actors = self._actors[: len(parts)]
-        rooms = [with_other_parameters(actor) for actor in actors]
-
-        def product(vector: F32) -> F32:
-            def run(part: int) -> None:
-                rows, along = observation[slice(*parts[part])], rooms[part]
-                along.net.parameters[:] = vector
-                fisher.fisher_vector_product(
-                    rows, self.head, actors[part].address, along.address, 1 / len(observation)
-                )
-
-            self._workers.map(run, len(parts))
-            result = actors[0].net.gradient.copy()
-            for actor in actors[1:]:
-                result += actor.net.gradient
-            return result
-
-        return product
+        parts = self._workers.parts(len(inputs), SPLIT_AT)
+        return trust_region.fisher_vector_product(
+            inputs.observation, self.head, self._actors, self._workers, parts
+        )
 
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
@@ -252,7 +225,7 @@ class FusedEngine:
                 reports[i],
             )
 
-        if any(ending != update_loop.DONE for ending in self._workers.map(run, len(updates))):
+        if any(status != update_loop.DONE for status in self._workers.map(run, len(updates))):
             common.check_outputs(outputs, self.policy, batch.inputs)
             for name, module, placed, rate in (
                 ("policy", self.policy.network, self._actor, step.policy_rate),
@@ -269,15 +242,16 @@ class FusedEngine:
 
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        for placed, of_one in zip(self._nets[0], common.restore_value(self.value, state), strict=True):
-            optimizers.restore(placed.net, of_one)
+        for placed, saved in zip(self._nets[0], common.restore_value(self.value, state), strict=True):
+            optimizers.restore(placed.net, saved)
 
     def _run(
         self, update: Update, outputs: F32, columns: F32, old_log_prob: int, what: int, report: F64
     ) -> int:
-        """Run a part of an update, writing [3, B] outputs and the report of `update_loop.update`; returns how it ended.
+        """Run `what` of an update; write the outputs [3, B] and the report, and return the status.
 
-        `columns` and `old_log_prob` are as of `common.columns_of`.
+        `what`, the report and the status are those of `update_loop.update`; `columns` and `old_log_prob` are those of
+        `common.columns_of`.
         """
         batch, step, length, B = update.batch, update.step, update.batch.length, outputs.shape[1]
         minibatches = update.minibatches or WHOLE_BATCH
@@ -317,7 +291,7 @@ class FusedEngine:
 
 
 def _rates(step: Step) -> tuple[float, float]:
-    """The (policy's, value's) rates as compiled code has them."""
+    """Return the learning rates of the (policy, value network) in the form that compiled code uses."""
     policy_rate, value_rate, _ = step
     return (
         update_loop.LEFT_OUT if policy_rate is None else policy_rate,

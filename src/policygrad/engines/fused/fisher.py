@@ -1,7 +1,7 @@
-"""Products with the policy's Fisher matrix, and how far one policy is from another, without forming a matrix."""
+"""Products with the policy's Fisher matrix, and KL divergences between policies, without forming a matrix."""
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: the types of the arguments are in the Numba signatures above the functions
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ f32 = np.float32
 
 @inlined
 def apply_weights(net, p, bias, h, y, rows, fan_in, fan_out):
-    """y = W h + bias of each row, W the weight that begins at `p` in the perceptron's parameters."""
+    """Compute y = W h + bias for each row, where W begins at offset `p` in the perceptron's parameters."""
     if fan_out < NARROW:
         multiply_rows(h, net.parameters[net.ahead + p :], bias, y, rows, fan_out, fan_in)
     else:
@@ -38,7 +38,7 @@ def apply_weights(net, p, bias, h, y, rows, fan_in, fan_out):
 
 @inner
 def add_and_push(rate, through_weights, output, activation):
-    """ẏ = Ẇ h + ḃ + W ḣ in place of the first two, times f′, which follows from the output."""
+    """Write (Ẇ h + ḃ + W ḣ) ⊙ f′ to `rate`, which contains the first two terms; f′ is computed from the output."""
     for i in range(output.size):
         rate[i] += through_weights[i]
     if activation == TANH:
@@ -51,17 +51,17 @@ def add_and_push(rate, through_weights, output, activation):
 
 @inner_making_arrays
 def jvp(x, net, along):
-    """How fast the outputs change, [B, sizes[-1]], as the parameters go along a vector: J v.
+    """Return J v [B, sizes[-1]], the derivative of the outputs as the parameters move along a vector v.
 
         ẏ = W ḣ + Ẇ h + ḃ,    ḣ' = f′ ⊙ ẏ,    with ḣ = 0 for the inputs
 
-    Pearlmutter 1994, for a perceptron. `along` is the same network with v in the parameters' place and
-    a workspace of its own; the layers' outputs stand as `forward` left them.
+    This is Pearlmutter 1994 for a perceptron. `along` is the same network with v as its parameters and a
+    separate workspace. The layers' outputs in `net` must be as `forward` left them.
     """
     net, along = net_at(net), net_at(along)
     rows = x.shape[0]
     layers = net.sizes.size - 1
-    room = np.empty(rows * net.sizes.max(), np.float32)
+    scratch = np.empty(rows * net.sizes.max(), np.float32)
     no_bias = np.zeros(net.sizes.max(), np.float32)
     h = flat(x)
     h_rate = along.work[:0]
@@ -72,7 +72,7 @@ def jvp(x, net, along):
         weights = fan_in * fan_out
         bias = along.transposed[p + weights : p + weights + fan_out]
         y, rate = net.work[o : o + rows * fan_out], along.work[o : o + rows * fan_out]
-        through_weights = room[: rows * fan_out]
+        through_weights = scratch[: rows * fan_out]
         apply_weights(along, p, bias, h, rate, rows, fan_in, fan_out)
         if layer > 0:
             apply_weights(net, p, no_bias, h_rate, through_weights, rows, fan_in, fan_out)
@@ -89,7 +89,7 @@ def jvp(x, net, along):
 
 @compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
 def fisher_vector_product(x, head, actor, along, scale):
-    """Σ_s Jᵀ M J v times `scale` into `actor.gradient`; `along` as in `jvp`."""
+    """Write Σ_s Jᵀ M J v times `scale` to `actor.gradient`; `along` is as in `jvp`."""
     log_std, log_std_rate, slope = parameters_ahead(actor), parameters_ahead(along), gradient_ahead(actor)
     transpose(actor)
     transpose(along)
@@ -104,7 +104,7 @@ def fisher_vector_product(x, head, actor, along, scale):
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR, MATRIX))
 def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
-    """(log π, H) [B] each, and π(·|s) as its parameters [B, n], which each head's `describe` names."""
+    """Write log π and H, [B] each, and the parameters of π(·|s) [B, n], which each head's `describe` defines."""
     log_std = parameters_ahead(actor)
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
@@ -118,5 +118,5 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
 
 @compiled(types.void(HEAD, MATRIX, MATRIX, VECTOR))
 def divergence(head, old, new, kl):
-    """KL(old ‖ new) [B] of distributions as `policy_outputs` gives them."""
+    """Write KL(old ‖ new) to `kl` [B], for distributions that `policy_outputs` has written."""
     heads.divergence(head, old, new, kl)

@@ -1,18 +1,19 @@
 """Matrix products of the sizes that perceptrons have: float32, in registers, without a call to BLAS.
 
-For matrices of 8 to 256 rows and columns BLAS spends much of its time on copying them into a better order
-and on finding out what to do. These lie in a core's first caches as they are. A tile of C is held in vector
-registers while the sum runs,
+For matrices of 8 to 256 rows and columns, BLAS spends much of its time on copying them into a better order and on
+choosing a method. Such matrices fit in a core's first caches as they are. Here a tile of C stays in vector registers
+while the sum runs:
 
-    C[i, j] = Σ_k A[i, k] · B[k, j],    each step one number of A a row times a vector of B's row k,
+    C[i, j] = Σ_k A[i, k] · B[k, j]
 
-which wants B's and C's rows contiguous and takes A in any order: also transposed. What a perceptron does to
-the sums, bias and activation or the activation's derivative, is done before they leave the registers. The
-tile's loop is written in LLVM's own terms, for Numba knows no vectors; everything around it is Numba.
+Each step multiplies, for every row of the tile, one number of A by a vector from row k of B. The rows of B and C must
+be contiguous; A may be in any order, so it may be transposed. The bias and the activation of a perceptron, or the
+derivative of the activation, are applied before the sums leave the registers. The loop over a tile is written in LLVM's
+intermediate representation, because Numba has no vectors; everything around it is Numba.
 """
 
 # pyright: basic
-# compiled code, and code that writes code: [M, N] arguments are float32 matrices, C-contiguous
+# compiled code, and code that generates code: [M, N] arguments are C-contiguous float32 matrices
 
 from __future__ import annotations
 
@@ -40,24 +41,27 @@ from policygrad.engines.fused.vectors import (
 )
 
 HEIGHT, VECTORS = (8 if LANES == 16 else 6), 2
-"""A tile: AVX2's 16 registers hold 12 sums, 2 vectors of B and 1 number of A; AVX-512 has 32."""
+"""Rows of a tile, and vectors per row. AVX2's 16 registers hold 12 sums, 2 vectors of B and 1 number of A; AVX-512 has
+32 registers."""
 BYTES = 4
 f32 = np.float32
 _INDEX = ir.IntType(64)
 
 OVERWRITE, ADD, ACTIVATE, PULL_BACK = 0, 1, 2, 3
-"""What becomes of A B. `ADD`: C += A B. With a vector over C's columns, `ACTIVATE`: C = f(A B + vector), and
-`PULL_BACK`: C = (A B) ⊙ f′, which follows from the f that stands in C, and vector += the sums of C's columns."""
+"""What is done with A B. `OVERWRITE`: C = A B. `ADD`: C += A B. `ACTIVATE`: C = f(A B + vector), with an entry of the
+vector per column of C. `PULL_BACK`: C = (A B) ⊙ f′, where f′ is computed from the values of f in C, and then the sums
+of C's columns are added to the vector."""
 IDENTITY, RELU, TANH = 0, 1, 2
-"""What f is."""
+"""The activation f."""
 
 
 def _stripe(vectors, masked):
-    """A stripe of C, all its rows, `vectors` · LANES columns, as an intrinsic.
+    """Return an intrinsic that computes a stripe of C: all its rows, and `vectors` · LANES columns.
 
-    Its arguments are (a, a_row, a_column, b, c, width, rows, columns, depth, what, f, vector): addresses; A's
-    strides, and `width` as that of B and C, in numbers; how many k to sum over; what becomes of it. A `masked`
-    stripe is a vector wide, of which only the first `columns` numbers count.
+    Its arguments are (a, a_row, a_column, b, c, width, rows, columns, depth, what, f, vector). The addresses are a, b,
+    c and vector. The strides are a_row and a_column for A, and `width` for the rows of B and C, in numbers. The sum has
+    `depth` terms, and `what` and `f` say what is done with it. A `masked` stripe is one vector wide, and only its first
+    `columns` numbers are read and written.
     """
 
     def generate(_context, builder, _signature, arguments):
@@ -77,17 +81,17 @@ def _stripe(vectors, masked):
             mask = builder.icmp_signed("<", numbered, spread(builder, columns, lanes))
 
         def load(row, v):
-            place = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
+            start = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
             if masked:
-                return builder.call(masked_load, [place, LANE(BYTES), mask, zero])
-            return builder.load(place, align=BYTES)
+                return builder.call(masked_load, [start, LANE(BYTES), mask, zero])
+            return builder.load(start, align=BYTES)
 
         def store(vector, row, v):
-            place = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
+            start = builder.bitcast(builder.gep(row, [_INDEX(v * LANES)]), pointer)
             if masked:
-                builder.call(masked_store, [vector, place, LANE(BYTES), mask])
+                builder.call(masked_store, [vector, start, LANE(BYTES), mask])
             else:
-                builder.store(vector, place, align=BYTES)
+                builder.store(vector, start, align=BYTES)
 
         def row(base, stride, i):
             return builder.gep(base, [builder.mul(stride, i)])
@@ -96,11 +100,11 @@ def _stripe(vectors, masked):
             return builder.if_then(builder.icmp_signed("==", number, _INDEX(value)))
 
         def tile(first, height):
-            """Rows first to first + height."""
+            """Compute the rows from `first` to before `first + height`."""
             a_first, c_first = row(a, a_row, first), row(c, width, first)
             c_rows = [row(c_first, width, _INDEX(i)) for i in range(height)]
             cells = [(i, v) for i in range(height) for v in range(vectors)]
-            # memory to Numba, registers once LLVM has been through
+            # variables on the stack, which LLVM turns into registers
             sums = {cell: cgutils.alloca_once(builder, VECTOR) for cell in cells}
             for cell in cells:
                 builder.store(zero, sums[cell])
@@ -112,11 +116,13 @@ def _stripe(vectors, masked):
                     builder.store(load(vector, v), sums[i, v])
             with cgutils.for_range(builder, depth) as loop:
                 b_k, a_k = row(b, width, loop.index), row(a_first, a_column, loop.index)
-                of_b = [load(b_k, v) for v in range(vectors)]
+                b_vectors = [load(b_k, v) for v in range(vectors)]
                 for i in range(height):
-                    of_a = spread(builder, builder.load(row(a_k, a_row, _INDEX(i))), VECTOR)
+                    a_number = spread(builder, builder.load(row(a_k, a_row, _INDEX(i))), VECTOR)
                     for v in range(vectors):
-                        builder.store(fma(builder, of_a, of_b[v], builder.load(sums[i, v])), sums[i, v])
+                        builder.store(
+                            fma(builder, a_number, b_vectors[v], builder.load(sums[i, v])), sums[i, v]
+                        )
             with when(what, ACTIVATE):
                 for code, function in (
                     (RELU, lambda x: at_least(builder, x, zero)),
@@ -131,24 +137,24 @@ def _stripe(vectors, masked):
                 store(builder.load(sums[i, v]), c_rows[i], v)
 
         def pull_back(c_rows, sums):
-            """The sums times the derivative; to the vector the columns' sums of that."""
-            for (i, v), place in sums.items():
-                output, pulled = load(c_rows[i], v), builder.load(place)
+            """Multiply the sums by the derivative, and add the column sums of the result to the vector."""
+            for (i, v), total in sums.items():
+                output, pulled = load(c_rows[i], v), builder.load(total)
                 with when(f, RELU):
                     positive = builder.fcmp_ordered(">", output, zero)
-                    builder.store(builder.select(positive, pulled, zero), place)
+                    builder.store(builder.select(positive, pulled, zero), total)
                 with when(f, TANH):
                     less = builder.fneg(builder.fmul(output, pulled))
-                    builder.store(fma(builder, output, less, pulled), place)
+                    builder.store(fma(builder, output, less, pulled), total)
             for v in range(vectors):
-                total = load(vector, v)
+                column_sum = load(vector, v)
                 for i in range(len(c_rows)):
-                    total = builder.fadd(total, builder.load(sums[i, v]))
-                store(total, vector, v)
+                    column_sum = builder.fadd(column_sum, builder.load(sums[i, v]))
+                store(column_sum, vector, v)
 
         whole = builder.sdiv(rows, _INDEX(HEIGHT))
         if HEIGHT == 6:
-            # 7 and 8 rows left are two quick tiles, where 1 and 2 after a whole tile are slow ones
+            # 7 or 8 remaining rows are faster in smaller tiles than as a whole tile and 1 or 2 rows
             few = builder.icmp_signed("<=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(2))
             some = builder.icmp_signed(">", whole, _INDEX(0))
             uneven = builder.icmp_signed("!=", builder.srem(rows, _INDEX(HEIGHT)), _INDEX(0))
@@ -176,7 +182,7 @@ _edge: Any = _stripe(1, masked=True)
 
 
 def _product(a, a_row, a_column, b, c, rows, columns, depth, what, f, vector):
-    """A B, and `what` becomes of it: B is [depth, columns] and C [rows, columns], both without gaps."""
+    """Compute A B and do `what` with it. B is [depth, columns] and C is [rows, columns], both contiguous."""
     whole = columns // (LANES * VECTORS) * (LANES * VECTORS)
     for j in range(0, whole, LANES * VECTORS):
         p = BYTES * j
@@ -191,13 +197,13 @@ _product_at = function_at(_PRODUCT)
 
 
 def product_address():
-    """Where the product lies, for `multiply`: compiled once, rather than into each function that uses it."""
+    """Return the address of the product for `multiply`: it is compiled once, not into each function that uses it."""
     return address_of(_product, _PRODUCT)
 
 
 @inlined
 def multiply(product, a, b, c, rows, columns, depth, what, f, vector):
-    """A [rows, depth] by B [depth, columns], and `what` becomes of it in C [rows, columns], each without gaps."""
+    """Multiply A [rows, depth] by B [depth, columns], and do `what` with it in C [rows, columns], all contiguous."""
     _product_at(product)(
         address(a), depth, 1, address(b), address(c), rows, columns, depth, what, f, address(vector)
     )
@@ -205,20 +211,20 @@ def multiply(product, a, b, c, rows, columns, depth, what, f, vector):
 
 @inlined
 def multiply_transposed(product, a, b, c, rows, columns, depth, accumulate):
-    """C = Aᵀ B, or C += Aᵀ B: A [depth, rows] by B [depth, columns] into C [rows, columns], likewise."""
+    """Compute C = Aᵀ B, or C += Aᵀ B, with A [depth, rows], B [depth, columns], C [rows, columns], all contiguous."""
     what = ADD if accumulate else OVERWRITE
     _product_at(product)(address(a), 1, rows, address(b), address(c), rows, columns, depth, what, IDENTITY, 0)
 
 
 @inlined
 def address(vector):
-    """Where a vector's numbers lie."""
+    """Return the address of a vector's numbers."""
     return types.int64(vector.ctypes.data)
 
 
 @inner
 def multiply_rows(a, b, bias, c, rows, columns, depth):
-    """C = A Bᵀ + bias: B is [columns, depth]. An inner product each: for fewer columns than a vector has lanes."""
+    """Compute C = A Bᵀ + bias by inner products, with B [columns, depth]: for fewer columns than a vector has lanes."""
     for i in range(rows):
         for j in range(columns):
             total = f32(0)

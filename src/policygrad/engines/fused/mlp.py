@@ -1,12 +1,12 @@
-"""A perceptron in machine code: forward and backward.
+"""The forward and backward passes of a multilayer perceptron, in machine code.
 
-Parameters lie in one flat vector in torch's order, for each layer the weight [fan_out, fan_in] and then the
-bias [fan_out]; depth and widths are an array of sizes. The layers' outputs lie one after another in a
-workspace, so that backward finds them where forward left them.
+The parameters are one flat vector in torch's order: for each layer the weight [fan_out, fan_in], then the bias
+[fan_out]. An array of sizes gives the depth and the widths. The forward pass stores the layers' outputs one after
+another in a workspace, from which the backward pass reads them.
 """
 
 # pyright: basic
-# compiled code: [B, K] arguments are float32 matrices, C-contiguous, other arrays float32 vectors
+# compiled code: [B, K] arguments are C-contiguous float32 matrices, other arrays are float32 vectors
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from policygrad.engines.fused.net import NET, net_at
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 NARROW = 4
-"""Fewer outputs than this are quicker as inner products."""
+"""A layer with fewer outputs than this is computed by inner products, which is faster."""
 f32 = np.float32
 
 
 def workspace_size(sizes: tuple[int, ...], rows: int) -> int:
-    """How many float32 a workspace needs for `rows` samples: all layers' outputs, and scratch for `backward`."""
+    """Return the size of a workspace for `rows` samples in float32: all layers' outputs and scratch for `backward`."""
     return rows * sum(sizes[1:]) + max(LANES, rows) * max(sizes)
 
 
 def parameter_count(sizes: tuple[int, ...]) -> int:
-    """How many parameters a perceptron has."""
+    """Return the number of parameters of a perceptron."""
     return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
 
 
 @inner
 def transpose(net):
-    """Bring `net.transposed` up to the parameters: to be called once before any number of `forward`."""
+    """Update `net.transposed` from the parameters. Call it once before any number of calls of `forward`."""
     net = net_at(net)
     p = 0
     parameters = net.parameters[net.ahead :]
     for layer in range(net.sizes.size - 1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         weight = parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
-        turned = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
+        transposed = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
         for i in range(fan_in):
             for j in range(fan_out):
-                turned[i, j] = weight[j, i]
+                transposed[i, j] = weight[j, i]
         p += fan_in * fan_out
         for j in range(p, p + fan_out):
             net.transposed[j] = parameters[j]
@@ -92,13 +92,13 @@ def _forward(x, net):
 
 @inlined
 def flat(x):
-    """A matrix [B, D] without gaps as a vector [B · D]."""
+    """Return a contiguous matrix [B, D] as a vector [B · D]."""
     return x.reshape(x.size)
 
 
 @inlined
 def pull_back(net, layer, p, rows, delta, h, bias_slope):
-    """δ of a layer's inputs, in place of those inputs `h`: δ_below = (δ W) ⊙ f′.
+    """Replace a layer's inputs `h` by their δ: δ_below = (δ W) ⊙ f′.
 
     The gradient of the bias below, Σ δ_below over the samples, is added to `bias_slope`.
     """
@@ -109,7 +109,7 @@ def pull_back(net, layer, p, rows, delta, h, bias_slope):
 
 @inlined
 def outputs_end(sizes, rows):
-    """Where in the workspace the layers' outputs end, and scratch begins."""
+    """Return the offset in the workspace where the layers' outputs end and scratch begins."""
     total = 0
     for layer in range(1, sizes.size):
         total += sizes[layer]
@@ -118,11 +118,11 @@ def outputs_end(sizes, rows):
 
 @inlined
 def add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch):
-    """Σ δ hᵀ over the samples, added to `slope` [fan_out, fan_in]."""
+    """Add Σ δ hᵀ over the samples to `slope` [fan_out, fan_in]."""
     if fan_in >= LANES:
         multiply_transposed(net.product, delta, h, slope, fan_out, fan_in, rows, True)
         return
-    # the wide side goes along the vectors, and what comes out is turned around
+    # compute the transpose, so that the wider dimension is along the vectors, and transpose the result
     multiply_transposed(net.product, h, delta, scratch, fan_in, fan_out, rows, False)
     for i in range(fan_out):
         for j in range(fan_in):
@@ -131,7 +131,7 @@ def add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch):
 
 @inlined
 def pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight, scratch):
-    """As `pull_back` of the last layer, with what another layer of one output adds: (δ W + δ' w') ⊙ f′."""
+    """Run `pull_back` for the last layer plus a second layer with one output: (δ W + δ' w') ⊙ f′."""
     width, outputs = net.sizes[-2], net.sizes[-1]
     nothing = scratch[:0]
     multiply(
@@ -183,13 +183,13 @@ _forward_at, _backward_at = function_at(FORWARD), function_at(BACKWARD)
 
 
 def addresses():
-    """Where (product, forward, backward) lie, as `Net` holds them."""
+    """Return the addresses of (product, forward, backward), as `Net` stores them."""
     return product_address(), address_of(_forward, FORWARD), address_of(_backward, BACKWARD)
 
 
 @inlined
 def forward(x, net):
-    """The outputs [B, sizes[-1]] for inputs [B, sizes[0]]: a view of `net.work`, to be overwritten freely."""
+    """Return the outputs [B, sizes[-1]] for inputs [B, sizes[0]], as a view of `net.work` that may be overwritten."""
     address = net
     net = net_at(address)
     _forward_at(net.ahead_pass)(x, address)
@@ -200,7 +200,7 @@ def forward(x, net):
 
 @inlined
 def last_hidden(x, net):
-    """What `forward` gave to the last layer, [B, sizes[-2]]: the inputs where no layer is hidden."""
+    """Return the last layer's inputs in `forward`, [B, sizes[-2]], which are x if there is no hidden layer."""
     net = net_at(net)
     if net.sizes.size == 2:
         return x
@@ -211,9 +211,9 @@ def last_hidden(x, net):
 
 @inlined
 def backward(x, net):
-    """Add the parameters' gradient to `net.gradient`, from ∂L/∂output standing where `forward` put the output.
+    """Add the parameters' gradient to `net.gradient`; ∂L/∂output must be stored where `forward` wrote the output.
 
-    Each layer's δ takes the place of its output.
+    Each layer's δ overwrites its output.
     """
     nothing = net_at(net).work[:0]
     _backward_at(net_at(net).back_pass)(x, net, nothing, nothing)
@@ -221,8 +221,8 @@ def backward(x, net):
 
 @inlined
 def backward_from_both(x, net, other_delta, other_weight):
-    """As `backward`, where a layer of one output with this weight [sizes[-2]] stands on the last hidden layer too.
+    """Run `backward` for a network whose last hidden layer also feeds a second layer with one output.
 
-    `other_delta` [B] is ∂L/∂ its output.
+    `other_delta` [B] is ∂L/∂output of that layer, and `other_weight` [sizes[-2]] is its weight.
     """
     _backward_at(net_at(net).back_pass)(x, net, other_delta, other_weight)

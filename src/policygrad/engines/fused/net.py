@@ -1,7 +1,7 @@
-"""A network as compiled code sees it, and how that is handed from Python to it and within it."""
+"""A network as compiled code sees it, and how it is passed from Python and between compiled functions."""
 
 # pyright: basic
-# compiled code, and code that writes code
+# compiled code, and code that generates code
 
 from __future__ import annotations
 
@@ -22,37 +22,43 @@ f32 = np.float32
 
 
 class Net(NamedTuple):
-    """A network as compiled code sees it. Threads share `parameters`; all else is each one's own."""
+    """A network as compiled code sees it.
+
+    Threads share its parameters and optimizer state; each has its own `transposed`, `work` and `gradient`.
+    """
 
     parameters: F32
-    """[P]: before the perceptron's own may stand others, a Gaussian's log σ."""
+    """[P]: the perceptron's parameters; others may precede them, such as a Gaussian's log σ."""
     ahead: int
-    """How many do."""
+    """Number of parameters before the perceptron's."""
     sizes: I64
-    """[layers + 1]: inputs, hidden widths, outputs."""
+    """[layers + 1]: number of inputs, hidden widths, number of outputs."""
     activation: int
-    """Between the layers."""
+    """Activation between the layers: `RELU` or `TANH` of `matmul`."""
     transposed: F32
     """[P - ahead]: the perceptron's parameters, each weight as [fan_in, fan_out]; see `transpose`."""
     work: F32
     """[`workspace_size`]: the layers' outputs, then scratch."""
     gradient: F32
-    """[P]."""
+    """[P]: gradient of all parameters."""
     first: F32
-    """[P]: the optimiser's running mean of gradients."""
+    """[P]: the optimizer's running mean of the gradients."""
     second: F32
-    """[P]: and of their squares."""
+    """[P]: the optimizer's running mean of the squared gradients."""
     count: I64
-    """[1]: steps taken."""
+    """[1]: number of steps taken."""
     lowest: float
-    """Bounds of the parameters ahead, the log σ."""
+    """Lower bound of the parameters before the perceptron's (log σ)."""
     highest: float
+    """Upper bound of these parameters."""
     product: int
-    """Where `matmul.product`, `forward` and `backward` lie as machine code, each compiled only once."""
+    """Address of the machine code of `matmul.product`. This and the next two functions are compiled only once."""
     ahead_pass: int
+    """Address of the forward pass of `mlp`."""
     back_pass: int
+    """Address of the backward pass of `mlp`."""
     trunk: int
-    """Where the policy network lies on whose last hidden layer V(s) stands, as `Placed.address`; 0 of others."""
+    """`Placed.address` of the policy network whose last hidden layer is the input of V(s); 0 for other networks."""
 
 
 _NET: Any = types.NamedTuple(
@@ -63,12 +69,12 @@ _NET: Any = types.NamedTuple(
     Net,
 )  # fmt: skip
 NET: Any = ADDRESS
-"""How compiled code is handed a network: as the address of its `Net`, since to take one apart at every call
-costs microseconds, and every function that has one for an argument seconds to compile."""
+"""How a network is passed to compiled code: as the address of its `Net`. Unpacking a tuple takes microseconds at every
+call, and every function with a `Net` as an argument would take seconds to compile."""
 
 
 class Placed:
-    """A network in memory: `address` is what compiled code is handed, for as long as this lives."""
+    """A network in memory. Compiled code receives its `address`, which is valid as long as this object exists."""
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -88,9 +94,9 @@ def _put(_context, net, address):
         net, address = arguments
         for i, kind in enumerate(_NET.types):
             if isinstance(kind, types.Array):
-                # an array begins with its owner, for counting references: this one is held by `Placed`
-                nobody = ir.Constant(builder.extract_value(net, [i, 0]).type, None)
-                net = builder.insert_value(net, nobody, [i, 0])
+                # an array begins with its owner, for reference counting; here `Placed` keeps the array alive
+                no_owner = ir.Constant(builder.extract_value(net, [i, 0]).type, None)
+                net = builder.insert_value(net, no_owner, [i, 0])
         builder.store(net, builder.inttoptr(address, _layout(context).as_pointer()))
 
     return types.void(_NET, ADDRESS), generate
@@ -105,7 +111,7 @@ def _take(_context, address):
 
 _store: Any = intrinsic(_put)
 net_at: Any = intrinsic(_take)
-"""The `Net` that lies at an address."""
+"""Returns the `Net` at an address."""
 
 
 @compiled(types.void(_NET, ADDRESS))
@@ -115,21 +121,21 @@ def _place(net, address):
 
 @inlined
 def parameters_ahead(net):
-    """The parameters before the perceptron's own: a Gaussian's log σ."""
+    """Return the parameters before the perceptron's, such as a Gaussian's log σ."""
     net = net_at(net)
     return net.parameters[: net.ahead]
 
 
 @inlined
 def gradient_ahead(net):
-    """Their gradient."""
+    """Return the gradient of `parameters_ahead`."""
     net = net_at(net)
     return net.gradient[: net.ahead]
 
 
 @inner
 def clear_gradient(net):
-    """To be called before any number of `backward`."""
+    """Set the gradient to 0. Call it before any number of calls of `backward`."""
     gradient = net_at(net).gradient
     for i in range(gradient.size):
         gradient[i] = f32(0)

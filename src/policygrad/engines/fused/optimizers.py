@@ -1,7 +1,7 @@
-"""Adam, RMSprop and gradient descent on one flat vector, as torch computes them."""
+"""Adam, RMSprop and gradient descent on one flat vector, as in torch."""
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: the types of the arguments are in the Numba signatures above the functions
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ f32 = np.float32
 
 
 def state(net):
-    """Where a network's optimiser stands."""
+    """Return the state of a network's optimizer."""
     return {"first": net.first.copy(), "second": net.second.copy(), "count": net.count.copy()}
 
 
 def restore(net, state):
-    """Stand there again; CheckpointError where it was another network's."""
+    """Restore a `state`; raise CheckpointError if it belongs to another network."""
     for name, saved in zip(
         ("first", "second", "count"), unpack(state, "first", "second", "count"), strict=True
     ):
-        copy_into(getattr(net, name), saved, f"optimiser's {name}")
+        copy_into(getattr(net, name), saved, f"optimizer's {name}")
 
 
 @inner
 def norm(x):
-    """L2 norm, summed in float64; NaN or infinite where an entry is."""
+    """Return the L2 norm, summed in float64. It is NaN or infinite if an entry is."""
     total = 0.0
     for i in range(x.size):
         total += types.float64(x[i]) * types.float64(x[i])
@@ -48,7 +48,7 @@ clip_factor = inner(common.clip_factor)
 
 @inner
 def step(code, net, rate, factor):
-    """One step along −`factor`·gradient, in place."""
+    """Take one step along −`factor`·gradient, in place."""
     parameters, gradient, first, second = net.parameters, net.gradient, net.first, net.second
     net.count[0] += 1
     scale = f32(factor)

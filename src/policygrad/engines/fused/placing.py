@@ -1,4 +1,4 @@
-"""torch's networks put in place for compiled code, with all that computing them needs beside their parameters."""
+"""Prepares torch networks for compiled code, which uses their parameters in place and needs workspaces."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
 
 
 def make_nets(policy: Any, value: nn.Module | None) -> tuple[Placed, Placed]:
-    """(policy, V(s)) in place; without a value network one of a single weight stands in, never computed."""
+    """Return the (policy, value network) for compiled code. Without V(s), the second is a placeholder."""
     actor = make_net(policy, policy.network)
     if isinstance(value, SharedValueNetwork):
-        return actor, _standing_on(actor, make_net(value, value.head))
+        return actor, _on_trunk_of(actor, make_net(value, value.head))
     critic = make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
     return actor, critic
 
 
 def own_workspaces(actor: Placed, critic: Placed) -> tuple[Placed, Placed]:
-    """`own_workspace` of each; where they share hidden layers, still with each other."""
+    """Return `own_workspace` of each network; if they share hidden layers, the results share them with each other."""
     other_actor, other_critic = own_workspace(actor), own_workspace(critic)
     if critic.net.trunk:
-        other_critic = _standing_on(other_actor, other_critic)
+        other_critic = _on_trunk_of(other_actor, other_critic)
     return other_actor, other_critic
 
 
-def _standing_on(actor: Placed, critic: Placed) -> Placed:
+def _on_trunk_of(actor: Placed, critic: Placed) -> Placed:
     return Placed(critic.net._replace(trunk=actor.address))
 
 
 def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
-    """A network's parameters in place, with all that an engine needs beside them; of None a stand-in."""
+    """Return a network for compiled code that shares the memory of the torch parameters; for None, a placeholder."""
     sizes = perceptron.sizes if perceptron is not None else (1, 1)
     parameters: F32 = (
         flat_parameters(module).numpy()
@@ -74,12 +74,12 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
 
 
 def own_workspace(placed: Placed) -> Placed:
-    """The same network and optimiser state, with a gradient and a workspace apart: for another thread."""
-    apart = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
-    return Placed(placed.net._replace(**apart))
+    """Return the same network and optimizer state with a separate gradient and workspace, for another thread."""
+    separate = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
+    return Placed(placed.net._replace(**separate))
 
 
 def with_other_parameters(placed: Placed) -> Placed:
-    """A network of the same form in a room of its own, its parameters still to be written."""
+    """Return a network of the same form with separate memory; its parameters are not yet written."""
     net = own_workspace(placed).net
     return Placed(net._replace(parameters=np.empty_like(net.parameters)))

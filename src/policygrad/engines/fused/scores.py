@@ -1,7 +1,7 @@
-"""Each sample's own ‖∇ log π(a|s)‖², for the optimal constant baseline, without forming any gradient."""
+"""‖∇ log π(a|s)‖² of each sample, for the optimal constant baseline, without forming the gradients."""
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: the types of the arguments are in the Numba signatures above the functions
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ f32 = np.float32
 
 @inner
 def add_squared_gradients(x, net, squared):
-    """Adds each sample's squared gradient norm to `squared` [B]; ∂L/∂output stands as for `mlp.backward`.
+    """Add each sample's squared gradient norm to `squared` [B]; ∂L/∂output is stored as for `mlp.backward`.
 
-    A layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), the
-    1 for the bias (Goodfellow 2015, https://arxiv.org/abs/1510.01799).
+    A layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), where
+    the 1 is for the bias (Goodfellow 2015, https://arxiv.org/abs/1510.01799).
     """
     net = net_at(net)
     rows = x.shape[0]
@@ -36,19 +36,19 @@ def add_squared_gradients(x, net, squared):
         delta = net.work[o : o + rows * fan_out]
         h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
         for i in range(rows):
-            of_delta, of_input = f32(0), f32(1)
+            delta_squared, input_squared = f32(0), f32(1)
             for j in range(fan_out):
-                of_delta += delta[i * fan_out + j] * delta[i * fan_out + j]
+                delta_squared += delta[i * fan_out + j] * delta[i * fan_out + j]
             for j in range(fan_in):
-                of_input += h[i * fan_in + j] * h[i * fan_in + j]
-            squared[i] += of_delta * of_input
+                input_squared += h[i * fan_in + j] * h[i * fan_in + j]
+            squared[i] += delta_squared * input_squared
         if layer > 0:
             pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR), makes_arrays=True)
 def squared_scores(x, action, head, actor, squared):
-    """‖∇ log π(a|s)‖² of each sample into `squared` [B], zeros on entry."""
+    """Write ‖∇ log π(a|s)‖² of each sample to `squared` [B], which must be zeros on entry."""
     log_std = parameters_ahead(actor)
     one, zero, unread = np.ones(1, np.float32), np.zeros(1, np.float32), np.empty(ROWS, np.float32)
     slope = np.empty(log_std.size, np.float32)
@@ -59,7 +59,7 @@ def squared_scores(x, action, head, actor, squared):
         outputs, hidden = forward(part, actor), last_hidden(part, actor)
         evaluate(head, outputs, hidden, log_std, acted, unread, unread)
         for i in range(stop - start):
-            # a row at a time: of log σ there is but one slope, to which each sample would add
+            # one row at a time, because all samples would add to the one gradient of log σ
             slope[:] = 0
             row = slice(i, i + 1)
             differentiate(head, outputs[row], hidden[row], log_std, acted[row], unread[row], one, zero, slope)

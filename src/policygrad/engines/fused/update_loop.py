@@ -1,7 +1,7 @@
-"""A whole update in one call: forward, the loss's derivatives, backward, clipping and the step."""
+"""A whole update in one call: forward pass, derivatives of the loss, backward pass, clipping and optimizer step."""
 
 # pyright: basic
-# compiled: the types of arguments are the Numba signatures above the functions
+# compiled code: the types of the arguments are in the Numba signatures above the functions
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from policygrad.losses.compiled_loss import derivatives_at
 from policygrad.policies.distributions.kl import kl_of
 
 ROWS = 256
-"""Samples a part: their activations stay in a core's second-level cache."""
+"""Number of samples computed at a time, so that their activations stay in a core's second-level cache."""
 
 DONE, OUTPUTS_NOT_FINITE, GRADIENT_NOT_FINITE = 0, 1, 2
-"""What became of an update. Unless it is done, the parameters are as before."""
+"""Status of an update. Unless it is DONE, the last step was not taken and the parameters are as before it."""
 
 GRADIENT, STEP = 1, 2
-"""What `update` is to do: either, or both."""
+"""Flags for what `update` does: one of them, or both."""
 LEFT_OUT = -1.0
-"""As a rate: this network is neither computed nor changed."""
+"""Learning rate of a network that is neither computed nor changed."""
 f32 = np.float32
 
 
 @compiled(types.void(MATRIX, types.float64[:, ::1], HEAD, NET, MATRIX))
 def act(x, noise, head, actor, action):
-    """Sampled actions for observations [B, D] into `action` [B, K]."""
+    """Sample actions for observations [B, D] and write them to `action` [B, K]."""
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
@@ -44,7 +44,7 @@ def act(x, noise, head, actor, action):
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
 def evaluations(x, action, head, actor, log_prob, entropy):
-    """log π(a|s) and H(π(·|s)) of B samples into [B] each."""
+    """Write log π(a|s) and H(π(·|s)) of B samples to `log_prob` and `entropy`, [B] each."""
     transpose(actor)
     for start in range(0, x.shape[0], ROWS):
         stop = min(start + ROWS, x.shape[0])
@@ -57,7 +57,7 @@ def evaluations(x, action, head, actor, log_prob, entropy):
 
 @compiled(types.void(MATRIX, NET, VECTOR))
 def values(x, critic, value):
-    """V(s) of observations [B, D] into `value` [B]."""
+    """Write V(s) of observations [B, D] to `value` [B]."""
     transpose(critic)
     trunk = net_at(critic).trunk
     if trunk != 0:
@@ -76,41 +76,41 @@ def values(x, critic, value):
 @inner
 def add_part(
     x, y, action, outputs, columns, weight, start, stop, derivatives, coefficients, scale,
-    use_policy, head, actor, use_value, critic, room,
+    use_policy, head, actor, use_value, critic, d_outputs,
 ):  # fmt: skip
-    """(log π, H, V) of the samples from `start` to `stop`, up to ROWS, into `outputs`; adds to both gradients."""
+    """Write (log π, H, V) of the samples from `start` to `stop`, at most ROWS, to `outputs`; add to both gradients."""
     n = stop - start
     x, y, action = x[start:stop], y[start:stop], action[start:stop]
     log_std = parameters_ahead(actor)
-    of_policy = hidden = guess = x[:0]
+    policy_output = hidden = value_output = x[:0]
     if use_policy:
-        of_policy = forward(x, actor)
+        policy_output = forward(x, actor)
         hidden = last_hidden(x, actor)
-        evaluate(head, of_policy, hidden, log_std, action, outputs[0, start:stop], outputs[1, start:stop])
+        evaluate(head, policy_output, hidden, log_std, action, outputs[0, start:stop], outputs[1, start:stop])
     shared = net_at(critic).trunk != 0
     if use_value:
         if shared and not use_policy:
             forward(x, actor)
         if shared:
             y = last_hidden(x, actor)
-        guess = forward(y, critic)
+        value_output = forward(y, critic)
         for i in range(n):
-            outputs[2, start + i] = guess[i, 0]
-    derivatives(outputs, columns, start, stop, coefficients, scale, room)
+            outputs[2, start + i] = value_output[i, 0]
+    derivatives(outputs, columns, start, stop, coefficients, scale, d_outputs)
     if weight.size:
         for k in range(3):
             for i in range(n):
-                room[k, i] *= weight[start + i]
-    d_log_prob, d_entropy, d_value = room[0, :n], room[1, :n], room[2, :n]
+                d_outputs[k, i] *= weight[start + i]
+    d_log_prob, d_entropy, d_value = d_outputs[0, :n], d_outputs[1, :n], d_outputs[2, :n]
     if use_value:
         for i in range(n):
-            guess[i, 0] = d_value[i]
-        # before the policy's, which overwrites its hidden layers
+            value_output[i, 0] = d_value[i]
+        # before the policy's backward pass, which overwrites the hidden layers that V(s) may share
         backward(y, critic)
     if use_policy:
         slope = gradient_ahead(actor)
         entropy = outputs[1, start:stop]
-        differentiate(head, of_policy, hidden, log_std, action, entropy, d_log_prob, d_entropy, slope)
+        differentiate(head, policy_output, hidden, log_std, action, entropy, d_log_prob, d_entropy, slope)
         if use_value and shared:
             backward_from_both(x, actor, d_value, net_at(critic).parameters[: y.shape[1]])
         else:
@@ -120,12 +120,12 @@ def add_part(
 @inner
 def add_gradients(
     x, y, action, outputs, columns, weight, first, last, length, derivatives, coefficients, scale,
-    use_policy, head, actor, use_value, critic, room,
+    use_policy, head, actor, use_value, critic, d_outputs,
 ):  # fmt: skip
-    """(log π, H, V) of the samples from `first` to `last` into `outputs`, and both networks' gradients.
+    """Write (log π, H, V) of the samples from `first` to `last` to `outputs`, and compute both networks' gradients.
 
-    A network that is not used is not computed: its outputs and its gradient stay as they are. `room` [3, ROWS]
-    is for the derivatives. Parts are made of whole segments of `length` samples.
+    A network that is not used is not computed: its outputs and its gradient stay as they are. `d_outputs` [3, ROWS]
+    is workspace for the derivatives. Each part consists of whole segments of `length` samples, if one fits into ROWS.
     """
     if use_policy:
         clear_gradient(actor)
@@ -138,42 +138,42 @@ def add_gradients(
     for start in range(first, last, rows):
         add_part(
             x, y, action, outputs, columns, weight, start, min(start + rows, last),
-            derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, room,
+            derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, d_outputs,
         )  # fmt: skip
 
 
 @inner
-def gather(order, length, x, y, action, columns, weight, some_x, some_y, some_action, some, some_weight):
-    """Copy the segments that are named to the front of the others; `some_y` is empty where y is x."""
+def gather(order, length, x, y, action, columns, weight, to_x, to_y, to_action, to_columns, to_weight):
+    """Copy the segments in `order` to the beginning of the arrays `to_*`; `to_y` is empty if y is x."""
     for i in range(order.size * length):
         row = order[i // length] * length + i % length
         for d in range(x.shape[1]):
-            some_x[i, d] = x[row, d]
-        for d in range(some_y.shape[1]):
-            some_y[i, d] = y[row, d]
+            to_x[i, d] = x[row, d]
+        for d in range(to_y.shape[1]):
+            to_y[i, d] = y[row, d]
         for k in range(action.shape[1]):
-            some_action[i, k] = action[row, k]
+            to_action[i, k] = action[row, k]
         for k in range(columns.shape[0]):
-            some[k, i] = columns[k, row]
+            to_columns[k, i] = columns[k, row]
         if weight.size:
-            some_weight[i] = weight[row]
+            to_weight[i] = weight[row]
 
 
 @inner
-def scatter(order, length, some, outputs, use_policy, use_value):
-    """Copy the outputs that were computed back to where their samples came from."""
+def scatter(order, length, some_outputs, outputs, use_policy, use_value):
+    """Copy the outputs that were computed back to the rows of their samples."""
     for i in range(order.size * length):
         row = order[i // length] * length + i % length
         if use_policy:
-            outputs[0, row] = some[0, i]
-            outputs[1, row] = some[1, i]
+            outputs[0, row] = some_outputs[0, i]
+            outputs[1, row] = some_outputs[1, i]
         if use_value:
-            outputs[2, row] = some[2, i]
+            outputs[2, row] = some_outputs[2, i]
 
 
 @inner
 def mean_kl(log_prob, old_log_prob):
-    """The mean of `policies.kl_estimate`."""
+    """Return the mean of `policies.kl_estimate`."""
     sum_of_kl = 0.0
     for i in range(log_prob.size):
         sum_of_kl += kl_of(types.float64(log_prob[i]) - types.float64(old_log_prob[i]))
@@ -182,7 +182,7 @@ def mean_kl(log_prob, old_log_prob):
 
 @inner
 def finite(x):
-    """Whether no entry is NaN or infinite."""
+    """Return True if no entry is NaN or infinite."""
     total = f32(0)
     for i in range(x.size):
         total += x[i] * f32(0)
@@ -191,11 +191,11 @@ def finite(x):
 
 @inner
 def step_along_gradients(nets, rates, optimizer, max_norm, norms):
-    """Clip the gradients and take the step, unless one is not finite; returns what became of it."""
+    """Clip the gradients and take the step, unless a gradient is not finite; return the status."""
     for i in range(len(nets)):
         if rates[i] >= 0:
             norms[i] = norm(net_at(nets[i]).gradient)
-    # what fast arithmetic leaves of isfinite is not to be relied on; a comparison with NaN is False
+    # isfinite is not reliable with fast-math; a comparison with NaN is False
     if not norms[0] + norms[1] < np.inf:
         return GRADIENT_NOT_FINITE
     for i in range(len(nets)):
@@ -209,19 +209,19 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms):
 
 @compiled(types.int64(NET, NET, types.float64, types.float64, types.int64, types.float64, types.float64[::1]))
 def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, norms):
-    """A step of both networks along the gradients that stand in them."""
+    """Take a step of both networks along the gradients stored in them."""
     return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms)
 
 
 @inner
 def total(weight, count):
-    """The sum of the first weights, of which each is 1 where there are none."""
+    """Return the sum of the first `count` weights, or `count` if there are no weights."""
     if not weight.size:
         return types.float64(count)
-    found = 0.0
+    result = 0.0
     for i in range(count):
-        found += weight[i]
-    return found
+        result += weight[i]
+    return result
 
 
 @compiled(
@@ -238,15 +238,15 @@ def update(
     both, derivatives, coefficients, scale, order, bounds, what,
     head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report,
 ):  # fmt: skip
-    """Optimiser steps of the networks whose rate is 0 or more; returns what became of the last.
+    """Take optimizer steps of the networks whose rate is 0 or more; return the status of the last step.
 
-    The policy sees x, the value network y, which may be x. Without an `order` it is one step on the samples from
-    `first` to `last`, whose derivatives are multiplied by `scale`. With one, minibatch i is the segments that
-    order[bounds[i]:bounds[i + 1]] names, a step each, along the mean over their weights. Writes the samples' outputs
-    [3, B], as each was last evaluated, and a `report` [3] float64: both gradients' L2 norms of the last step, before
-    clipping to `max_norm`, and how many steps the policy took before a minibatch's KL from the column `old_log_prob`
-    went over `max_kl`. With `both`, a network without a rate is computed as well, for derivatives that depend on it.
-    `what` is GRADIENT alone, STEP alone (from gradients that are there already), or both.
+    The policy sees x and the value network y, which may be x. Without an `order`, there is one step on the samples from
+    `first` to `last`, whose derivatives are multiplied by `scale`. With an `order`, there is one step per minibatch,
+    along the weighted mean over the segments order[bounds[i]:bounds[i + 1]]. The function writes the samples' outputs
+    [3, B], as each was last evaluated, and a `report` [3] float64: the L2 norms of both gradients in the last step,
+    before clipping to `max_norm`, and the number of steps that the policy took before the KL of a minibatch from the
+    column `old_log_prob` exceeded `max_kl`. With `both`, a network without a rate is computed as well, for derivatives
+    that depend on it. `what` is GRADIENT alone, STEP alone (along gradients that were computed before), or both.
     """
     write_derivatives = derivatives_at(derivatives)
     use_policy, use_value = both or policy_rate >= 0, both or value_rate >= 0
@@ -256,12 +256,12 @@ def update(
     some_outputs = np.zeros((3, largest), np.float32)
     some_columns = np.empty((columns.shape[0], largest), np.float32)
     some_weight = np.empty(largest if weight.size else 0, np.float32)
-    room = np.empty((3, ROWS), np.float32)
+    d_outputs = np.empty((3, ROWS), np.float32)
     some_x = np.empty((largest, x.shape[1]), np.float32)
     both_see_x = x.ctypes.data == y.ctypes.data
     some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)
     some_action = np.empty((largest, action.shape[1]), np.float32)
-    ending = DONE
+    status = DONE
     for i in range(max(bounds.size - 1, 1)):
         part, part_columns, part_x, part_y, part_action = outputs, columns, x, y, action
         part_weight = weight
@@ -279,7 +279,7 @@ def update(
         if what & GRADIENT:
             add_gradients(
                 part_x, part_y, part_action, part, part_columns, part_weight, first, last, length,
-                write_derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, room,
+                write_derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, d_outputs,
             )  # fmt: skip
         if order.size:
             scatter(order[bounds[i] : bounds[i + 1]], length, part, outputs, use_policy, use_value)
@@ -291,10 +291,10 @@ def update(
             for k in range(3):
                 if not finite(part[k, first:last]):
                     return OUTPUTS_NOT_FINITE
-            ending = step_along_gradients(
+            status = step_along_gradients(
                 (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
             )
             report[2] += policy_rate >= 0
-        if ending != DONE:
+        if status != DONE:
             break
-    return ending
+    return status

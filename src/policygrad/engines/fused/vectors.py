@@ -1,10 +1,10 @@
-"""Vectors in LLVM's own terms, which Numba knows none of: the widest the machine has, and arithmetic on them.
+"""Vectors and their arithmetic in LLVM's intermediate representation, because Numba has no vector types.
 
-A `builder` writes the instructions; x, y, z are float32 vectors.
+Vectors are as wide as the machine's registers. A `builder` writes the instructions; x, y and z are float32 vectors.
 """
 
 # pyright: basic
-# code that writes code
+# code that generates code
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
-"""Numbers in a vector register. Narrower machines split each into two."""
+"""Number of float32 in a vector. A machine with narrower registers splits each vector into two."""
 FLOAT, LANE = ir.FloatType(), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
@@ -22,36 +22,38 @@ MASK = ir.VectorType(ir.IntType(1), LANES)
 TANH_LIMIT = 7.9
 TANH_ABOVE = (1.15236771e-05, 2.959690823e-03, 1.293369339e-01, 1.0)
 TANH_BELOW = (2.490017611e-07, 2.399028542e-04, 2.385087548e-02, 4.626693244e-01, 1.0)
-"""tanh x = x p(x²) / q(x²) with p(0) = q(0) = 1, of least largest error on ±7.9 (found by Lawson's weights, 1961), and
-held there beyond: relative error 1.3e-7, with float32's rounding 4.2e-7, and never more than 1 in size."""
+"""tanh x = x p(x²) / q(x²) with p(0) = q(0) = 1, constant beyond ±7.9.
+
+The coefficients minimize the largest error on ±7.9 (found by Lawson's weights, 1961). The relative error is 1.3e-7, or
+4.2e-7 with the rounding of float32, and the magnitude never exceeds 1."""
 
 
 def constant(number):
-    """A vector of one number."""
+    """Return a vector with a constant in every lane."""
     return ir.Constant(VECTOR, [float(np.float32(number))] * LANES)
 
 
 def spread(builder, number, vector):
-    """A vector with the number in every lane."""
+    """Return a vector with a variable in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, number, LANE(0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(LANE, LANES), [0] * LANES))
 
 
 def fma(builder, x, y, z):
-    """x y + z, rounded once."""
+    """Return x y + z, rounded once."""
     signature = ir.FunctionType(VECTOR, [VECTOR] * 3)
     function = cgutils.get_or_insert_function(builder.module, signature, f"llvm.fma.v{LANES}f32")
     return builder.call(function, [x, y, z])
 
 
 def at_least(builder, x, low):
-    """The larger of two, and NaN of NaN."""
+    """Return the larger of x and `low`; NaN if x is NaN."""
     return builder.select(builder.fcmp_ordered("<", x, low), low, x)
 
 
 def tanh(builder, x):
-    """Relative error below 5e-7, absolute error below 1e-6; NaN of NaN."""
+    """Return tanh x with a relative error below 5e-7 and an absolute error below 1e-6; NaN for NaN."""
     low, high = constant(-TANH_LIMIT), constant(TANH_LIMIT)
     x = at_least(builder, x, low)
     x = builder.select(builder.fcmp_ordered(">", x, high), high, x)

@@ -1,7 +1,7 @@
-"""Distributions over actions, in torch: what a network's outputs mean, a file each.
+"""Distributions over actions, in torch, one per file. A distribution defines what a network's outputs mean.
 
-Each reads what a network put out, and samples from noise that numpy drew, so that every engine takes the
-same action from the same stream. The same formulas in machine code stand in `engines.fused.heads`.
+Samples are computed from noise that NumPy draws, so that all engines take the same actions from the same random stream.
+`engines.fused.heads` contains the same formulas in machine code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from policygrad.spaces import LARGEST_BOUND, Space, bounds_of, choices_of, is_ch
 DistributionName = Literal["auto", "gaussian", "squashed", "beta", "gsde"]
 
 BOXED: dict[str, type[Distribution]] = {kind.name: kind for kind in (Gaussian, SquashedGaussian, Beta, GSDE)}
-"""The distributions of actions in a Box, by the names that `Network` knows them by."""
+"""The distributions of actions in a Box, by their names in `Network`."""
 
 
 def distribution_for(
@@ -39,12 +39,12 @@ def distribution_for(
     environment_name: str,
     scale_actions: bool = True,
 ) -> Distribution:
-    """The distribution over actions of this space that a network's outputs are.
+    """Return the distribution over the actions of a space that a network's outputs parameterize.
 
-    With `scale_actions` a Gaussian's and gSDE's are in units of the box: see `Units`.
+    With `scale_actions`, the actions of a Gaussian or gSDE are in units of the box: see `Units`.
 
     Raises:
-        ValueError: the name is not a `DistributionName`, or it, the network and the space do not go together.
+        ValueError: the name is not a `DistributionName`, or the name, the network and the space do not fit together.
     """
     if isinstance(wanted, Distribution):
         return wanted
@@ -55,24 +55,24 @@ def distribution_for(
     if is_choice(space):
         if isinstance(network, GaussianPolicy) or own is not None:
             raise ValueError(
-                f"{environment_name} has discrete actions; {type(network).__name__} needs a Box: use DiscretePolicy"
+                f"{environment_name} has discrete actions; {type(network).__name__} needs a Box. Use DiscretePolicy."
             )
         if wanted != "auto":
             raise ValueError(
-                f"{environment_name} has discrete actions, which are softmax; distribution={wanted!r} is of a Box: "
-                "leave it out"
+                f"{environment_name} has discrete actions, whose distribution is a softmax; distribution={wanted!r} "
+                "needs a Box. Leave it out."
             )
         return Categorical(choices_of(space)[0], single=space.shape == ())
     if isinstance(network, DiscretePolicy):
         raise ValueError(
-            f"{environment_name} has continuous actions; DiscretePolicy needs Discrete: use GaussianPolicy"
+            f"{environment_name} has continuous actions; DiscretePolicy needs discrete ones. Use GaussianPolicy."
         )
     name = wanted if wanted != "auto" else own or "gaussian"
     kind = BOXED[name].network_kind
     if name != (own or name) or (kind is not None and isinstance(network, GaussianPolicy)):
         raise ValueError(
-            f"distribution={name!r} does not go with a {type(network).__name__}: leave the network out, and the "
-            "right one is made"
+            f"distribution={name!r} does not fit a {type(network).__name__}. Leave the network out, and a suitable one "
+            "is created."
         )
     low, high = bounds_of(space)
     units = Units(low, high, scaled=scale_actions)
@@ -80,29 +80,29 @@ def distribution_for(
         return Gaussian(units)
     if name == "gsde":
         if not isinstance(network, GSDEPolicy):
-            raise ValueError(f"distribution='gsde' needs a GSDEPolicy; got a {type(network).__name__}")
+            raise ValueError(f"distribution='gsde' needs a GSDEPolicy; got {type(network).__name__}")
         return GSDE(network, units)
     if not (np.abs([low, high]) < LARGEST_BOUND).all() or not (low < high).all():
         raise ValueError(
-            f"distribution={name!r} needs a Box with finite bounds, each low below its high; {environment_name} has "
-            f"{space}: use 'gaussian', which clips"
+            f"distribution={name!r} needs a Box with finite bounds and low < high; {environment_name} has {space}. "
+            "Use 'gaussian', which clips actions to the box."
         )
     return SquashedGaussian(low, high) if name == "squashed" else Beta(low, high)
 
 
 def is_own(distribution: Distribution) -> bool:
-    """Whether a distribution is none of this library's: a subclass of one of these may compute anything."""
+    """Return True for a custom distribution, including subclasses of this library's, which may compute anything."""
     return not vars(type(distribution)).get("has_machine_code")
 
 
 def network_kind_for(name: DistributionName) -> type[PerceptronPolicy]:
-    """The class of network that is made for a distribution of actions in a Box."""
+    """Return the class of the network that is created for a distribution of actions in a Box."""
     kind = BOXED["gaussian" if name == "auto" else name].network_kind
     return GaussianPolicy if kind is None else cast("type[PerceptronPolicy]", kind)
 
 
 def settings_of(name: DistributionName) -> tuple[str, ...]:
-    """The fields of `Network` that are for some distributions only, this one among them; of `auto`, a Gaussian's."""
+    """Return the fields of `Network` that this distribution uses and others do not; `auto` is the Gaussian."""
     return BOXED["gaussian" if name == "auto" else name].network_settings
 
 

@@ -1,4 +1,4 @@
-"""How far one policy is from another, as far as its actions tell."""
+"""An estimate of the KL divergence between two policies from the log-probabilities of sampled actions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from policygrad.types import F32, F64
 
 
 def kl_estimate(log_prob: F32, old_log_prob: F32) -> F64:
-    """r − 1 − log r of each sample [B], r = π(a|s) / π_old(a|s): never negative.
+    """Return r − 1 − log r [B] with r = π(a|s) / π_old(a|s) for each sample. It is never negative.
 
-    For actions of π_old its mean estimates KL(π_old ‖ π), without bias and with less variance than that of −log r
-    (http://joschu.net/blog/kl-approx.html, k3).
+    If the actions were sampled from π_old, the mean is an unbiased estimate of KL(π_old ‖ π) with less variance than
+    the mean of −log r (k3 in http://joschu.net/blog/kl-approx.html).
     """
     return _estimates(log_prob, old_log_prob)
 
 
 @inlined
 def kl_of(log_ratio):  # pyright: ignore
-    """r − 1 − log r of one sample, for compiled code: the one place where it is written."""
+    """Return r − 1 − log r of one sample; compiled code uses this function wherever it needs the formula."""
     return math.expm1(log_ratio) - log_ratio
 
 

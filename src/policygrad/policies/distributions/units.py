@@ -1,4 +1,4 @@
-"""The units of actions that have no bounds of their own."""
+"""The units of actions of distributions without bounds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from policygrad.types import F64, Array, Bool
 
 
 class Units:
-    """What a stored action of an unbounded distribution is in the environment: middle + half · action, then clipped.
+    """Converts stored actions of an unbounded distribution to the environment's: middle + half · action, then clipped.
 
     Args:
-        low, high: [K] float64, the box.
-        scaled: one unit is half the box's width and 0 its middle, wherever the box is finite; otherwise, and where
-            it is not, stored actions are the environment's own.
+        low, high: [K] float64 bounds of the box.
+        scaled: if True, 0 is the middle of each finite interval of the box, and one unit is half its width. If False,
+            and for intervals that are not finite, stored actions are in the environment's units.
     """
 
     def __init__(self, low: F64, high: F64, *, scaled: bool) -> None:
@@ -23,13 +23,13 @@ class Units:
         )
         self.scaled = scaled
         self.limits = (low - self.middle) / self.half, (high - self.middle) / self.half
-        """(lowest, highest) stored actions that are not clipped, [K] float64 each."""
+        """(lowest, highest) stored actions that are not clipped, each [K] float64."""
 
     def __call__(self, action: Array) -> F64:
-        """Return stored actions [N, K] in the environment's units, not clipped yet."""
+        """Return stored actions [N, K] in the environment's units, before clipping."""
         return self.middle + self.half * action
 
     def clipped(self, action: Array) -> Bool:
-        """Return which numbers of stored actions [N, K] lie outside the box."""
+        """Return a mask [N, K]: True where stored actions are outside of the box."""
         low, high = self.limits
         return (action < low) | (action > high)

@@ -1,4 +1,4 @@
-"""The networks: on a perceptron the softmax, Gaussian, Beta and gSDE policies, and the value V(s)."""
+"""Networks built on a perceptron: the softmax, Gaussian, Beta and gSDE policies, and the value network V(s)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ __all__ = [
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Whether it is one of the classes above and nothing was changed in it: then its sizes say all of it."""
+    """Return True for an unmodified instance of a class above, which its sizes and settings describe completely."""
     standard = type(module) in (*KINDS.values(), ValueNetwork)
     return standard and is_plain(getattr(module, "network", None))

@@ -1,4 +1,4 @@
-"""The Gaussian policy, whose deviation is a parameter or depends on the state."""
+"""The Gaussian policy, whose standard deviation is a parameter or depends on the state."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from torch import Tensor, nn
 
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.mlp import MLP, Activation, Initialization
 from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import check_log_std, middle_and_half, widths, within
 
 
 @standard
 class GaussianPolicy(PerceptronPolicy):
-    """Gaussian policy: a ~ N(network(s), σ²), independent over `action_dim` dimensions, σ the same in every state.
+    """Gaussian policy: a ~ N(network(s), σ²), independent over `action_dim` dimensions, with the same σ in every state.
 
-    The log standard deviation stays within `log_std_bounds`: `forward` clamps it, and the engines project it
-    back after each step (beyond a clamp its gradient would be 0 and it could never return).
+    The log standard deviation stays within `log_std_bounds`. `forward` clamps it, and the engines project the parameter
+    back after each step, because its gradient is 0 outside the bounds and it could never return.
 
-    With `state_dependent_std` the network puts out 2K numbers, means and then r, and there is no parameter of
-    its own: log σ = m + h tanh(r/h), m the middle of the bounds and h half their width. In the middle its slope
-    is 1, and it is 0 nowhere.
+    With `state_dependent_std`, the network has 2K outputs, the means followed by r, and σ is not a separate parameter:
+    log σ = m + h tanh(r/h), where m is the middle of the bounds and h is half their width. The slope is 1 in the middle
+    and is never 0.
 
     Args:
-        state_dim: D, numbers in an observation.
-        action_dim: K, numbers in an action.
+        state_dim: D, the size of an observation.
+        action_dim: K, the number of action components.
         hidden_dim, depth, activation, init, gain, rng: see `DiscretePolicy`.
-        log_std: where the log standard deviation begins.
-        log_std_bounds: (lowest, highest).
-        state_dependent_std: whether σ is an output of the network.
+        log_std: the initial log standard deviation.
+        log_std_bounds: (lowest, highest) log standard deviation.
+        state_dependent_std: True makes σ an output of the network.
     """
 
     settings = ("log_std_bounds", "state_dependent_std")
     log_std: nn.Parameter
-    """[K]; None with `state_dependent_std`."""
+    """[K] log standard deviation; None with `state_dependent_std`."""
 
     @in_ordinary_torch
     def __init__(
@@ -50,7 +50,7 @@ class GaussianPolicy(PerceptronPolicy):
         *,
         depth: int = 2,
         activation: Activation = "relu",
-        init: Initialisation = "uniform",
+        init: Initialization = "uniform",
         gain: float = 1.0,
         log_std: float = 0.0,
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
@@ -73,16 +73,16 @@ class GaussianPolicy(PerceptronPolicy):
                 last.bias[action_dim:] = half * math.atanh((log_std - middle) / half)
         else:
             self.log_std = nn.Parameter(torch.full((action_dim,), log_std, dtype=torch.float32, device="cpu"))
-        # log_std is registered on this module and so comes first in parameters(): [log_std | network]
+        # log_std is registered on this module itself, so it comes first in parameters(): [log_std | network]
         flat_parameters(self)
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What `project` keeps the parameters `log_std` between."""
+        """(lowest, highest) values to which `project` clamps the parameter `log_std`."""
         return self.log_std_bounds
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean [..., action_dim], std [action_dim]) for states [..., state_dim]; std [..., K] if state-dependent."""
+        """Return (mean [..., K], std [K]) for states [..., state_dim]; a state-dependent std is [..., K]."""
         if not self.state_dependent_std:
             return self.network(state), within(self.log_std, *self.log_std_bounds).exp()
         mean, raw = self.network(state).chunk(2, -1)
@@ -90,9 +90,9 @@ class GaussianPolicy(PerceptronPolicy):
         return mean, torch.exp(middle + half * torch.tanh(raw / half))
 
     def get_action(self, state: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
-        """Sample actions for states [..., state_dim]: (action [..., action_dim], log π(action|s) [...]).
+        """Sample actions for states [..., state_dim], and return (action [..., action_dim], log π(action|s) [...]).
 
-        Draws from torch's global generator.
+        The samples use torch's global generator.
         """
         mean, std = self(torch.as_tensor(state, dtype=torch.float32, device=next(self.parameters()).device))
         distribution = torch.distributions.Normal(mean, std)
@@ -101,6 +101,6 @@ class GaussianPolicy(PerceptronPolicy):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Bring the log standard deviation back within its bounds."""
+        """Clamp the log standard deviation to its bounds."""
         if not self.state_dependent_std:
             self.log_std.clamp_(*self.limits)

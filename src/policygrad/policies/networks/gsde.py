@@ -1,4 +1,4 @@
-"""The policy whose noise depends on the state and is held: generalised state-dependent exploration."""
+"""The gSDE policy, whose noise depends on the state and is kept for several steps."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from torch import Tensor, nn
 from policygrad._support.checks import whole
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
-from policygrad.policies.mlp import MLP, Activation, Initialisation
+from policygrad.policies.mlp import MLP, Activation, Initialization
 from policygrad.policies.networks.perceptron import PerceptronPolicy, standard
 from policygrad.policies.networks.shape import check_log_std, widths, within
 
 
 @standard
 class GSDEPolicy(PerceptronPolicy):
-    """Generalised state-dependent exploration: a = network(s) + φ(s)ᵀE with E_jk = σ_jk ε_jk, ε ~ N(0, 1).
+    """Policy with generalized state-dependent exploration: a = network(s) + φ(s)ᵀE, E_jk = σ_jk ε_jk, ε ~ N(0, 1).
 
-    Raffin, Kober & Stulp 2021, "Smooth exploration for robotic reinforcement learning", section 3: φ(s) [L] is
-    what the last hidden layer puts out (the observation, where there is none), and E is held for `sde_period`
-    steps. As in the authors' implementation no gradient flows from the noise into φ (`learn_features=False`).
+    See section 3 of Raffin, Kober & Stulp 2021, "Smooth exploration for robotic reinforcement learning". φ(s) [L] is
+    the output of the last hidden layer, or the observation if there are no hidden layers. E is kept for `sde_period`
+    steps. As in the authors' implementation, no gradient flows from the noise into φ (`learn_features=False`).
 
     Args:
         state_dim, action_dim, hidden_dim, depth, activation, init, gain, rng: see `GaussianPolicy`.
-        log_std: log of the noise's size where ‖φ‖² = min(D, L), which is about what observations of unit variance
-            give through fresh layers that are orthogonal; each log σ_jk begins at this less ½ log min(D, L).
-        log_std_bounds: (lowest, highest), likewise.
-        sde_period: steps for which a rollout holds E.
+        log_std: initial log standard deviation of the noise for ‖φ‖² = min(D, L). With newly initialized orthogonal
+            layers, observations of unit variance give about this norm. Each log σ_jk is initialized to
+            `log_std` − ½ log min(D, L).
+        log_std_bounds: (lowest, highest) log standard deviation of the noise for the same norm.
+        sde_period: number of steps for which a rollout keeps E.
     """
 
     settings = ("log_std_bounds", "sde_period")
@@ -44,7 +45,7 @@ class GSDEPolicy(PerceptronPolicy):
         *,
         depth: int = 2,
         activation: Activation = "relu",
-        init: Initialisation = "uniform",
+        init: Initialization = "uniform",
         gain: float = 1.0,
         log_std: float = 0.0,
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
@@ -67,16 +68,16 @@ class GSDEPolicy(PerceptronPolicy):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Bounds of log σ, as `project` keeps them."""
+        """(lowest, highest) values to which `project` clamps log σ."""
         share = math.log(self.typical_norm)
         return self.log_std_bounds[0] - share, self.log_std_bounds[1] - share
 
     def typical_std(self) -> float:
-        """The noise's mean standard deviation where ‖φ‖² is what `log_std` supposes, in units of the action."""
+        """Return the noise's mean standard deviation, in units of the action, for the norm that `log_std` assumes."""
         return self.typical_norm * float(self.log_std.detach().exp().mean())
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(mean [..., action_dim], φ [..., L] without its graph, σ [L, action_dim]) for states [..., state_dim]."""
+        """Return (mean [..., action_dim], φ [..., L] detached, σ [L, action_dim]) for states [..., state_dim]."""
         features = state
         for layer in list(self.network)[:-1]:
             features = layer(features)
@@ -84,5 +85,5 @@ class GSDEPolicy(PerceptronPolicy):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Bring log σ back within its bounds."""
+        """Clamp log σ to its bounds."""
         self.log_std.clamp_(*self.limits)

@@ -1,4 +1,4 @@
-"""What this library's policy networks have in common."""
+"""The base class of this library's policy networks, and their registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from policygrad.policies.mlp import MLP
 
 KINDS: dict[str, type[PerceptronPolicy]] = {}
-"""This library's policy networks by name, as policy files have it."""
+"""The policy networks of this library, by the class name that policy files contain."""
 
 
 class PerceptronPolicy(nn.Module):
@@ -17,21 +17,21 @@ class PerceptronPolicy(nn.Module):
 
     network: MLP
     action_dim: int
-    """Numbers in an action; of choices, the number of logits."""
+    """Number of action components; for discrete actions, the number of logits."""
     settings: tuple[str, ...] = ()
-    """Arguments of the class that a policy file keeps, beside sizes and activation."""
+    """Arguments of the class that a policy file stores in addition to the sizes and the activation."""
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Bounds of the parameters that come before the perceptron's own, where there are any."""
+        """Bounds of the parameters that precede the perceptron's, if there are any."""
         return 0.0, 0.0
 
     def project(self) -> None:
-        """Bring those parameters back within their bounds."""
+        """Clamp the parameters that precede the perceptron's to `limits`, if there are any."""
 
     def description(self) -> dict[str, Any]:
-        """Return what a policy file says of the network."""
-        found: dict[str, Any] = {
+        """Return the description of the network that a policy file stores."""
+        description: dict[str, Any] = {
             "class": type(self).__name__,
             "sizes": list(self.network.sizes),
             "activation": self.network.activation,
@@ -39,14 +39,14 @@ class PerceptronPolicy(nn.Module):
         }
         for name in self.settings:
             value = getattr(self, name)
-            found[name] = list(value) if isinstance(value, tuple) else value  # pyright: ignore
-        return found
+            description[name] = list(value) if isinstance(value, tuple) else value  # pyright: ignore
+        return description
 
 
 Kind = TypeVar("Kind", bound=type[PerceptronPolicy])
 
 
 def standard(kind: Kind) -> Kind:
-    """Class decorator for a network of this library's own: policy files know it by its name."""
+    """Class decorator that registers a network of this library, so that policy files can refer to it by name."""
     KINDS[kind.__name__] = kind
     return kind

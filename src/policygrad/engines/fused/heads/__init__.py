@@ -1,12 +1,12 @@
-"""The action distributions in machine code: sampling, log π and H, and ∂L/∂output from the loss's derivatives.
+"""The action distributions in machine code: sampling, log π and H, and ∂L/∂output from the derivatives of the loss.
 
-Outputs are a network's last layer, [B, ·], `hidden` what that layer was given [B, L], `log_std` the parameters
-ahead of the perceptron's; actions are as stored, [B, K] float32, a choice as its index. The same formulas in torch
-stand in `policies.distributions`.
+`outputs` [B, ·] are the outputs of a network's last layer, and `hidden` [B, L] are that layer's inputs. `log_std` are
+the parameters before the perceptron's. Actions are as stored, [B, K] float32, with a choice as its index. The same
+formulas in torch are in `policies.distributions`.
 """
 
 # pyright: basic
-# compiled code: [B, K] arguments are float32 matrices, C-contiguous, other arrays float32 vectors
+# compiled code: [B, K] arguments are C-contiguous float32 matrices, other arrays are float32 vectors
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEADS = {
     Beta: beta.head_of,
     GSDE: gsde.head_of,
 }
-"""What makes the head of each distribution. A new one also gets a branch in each of the functions below."""
+"""Functions that make the head of each distribution. A new one also needs a branch in each of the functions below."""
 CHOICES, BETA, STATE_NOISE = categorical.KIND, beta.KIND, gsde.KIND
 
 
 def head_of(policy: Policy) -> Head:
-    """The head for a policy's distribution."""
+    """Return the head for a policy's distribution."""
     return HEADS[type(policy.distribution)](policy.distribution, policy.network)
 
 
@@ -48,7 +48,7 @@ divergence_of_gaussian = gaussian.divergence
 
 @inner
 def sample(head, outputs, hidden, log_std, noise, action):
-    """Actions into `action`, from noise [B, ·] as `Policy.draw_noise` gives it, or greedily."""
+    """Write actions to `action`, from noise [B, ·] that `Policy.draw_noise` has drawn, or greedily."""
     if head.kind == CHOICES:
         sample_choices(head.sizes, head.greedy, outputs, noise, action)
     elif head.kind == BETA:
@@ -61,7 +61,7 @@ def sample(head, outputs, hidden, log_std, noise, action):
 
 @inner
 def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
-    """log π(a|s) and H(π(·|s)) into [B] each; what it leaves in the outputs is for `differentiate`."""
+    """Write log π(a|s) and H(π(·|s)), [B] each; leave in `outputs` what `differentiate` needs."""
     if head.kind == CHOICES:
         evaluate_choices(head.sizes, outputs, action, log_prob, entropy)
     elif head.kind == BETA:
@@ -74,7 +74,10 @@ def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
 
 @inner
 def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
-    """From w = ∂L/∂log π and e = ∂L/∂H to ∂L/∂output, in place of what `evaluate` left; ∂L/∂log σ is added."""
+    """Write ∂L/∂output over what `evaluate` left in `outputs`, and add ∂L/∂log σ to `log_std_slope`.
+
+    `d_log_prob` is ∂L/∂log π and `d_entropy` is ∂L/∂H, [B] each.
+    """
     if head.kind == CHOICES:
         differentiate_choices(head.sizes, outputs, action, entropy, d_log_prob, d_entropy)
     elif head.kind == BETA:
@@ -87,9 +90,9 @@ def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d
 
 @inner
 def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
-    """M ż times `scale` in place of the outputs, M the distribution's own Fisher matrix in them.
+    """Write M ż times `scale` over the outputs z, where M is the distribution's Fisher matrix in z and ż is `rate`.
 
-    Where log σ are parameters, their share of it is added to `log_std_slope`.
+    If log σ are parameters, their part of the product is added to `log_std_slope`.
     """
     if head.kind == CHOICES:
         apply_fisher_categorical(head.sizes, outputs, rate, scale)
@@ -103,7 +106,7 @@ def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_
 
 @inner
 def describe(head, outputs, hidden, log_std, parameters):
-    """The distribution's parameters [B, n], from what `evaluate` left: all that `divergence` needs."""
+    """Write the distribution's parameters [B, n], which `divergence` needs, from what `evaluate` left in `outputs`."""
     if head.kind == CHOICES:
         describe_choices(outputs, parameters)
     elif head.kind == BETA:
@@ -116,7 +119,7 @@ def describe(head, outputs, hidden, log_std, parameters):
 
 @inner
 def divergence(head, old, new, kl):
-    """KL(old ‖ new) [B] of distributions as `describe` has them."""
+    """Write KL(old ‖ new) to `kl` [B], for distributions that `describe` has written."""
     if head.kind == CHOICES:
         divergence_of_choices(old, new, kl)
     elif head.kind == BETA:

@@ -1,4 +1,4 @@
-"""Beta(α, β) on (0, 1), α = 1 + softplus(r) and β likewise: outputs are [B, 2K], first of α, then of β."""
+"""Beta(α, β) on (0, 1) with α = 1 + softplus(r), and β likewise. Outputs are r [B, 2K], first for α, then for β."""
 
 # pyright: basic
 
@@ -19,20 +19,20 @@ KIND = 3
 
 
 def head_of(distribution, _network):
-    """The head of a `Beta`."""
+    """Return the head of a `Beta`."""
     inverse = scipy_address("betaincinv")
     return Head(KIND, NO_CHOICES, log_volume=distribution.log_volume, inverse=inverse)
 
 
 @inlined
 def shape_at(outputs, i, k):
-    """α or β: rounded to float32, as torch has it, and then float64, for what follows are differences."""
+    """Return α or β, rounded to float32 as in torch, then in float64, because it is used in differences."""
     return f64(f32(1) + f32(softplus(f64(outputs[i, k]))))
 
 
 @inner
 def sample(head, outputs, noise, action):
-    """The inverse of the cumulative distribution at uniforms [B, K]; greedily (α − 1)/(α + β − 2)."""
+    """Write the inverse cumulative distribution at uniforms [B, K], or the mode (α − 1)/(α + β − 2) if greedy."""
     K = action.shape[1]
     for i in range(action.shape[0]):
         for k in range(K):
@@ -43,15 +43,16 @@ def sample(head, outputs, noise, action):
                 x = (alpha - 1) / (alpha + beta - 2)
             else:
                 x = 0.5
-            # a comparison would make an edge of a NaN, which then nobody sees
+            # min and max would turn a NaN into an edge, which would hide it
             action[i, k] = x if x != x else min(max(f32(x), f32(EDGE)), f32(1 - EDGE))
 
 
 @inner
 def evaluate(head, outputs, action, log_prob, entropy):
-    """log π = Σ (α − 1) log x + (β − 1) log(1 − x) − log B(α, β) − log_volume, in float64, and
+    """Write log π and H, computed in float64.
 
-    H = Σ log B(α, β) − (α − 1)ψ(α) − (β − 1)ψ(β) + (α + β − 2)ψ(α + β) + log_volume.
+    log π = Σ (α − 1) log x + (β − 1) log(1 − x) − log B(α, β) − log_volume
+    H = Σ log B(α, β) − (α − 1)ψ(α) − (β − 1)ψ(β) + (α + β − 2)ψ(α + β) + log_volume
     """
     K = action.shape[1]
     for i in range(action.shape[0]):
@@ -72,9 +73,11 @@ def evaluate(head, outputs, action, log_prob, entropy):
 
 @inner
 def differentiate(outputs, action, d_log_prob, d_entropy):
-    """∂log π/∂α = log x − ψ(α) + ψ(α + β),   ∂H/∂α = −(α − 1)ψ′(α) + (α + β − 2)ψ′(α + β),
+    """Write ∂L/∂output over the outputs.
 
-    those of β with 1 − x for x, and ∂α/∂r = 1/(1 + e^(−r)).
+        ∂log π/∂α = log x − ψ(α) + ψ(α + β),   ∂H/∂α = −(α − 1)ψ′(α) + (α + β − 2)ψ′(α + β)
+
+    The derivatives for β have 1 − x in place of x, and ∂α/∂r = 1/(1 + e^(−r)).
     """
     K = action.shape[1]
     for i in range(action.shape[0]):
@@ -97,11 +100,11 @@ def differentiate(outputs, action, d_log_prob, d_entropy):
 
 @inner
 def apply_fisher(outputs, rate, scale):
-    """M ż in place of the outputs, times `scale`: in (α, β), with s = ψ′(α + β),
+    """Write M ż times `scale` over the outputs. In (α, β) the Fisher matrix is, with s = ψ′(α + β),
 
-        [[ψ′(α) − s, −s], [−s, ψ′(β) − s]],
+        [[ψ′(α) − s, −s], [−s, ψ′(β) − s]].
 
-    and ∂α/∂r = 1/(1 + e^(−r)) on both sides of it.
+    It is multiplied by ∂α/∂r = 1/(1 + e^(−r)), and likewise ∂β/∂r, on both sides.
     """
     K = outputs.shape[1] // 2
     for i in range(outputs.shape[0]):
@@ -120,7 +123,7 @@ def apply_fisher(outputs, rate, scale):
 
 @inner
 def describe(outputs, parameters):
-    """α and β side by side [B, 2K]."""
+    """Write α and β side by side, [B, 2K]."""
     for i in range(outputs.shape[0]):
         for k in range(outputs.shape[1]):
             parameters[i, k] = shape_at(outputs, i, k)
@@ -128,7 +131,10 @@ def describe(outputs, parameters):
 
 @inner
 def divergence(old, new, kl):
-    """Σ_k log B(α', β')/B(α, β) + (α − α')ψ(α) + (β − β')ψ(β) + (α' − α + β' − β)ψ(α + β), in float64."""
+    """Write KL(old ‖ new), computed in float64.
+
+    KL = Σ_k log B(α', β')/B(α, β) + (α − α')ψ(α) + (β − β')ψ(β) + (α' − α + β' − β)ψ(α + β)
+    """
     K = old.shape[1] // 2
     for i in range(old.shape[0]):
         total = 0.0

@@ -1,7 +1,7 @@
-"""Softmax over the alternatives of one choice, or of several: `sizes` [K] says how many each has.
+"""Softmax over the alternatives of one choice, or of several; `sizes` [K] is the number of alternatives of each.
 
-The choices' logits stand side by side [B, Σ n_k]; an action is the chosen indices [B, K], −1 where a choice's logits
-are no softmax. A logit of −inf masks its alternative: see `policies.distributions.Categorical`.
+The choices' logits are side by side, [B, Σ n_k]. An action is the chosen indices [B, K], with −1 if a choice's logits
+do not define a softmax. A logit of −inf masks its alternative: see `policies.distributions.Categorical`.
 """
 
 # pyright: basic
@@ -23,13 +23,13 @@ KIND = 0
 
 
 def head_of(distribution, _network):
-    """The head of a `Categorical`."""
+    """Return the head of a `Categorical`."""
     return Head(KIND, np.array(distribution.sizes, np.int64))
 
 
 @inlined
 def log_normalizer(logits):
-    """log Σ exp(logits) of one row, without overflow."""
+    """Return log Σ exp(logits) of one row, without overflow."""
     highest = logits[0]
     for k in range(1, logits.size):
         highest = max(highest, logits[k])
@@ -41,40 +41,44 @@ def log_normalizer(logits):
 
 @inlined
 def weight(z):
-    """exp(z) of a logit less the highest one, and 0 where float32 has no normal number for it."""
+    """Return exp(z) of a logit minus the highest one, or 0 if float32 has no normal number for it."""
     return f32(0) if z < f32(-87) else exp(z)
 
 
 @inlined
 def probability(log):
-    """π from log π, and 0 where it is less than `FLUSH_BELOW`; only that keeps a certain choice's updates quick."""
+    """Return π from log π, or 0 if it is less than `FLUSH_BELOW`.
+
+    Otherwise updates are slow once a choice is nearly certain.
+    """
     return f32(0) if log < LOG_FLUSH_BELOW else exp(log)
 
 
 @inlined
 def bounded(log):
-    """log π, or −1000 where it is less: the product with π is 0 either way, where 0 · −inf would be NaN."""
+    """Return log π, but at least −1000: the product with π is 0 either way, whereas 0 · −inf would be NaN."""
     return max(log, f32(-1000))
 
 
 @inlined
 def most_probable(logits):
-    """argmax, the first of equals; −1 where one is NaN or +inf, or all are −inf."""
+    """Return the argmax, the first one of equals, or −1 if a logit is NaN or +inf, or if all are −inf."""
     best = 0
-    sound = True
+    valid = True
     for k in range(logits.size):
         if logits[k] > logits[best]:
             best = k
-        sound = sound and logits[k] < np.inf
-    return best if sound and logits[best] > -np.inf else -1
+        valid = valid and logits[k] < np.inf
+    return best if valid and logits[best] > -np.inf else -1
 
 
 @inlined
 def chosen(logits, uniform):
-    """The first alternative whose cumulative probability exceeds the uniform number, in float64; −1 as above.
+    """Return the first alternative whose cumulative probability exceeds the uniform number.
 
-    Never one of probability 0: the last alternative above 0 takes what rounding leaves. Leaves
-    its `weight` in place of each logit.
+    It returns −1 in the same cases as `most_probable`. Sums are computed in float64. An alternative of probability 0 is
+    never chosen: if rounding leaves the cumulative probability too small, the last one above 0 is chosen. Each logit
+    is overwritten by its `weight`.
     """
     highest = logits[0]
     for k in range(1, logits.size):
@@ -83,20 +87,20 @@ def chosen(logits, uniform):
     for k in range(logits.size):
         logits[k] = weight(logits[k] - highest)
         total += f64(logits[k])
-    mark = uniform * total
+    threshold = uniform * total
     cumulative = 0.0
     choice = 0
     for k in range(logits.size):
-        # the last one of those above 0 before which the mark has not been passed; without a jump
-        choice = k if (logits[k] > f32(0)) & (cumulative <= mark) else choice
+        # the last alternative above 0 before which the sum has not passed the threshold; without a branch
+        choice = k if (logits[k] > f32(0)) & (cumulative <= threshold) else choice
         cumulative += f64(logits[k])
-    # where a logit was NaN or infinite, so is the total
+    # the total is NaN if a logit is NaN or +inf, or if all are −inf
     return choice if total > 0 else -1
 
 
 @inner
 def sample(sizes, greedy, outputs, noise, action):
-    """From uniforms [B, K], or the most probable."""
+    """Write actions from uniforms [B, K], or the most probable ones if greedy."""
     for i in range(outputs.shape[0]):
         first = 0
         for k in range(sizes.size):
@@ -107,7 +111,7 @@ def sample(sizes, greedy, outputs, noise, action):
 
 @inner
 def evaluate(sizes, outputs, action, log_prob, entropy):
-    """log π = Σ_k log π_k(a_k) and H = −Σ_k Σ_j π_kj log π_kj; leaves log π_k in place of the logits."""
+    """Write log π = Σ_k log π_k(a_k) and H = −Σ_k Σ_j π_kj log π_kj; overwrite the logits by log π_k."""
     for i in range(outputs.shape[0]):
         lp = f32(0)
         h = f32(0)
@@ -124,7 +128,7 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
                 total += part
                 weighted += part * bounded(logits[j])
             log_total = log(total)
-            # −Σ π log π, with log π = z − log Σ exp z: no second exponential
+            # −Σ π log π, with log π = z − log Σ exp z, which saves a second exponential
             h += log_total - weighted / total
             for j in range(logits.size):
                 logits[j] -= log_total
@@ -136,7 +140,7 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
 
 @inner
 def differentiate(sizes, outputs, action, entropy, d_log_prob, d_entropy):
-    """∂log π(a)/∂z_kj = [j = a_k] − π_kj,   ∂H/∂z_kj = −π_kj (log π_kj + H_k)."""
+    """Write ∂L/∂z over the outputs: ∂log π(a)/∂z_kj = [j = a_k] − π_kj,   ∂H/∂z_kj = −π_kj (log π_kj + H_k)."""
     for i in range(outputs.shape[0]):
         first = 0
         for k in range(sizes.size):
@@ -154,7 +158,7 @@ def differentiate(sizes, outputs, action, entropy, d_log_prob, d_entropy):
 
 @inner
 def apply_fisher(sizes, outputs, rate, scale):
-    """M ż in place of the logits, times `scale`: diag(π_k) − π_k π_kᵀ of each choice, none between choices."""
+    """Write M ż times `scale` over the logits; M is diag(π_k) − π_k π_kᵀ for each choice, with 0 between choices."""
     for i in range(outputs.shape[0]):
         first = 0
         for size in sizes:
@@ -170,7 +174,7 @@ def apply_fisher(sizes, outputs, rate, scale):
 
 @inner
 def describe(outputs, parameters):
-    """log π_k side by side, as `evaluate` left them."""
+    """Write log π_k side by side, as `evaluate` left them."""
     for i in range(outputs.shape[0]):
         for j in range(outputs.shape[1]):
             parameters[i, j] = outputs[i, j]
@@ -178,7 +182,7 @@ def describe(outputs, parameters):
 
 @inner
 def divergence(old, new, kl):
-    """Σ_k Σ_j π_kj (log π_kj − log π'_kj)."""
+    """Write KL(old ‖ new) = Σ_k Σ_j π_kj (log π_kj − log π'_kj)."""
     for i in range(old.shape[0]):
         total = f32(0)
         for j in range(old.shape[1]):

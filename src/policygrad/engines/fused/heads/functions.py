@@ -1,4 +1,4 @@
-"""The functions that the heads' formulas are made of. Each error bound includes all rounding in float32."""
+"""Functions that the heads' formulas use. Each error bound includes all rounding in float32."""
 
 # pyright: basic
 
@@ -15,12 +15,13 @@ f32 = np.float32
 
 @inlined
 def exp(x):
-    """e^x: relative error below 4e-7 for x in ±2, below 5e-6 from −87 to 88; x outside is taken for −87 or 88.
+    """Return e^x, with a relative error below 4e-7 for x in ±2, and below 5e-6 from −87 to 88, to which x is clipped.
 
-    2^n from the exponent's bits, 2^f for f in ±½ by its Taylor polynomial: a fifth of a call to the C library.
+    e^x is 2^n, from the exponent's bits, times 2^f with f in ±½, by its Taylor polynomial. This takes a fifth of the
+    time of a call to the C library.
     """
     t = min(max(x, f32(-87)), f32(88)) * f32(1.4426950408889634)
-    # rounded by a cast, which cuts off: of a positive number that is its floor
+    # rounded by a cast, which truncates: for a positive number that is the floor
     whole = np.int32(t + f32(128.5)) - np.int32(128)
     f = (t - f32(whole)) * f32(0.6931471805599453)
     p = f32(1 / 720)
@@ -35,12 +36,13 @@ def exp(x):
 
 @inlined
 def log(x):
-    """log x of a normal positive number: error below 2e-7 of the larger of 1 and the result.
+    """Return log x of a normal positive number, with an error below 2e-7 times the larger of 1 and the result.
 
-    log 2^n from the exponent's bits, log m for m in √½ to √2 as 2 artanh((m − 1)/(m + 1)), by its series.
+    log x is log 2^n, from the exponent's bits, plus log m with m in √½ to √2, as 2 artanh((m − 1)/(m + 1)) by its
+    series.
     """
     bits = np.float32(x).view(np.int32)
-    # of a mantissa above √2 the half, and one more in the exponent
+    # a mantissa above √2 is halved, and the exponent is increased by 1
     n = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
     m = np.int32(bits - (n << np.int32(23))).view(np.float32)
     s = (m - f32(1)) / (m + f32(1))
@@ -54,15 +56,15 @@ def log(x):
 
 @inlined
 def tanh(x):
-    """1 − 2/(1 + e^2x): error below 1e-6, absolute."""
+    """Return tanh x as 1 − 2/(1 + e^2x), with an absolute error below 1e-6."""
     return f32(1) - f32(2) / (f32(1) + exp(f32(2) * x))
 
 
 @inlined
 def log1p_of_unit(x):
-    """log(1 + x) for x in [0, 1] as 2 artanh(x/(2 + x)), by its series: error below 2e-7, absolute.
+    """Return log(1 + x) for x in [0, 1] as 2 artanh(x/(2 + x)) by its series, with an absolute error below 2e-7.
 
-    The last coefficient is 1/10 instead of 1/11, which makes up for the terms that are left out.
+    The last coefficient is 1/10 instead of 1/11, which compensates for the omitted terms.
     """
     s = x / (f32(2) + x)
     z = s * s
@@ -76,22 +78,25 @@ def log1p_of_unit(x):
 
 @inlined
 def log_slope(u):
-    """log(1 − tanh²u) = 2(log 2 − |u| − log(1 + e^(−2|u|))): error below 6e-7 of the larger of 1 and the result."""
+    """Return log(1 − tanh²u) = 2(log 2 − |u| − log(1 + e^(−2|u|))).
+
+    The error is below 6e-7 times the larger of 1 and the result.
+    """
     size = abs(u)
     return f32(2) * (f32(0.6931471805599453) - size - log1p_of_unit(exp(f32(-2) * size)))
 
 
 @inlined
 def softplus(x):
-    """log(1 + e^x), without overflow."""
+    """Return log(1 + e^x), without overflow."""
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 @inner
 def gammas(x):
-    """(log Γ, ψ, ψ′) of a float64 x ≥ 1: error below 1e-11, of each relative to the larger of it and 1.
+    """Return (log Γ, ψ, ψ′) of a float64 x ≥ 1, each with an error below 1e-11 times the larger of it and 1.
 
-    Stirling's series (Abramowitz & Stegun 6.1.41, 6.3.18, 6.4.12) from 8 on, and below that the recurrences
+    For x ≥ 8 it uses Stirling's series (Abramowitz & Stegun 6.1.41, 6.3.18, 6.4.12), and below that the recurrences
     Γ(x + 1) = xΓ(x), ψ(x + 1) = ψ(x) + 1/x, ψ′(x + 1) = ψ′(x) − 1/x².
     """
     product, harmonic, squares = 1.0, 0.0, 0.0

@@ -1,6 +1,7 @@
-"""Independent Gaussians, clipped to the box or taken into it by tanh; log σ a parameter or an output.
+"""Independent Gaussians, clipped to the box or squashed into it by tanh; log σ is a parameter or an output.
 
-Outputs are the means [B, K], or means and then what log σ follows from [B, 2K]; of the squashed one u is stored.
+Outputs are the means [B, K], or the means followed by the numbers that give log σ, [B, 2K]. The stored action of a
+squashed Gaussian is u, before tanh.
 """
 
 # pyright: basic
@@ -23,7 +24,7 @@ KIND, SQUASHED = 1, 2
 
 
 def head_of(distribution, network):
-    """The head of a `Gaussian`, or of a `SquashedGaussian`."""
+    """Return the head of a `Gaussian` or a `SquashedGaussian`."""
     head = Head(KIND, NO_CHOICES, per_state=network.state_dependent_std)
     if isinstance(distribution, gaussian.SquashedGaussian):
         head = head._replace(kind=SQUASHED, log_volume=distribution.log_volume)
@@ -37,22 +38,22 @@ NODES, WEIGHTS = gaussian.NODES.astype(np.float32), gaussian.WEIGHTS.astype(np.f
 
 
 @inlined
-def bent(head, output):
-    """tanh(output / half), from which a state's log σ and its derivative follow."""
+def scaled_tanh(head, output):
+    """Return tanh(output / half), which determines a state's log σ and its derivative."""
     return f32(math.tanh(output / f32(head.half)))
 
 
 @inlined
 def log_std_at(head, outputs, log_std, i, k):
-    """log σ of dimension k in sample i."""
+    """Return log σ of dimension k in sample i."""
     if head.per_state:
-        return f32(head.middle) + f32(head.half) * bent(head, outputs[i, outputs.shape[1] // 2 + k])
+        return f32(head.middle) + f32(head.half) * scaled_tanh(head, outputs[i, outputs.shape[1] // 2 + k])
     return log_std[k]
 
 
 @inlined
 def mean_log_slope(mean, std):
-    """E[log(1 − tanh²u)], u ~ N(mean, std²)."""
+    """Return E[log(1 − tanh²u)], u ~ N(mean, std²), by quadrature."""
     total = f32(0)
     for j in range(NODES.size):
         total += WEIGHTS[j] * log_slope(mean + std * NODES[j])
@@ -61,7 +62,7 @@ def mean_log_slope(mean, std):
 
 @inlined
 def slopes_of_mean_log_slope(mean, std):
-    """(∂/∂mean, ∂/∂log std) of the same quadrature: E[−2 tanh u] and E[−2 tanh u · std z]."""
+    """Return (∂/∂mean, ∂/∂log std) of this quadrature: E[−2 tanh u] and E[−2 tanh u · std z]."""
     by_mean, by_log_std = f32(0), f32(0)
     for j in range(NODES.size):
         slope = f32(-2) * WEIGHTS[j] * tanh(mean + std * NODES[j])
@@ -72,7 +73,7 @@ def slopes_of_mean_log_slope(mean, std):
 
 @inner
 def sample(head, outputs, log_std, noise, action):
-    """μ + σz from standard normals z [B, K], or μ."""
+    """Write μ + σz from standard normals z [B, K], or μ if greedy."""
     for i in range(action.shape[0]):
         for k in range(action.shape[1]):
             action[i, k] = outputs[i, k]
@@ -82,10 +83,10 @@ def sample(head, outputs, log_std, noise, action):
 
 @inner
 def evaluate(head, outputs, log_std, action, log_prob, entropy):
-    """log π = Σ −½z² − log σ − ½ log 2π and H = Σ log σ + ½ log 2πe, with z = (a − μ)/σ.
+    """Write log π = Σ −½z² − log σ − ½ log 2π and H = Σ log σ + ½ log 2πe, with z = (a − μ)/σ.
 
-    Of the squashed Gaussian −Σ log(1 − tanh²u) − log_volume and Σ E[log(1 − tanh²u)] + log_volume are added
-    (Haarnoja et al. 2018, appendix C).
+    For the squashed Gaussian, −Σ log(1 − tanh²u) − log_volume is added to log π, and Σ E[log(1 − tanh²u)] + log_volume
+    to H (Haarnoja et al. 2018, appendix C).
     """
     for i in range(action.shape[0]):
         lp = f32(-head.log_volume)
@@ -104,9 +105,12 @@ def evaluate(head, outputs, log_std, action, log_prob, entropy):
 
 @inner
 def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std_slope):
-    """∂log π/∂μ = z/σ,   ∂log π/∂log σ = z² − 1,   ∂H/∂log σ = 1, and of the squashed one the quadrature's.
+    """Write ∂L/∂output over the outputs, and add ∂L/∂log σ to `log_std_slope` if log σ is a parameter.
 
-    Of a state's log σ = m + h tanh(r/h) the output r has ∂log σ/∂r = 1 − tanh²(r/h).
+        ∂log π/∂μ = z/σ,   ∂log π/∂log σ = z² − 1,   ∂H/∂log σ = 1
+
+    For the squashed Gaussian, the derivatives of the quadrature are added to those of H. If log σ = m + h tanh(r/h) is
+    computed from an output r, ∂log σ/∂r = 1 − tanh²(r/h).
     """
     K = action.shape[1]
     for i in range(action.shape[0]):
@@ -122,7 +126,7 @@ def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std
                 by_log_std += d_entropy[i] * std_slope
             outputs[i, k] = by_mean
             if head.per_state:
-                t = bent(head, outputs[i, K + k])
+                t = scaled_tanh(head, outputs[i, K + k])
                 outputs[i, K + k] = by_log_std * (f32(1) - t * t)
             else:
                 log_std_slope[k] += by_log_std
@@ -130,10 +134,10 @@ def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std
 
 @inner
 def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope):
-    """M ż in place of the outputs, times `scale`: 1/σ² for μ, 2 for log σ, and nothing between them.
+    """Write M ż times `scale` over the outputs, where M is diagonal: 1/σ² for μ and 2 for log σ.
 
-    Of a state's log σ the output r has 2 (∂log σ/∂r)²; to a parameter's slope every state adds its 2. Squashing
-    changes nothing, as it changes no KL: log π of what is squashed differs by what no parameter is in.
+    If log σ is computed from an output r, the entry for r is 2 (∂log σ/∂r)². If it is a parameter, each state adds 2 to
+    its entry. Squashing changes neither M nor the KL, because it adds a term to log π that has no parameters.
     """
     rows, width = outputs.shape
     K = width // 2 if head.per_state else width
@@ -142,7 +146,7 @@ def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slop
             log_s = log_std_at(head, outputs, log_std, i, k)
             outputs[i, k] = scale * rate[i, k] * math.exp(f32(-2) * log_s)
             if head.per_state:
-                t = bent(head, outputs[i, K + k])
+                t = scaled_tanh(head, outputs[i, K + k])
                 slope = f32(1) - t * t
                 outputs[i, K + k] = f32(2) * scale * slope * slope * rate[i, K + k]
     for k in range(log_std.size):
@@ -151,7 +155,7 @@ def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slop
 
 @inner
 def describe(head, outputs, log_std, parameters):
-    """μ and log σ side by side [B, 2K]."""
+    """Write μ and log σ side by side, [B, 2K]."""
     rows, K = outputs.shape[0], parameters.shape[1] // 2
     for i in range(rows):
         for k in range(K):
@@ -161,7 +165,10 @@ def describe(head, outputs, log_std, parameters):
 
 @inner
 def divergence(old, new, kl):
-    """Σ_k ½ (σ²/σ'² − 1) − log σ/σ' + ½ ((μ − μ')/σ')², the first two without cancellation."""
+    """Write KL(old ‖ new) = Σ_k ½ (σ²/σ'² − 1) − log σ/σ' + ½ ((μ − μ')/σ')².
+
+    The first two terms are computed without cancellation.
+    """
     K = old.shape[1] // 2
     for i in range(old.shape[0]):
         total = f32(0)

@@ -1,6 +1,6 @@
 """gSDE: a = μ + φᵀE with E_jk = σ_jk ε_jk, so var_k = v_k = Σ_j σ_jk² φ_j² + 1e-6; log σ [L·K] is a parameter.
 
-Raffin, Kober & Stulp 2021, section 3. φ [B, L] is what the last hidden layer put out; no gradient flows into it.
+See Raffin, Kober & Stulp 2021, section 3. φ [B, L] is the output of the last hidden layer; no gradient flows into it.
 """
 
 # pyright: basic
@@ -22,13 +22,13 @@ KIND = 4
 
 
 def head_of(_distribution, _network):
-    """The head of a `GSDE`."""
+    """Return the head of a `GSDE`."""
     return Head(KIND, NO_CHOICES)
 
 
 @inlined
 def variances(log_std):
-    """σ² of each weight, [L · K]."""
+    """Return σ² of each weight, [L · K]."""
     squares = np.empty(log_std.size, np.float32)
     for j in range(log_std.size):
         squares[j] = math.exp(f32(2) * log_std[j])
@@ -37,7 +37,7 @@ def variances(log_std):
 
 @inlined
 def variance_at(squares, features, i, k, K):
-    """v_k in sample i."""
+    """Return v_k in sample i."""
     total = LEAST_VARIANCE
     for j in range(features.shape[1]):
         total += features[i, j] * features[i, j] * squares[j * K + k]
@@ -46,7 +46,7 @@ def variance_at(squares, features, i, k, K):
 
 @inner_making_arrays
 def sample(head, outputs, features, log_std, noise, action):
-    """μ + Σ_j φ_j σ_jk ε_jk from standard normals ε [B, L · K], or μ."""
+    """Write μ + Σ_j φ_j σ_jk ε_jk from standard normals ε [B, L · K], or μ if greedy."""
     K = action.shape[1]
     std = np.empty(log_std.size, np.float32)
     for j in range(log_std.size):
@@ -62,7 +62,7 @@ def sample(head, outputs, features, log_std, noise, action):
 
 @inner_making_arrays
 def evaluate(outputs, features, log_std, action, log_prob, entropy):
-    """log π = Σ −½(a − μ)²/v − ½ log 2πv and H = Σ ½ log 2πe v."""
+    """Write log π = Σ −½(a − μ)²/v − ½ log 2πv and H = Σ ½ log 2πe v."""
     K = action.shape[1]
     squares = variances(log_std)
     for i in range(action.shape[0]):
@@ -80,7 +80,10 @@ def evaluate(outputs, features, log_std, action, log_prob, entropy):
 
 @inner_making_arrays
 def differentiate(outputs, features, log_std, action, d_log_prob, d_entropy, log_std_slope):
-    """∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²."""
+    """Write ∂L/∂output over the outputs, and add ∂L/∂log σ to `log_std_slope`.
+
+    ∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²
+    """
     K = action.shape[1]
     squares = variances(log_std)
     slope = np.zeros(log_std.size, np.float32)
@@ -98,11 +101,13 @@ def differentiate(outputs, features, log_std, action, d_log_prob, d_entropy, log
 
 @inner_making_arrays
 def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
-    """M ż in place of the outputs, times `scale`: 1/v for μ, nothing between it and log σ, of which the slope gets
+    """Write M ż times `scale` over the outputs, and add its part for log σ to `log_std_slope`.
+
+    M has 1/v for μ, and zeros between μ and log σ. The part for log σ is
 
         Σ_k ½ (1/v_k²) (∂v_k/∂log σ) v̇_k,    ∂v_k/∂log σ_jk = 2σ_jk²φ_j²,    v̇_k = Σ_j (∂v_k/∂log σ_jk) l̇_jk
 
-    with l̇ the rate of log σ, and φ constant as in the gradient.
+    where l̇ is the rate of change of log σ; φ is constant, as in the gradient.
     """
     K = outputs.shape[1]
     squares = variances(log_std)
@@ -114,7 +119,7 @@ def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_
             for j in range(features.shape[1]):
                 v_rate += features[i, j] * features[i, j] * squares[j * K + k] * log_std_rate[j * K + k]
             outputs[i, k] = scale * rate[i, k] / v
-            # 2 of v̇ and ½ cancel
+            # the factor 2 of v̇ and the ½ cancel
             by_variance = scale * v_rate / (v * v)
             for j in range(features.shape[1]):
                 slope[j * K + k] += by_variance * features[i, j] * features[i, j]
@@ -124,7 +129,7 @@ def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_
 
 @inner_making_arrays
 def describe(outputs, features, log_std, parameters):
-    """μ and ½ log v side by side [B, 2K]: as of any other Gaussian, and so is the KL."""
+    """Write μ and ½ log v side by side, [B, 2K], as for any other Gaussian, whose KL applies too."""
     K = outputs.shape[1]
     squares = variances(log_std)
     for i in range(outputs.shape[0]):

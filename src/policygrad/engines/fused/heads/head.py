@@ -1,4 +1,4 @@
-"""Which distribution a network's outputs are, as compiled code sees it."""
+"""The distribution that a network's outputs describe, as compiled code sees it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ NO_CHOICES: I64 = np.zeros(0, np.int64)
 
 
 class Head(NamedTuple):
-    """A distribution over actions; one array alone, for each costs every call 0.3 µs."""
+    """A distribution over actions. It has only one array, because each array adds 0.3 µs to every call."""
 
     kind: int
-    """`KIND` of the file that has its functions."""
+    """`KIND` of the module that has its functions."""
     sizes: I64
-    """[K]: the alternatives of each choice; empty of the others."""
+    """[K]: number of alternatives of each choice; empty for other distributions."""
     greedy: bool = False
-    """`sample` gives the mode."""
+    """True if `sample` returns the mode."""
     per_state: bool = False
-    """A Gaussian's log σ stand beside its means, as `middle` + `half` · tanh(output / `half`)."""
+    """True if a Gaussian's log σ are outputs after its means, as `middle` + `half` · tanh(output / `half`)."""
     middle: float = 0.0
     half: float = 1.0
     log_volume: float = 0.0
-    """Of the map from what is stored to the box: Σ log((high − low)/2) of tanh, Σ log(high − low) of a Beta."""
+    """Log volume of the map from stored actions to the box.
+
+    It is Σ log((high − low)/2) for tanh, and Σ log(high − low) for a Beta."""
     inverse: int = 0
-    """Where SciPy's `betaincinv` lies."""
+    """Address of SciPy's `betaincinv`."""
 
 
 HEAD: Any = types.NamedTuple(

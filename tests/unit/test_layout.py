@@ -1,0 +1,129 @@
+"""The layout of the source: imports run one way, few modules at the top, short files, and the path of a call."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import policygrad as pg
+from policygrad.engines.fused import update_loop
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "policygrad"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+ORDER = [
+    "errors", "_support", "types", "metrics", "spaces", "losses", "interfaces", "policies", "envs", "advantages",
+    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "proof", "lesson", "cli",
+]  # fmt: skip
+"""Packages and top-level modules. Each imports only from those before it, and from itself."""
+
+MOST_AT_THE_TOP, LONGEST_FILE = 14, 300
+SAME_ROLE = {
+    "__init__.py", "beta.py", "categorical.py", "gaussian.py", "gsde.py", "engine.py", "scores.py", "mlp.py",
+    "loss.py", "metrics.py", "progress.py", "train.py",
+}  # fmt: skip
+"""Names that several files share because they play the same role: the torch module and the machine code of a
+distribution, the two engines, the command for something and the thing itself."""
+
+
+def imports_of(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found - {"__version__"}
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(SOURCE))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_run_one_way(file: Path):
+    package = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if package not in ("__init__", "__main__"):
+        assert imports_of(file) <= set(ORDER[: ORDER.index(package) + 1])
+
+
+def test_contributing_lists_the_packages_in_this_order():
+    layout = (ROOT / "CONTRIBUTING.md").read_text().split("## Layout")[1]
+    listed = re.findall(r"`([\w]+)(?:\.py|/)`", "".join(re.findall(r"^\| (.*?) \|", layout, re.MULTILINE)))
+    assert listed == ORDER
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_nobody_imports_a_private_name_of_another_module(file: Path):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad"):
+            assert not [alias.name for alias in node.names if re.match("_[^_]", alias.name)]
+
+
+def test_few_modules_lie_at_the_top():
+    modules = [file for file in SOURCE.glob("*.py") if not file.name.startswith("__")]
+    assert len(modules) <= MOST_AT_THE_TOP
+
+
+def test_a_folder_has_three_files_or_more():
+    folders = {file.parent for file in FILES}
+    for folder in folders:
+        assert len(list(folder.glob("*.py"))) >= 3, folder
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_file_is_short_or_says_why_not(file: Path):
+    text = file.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE or "# longer than 300 lines: " in text
+
+
+def test_files_of_one_name_play_one_role():
+    counts = Counter(file.name for file in FILES)
+    assert {name for name, count in counts.items() if count > 1} == SAME_ROLE
+
+
+CALLS = re.findall(
+    r"^\d+\. `([\w/.]+): (\w+)`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+)  # fmt: skip
+
+
+def test_the_path_from_train_to_the_gradient_is_as_described(monkeypatch: pytest.MonkeyPatch):
+    """CONTRIBUTING lists the calls in order; the machine code of an update is at the end of a short stack."""
+    calls: list[tuple[str, str]] = []
+    stack: list[str] = []
+    machine_code: Any = update_loop.update
+
+    def update(*arguments: Any) -> Any:
+        if not stack:
+            files = [frame.filename for frame in traceback.extract_stack() if str(SOURCE) in frame.filename]
+            stack.extend(dict.fromkeys(str(Path(file).relative_to(SOURCE)) for file in files))
+            calls.append(("engines/fused/update_loop.py", "update"))
+        return machine_code(*arguments)
+
+    def record(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(SOURCE)):
+            call = str(Path(frame.f_code.co_filename).relative_to(SOURCE)), frame.f_code.co_name
+            if call in CALLS and call not in calls:
+                calls.append(call)
+
+    monkeypatch.setattr(update_loop, "update", update)
+    # it is computed once per loss, which another test may have done
+    pg.PPO().traced_loss.__dict__.pop("address", None)
+    sys.setprofile(record)
+    try:
+        pg.train("CartPole-v1", "ppo", steps=300, num_envs=2, progress=False)
+    finally:
+        sys.setprofile(None)
+    assert len(CALLS) == 12
+    assert calls == CALLS
+    in_between = [file for file in stack if not file.startswith("_support/")]
+    assert in_between[0] == "runs/train.py"
+    assert len([*in_between, "engines/fused/update_loop.py"]) <= 8
