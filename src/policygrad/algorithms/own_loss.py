@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from policygrad._support.checks import is_number, numeric_fields
 from policygrad.algorithms.schedule import linear
-
-if TYPE_CHECKING:
-    from policygrad.algorithms.with_loss import WithLoss
+from policygrad.losses import Loss
 
 
-def numeric_names(config: WithLoss) -> list[str]:
+class Configuration(Protocol):
+    """The parts of an algorithm's configuration that belong to its loss: see `with_loss.WithLoss`."""
+
+    @property
+    def coefficients(self) -> Mapping[str, Any]:
+        """Coefficients of a custom loss, by name."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of a custom loss, by name."""
+        ...
+
+
+def numeric_names(config: Configuration) -> list[str]:
     """Return the names of the numeric fields, except those for the end of a schedule."""
     return [name for name in numeric_fields(type(config)) if not name.endswith("_end")]
 
@@ -34,7 +47,7 @@ def _is_public(name: str) -> bool:
     return name.isidentifier() and not name.startswith("_")
 
 
-def check_names(config: WithLoss, taken: tuple[str, ...], computed: tuple[str, ...]) -> None:
+def check_names(config: Configuration, taken: tuple[str, ...], computed: tuple[str, ...]) -> None:
     """Raise ValueError or TypeError unless custom coefficients and columns have valid, unused names and valid values.
 
     Args:
@@ -69,9 +82,8 @@ def check_names(config: WithLoss, taken: tuple[str, ...], computed: tuple[str, .
             raise ValueError(f"a column named {name} exists already: choose another name")
 
 
-def check_read(config: WithLoss, loss_name: str) -> None:
+def check_read(config: Configuration, loss: Loss, loss_name: str) -> None:
     """Raise ValueError unless the loss reads every custom coefficient and every custom column."""
-    loss = config.traced_loss
     for what, given, read in (
         ("coefficient", config.coefficients, loss.coefficients),
         ("column", config.columns, loss.columns),

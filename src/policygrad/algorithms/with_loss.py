@@ -243,7 +243,7 @@ class WithLoss:
         if self.derivatives is not None and self.loss is not default_of(type(self), "loss"):
             raise ValueError("hand-written derivatives replace the loss: pass only one of them")
         check_names(self, (*OUTPUTS, *self.supplied), self.computed_coefficients)
-        check_read(self, self._loss_name)
+        check_read(self, self.traced_loss, self._loss_name)
         if self.has_own_loss:
             for name in self.unread_fields:
                 if getattr(self, name) != default_of(type(self), name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,12 @@ from policygrad.errors import NonFiniteError
 from policygrad.policies.modes import evaluation_mode
 from policygrad.types import F32, Array, Bool, Inputs
 
-if TYPE_CHECKING:
-    from policygrad.policies.policy import Policy
+# `Policy` calls these functions, so its module cannot be imported here: `policy` is one
 
 
 @in_ordinary_torch
 @torch.no_grad()
-def fault_of(policy: Policy, encoded: F32) -> str | None:
+def fault_of(policy: Any, encoded: F32) -> str | None:
     """Return why no action can be chosen for encoded observations [B, D], or None if the outputs are not the reason."""
     observation: Any = torch.from_numpy(encoded).to(policy.device)
     with evaluation_mode(policy):
@@ -30,7 +29,7 @@ def sound_actions(action: Array) -> Bool:
     return action >= 0 if action.dtype.kind == "i" else np.isfinite(action)
 
 
-def check_actions(policy: Policy, encoded: F32, action: Array) -> None:
+def check_actions(policy: Any, encoded: F32, action: Array) -> None:
     """Check stored actions [B] or [B, K] that were chosen for encoded observations [B, D].
 
     Raises:
@@ -40,7 +39,7 @@ def check_actions(policy: Policy, encoded: F32, action: Array) -> None:
         raise NonFiniteError(actions_not_finite(policy, encoded))
 
 
-def actions_not_finite(policy: Policy, encoded: F32) -> str:
+def actions_not_finite(policy: Any, encoded: F32) -> str:
     """Return the error message for observations [B, D] whose actions are not finite or could not be chosen."""
     fault = fault_of(policy, encoded)
     if fault is not None:
