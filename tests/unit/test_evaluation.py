@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
-from policygrad.evaluation import share_interval
+from policygrad.evaluation import progress, share_interval
 from tests.helpers import Countdown
 
 
@@ -141,3 +143,23 @@ def test_the_threshold_is_that_of_the_environment(capsys: pytest.CaptureFixture[
     assert found.threshold == 475
     assert found.failures == (found.returns < 475).sum()
     assert pg.evaluate(policy_for(lambda: Countdown([3])), lambda: Countdown([3]), 3).threshold is None
+
+
+def test_an_evaluation_shows_its_progress_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress.show_episodes(10, None) as tick:
+        time.sleep(0.11)
+        tick(4, 1_234)
+    assert "4 of 10 episodes, 1,234 steps" in capsys.readouterr().err
+
+
+def test_an_evaluation_writes_lines_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    with progress.show_episodes(10, True) as tick:
+        tick(4, 1_234)
+    assert capsys.readouterr().err == "evaluating: 4 of 10 episodes, 1,234 steps\n"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from policygrad.types import Batch, Inputs, Rollout
-from tests.helpers import batch_for, networks, rollout_of
+from tests.helpers import batch_for, networks, rollout_of, steps_for
 
 
 def test_arrays_of_the_wrong_shape_are_refused():
@@ -59,3 +62,31 @@ def test_a_column_of_another_length_is_refused_by_its_name():
     batch = batch_for(policy)
     with pytest.raises(ValueError, match="old_log_prob has shape"):
         Batch(batch.inputs, batch.action, {**batch.columns, "old_log_prob": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"action": np.zeros(3, np.int64)}, r"action has shape \(3,\); expected 600 rows"),
+        ({"length": 7}, "length must be 1 or more and divide the 600 samples; got 7"),
+        ({"weight": np.ones(4, np.float32)}, r"weight has shape \(4,\)"),
+    ],
+)
+def test_parts_of_a_batch_that_do_not_fit_are_named(changed: dict[str, Any], message: str):
+    batch = batch_for(networks("categorical")[0])
+    with pytest.raises(ValueError, match=message):
+        replace(batch, **changed)
+
+
+def test_a_critic_s_observations_must_be_as_many_as_the_samples():
+    batch = batch_for(networks("categorical")[0])
+    inputs = replace(batch.inputs, critic_observation=np.zeros((2, 9), np.float32))
+    with pytest.raises(ValueError, match=r"critic_observation has shape \(2, 9\); expected 600 rows"):
+        replace(batch, inputs=inputs)
+
+
+def test_successors_are_the_final_observations_where_an_episode_ended():
+    rollout = steps_for(networks("categorical")[0], seed=0)
+    assert len(rollout.final_index) > 0
+    for where in (rollout.done, rollout.valid, rollout.valid & ~rollout.done):
+        np.testing.assert_array_equal(rollout.successors(where), rollout.next_observation[where])

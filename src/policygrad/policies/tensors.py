@@ -10,7 +10,7 @@ from policygrad.types import Inputs
 
 
 def as_tensors(inputs: Inputs, device: torch.device) -> Inputs:
-    """Return the inputs with torch tensors on a device in place of arrays."""
+    """Return the inputs of a policy network as torch tensors on a device; `critic_observation` is left out."""
     if inputs.image is None and inputs.memory is None and inputs.legal is None:
         observation: Any = torch.from_numpy(inputs.observation).to(device)
         return Inputs(observation)
