@@ -60,9 +60,11 @@ def main() -> int:
             parts = file.relative_to(SOURCE).with_suffix("").parts
             chosen |= tests_of(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts, imports)
     if not chosen:
-        left = ", ".join(str(file.relative_to(ROOT)) for file in changed) or "no Python file"
+        names = ", ".join(str(file.relative_to(ROOT)) for file in changed)
         print(
-            f"make quick: changed since the last commit: {left}. No test belongs to it alone; run make test"
+            f"make quick: no test belongs to {names} alone; run make test"
+            if names
+            else "make quick: nothing has changed"
         )
         return 0
     names = sorted(str(file.relative_to(ROOT)) for file in chosen)
