@@ -166,6 +166,14 @@ def test_sharing_is_refused_if_there_is_nothing_to_share():
         pg.train("CartPole-v1", pg.ActorCritic(critic="q"), network=network, **settings)
     with pytest.raises(ValueError, match="but it has none"):
         pg.train("CartPole-v1", pg.PPO(), network=pg.Network((), shared=True), **settings)
+    with pytest.raises(ValueError, match="no value network can be given"):
+        pg.train(
+            "CartPole-v1",
+            pg.PPO(),
+            network=network,
+            value=lambda n: pg.ValueNetwork(n, (8,), rng=np.random.default_rng(0)),
+            **settings,
+        )
 
 
 def test_the_value_network_uses_the_layers_of_the_policy():

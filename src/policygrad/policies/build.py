@@ -248,17 +248,23 @@ def make_value(
         The network, or None if none is wanted.
 
     Raises:
-        ValueError: a network is given but none is wanted, it is for other observations, or Q(s, a) is requested for
-            actions that are not Discrete.
+        ValueError: a network is given but none is wanted, it is for other observations, V(s) is to share the policy's
+            layers, or Q(s, a) is requested for actions that are not Discrete.
     """
     if not wanted:
         if given is not None:
             raise ValueError(
-                "a value network was given, but the algorithm's baseline is not 'value'. Leave the network out."
+                "a value network was given, but the algorithm learns no V(s) with these settings. Leave the network "
+                "out. (REINFORCE learns V(s) with baseline='value'.)"
             )
         return None
     size = policy.observation_size
-    if network.shared and given is None:
+    if network.shared:
+        if given is not None:
+            raise ValueError(
+                "shared=True computes V(s) from the policy's hidden layers, so no value network can be given. "
+                "Leave one of them out."
+            )
         perceptron = getattr(policy.network, "network", None)
         if sees_action or not isinstance(perceptron, MLP):
             raise ValueError(
