@@ -6,11 +6,12 @@ import ast
 import inspect
 import textwrap
 from dataclasses import is_dataclass
+from functools import cache
 from typing import Any
 
 
 def field_docs(*classes: type[Any]) -> dict[str, str]:
-    """Return the docstrings of the fields of dataclasses by field name; those of a later class replace earlier ones."""
+    """Return the docstring of each field of dataclasses, by name, in one line; later classes replace earlier ones."""
     found: dict[str, str] = {}
     for kind in classes:
         body: Any = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
@@ -19,10 +20,11 @@ def field_docs(*classes: type[Any]) -> dict[str, str]:
                 continue
             target, text = statement.target, getattr(following.value, "value", None)
             if isinstance(target, ast.Name) and isinstance(text, str):
-                found[target.id] = inspect.cleandoc(text)
+                found[target.id] = " ".join(text.split())
     return found
 
 
+@cache
 def inherited_field_docs(kind: type[Any]) -> dict[str, str]:
     """Return the docstrings of the fields of a dataclass, including those of its base classes.
 

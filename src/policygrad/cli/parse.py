@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -82,7 +83,7 @@ def dataclass_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
     written = kind.__bases__[0] if kind.__module__ == "types" else kind
     if not written.__module__.startswith("policygrad."):
         return None
-    docs, hints = inherited_field_docs(kind), annotations_of(kind)
+    hints = annotations_of(kind)
     fields = list[StructFieldSpec]()
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(given):
@@ -91,9 +92,14 @@ def dataclass_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
             default = field.default_factory()
         else:
             default = tyro.MISSING if field.default is dataclasses.MISSING else field.default
-        text = " ".join(docs.get(field.name, "").split()) or None
+        # read from the source code only if the help is shown
+        text = partial(_text_of, kind, field.name)
         fields.append(StructFieldSpec(field.name, hints[field.name], default, text))
     return StructConstructorSpec(kind, tuple(fields))
+
+
+def _text_of(kind: type[Any], field: str) -> str | None:
+    return inherited_field_docs(kind).get(field)
 
 
 def flags_of(kind: Any) -> Iterator[tuple[str, bool]]:

@@ -89,7 +89,7 @@ def train(
 def _documented() -> str:
     """Return the fields of `Settings` as the list of arguments of a docstring."""
     texts = field_docs(EnvOptions, Settings)
-    entries = (f"{field.name}: {' '.join(texts[field.name].split())}" for field in fields(Settings))
+    entries = (f"{field.name}: {texts[field.name]}" for field in fields(Settings))
     return "\n".join(
         textwrap.fill(entry, 110, initial_indent=" " * 12, subsequent_indent=" " * 16) for entry in entries
     )
