@@ -6,6 +6,7 @@ from tests.helpers.algorithms import A2C_VARIANTS, ACTOR_CRITIC_VARIANTS, PPO_VA
 from tests.helpers.engines import (
     FULL_LOSS,
     both_engines,
+    check_that_engines_agree,
     engine_on_copies,
     full_coefficients,
     learned_by_both,
@@ -32,6 +33,7 @@ from tests.helpers.runs import act_with, history_rows, same_parameters, tensorbo
 __all__ = [
     "A2C_VARIANTS", "ACTOR_CRITIC_VARIANTS", "BOX", "FULL_LOSS", "HEADS", "PPO_VARIANTS", "SHAPES", "STEP_COLUMNS",
     "WIDE", "WIDTH", "B", "Countdown", "CustomNetwork", "D", "act_with", "batch_for", "batch_rows", "both_engines",
+    "check_that_engines_agree",
     "dense_fisher", "distribution_of", "engine_on_copies", "episodes_for", "full_coefficients", "history_rows",
     "learned_by_both", "learner_state", "networks", "one_step_for", "parameters", "random_states", "relative_error",
     "rollout_of", "same_parameters", "shaken_policy", "steps_for", "tensorboard_events", "with_observations",

@@ -13,6 +13,7 @@ from policygrad.engines import make_engine
 from policygrad.interfaces import Engine
 from policygrad.policies import Policy, flat_parameters
 from policygrad.types import LearnerState
+from tests.helpers.networks import networks
 
 FULL_LOSS = A2C().traced_loss
 """−A log π − β H + ν/2 (V − G)²: it depends on log π, on the entropy and on V(s)."""
@@ -53,6 +54,23 @@ def learned_by_both(
             state.progress = i / 20
             algorithm.learn(engine, rollout, state)
     return engines, states
+
+
+def check_that_engines_agree(algorithm: Any, head: str, collect: Any, *, moved: float) -> None:
+    """Check that both engines have nearly the same parameters after 20 updates, and that these moved by a share.
+
+    Args:
+        algorithm: learns from collect(policy, seed).
+        head: see `networks`.
+        collect: returns a rollout.
+        moved: least relative change of the parameters.
+    """
+    policy, value = networks(head)
+    before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
+    engines, carried = learned_by_both(policy, value, algorithm, collect, algorithm.optimizer)
+    assert relative_error(parameters(engines[0]), parameters(engines[1])) < 1e-4
+    assert relative_error(parameters(engines[0]), before) > moved
+    assert carried[0].adaptive_coefficients == carried[1].adaptive_coefficients
 
 
 def parameters(engine: Any) -> np.ndarray:

@@ -36,12 +36,16 @@ SAME_ROLE = {
 distribution, the two engines, the command for something and the thing itself."""
 
 
+def own_imports(file: Path) -> list[tuple[list[str], list[str]]]:
+    """Each `from policygrad... import ...` of a file, also for type checking only: (parts of the module, names)."""
+    nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    imports = [((node.module or "").split("."), [alias.name for alias in node.names]) for node in nodes]
+    return [(parts[1:], names) for parts, names in imports if parts[0] == "policygrad"]
+
+
 def imports_of(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad"):
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    """The packages and top-level modules that a file imports from."""
+    found = {name for parts, names in own_imports(file) for name in (parts[:1] or names)}
     return found - {"__version__"}
 
 
@@ -57,13 +61,12 @@ def test_imports_run_one_way(file: Path):
 
 
 def modules_imported_by(file: Path) -> set[Path]:
-    """The files that a file imports from, also for type checking only. A package's `__init__` stands for itself."""
+    """The files that a file imports from. A package's `__init__` stands for itself."""
     found = set[Path]()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad."):
-            target = SOURCE.joinpath(*node.module.split(".")[1:])
-            for path in (target.with_suffix(".py"), *(target / f"{alias.name}.py" for alias in node.names)):
-                found |= {path} if path.exists() else set()
+    for parts, names in own_imports(file):
+        target = SOURCE.joinpath(*parts)
+        candidates = (target.with_suffix(".py"), *(target / f"{name}.py" for name in names))
+        found |= {path for path in candidates if path.exists()}
     return found
 
 
@@ -81,9 +84,7 @@ def test_contributing_lists_the_packages_in_this_order():
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_nobody_imports_a_private_name_of_another_module(file: Path):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("policygrad"):
-            assert not [alias.name for alias in node.names if re.match("_[^_]", alias.name)]
+    assert not [name for _, names in own_imports(file) for name in names if re.match("_[^_]", name)]
 
 
 def test_few_modules_lie_at_the_top():

@@ -20,9 +20,9 @@ from policygrad.types import Inputs
 from tests.helpers import (
     HEADS,
     PPO_VARIANTS,
+    check_that_engines_agree,
     engine_on_copies,
     history_rows,
-    learned_by_both,
     learner_state,
     networks,
     parameters,
@@ -34,12 +34,7 @@ from tests.helpers import (
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("algorithm", PPO_VARIANTS.values(), ids=PPO_VARIANTS)
 def test_engines_agree_after_20_updates(algorithm: Any, head: str):
-    policy, value = networks(head)
-    before = np.concatenate([flat_parameters(m).numpy().copy() for m in (policy, value)])
-    engines, carried = learned_by_both(policy, value, algorithm, steps_for, algorithm.optimizer)
-    assert relative_error(parameters(engines[0]), parameters(engines[1])) < 1e-4
-    assert relative_error(parameters(engines[0]), before) > 1e-2
-    assert carried[0].adaptive_coefficients == carried[1].adaptive_coefficients
+    check_that_engines_agree(algorithm, head, steps_for, moved=1e-2)
 
 
 @pytest.mark.parametrize("engine", ["fused", "autograd"])

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+LINE_INTERVAL = 2.0
+"""Seconds between two lines of progress if stderr is not a terminal."""
+
+
 class Output(io.TextIOBase):
     """Writes to `sys.stdout` or `sys.stderr`, as they are at the moment of writing, and never raises.
 

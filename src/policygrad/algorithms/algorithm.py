@@ -78,7 +78,7 @@ def _source(kind: type[Any]) -> tuple[str | None, str]:
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """Return the configuration class of a name. Raises ValueError with the closest names if there is none."""
+    """Return the configuration class of a name; raise ValueError with the closest names if there is none."""
     if name in ALGORITHMS:
         return ALGORITHMS[name]
     near = difflib.get_close_matches(name.lower(), ALGORITHMS, n=3, cutoff=0.4) or list(ALGORITHMS)

@@ -6,10 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from policygrad._support.console import console, say, stderr
-
-LINE_INTERVAL = 2.0
-"""Seconds between two lines if stderr is not a terminal."""
+from policygrad._support.console import LINE_INTERVAL, console, say, stderr
 
 
 @contextmanager

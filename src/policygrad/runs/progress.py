@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from policygrad._support.console import console, say, stderr
+from policygrad._support.console import LINE_INTERVAL, console, say, stderr
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -55,7 +55,7 @@ class Silent:
 class Lines(Silent):
     """Prints a line every few seconds, for logs."""
 
-    interval = 2.0
+    interval = LINE_INTERVAL
 
     def __init__(self, total: int) -> None:
         self._total = total
