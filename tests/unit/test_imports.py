@@ -39,6 +39,19 @@ def test_train_imports_nothing_that_it_may_not_need():
     assert not {name for name in loaded if name.startswith("policygrad.engines.fused")}
 
 
+def test_a_run_compiles_only_what_its_distribution_needs():
+    code = """
+import policygrad as pg
+from policygrad._support.function_pointers import _compiled
+pg.train("CartPole-v1", steps=300)
+names = {f"{function.__module__}.{function.__name__}" for function, *_ in _compiled}
+print(*sorted(name for name in names if ".heads." in name))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heads = "policygrad.engines.fused.heads.categorical"
+    assert done.stdout.split() == [f"{heads}.{name}" for name in ("differentiate", "evaluate", "sample")]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "distribution"),

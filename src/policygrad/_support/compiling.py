@@ -21,6 +21,11 @@ FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 """All flags that let loops vectorize, except `nnan` and `ninf`, which would compile NaN checks away."""
 
 
+NOT_FROM_C: dict[str, Any] = {"no_cfunc_wrapper": True}
+NOT_FROM_PYTHON: dict[str, Any] = {**NOT_FROM_C, "no_cpython_wrapper": True}
+"""Options that save compiling further functions, which convert arguments for calls from C and from Python. No function
+is called from C; a function that only compiled code calls is not called from Python either, which would crash."""
+
 COUNTED: dict[str, Any] = {"_nrt": True}
 UNCOUNTED: dict[str, Any] = {"_nrt": False}
 """Options that decide whether references to arrays are counted. Numba counts a reference for each view of an array,
@@ -43,14 +48,20 @@ def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F
             raise TypeError(f"{signature} returns an array: set makes_arrays=True")
     options = COUNTED if makes_arrays else UNCOUNTED
     decorate: Any = partial(
-        compile_cached, signatures=signatures, nogil=True, fastmath=FASTMATH, error_model="numpy", **options
+        compile_cached,
+        signatures=signatures,
+        nogil=True,
+        fastmath=FASTMATH,
+        error_model="numpy",
+        **NOT_FROM_C,
+        **options,
     )
     return cast(Callable[[F], F], decorate)
 
 
 def compiled_when_called(function: F) -> F:
     """Compile a function at its first call for the types of its arguments, or load it from the cache on disk."""
-    return cast(F, compile_cached(function, nogil=True, error_model="numpy"))
+    return cast(F, compile_cached(function, nogil=True, error_model="numpy", **NOT_FROM_C))
 
 
 def compile_cached(function: Callable[..., Any], signatures: Sequence[object] = (), **options: Any) -> Any:
@@ -76,15 +87,20 @@ def compile_cached(function: Callable[..., Any], signatures: Sequence[object] = 
 def inner(function: F) -> F:
     """Decorate a function that only compiled code calls, so that it is compiled and cached as part of its callers.
 
-    It has no cache entry itself, so a warm start has less to load. It must not make or return arrays.
+    It has no cache entry itself, so a warm start has less to load. It must not make or return arrays, nor be called
+    from Python.
     """
-    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **UNCOUNTED)
+    decorate: Any = numba.njit(
+        nogil=True, fastmath=FASTMATH, error_model="numpy", **NOT_FROM_PYTHON, **UNCOUNTED
+    )
     return cast(F, decorate(function))
 
 
 def inner_making_arrays(function: F) -> F:
     """Decorate like `inner` a function that makes or returns arrays."""
-    decorate: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy", **COUNTED)
+    decorate: Any = numba.njit(
+        nogil=True, fastmath=FASTMATH, error_model="numpy", **NOT_FROM_PYTHON, **COUNTED
+    )
     return cast(F, decorate(function))
 
 

@@ -15,15 +15,17 @@ from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import get_cython_function_address, intrinsic
 
-from policygrad._support.compiling import FASTMATH, UNCOUNTED, compile_cached
+from policygrad._support.compiling import COUNTED, FASTMATH, NOT_FROM_PYTHON, UNCOUNTED, compile_cached
 
 ADDRESS: Any = types.intp
 """Numba type of a function's address."""
 
-_compiled: dict[tuple[Any, Any, bool], Any] = {}
+_compiled: dict[tuple[Any, Any, bool, bool], Any] = {}
 
 
-def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> int:
+def address_of(
+    function: Callable[..., Any], signature: Any, *, exact: bool = False, makes_arrays: bool = False
+) -> int:
     """Return the address of a Python function's machine code for a Numba signature: see `function_at`.
 
     The function is compiled once per process, and cached on disk.
@@ -32,15 +34,33 @@ def address_of(function: Callable[..., Any], signature: Any, *, exact: bool = Fa
         function: a function written for Numba's nopython mode.
         signature: return and argument types.
         exact: compute every operation as written, in IEEE arithmetic, and check every index. This does not extend to
-            functions that it calls, which have their own options. Only an exact function may make arrays.
+            functions that it calls, which have their own options.
+        makes_arrays: the function makes arrays. An exact function may make arrays in any case.
 
     Raises:
         TypeError: Numba cannot compile the function for this signature; the message contains Numba's reason.
     """
-    key = (function, signature, exact)
+    key = (function, signature, exact, makes_arrays)
     if key not in _compiled:
-        _compiled[key] = _compile(function, signature, exact)
+        _compiled[key] = _compile(*key)
     return address_in(_compiled[key], signature)
+
+
+class Addressable:
+    """A function that compiled code calls by its `address`. It is compiled when the address is first needed."""
+
+    def __init__(self, function: Callable[..., Any], signature: Any, makes_arrays: bool) -> None:
+        self._function, self._signature, self._makes_arrays = function, signature, makes_arrays
+
+    @property
+    def address(self) -> int:
+        """Address of the machine code, or TypeError: see `address_of`."""
+        return address_of(self._function, self._signature, makes_arrays=self._makes_arrays)
+
+
+def addressable(signature: Any, *, makes_arrays: bool = False) -> Callable[[Callable[..., Any]], Addressable]:
+    """Decorate a function that compiled code calls by its address, with the arguments of `address_of`."""
+    return lambda function: Addressable(function, signature, makes_arrays)
 
 
 def address_in(dispatcher: Any, signature: Any) -> int:
@@ -49,9 +69,10 @@ def address_in(dispatcher: Any, signature: Any) -> int:
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 
 
-def _compile(function: Callable[..., Any], signature: Any, exact: bool) -> Any:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact}
-    options |= {"fastmath": False} if exact else {"fastmath": FASTMATH, **UNCOUNTED}
+def _compile(function: Callable[..., Any], signature: Any, exact: bool, makes_arrays: bool) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact, **NOT_FROM_PYTHON}
+    options |= COUNTED if exact or makes_arrays else UNCOUNTED
+    options["fastmath"] = False if exact else FASTMATH
     python = getattr(function, "py_func", function)
     name = getattr(python, "__qualname__", repr(python))
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from policygrad._support.compiling import UNCOUNTED, compile_cached, compiled
+from policygrad._support.compiling import NOT_FROM_PYTHON, UNCOUNTED, compile_cached, compiled
 from policygrad._support.function_pointers import ADDRESS, address_in, function_at
 from policygrad.types import F32, F64
 
@@ -28,7 +28,13 @@ derivatives_at: Any = function_at(DERIVATIVES)
 """For compiled code: returns the derivatives function at an address."""
 _value_at: Any = function_at(VALUE)
 
-EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}, **UNCOUNTED}
+EXACT: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz"},
+    **UNCOUNTED,
+    **NOT_FROM_PYTHON,
+}
 """Compiler options: arithmetic as written, except that a multiplication and an addition may be fused."""
 
 

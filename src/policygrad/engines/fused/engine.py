@@ -149,7 +149,7 @@ class FusedEngine:
         action = common.as_column_matrix(action)
         parts = self._workers.parts(len(inputs), SPLIT_AT)
         outputs = trust_region.policy_outputs(
-            inputs.observation, action, self.head, self._actors, before, self._workers, parts
+            inputs.observation, action, self.policy, self.head, self._actors, before, self._workers, parts
         )
         if before is None:
             common.check_policy_outputs(self.policy, inputs, outputs.log_prob, outputs.entropy)
@@ -169,7 +169,7 @@ class FusedEngine:
 
         parts = self._workers.parts(len(inputs), SPLIT_AT)
         return trust_region.fisher_vector_product(
-            inputs.observation, self.head, self._actors, self._workers, parts
+            inputs.observation, self.policy, self.head, self._actors, self._workers, parts
         )
 
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:

@@ -9,8 +9,9 @@ import numpy as np
 from numba import types
 
 from policygrad._support.compiling import compiled, inlined, inner, inner_making_arrays
-from policygrad.engines.fused import heads
-from policygrad.engines.fused.heads import HEAD, apply_fisher, describe, evaluate
+from policygrad._support.function_pointers import ADDRESS, function_at
+from policygrad.engines.fused.heads import HEAD, evaluate
+from policygrad.engines.fused.heads.head import DESCRIBE, DIVERGENCE, FISHER
 from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
 from policygrad.engines.fused.mlp import (
     NARROW,
@@ -25,6 +26,7 @@ from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
+_fisher_at, _describe_at, _divergence_at = function_at(FISHER), function_at(DESCRIBE), function_at(DIVERGENCE)
 
 
 @inlined
@@ -87,9 +89,12 @@ def jvp(x, net, along):
     return along.work[o - rows * width : o].reshape(rows, width)
 
 
-@compiled(types.void(MATRIX, HEAD, NET, NET, types.float64))
-def fisher_vector_product(x, head, actor, along, scale):
-    """Write Σ_s Jᵀ M J v times `scale` to `actor.gradient`; `along` is as in `jvp`."""
+@compiled(types.void(MATRIX, HEAD, ADDRESS, NET, NET, types.float64))
+def fisher_vector_product(x, head, apply_fisher, actor, along, scale):
+    """Write Σ_s Jᵀ M J v times `scale` to `actor.gradient`; `along` is as in `jvp`.
+
+    `apply_fisher` is the address of the distribution's function, as `describe` and `divergence` are below.
+    """
     log_std, log_std_rate, slope = parameters_ahead(actor), parameters_ahead(along), gradient_ahead(actor)
     transpose(actor)
     transpose(along)
@@ -98,12 +103,12 @@ def fisher_vector_product(x, head, actor, along, scale):
         part = x[start : min(start + ROWS, x.shape[0])]
         outputs, hidden = forward(part, actor), last_hidden(part, actor)
         rate = jvp(part, actor, along)
-        apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, f32(scale), slope)
+        _fisher_at(apply_fisher)(head, outputs, hidden, rate, log_std, log_std_rate, f32(scale), slope)
         backward(part, actor)
 
 
-@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR, MATRIX))
-def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
+@compiled(types.void(MATRIX, MATRIX, HEAD, ADDRESS, NET, VECTOR, VECTOR, MATRIX))
+def policy_outputs(x, action, head, describe, actor, log_prob, entropy, parameters):
     """Write log π and H, [B] each, and the parameters of π(·|s) [B, n], which each head's `describe` defines."""
     log_std = parameters_ahead(actor)
     transpose(actor)
@@ -113,10 +118,10 @@ def policy_outputs(x, action, head, actor, log_prob, entropy, parameters):
         evaluate(
             head, outputs, hidden, log_std, action[start:stop], log_prob[start:stop], entropy[start:stop]
         )
-        describe(head, outputs, hidden, log_std, parameters[start:stop])
+        _describe_at(describe)(head, outputs, hidden, log_std, parameters[start:stop])
 
 
-@compiled(types.void(HEAD, MATRIX, MATRIX, VECTOR))
-def divergence(head, old, new, kl):
+@compiled(types.void(ADDRESS, MATRIX, MATRIX, VECTOR))
+def divergences(divergence, old, new, kl):
     """Write KL(old ‖ new) to `kl` [B], for distributions that `policy_outputs` has written."""
-    heads.divergence(head, old, new, kl)
+    _divergence_at(divergence)(old, new, kl)

@@ -8,20 +8,28 @@ import math
 
 import numpy as np
 
-from policygrad._support.compiling import inlined, inner
-from policygrad._support.function_pointers import call_of_doubles, scipy_address
+from policygrad._support.compiling import inlined
+from policygrad._support.function_pointers import addressable, call_of_doubles, scipy_address
 from policygrad.engines.fused.heads.functions import gammas, softplus
-from policygrad.engines.fused.heads.head import NO_CHOICES, Head
+from policygrad.engines.fused.heads.head import (
+    DESCRIBE,
+    DIFFERENTIATE,
+    DIVERGENCE,
+    EVALUATE,
+    FISHER,
+    NO_CHOICES,
+    SAMPLE,
+    Head,
+)
 from policygrad.policies.distributions.beta import EDGE
 
 f32, f64 = np.float32, np.float64
-KIND = 3
 
 
 def head_of(distribution, _network):
     """Return the head of a `Beta`."""
     inverse = scipy_address("betaincinv")
-    return Head(KIND, NO_CHOICES, log_volume=distribution.log_volume, inverse=inverse)
+    return Head(NO_CHOICES, log_volume=distribution.log_volume, inverse=inverse)
 
 
 @inlined
@@ -30,8 +38,8 @@ def shape_at(outputs, i, k):
     return f64(f32(1) + f32(softplus(f64(outputs[i, k]))))
 
 
-@inner
-def sample(head, outputs, noise, action):
+@addressable(SAMPLE)
+def sample(head, outputs, hidden, log_std, noise, action):
     """Write the inverse cumulative distribution at uniforms [B, K], or the mode (α − 1)/(α + β − 2) if greedy."""
     K = action.shape[1]
     for i in range(action.shape[0]):
@@ -47,8 +55,8 @@ def sample(head, outputs, noise, action):
             action[i, k] = x if x != x else min(max(f32(x), f32(EDGE)), f32(1 - EDGE))
 
 
-@inner
-def evaluate(head, outputs, action, log_prob, entropy):
+@addressable(EVALUATE)
+def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
     """Write log π and H, computed in float64.
 
     log π = Σ (α − 1) log x + (β − 1) log(1 − x) − log B(α, β) − log_volume
@@ -71,8 +79,8 @@ def evaluate(head, outputs, action, log_prob, entropy):
         entropy[i] = h
 
 
-@inner
-def differentiate(outputs, action, d_log_prob, d_entropy):
+@addressable(DIFFERENTIATE)
+def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
     """Write ∂L/∂output over the outputs.
 
         ∂log π/∂α = log x − ψ(α) + ψ(α + β),   ∂H/∂α = −(α − 1)ψ′(α) + (α + β − 2)ψ′(α + β)
@@ -98,8 +106,8 @@ def differentiate(outputs, action, d_log_prob, d_entropy):
             outputs[i, K + k] = by_beta / (1 + math.exp(-f64(outputs[i, K + k])))
 
 
-@inner
-def apply_fisher(outputs, rate, scale):
+@addressable(FISHER)
+def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
     """Write M ż times `scale` over the outputs. In (α, β) the Fisher matrix is, with s = ψ′(α + β),
 
         [[ψ′(α) − s, −s], [−s, ψ′(β) − s]].
@@ -121,15 +129,15 @@ def apply_fisher(outputs, rate, scale):
             outputs[i, K + k] = scale * slope_b * (prime_b * rate_b - shared)
 
 
-@inner
-def describe(outputs, parameters):
+@addressable(DESCRIBE)
+def describe(head, outputs, hidden, log_std, parameters):
     """Write α and β side by side, [B, 2K]."""
     for i in range(outputs.shape[0]):
         for k in range(outputs.shape[1]):
             parameters[i, k] = shape_at(outputs, i, k)
 
 
-@inner
+@addressable(DIVERGENCE)
 def divergence(old, new, kl):
     """Write KL(old ‖ new), computed in float64.
 

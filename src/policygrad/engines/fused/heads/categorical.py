@@ -12,19 +12,27 @@ import math
 
 import numpy as np
 
-from policygrad._support.compiling import inlined, inner
+from policygrad._support.compiling import inlined
+from policygrad._support.function_pointers import addressable
 from policygrad.engines.fused.heads.functions import exp, log
-from policygrad.engines.fused.heads.head import Head
+from policygrad.engines.fused.heads.head import (
+    DESCRIBE,
+    DIFFERENTIATE,
+    DIVERGENCE,
+    EVALUATE,
+    FISHER,
+    SAMPLE,
+    Head,
+)
 from policygrad.engines.fused.subnormal import FLUSH_BELOW
 
 f32, f64 = np.float32, np.float64
 LOG_FLUSH_BELOW = f32(math.log(FLUSH_BELOW))
-KIND = 0
 
 
 def head_of(distribution, _network):
     """Return the head of a `Categorical`."""
-    return Head(KIND, np.array(distribution.sizes, np.int64))
+    return Head(np.array(distribution.sizes, np.int64))
 
 
 @inlined
@@ -98,20 +106,22 @@ def chosen(logits, uniform):
     return choice if total > 0 else -1
 
 
-@inner
-def sample(sizes, greedy, outputs, noise, action):
+@addressable(SAMPLE)
+def sample(head, outputs, hidden, log_std, noise, action):
     """Write actions from uniforms [B, K], or the most probable ones if greedy."""
+    sizes = head.sizes
     for i in range(outputs.shape[0]):
         first = 0
         for k in range(sizes.size):
             logits = outputs[i, first : first + sizes[k]]
-            action[i, k] = f32(most_probable(logits) if greedy else chosen(logits, noise[i, k]))
+            action[i, k] = f32(most_probable(logits) if head.greedy else chosen(logits, noise[i, k]))
             first += sizes[k]
 
 
-@inner
-def evaluate(sizes, outputs, action, log_prob, entropy):
+@addressable(EVALUATE)
+def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
     """Write log π = Σ_k log π_k(a_k) and H = −Σ_k Σ_j π_kj log π_kj; overwrite the logits by log π_k."""
+    sizes = head.sizes
     for i in range(outputs.shape[0]):
         lp = f32(0)
         h = f32(0)
@@ -138,9 +148,10 @@ def evaluate(sizes, outputs, action, log_prob, entropy):
         entropy[i] = h
 
 
-@inner
-def differentiate(sizes, outputs, action, entropy, d_log_prob, d_entropy):
+@addressable(DIFFERENTIATE)
+def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
     """Write ∂L/∂z over the outputs: ∂log π(a)/∂z_kj = [j = a_k] − π_kj,   ∂H/∂z_kj = −π_kj (log π_kj + H_k)."""
+    sizes = head.sizes
     for i in range(outputs.shape[0]):
         first = 0
         for k in range(sizes.size):
@@ -156,12 +167,12 @@ def differentiate(sizes, outputs, action, entropy, d_log_prob, d_entropy):
             first += sizes[k]
 
 
-@inner
-def apply_fisher(sizes, outputs, rate, scale):
+@addressable(FISHER)
+def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
     """Write M ż times `scale` over the logits; M is diag(π_k) − π_k π_kᵀ for each choice, with 0 between choices."""
     for i in range(outputs.shape[0]):
         first = 0
-        for size in sizes:
+        for size in head.sizes:
             normalizer = log_normalizer(outputs[i, first : first + size])
             mean = f32(0)
             for j in range(first, first + size):
@@ -172,15 +183,15 @@ def apply_fisher(sizes, outputs, rate, scale):
             first += size
 
 
-@inner
-def describe(outputs, parameters):
+@addressable(DESCRIBE)
+def describe(head, outputs, hidden, log_std, parameters):
     """Write log π_k side by side, as `evaluate` left them."""
     for i in range(outputs.shape[0]):
         for j in range(outputs.shape[1]):
             parameters[i, j] = outputs[i, j]
 
 
-@inner
+@addressable(DIVERGENCE)
 def divergence(old, new, kl):
     """Write KL(old ‖ new) = Σ_k Σ_j π_kj (log π_kj − log π'_kj)."""
     for i in range(old.shape[0]):

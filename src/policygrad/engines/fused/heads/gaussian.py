@@ -12,22 +12,31 @@ import math
 
 import numpy as np
 
-from policygrad._support.compiling import inlined, inner
+from policygrad._support.compiling import inlined
+from policygrad._support.function_pointers import addressable
 from policygrad.engines.fused.heads.functions import log_slope, tanh
-from policygrad.engines.fused.heads.head import NO_CHOICES, Head
+from policygrad.engines.fused.heads.head import (
+    DESCRIBE,
+    DIFFERENTIATE,
+    DIVERGENCE,
+    EVALUATE,
+    FISHER,
+    NO_CHOICES,
+    SAMPLE,
+    Head,
+)
 from policygrad.policies.distributions import gaussian
 from policygrad.policies.networks import middle_and_half
 
 f32 = np.float32
 HALF_LOG_2PI = f32(0.5 * gaussian.LOG_2PI)
-KIND, SQUASHED = 1, 2
 
 
 def head_of(distribution, network):
     """Return the head of a `Gaussian` or a `SquashedGaussian`."""
-    head = Head(KIND, NO_CHOICES, per_state=network.state_dependent_std)
+    head = Head(NO_CHOICES, per_state=network.state_dependent_std)
     if isinstance(distribution, gaussian.SquashedGaussian):
-        head = head._replace(kind=SQUASHED, log_volume=distribution.log_volume)
+        head = head._replace(squashed=True, log_volume=distribution.log_volume)
     if network.state_dependent_std:
         middle, half = middle_and_half(network.log_std_bounds)
         head = head._replace(middle=middle, half=half)
@@ -71,8 +80,8 @@ def slopes_of_mean_log_slope(mean, std):
     return by_mean, by_log_std
 
 
-@inner
-def sample(head, outputs, log_std, noise, action):
+@addressable(SAMPLE)
+def sample(head, outputs, hidden, log_std, noise, action):
     """Write μ + σz from standard normals z [B, K], or μ if greedy."""
     for i in range(action.shape[0]):
         for k in range(action.shape[1]):
@@ -81,8 +90,8 @@ def sample(head, outputs, log_std, noise, action):
                 action[i, k] += math.exp(log_std_at(head, outputs, log_std, i, k)) * f32(noise[i, k])
 
 
-@inner
-def evaluate(head, outputs, log_std, action, log_prob, entropy):
+@addressable(EVALUATE)
+def evaluate(head, outputs, hidden, log_std, action, log_prob, entropy):
     """Write log π = Σ −½z² − log σ − ½ log 2π and H = Σ log σ + ½ log 2πe, with z = (a − μ)/σ.
 
     For the squashed Gaussian, −Σ log(1 − tanh²u) − log_volume is added to log π, and Σ E[log(1 − tanh²u)] + log_volume
@@ -96,15 +105,15 @@ def evaluate(head, outputs, log_std, action, log_prob, entropy):
             z = (action[i, k] - outputs[i, k]) * math.exp(-log_s)
             lp -= f32(0.5) * z * z + log_s + HALF_LOG_2PI
             h += log_s + HALF_LOG_2PI + f32(0.5)
-            if head.kind == SQUASHED:
+            if head.squashed:
                 lp -= log_slope(action[i, k])
                 h += mean_log_slope(outputs[i, k], math.exp(log_s))
         log_prob[i] = lp
         entropy[i] = h
 
 
-@inner
-def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std_slope):
+@addressable(DIFFERENTIATE)
+def differentiate(head, outputs, hidden, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
     """Write ∂L/∂output over the outputs, and add ∂L/∂log σ to `log_std_slope` if log σ is a parameter.
 
         ∂log π/∂μ = z/σ,   ∂log π/∂log σ = z² − 1,   ∂H/∂log σ = 1
@@ -120,7 +129,7 @@ def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std
             z = (action[i, k] - outputs[i, k]) * inverse
             by_mean = d_log_prob[i] * z * inverse
             by_log_std = d_log_prob[i] * (z * z - f32(1)) + d_entropy[i]
-            if head.kind == SQUASHED:
+            if head.squashed:
                 mean_slope, std_slope = slopes_of_mean_log_slope(outputs[i, k], math.exp(log_s))
                 by_mean += d_entropy[i] * mean_slope
                 by_log_std += d_entropy[i] * std_slope
@@ -132,8 +141,8 @@ def differentiate(head, outputs, log_std, action, d_log_prob, d_entropy, log_std
                 log_std_slope[k] += by_log_std
 
 
-@inner
-def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slope):
+@addressable(FISHER)
+def apply_fisher(head, outputs, hidden, rate, log_std, log_std_rate, scale, log_std_slope):
     """Write M ż times `scale` over the outputs, where M is diagonal: 1/σ² for μ and 2 for log σ.
 
     If log σ is computed from an output r, the entry for r is 2 (∂log σ/∂r)². If it is a parameter, each state adds 2 to
@@ -153,8 +162,8 @@ def apply_fisher(head, outputs, rate, log_std, log_std_rate, scale, log_std_slop
         log_std_slope[k] += f32(2 * rows) * scale * log_std_rate[k]
 
 
-@inner
-def describe(head, outputs, log_std, parameters):
+@addressable(DESCRIBE)
+def describe(head, outputs, hidden, log_std, parameters):
     """Write μ and log σ side by side, [B, 2K]."""
     rows, K = outputs.shape[0], parameters.shape[1] // 2
     for i in range(rows):
@@ -163,7 +172,7 @@ def describe(head, outputs, log_std, parameters):
             parameters[i, K + k] = log_std_at(head, outputs, log_std, i, k)
 
 
-@inner
+@addressable(DIVERGENCE)
 def divergence(old, new, kl):
     """Write KL(old ‖ new) = Σ_k ½ (σ²/σ'² − 1) − log σ/σ' + ½ ((μ − μ')/σ')².
 

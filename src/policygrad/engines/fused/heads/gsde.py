@@ -11,19 +11,28 @@ import math
 
 import numpy as np
 
-from policygrad._support.compiling import inlined, inner_making_arrays
-from policygrad.engines.fused.heads.head import NO_CHOICES, Head
+from policygrad._support.compiling import inlined
+from policygrad._support.function_pointers import addressable
+from policygrad.engines.fused.heads import gaussian
+from policygrad.engines.fused.heads.head import (
+    DESCRIBE,
+    DIFFERENTIATE,
+    EVALUATE,
+    FISHER,
+    NO_CHOICES,
+    SAMPLE,
+    Head,
+)
 from policygrad.policies.distributions import gsde
 
 f32 = np.float32
 LEAST_VARIANCE = f32(gsde.LEAST_VARIANCE)
 HALF_LOG_2PI = f32(0.5 * gsde.LOG_2PI)
-KIND = 4
 
 
 def head_of(_distribution, _network):
     """Return the head of a `GSDE`."""
-    return Head(KIND, NO_CHOICES)
+    return Head(NO_CHOICES)
 
 
 @inlined
@@ -44,7 +53,7 @@ def variance_at(squares, features, i, k, K):
     return total
 
 
-@inner_making_arrays
+@addressable(SAMPLE, makes_arrays=True)
 def sample(head, outputs, features, log_std, noise, action):
     """Write μ + Σ_j φ_j σ_jk ε_jk from standard normals ε [B, L · K], or μ if greedy."""
     K = action.shape[1]
@@ -60,8 +69,8 @@ def sample(head, outputs, features, log_std, noise, action):
             action[i, k] = outputs[i, k] + total
 
 
-@inner_making_arrays
-def evaluate(outputs, features, log_std, action, log_prob, entropy):
+@addressable(EVALUATE, makes_arrays=True)
+def evaluate(head, outputs, features, log_std, action, log_prob, entropy):
     """Write log π = Σ −½(a − μ)²/v − ½ log 2πv and H = Σ ½ log 2πe v."""
     K = action.shape[1]
     squares = variances(log_std)
@@ -78,8 +87,8 @@ def evaluate(outputs, features, log_std, action, log_prob, entropy):
         entropy[i] = h
 
 
-@inner_making_arrays
-def differentiate(outputs, features, log_std, action, d_log_prob, d_entropy, log_std_slope):
+@addressable(DIFFERENTIATE, makes_arrays=True)
+def differentiate(head, outputs, features, log_std, action, entropy, d_log_prob, d_entropy, log_std_slope):
     """Write ∂L/∂output over the outputs, and add ∂L/∂log σ to `log_std_slope`.
 
     ∂log π/∂μ = (a − μ)/v,   ∂log π/∂v = ½((a − μ)²/v² − 1/v),   ∂H/∂v = 1/(2v),   ∂v_k/∂log σ_jk = 2σ_jk²φ_j²
@@ -99,8 +108,8 @@ def differentiate(outputs, features, log_std, action, d_log_prob, d_entropy, log
         log_std_slope[j] += f32(2) * squares[j] * slope[j]
 
 
-@inner_making_arrays
-def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
+@addressable(FISHER, makes_arrays=True)
+def apply_fisher(head, outputs, features, rate, log_std, log_std_rate, scale, log_std_slope):
     """Write M ż times `scale` over the outputs, and add its part for log σ to `log_std_slope`.
 
     M has 1/v for μ, and zeros between μ and log σ. The part for log σ is
@@ -127,8 +136,8 @@ def apply_fisher(outputs, features, rate, log_std, log_std_rate, scale, log_std_
         log_std_slope[j] += f32(2) * squares[j] * slope[j]
 
 
-@inner_making_arrays
-def describe(outputs, features, log_std, parameters):
+@addressable(DESCRIBE, makes_arrays=True)
+def describe(head, outputs, features, log_std, parameters):
     """Write μ and ½ log v side by side, [B, 2K], as for any other Gaussian, whose KL applies too."""
     K = outputs.shape[1]
     squares = variances(log_std)
@@ -136,3 +145,6 @@ def describe(outputs, features, log_std, parameters):
         for k in range(K):
             parameters[i, k] = outputs[i, k]
             parameters[i, K + k] = f32(0.5) * math.log(variance_at(squares, features, i, k, K))
+
+
+divergence = gaussian.divergence
