@@ -44,6 +44,8 @@ class Update:
     step: Step
     minibatches: Minibatches | None = None
     """Segments that each step uses. None is one step on all segments."""
+    outputs: F32 | None = None
+    """[3, B] float32: log π, H and V(s), which the update overwrites where it computes them; None starts with zeros."""
     max_kl: float | None = None
     """Limit on the mean of `kl_estimate` over a minibatch; None is no limit. It requires the column `old_log_prob`.
 

@@ -11,7 +11,7 @@ import torch
 import policygrad as pg
 from policygrad.engines import make_engine
 from policygrad.policies import kl_estimate
-from policygrad.types import Batch, Inputs
+from policygrad.types import Inputs
 from tests.helpers import (
     A2C_VARIANTS,
     HEADS,
@@ -39,7 +39,11 @@ def test_v_trace_corrects_by_the_ratio_of_the_current_policy_to_the_one_that_act
     x, action = rollout.observation[rollout.valid], rollout.action[rollout.valid]
     now, _ = engine.evaluate(Inputs(x), action)
     acted = now + np.random.default_rng(0).normal(0, 0.5, len(now)).astype(np.float32)
-    corrected = algorithm._corrected(engine, rollout, Batch(Inputs(x), action, {}), acted).columns
+    log_ratio = np.zeros(rollout.valid.shape)
+    log_ratio[rollout.valid] = now.astype(np.float64) - acted
+    advantage, target = algorithm.recipe.estimator(
+        rollout.reward, *engine.values_along(rollout), rollout.terminated, rollout.done, extra=log_ratio
+    )
     with torch.no_grad():
         v, after = (
             value(torch.from_numpy(seen[rollout.valid])).numpy().astype(np.float64)
@@ -48,9 +52,9 @@ def test_v_trace_corrects_by_the_ratio_of_the_current_policy_to_the_one_that_act
     over = rollout.terminated[rollout.valid]
     error = rollout.reward[rollout.valid] + 0.9 * np.where(over, 0, after) - v
     expected = np.minimum(1, np.exp(now.astype(np.float64) - acted)) * error
-    np.testing.assert_allclose(corrected["advantage"], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(corrected["target"], v + expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(corrected["advantage"] - error).max() > 0.1
+    np.testing.assert_allclose(advantage[rollout.valid], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(target[rollout.valid], v + expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(advantage[rollout.valid] - error).max() > 0.1
 
 
 def test_several_updates_from_the_same_data_need_v_trace():

@@ -13,11 +13,12 @@ from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.advantages import generalized_advantages, n_step_returns, normalize, vtrace
-from policygrad.algorithms import natural, ppo
+from policygrad.algorithms import natural
+from policygrad.algorithms.minibatches import shuffled
 from policygrad.engines import make_engine
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.losses import Loss, traced
-from policygrad.training import _rollout_metrics
+from policygrad.training.training import _rollout_metrics
 from policygrad.types import Batch, Inputs, Rollout
 from tests.helpers import (
     D,
@@ -227,12 +228,12 @@ def test_ppo_normalizes_advantages_as_chosen(how: Any):
     )
     algorithm.learn(engine, rollout, learner_state())
 
-    batch, _ = algorithm.batch(expected, rollout)
+    batch = algorithm.batch(rollout, expected)
     whole = batch.columns["advantage"].astype(np.float64)
     coefficients = {
         "clip": 0.2, "entropy_coef": 0.0, "value_coef": 0.5, "value_clip": np.inf, "kl_penalty": 0.0
     }  # fmt: skip
-    order, bounds = ppo.shuffled(np.random.default_rng(0), B, parts, epochs)
+    order, bounds = shuffled(np.random.default_rng(0), B, parts, epochs)
     for start, stop in pairwise(bounds):
         rows = order[start:stop]
         advantage = whole[rows]

@@ -20,9 +20,8 @@ from policygrad.engines import make_engine
 from policygrad.engines.fused import FusedEngine
 from policygrad.envs import KERNELS, KernelEnv, KernelVectorEnv, PotentialShaping, make
 from policygrad.policies import Network, make_policy
-from policygrad.rollout import HostCollector, make_collector
+from policygrad.rollout import EpisodeReturns, HostCollector, make_collector
 from policygrad.rollout.compiled_collector import CompiledCollector
-from policygrad.training import EpisodeReturns
 from policygrad.types import Inputs, Rollout
 from tests.helpers import STEP_COLUMNS
 

@@ -14,7 +14,7 @@ from gymnasium import spaces
 import policygrad as pg
 from policygrad._support.threads import Workers
 from policygrad.algorithms import Reinforce
-from policygrad.algorithms.ppo import shuffled
+from policygrad.algorithms.minibatches import shuffled
 from policygrad.engines import make_engine
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Engine, Step, Update

@@ -275,7 +275,7 @@ def test_the_first_ratio_of_ppo_is_1(layer: str):
         seeds=EpisodeSeeds(np.random.default_rng(0)), action_rng=np.random.default_rng(0),
     )  # fmt: skip
     algorithm = pg.PPO(horizon=8)
-    batch, _ = algorithm.batch(engine, collector.steps(8))
+    batch = algorithm.batch(collector.steps(8), engine)
     coefficients = algorithm.coefficient_values(0.0)
     found = engine.update(Update(batch, algorithm.traced_loss, coefficients, Step(0.0, 0.0)))
     np.testing.assert_array_equal(found.log_prob, batch.columns["old_log_prob"])

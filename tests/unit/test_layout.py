@@ -138,7 +138,7 @@ def test_the_path_from_train_to_the_gradient_is_as_described(monkeypatch: pytest
     pg.PPO().traced_loss.__dict__.pop("address", None)
     sys.setprofile(record)
     try:
-        pg.train("CartPole-v1", "ppo", steps=300, num_envs=2, progress=False)
+        pg.train("CartPole-v1", "ppo", loop="python", steps=300, num_envs=2, progress=False)
     finally:
         sys.setprofile(None)
     assert len(CALLS) == 12

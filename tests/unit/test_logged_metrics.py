@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import policygrad as pg
 from policygrad.algorithms.algorithm import ALGORITHMS
 from policygrad.metrics import METRICS, check_registered
-from policygrad.training import EpisodeReturns
+from policygrad.rollout import EpisodeReturns
 from policygrad.types import Rollout
 from tests.helpers import Countdown, history_rows
 

@@ -18,8 +18,7 @@ from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad.algorithms.diagnostics import value_metrics
 from policygrad.envs import make
 from policygrad.policies.normalization import Moments, RewardScale
-from policygrad.rollout import HostCollector
-from policygrad.training import RewardScaling
+from policygrad.rollout import HostCollector, RewardScaling
 from policygrad.types import Array
 from tests.helpers import Countdown, rollout_of
 

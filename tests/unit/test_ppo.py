@@ -12,7 +12,8 @@ import torch
 
 import policygrad as pg
 from policygrad.algorithms import PPO
-from policygrad.algorithms.ppo import shuffled
+from policygrad.algorithms.minibatches import shuffled
+from policygrad.algorithms.penalty import adapted
 from policygrad.engines import make_engine
 from policygrad.interfaces import Update
 from policygrad.policies import flat_parameters
@@ -72,19 +73,23 @@ def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine_na
     policy, value = networks("categorical")
     rollout, rate, parts, epochs = steps_for(policy, 2), 0.1, 2, 2
     engine, _ = engine_on_copies(policy, value, engine_name)
+    engine_before, _ = engine_on_copies(policy, value, engine_name)
     size = rollout.num_samples // parts
     algorithm = pg.PPO(
         epochs=epochs, minibatch_size=size, normalize_advantages=normalized, value_coef=0.3, entropy_coef=0.02,
         learning_rate=rate, optimizer="sgd", max_grad_norm=None,
     )  # fmt: skip
-    batch, _ = algorithm.batch(engine, rollout)
+    batch = algorithm.batch(rollout, engine)
     algorithm.learn(engine, rollout, learner_state())
 
     order, bounds = shuffled(np.random.default_rng(0), len(batch), parts, epochs)
     assert set(np.diff(bounds)) == {119}
     x, action = torch.from_numpy(batch.inputs.observation), torch.from_numpy(batch.action)
     target, old = (torch.from_numpy(batch.columns[name]) for name in ("target", "old_log_prob"))
-    advantages = batch.columns["advantage"].astype(np.float64)
+    advantages = (
+        replace(algorithm, normalize_advantages="none").batch(rollout, engine_before).columns["advantage"]
+    )
+    advantages = advantages.astype(np.float64)
     for start, stop in pairwise(bounds):
         rows = order[start:stop]
         advantage = advantages[rows]
@@ -108,25 +113,33 @@ def test_ppo_steps_along_the_mean_over_each_minibatch(normalized: Any, engine_na
     assert relative_error(expected, parameters(engine)) < 1e-5
 
 
-@pytest.mark.parametrize("sizes", [(79, 79, 80), (2, 3, 233)], ids=str)
-def test_ppo_normalizes_advantages_over_each_minibatch(sizes: tuple[int, ...]):
-    rng = np.random.default_rng(0)
-    advantage = rng.normal(3, 2, sum(sizes)).astype(np.float32)
-    order, bounds = rng.permutation(len(advantage)), np.append(0, np.cumsum(sizes))
-    found = pg.PPO()._normalized(advantage, order, bounds, len(sizes))
-    assert found.dtype == np.float32
-    for start, stop in pairwise(bounds):
-        part = advantage[order[start:stop]].astype(np.float64)
-        np.testing.assert_allclose(
-            found[order[start:stop]], (part - part.mean()) / part.std(), rtol=1e-5, atol=1e-6
-        )
-    whole = advantage.astype(np.float64)
-    for settings, count in ((pg.PPO(normalize_advantages="batch"), len(sizes)), (pg.PPO(), 1)):
-        found = settings._normalized(advantage, order, bounds, count)
-        np.testing.assert_allclose(found, (whole - whole.mean()) / whole.std(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(
-        pg.PPO(normalize_advantages="none")._normalized(advantage, order, bounds, 3), advantage
-    )
+@pytest.mark.parametrize("how", ["none", "batch", "minibatch"])
+def test_ppo_learns_from_advantages_normalized_over_the_batch_or_over_each_minibatch(
+    how: Any, monkeypatch: pytest.MonkeyPatch
+):
+    policy, value = networks("categorical")
+    engine, seen = make_engine(policy, value, "adam", "fused"), list[Update]()
+    update = engine.update
+
+    def spy(asked: Update) -> Any:
+        seen.append(asked)
+        return update(asked)
+
+    monkeypatch.setattr(engine, "update", spy)
+    rollout = steps_for(policy, 0)
+    pg.PPO(epochs=2, minibatch_size=79, normalize_advantages=how).learn(engine, rollout, learner_state())
+    assert len(seen) == 2
+    for asked in seen:
+        advantage = asked.batch.columns["advantage"]
+        assert advantage.dtype == np.float32
+        assert asked.minibatches is not None
+        order, bounds = asked.minibatches
+        parts = [advantage[order[start:stop]].astype(np.float64) for start, stop in pairwise(bounds)]
+        assert len(parts) == 3
+        moments = np.array([(part.mean(), part.std()) for part in parts])
+        whole = advantage.mean(dtype=np.float64), advantage.std(dtype=np.float64)
+        assert np.allclose(whole, (0, 1), atol=1e-6) == (how != "none")
+        assert np.allclose(moments, (0, 1), atol=1e-6) == (how == "minibatch")
 
 
 def test_each_epoch_takes_each_sample_once():
@@ -137,17 +150,19 @@ def test_each_epoch_takes_each_sample_once():
     assert (order[:65] != order[65:130]).any()
 
 
-def test_recomputed_advantages_use_the_value_network_of_their_epoch():
+def test_recomputed_advantages_use_the_value_network_of_their_epoch(monkeypatch: pytest.MonkeyPatch):
     policy, value = networks("categorical")
     seen: list[np.ndarray] = []
-
-    class Spy(pg.PPO):
-        def _estimate(self, rollout: Any, value: Any, next_value: Any) -> Any:
-            seen.append(value)
-            return super()._estimate(rollout, value, next_value)
-
     engine = make_engine(policy, value, "adam", "fused")
-    Spy(epochs=3, recompute_advantages=True).learn(engine, steps_for(policy, 0), learner_state())
+    values_along = engine.values_along
+
+    def spy(rollout: Any) -> Any:
+        found = values_along(rollout)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(engine, "values_along", spy)
+    pg.PPO(epochs=3, recompute_advantages=True).learn(engine, steps_for(policy, 0), learner_state())
     assert len(seen) == 3
     assert np.abs(seen[1] - seen[0]).max() > 1e-4
 
@@ -168,8 +183,7 @@ def test_the_kl_penalty_follows_its_target():
     ("times", "factor"), [(1.6, 2.0), (1.4, 1.0), (1.0, 1.0), (1 / 1.4, 1.0), (1 / 1.6, 0.5)]
 )
 def test_the_kl_penalty_is_adapted_as_in_the_paper(times: float, factor: float):
-    algorithm = pg.PPO(kl_penalty=3.0, kl_penalty_target=0.01)
-    assert algorithm._adapted(4.0, 0.01 * times) == 4.0 * factor
+    assert adapted(4.0, 0.01 * times, 0.01, 3.0) == 4.0 * factor
 
 
 @pytest.mark.parametrize(("target", "limit"), [(1e-30, 2.0**20), (1e30, 2.0**-20)])

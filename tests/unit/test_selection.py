@@ -13,8 +13,9 @@ from torch import nn
 
 import policygrad as pg
 from policygrad.envs import make
-from policygrad.evaluation.selection import BLOCK, CANDIDATES, Candidate, Candidates, allowance, select
+from policygrad.evaluation.selection import allowance, select
 from policygrad.policies import Snapshot
+from policygrad.training import BLOCK, CANDIDATES, Candidates
 from tests.helpers import Countdown
 
 NOTHING = Snapshot(np.zeros(1, np.float32), {})
@@ -90,10 +91,13 @@ def test_scoring_leaves_the_policy_unchanged_and_keeps_its_budget():
 
 
 def test_candidates_are_the_best_of_separate_windows():
-    candidates = Candidates()
+    candidates = Candidates(NOTHING)
     means = [5.0, 7.0, 6.0, 7.0, 1.0, 9.0, 8.0, 3.0]
+    news = []
     for i, mean in enumerate(means):
-        candidates.offer(Candidate(NOTHING, mean, 100 + i * BLOCK // 2))
+        # the first one replaces the initial policy, because no window was full before
+        news.append(candidates.consider(NOTHING, mean, 100 + i * BLOCK // 2, full=i > 0, ended=True))
+    assert news == [True, True, False, True, False, True, False, False]
     # of the candidates in each stretch of episodes the better one is kept, and of equal ones the later
     assert [(c.mean, c.episodes) for c in candidates.entries] == [
         (9.0, 100 + 5 * BLOCK // 2),
@@ -102,9 +106,35 @@ def test_candidates_are_the_best_of_separate_windows():
         (7.0, 100 + 1 * BLOCK // 2),
     ]
     for i in range(20):
-        candidates.offer(Candidate(NOTHING, 10.0 + i, 1000 + i * BLOCK))
+        candidates.consider(NOTHING, 10.0 + i, 1000 + i * BLOCK, full=True, ended=True)
     assert [c.mean for c in candidates.entries] == [29.0, 28.0, 27.0, 26.0, 25.0]
     assert len(candidates.entries) == CANDIDATES
+    assert candidates.best == candidates.entries[0]
+
+
+def test_each_candidate_keeps_its_own_policy():
+    rng = np.random.default_rng(0)
+    candidates, offered = Candidates(NOTHING), list[tuple[float, int]]()
+    for i in range(300):
+        mean, episodes = float(rng.integers(20)), 100 + 7 * i
+        snapshot = Snapshot(np.array([mean, episodes], np.float32), {})
+        full, ended = i > 20, bool(rng.integers(2))
+        candidates.consider(snapshot, mean, episodes, full=full, ended=ended)
+        offered = [(mean, episodes)] if not full else offered + [(mean, episodes)] * ended
+        best_of_blocks = {}
+        for one in offered:
+            block = one[1] // BLOCK
+            if block not in best_of_blocks or one[0] >= best_of_blocks[block][0]:
+                best_of_blocks[block] = one
+        expected = sorted(best_of_blocks.values(), reverse=True)[:CANDIDATES]
+        assert [(c.mean, c.episodes) for c in candidates.entries] == expected
+        for entry in candidates.entries:
+            assert entry.snapshot.parameters.tolist() == [entry.mean, entry.episodes]
+    restored = Candidates(NOTHING)
+    restored.restore(candidates.state())
+    assert [(c.mean, c.episodes) for c in restored.entries] == [
+        (c.mean, c.episodes) for c in candidates.entries
+    ]
 
 
 def test_the_allowance_is_a_twentieth_of_the_budget_or_more_if_steps_are_cheap():
@@ -157,7 +187,7 @@ def test_a_resumed_run_selects_the_same_policy_as_an_uninterrupted_one(tmp_path:
 
     def interrupted(self: Any, iteration: Any) -> None:
         taken(self, iteration)
-        if iteration.metrics["steps"] > 25_000:
+        if iteration.last["steps"] > 25_000:
             raise KeyboardInterrupt
 
     out = tmp_path / "halves"

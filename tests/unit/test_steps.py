@@ -44,6 +44,6 @@ def test_gae_with_lambda_1_on_whole_episodes_equals_reinforce_with_a_value_basel
     engine = make_engine(policy, value, "adam", "fused")
     rollout = rollout_of([[1.0, 2.0, 3.0], [5.0], [1.0, -1.0]], observation_size=D)
     reinforce = pg.Reinforce(gamma=0.9, normalize_advantages=False).batch(rollout, engine)
-    ppo, _ = pg.PPO(gamma=0.9, gae_lambda=1.0).batch(engine, rollout)
+    ppo = pg.PPO(gamma=0.9, gae_lambda=1.0).batch(rollout, engine)
     for name in ("advantage", "target"):
         np.testing.assert_allclose(ppo.columns[name], reinforce.columns[name], rtol=1e-5, atol=1e-6)

@@ -25,6 +25,9 @@ NOT_FROM_C: dict[str, Any] = {"no_cfunc_wrapper": True}
 NOT_FROM_PYTHON: dict[str, Any] = {**NOT_FROM_C, "no_cpython_wrapper": True}
 """Options that save compiling further functions, which convert arguments for calls from C and from Python. No function
 is called from C; a function that only compiled code calls is not called from Python either, which would crash."""
+AS_WRITTEN: dict[str, Any] = {"fastmath": False, "boundscheck": False}
+"""Options of functions whose results must not depend on their caller. Without them, they would inherit its options."""
+
 
 COUNTED: dict[str, Any] = {"_nrt": True}
 UNCOUNTED: dict[str, Any] = {"_nrt": False}
@@ -34,11 +37,12 @@ this, because its caller keeps them all alive. (If it returned an array, or even
 reference that was never acquired.) Each function sets the option, because it would otherwise inherit its caller's."""
 
 
-def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F]:
+def compiled(*signatures: object, makes_arrays: bool = False, as_written: bool = False) -> Callable[[F], F]:
     """Compile a function at once for exactly these Numba signatures, or load it from the cache on disk.
 
     Explicit signatures make the cache work even for functions that take other compiled functions as arguments (as
-    `numba.types.FunctionType`). A function that makes or returns arrays must set `makes_arrays`.
+    `numba.types.FunctionType`). A function that makes or returns arrays must set `makes_arrays`. With `as_written`, it
+    computes in IEEE arithmetic, like an `exact` function.
 
     Raises:
         TypeError: the function returns an array but does not set `makes_arrays`.
@@ -46,22 +50,27 @@ def compiled(*signatures: object, makes_arrays: bool = False) -> Callable[[F], F
     for signature in () if makes_arrays else signatures:
         if isinstance(signature, Signature) and isinstance(signature.return_type, types.Array):
             raise TypeError(f"{signature} returns an array: set makes_arrays=True")
-    options = COUNTED if makes_arrays else UNCOUNTED
+    options = dict(COUNTED if makes_arrays else UNCOUNTED)
+    options |= AS_WRITTEN if as_written else {"fastmath": FASTMATH}
     decorate: Any = partial(
-        compile_cached,
-        signatures=signatures,
-        nogil=True,
-        fastmath=FASTMATH,
-        error_model="numpy",
-        **NOT_FROM_C,
-        **options,
+        compile_cached, signatures=signatures, nogil=True, error_model="numpy", **NOT_FROM_C, **options
     )
     return cast(Callable[[F], F], decorate)
 
 
 def compiled_when_called(function: F) -> F:
     """Compile a function at its first call for the types of its arguments, or load it from the cache on disk."""
-    return cast(F, compile_cached(function, nogil=True, error_model="numpy", **NOT_FROM_C))
+    return cast(F, compile_cached(function, nogil=True, error_model="numpy", **NOT_FROM_C, **AS_WRITTEN))
+
+
+def exact(function: F) -> F:
+    """Decorate a function that compiled code calls and that computes as written, in IEEE arithmetic.
+
+    Its results are the same in every caller. (Sums that `inner` and `inlined` functions compute may be reordered
+    differently in each.) It must not make or return arrays.
+    """
+    decorate: Any = numba.njit(nogil=True, error_model="numpy", **NOT_FROM_PYTHON, **AS_WRITTEN, **UNCOUNTED)
+    return cast(F, decorate(function))
 
 
 def compile_cached(function: Callable[..., Any], signatures: Sequence[object] = (), **options: Any) -> Any:

@@ -20,11 +20,16 @@ from policygrad._support.compiling import COUNTED, FASTMATH, NOT_FROM_PYTHON, UN
 ADDRESS: Any = types.intp
 """Numba type of a function's address."""
 
-_compiled: dict[tuple[Any, Any, bool, bool], Any] = {}
+_compiled: dict[tuple[Any, ...], Any] = {}
 
 
 def address_of(
-    function: Callable[..., Any], signature: Any, *, exact: bool = False, makes_arrays: bool = False
+    function: Callable[..., Any],
+    signature: Any,
+    *,
+    exact: bool = False,
+    as_written: bool = False,
+    makes_arrays: bool = False,
 ) -> int:
     """Return the address of a Python function's machine code for a Numba signature: see `function_at`.
 
@@ -35,12 +40,13 @@ def address_of(
         signature: return and argument types.
         exact: compute every operation as written, in IEEE arithmetic, and check every index. This does not extend to
             functions that it calls, which have their own options.
+        as_written: compute every operation as written, without checking indices.
         makes_arrays: the function makes arrays. An exact function may make arrays in any case.
 
     Raises:
         TypeError: Numba cannot compile the function for this signature; the message contains Numba's reason.
     """
-    key = (function, signature, exact, makes_arrays)
+    key = (function, signature, exact, as_written, makes_arrays)
     if key not in _compiled:
         _compiled[key] = _compile(*key)
     return address_in(_compiled[key], signature)
@@ -69,10 +75,12 @@ def address_in(dispatcher: Any, signature: Any) -> int:
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 
 
-def _compile(function: Callable[..., Any], signature: Any, exact: bool, makes_arrays: bool) -> Any:
+def _compile(
+    function: Callable[..., Any], signature: Any, exact: bool, as_written: bool, makes_arrays: bool
+) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": exact, **NOT_FROM_PYTHON}
     options |= COUNTED if exact or makes_arrays else UNCOUNTED
-    options["fastmath"] = False if exact else FASTMATH
+    options["fastmath"] = False if exact or as_written else FASTMATH
     python = getattr(function, "py_func", function)
     name = getattr(python, "__qualname__", repr(python))
     try:

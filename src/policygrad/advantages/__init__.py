@@ -11,17 +11,34 @@ from policygrad.advantages.baselines import (
     time_baseline,
 )
 from policygrad.advantages.bootstrapped import generalized_advantages, n_step_returns, td_errors, vtrace
-from policygrad.advantages.returns import check_whole_episodes, discount_weights, returns_to_go
-from policygrad.advantages.scaling import normalize, normalize_parts, rounding_error
+from policygrad.advantages.estimators import Estimator, estimate_at
+from policygrad.advantages.returns import (
+    check_whole_episodes,
+    continue_discount_weights,
+    discount_weights,
+    returns_to_go,
+)
+from policygrad.advantages.scaling import (
+    ROUNDING,
+    normalize,
+    normalize_in_place,
+    normalize_parts,
+    rounding_error,
+)
 
 __all__ = [
+    "ROUNDING",
+    "Estimator",
     "check_whole_episodes",
+    "continue_discount_weights",
     "discount_weights",
+    "estimate_at",
     "generalized_advantages",
     "leave_one_out_baseline",
     "mean_baseline",
     "n_step_returns",
     "normalize",
+    "normalize_in_place",
     "normalize_parts",
     "optimal_baseline",
     "returns_to_go",

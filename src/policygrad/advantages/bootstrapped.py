@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policygrad._support.isolation import ignored_numpy_errors
-from policygrad.advantages.returns import returns_to_go
+from policygrad.advantages import estimators
 from policygrad.types import F64, Bool, check_shape
 
 
@@ -63,15 +62,7 @@ def n_step_returns(reward: F64, next_value: F64, terminated: Bool, done: Bool, g
     """
     if n < 1:
         raise ValueError(f"n must be 1 or more; got {n}")
-    for name, array in (("next_value", next_value), ("terminated", terminated), ("done", done)):
-        check_shape(name, array, reward.shape)
-    one_step = reward + gamma * np.where(terminated, 0.0, next_value)
-    returns = one_step
-    for _ in range(min(n, len(reward)) - 1):
-        longer = one_step.copy()
-        longer[:-1] = np.where(done[:-1], one_step[:-1], reward[:-1] + gamma * returns[1:])
-        returns = longer
-    return returns
+    return estimators.n_step(gamma, n)(reward, None, next_value, terminated, done)[1]
 
 
 def generalized_advantages(
@@ -98,8 +89,7 @@ def generalized_advantages(
     Returns:
         [T, N] float64.
     """
-    # the discounted sum of TD errors, cut at the end of each episode
-    return returns_to_go(td_errors(reward, value, next_value, terminated, gamma), done, gamma * lam)
+    return estimators.gae(gamma, lam)(reward, value, next_value, terminated, done)[0]
 
 
 def vtrace(
@@ -140,17 +130,7 @@ def vtrace(
     Returns:
         (v [T, N], A [T, N]), float64.
     """
-    for name, array in (("log_ratio", log_ratio), ("done", done)):
-        check_shape(name, array, reward.shape)
-    error = td_errors(reward, value, next_value, terminated, gamma)
-    with ignored_numpy_errors():
-        # overflow is harmless, because the ratio is truncated to ρ̄ and c̄ below
-        ratio = np.exp(log_ratio)
-    rho, c = np.minimum(rho_max, ratio), lam * np.minimum(c_max, ratio)
-    following = np.where(terminated, 0.0, next_value)
-    targets, later = np.empty_like(error), following.copy()
-    for t in range(len(error) - 1, -1, -1):
-        if t + 1 < len(error):
-            later[t] = np.where(done[t], following[t], targets[t + 1])
-        targets[t] = value[t] + rho[t] * error[t] + gamma * c[t] * (later[t] - following[t])
-    return targets, rho * (error + gamma * lam * (later - following))
+    check_shape("log_ratio", log_ratio, reward.shape)
+    estimator = estimators.v_trace(gamma, lam, rho_max, c_max)
+    advantage, target = estimator(reward, value, next_value, terminated, done, extra=log_ratio)
+    return target, advantage

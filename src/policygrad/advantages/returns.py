@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from policygrad._support.compiling import compiled_when_called
+from policygrad.advantages.estimators import monte_carlo
 from policygrad.types import F64, Bool, Rollout, check_shape
 
 
@@ -45,25 +46,32 @@ def returns_to_go(reward: F64, done: Bool, gamma: float, tail: F64 | None = None
     Returns:
         [T, N] float64. Rewards never count across the end of an episode, in either direction.
     """
-    check_shape("done", done, reward.shape)
-    tail = np.zeros(reward.shape) if tail is None else tail
-    check_shape("tail", tail, reward.shape)
-    returns = np.zeros(reward.shape)
-    _add_up(np.asarray(reward, np.float64), done, float(gamma), np.asarray(tail, np.float64), returns)
-    return returns
-
-
-@compiled_when_called
-def _add_up(reward: F64, done: Bool, gamma: float, tail: F64, returns: F64) -> None:
-    T, N = reward.shape
-    for t in range(T - 1, -1, -1):
-        for n in range(N):
-            following = tail[t, n]
-            if not done[t, n]:
-                following = returns[t + 1, n] if t + 1 < T else 0.0
-            returns[t, n] = reward[t, n] + gamma * following
+    if tail is not None:
+        check_shape("tail", tail, reward.shape)
+    never = np.zeros(reward.shape, np.bool_)
+    return monte_carlo(gamma, "none", bootstrap=True)(reward, None, tail, never, done)[1]
 
 
 def discount_weights(shape: tuple[int, int], gamma: float) -> F64:
     """Return γ^t, where t counts from the start of the episode: [T, N] float64."""
     return np.broadcast_to(gamma ** np.arange(shape[0], dtype=np.float64)[:, None], shape)
+
+
+@compiled_when_called
+def continue_discount_weights(done: Bool, valid: Bool, gamma: float, weight: F64, weights: F64) -> None:
+    """Write γ^t of each step, where t counts from the start of its episode.
+
+    Args:
+        done, valid: [T, N] bool: True if an episode ended with this step; True for samples.
+        gamma: discount, in [0, 1].
+        weight: [N] float64: the weight of each first step, 1 at the start of an episode. It is updated in place, for
+            the steps that follow the last ones.
+        weights: [T, N] float64, which receives the weights.
+    """
+    for t in range(done.shape[0]):
+        for n in range(done.shape[1]):
+            weights[t, n] = weight[n]
+            if done[t, n]:
+                weight[n] = 1.0
+            elif valid[t, n]:
+                weight[n] *= gamma

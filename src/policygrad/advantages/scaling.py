@@ -7,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from policygrad._support.compiling import compiled_when_called, inner
-from policygrad.types import F64, I64, Array
+from policygrad._support.compiling import compiled_when_called, exact
+from policygrad.types import F64, I64, Array, Bool
 
 Float = TypeVar("Float", np.float32, np.float64)
 ROUNDING = 4
@@ -46,7 +46,7 @@ def normalize(advantage: NDArray[Float], negligible: float = 0.0) -> NDArray[Flo
     if len(advantage) == 1:
         return advantage
     normalized = advantage.astype(np.float64)
-    _normalize(normalized, _relative_rounding(advantage), negligible)
+    normalize_in_place(normalized, _relative_rounding(advantage), negligible)
     return normalized.astype(advantage.dtype, copy=False)
 
 
@@ -65,7 +65,7 @@ def normalize_parts(advantage: NDArray[Float], order: I64, bounds: I64) -> NDArr
         [B] of the same dtype, in the original order of the rows.
     """
     parts = advantage[order].astype(np.float64)
-    _normalize_each(parts, bounds, _relative_rounding(advantage))
+    normalize_each(parts, bounds, _relative_rounding(advantage), 0.0)
     normalized = np.empty_like(advantage)
     normalized[order] = parts
     return normalized
@@ -76,8 +76,8 @@ def _relative_rounding(numbers: Array) -> float:
 
 
 @compiled_when_called
-def _normalize(part: F64, relative_rounding: float, negligible: float) -> None:
-    """Normalize [B] in place; all zeros if all values are equal."""
+def normalize_in_place(part: F64, relative_rounding: float, negligible: float) -> None:
+    """Normalize [B] in place; all zeros if all values are equal up to rounding: see `normalize`."""
     first = part[0]
     negligible = max(negligible, relative_rounding * abs(first))
     different = 0
@@ -102,15 +102,37 @@ def _normalize(part: F64, relative_rounding: float, negligible: float) -> None:
 
 
 @compiled_when_called
-def _normalize_each(parts: F64, bounds: I64, relative_rounding: float) -> None:
+def normalize_each(parts: F64, bounds: I64, relative_rounding: float, negligible: float) -> None:
+    """Normalize each part of [B] in place; part i is parts[bounds[i] : bounds[i + 1]]."""
     for k in range(len(bounds) - 1):
-        _normalize(parts[bounds[k] : bounds[k + 1]], relative_rounding, 0.0)
+        normalize_in_place(parts[bounds[k] : bounds[k + 1]], relative_rounding, negligible)
 
 
-# The sums are separate functions because they are vectorized only with `fastmath`, which could reorder a difference.
+@compiled_when_called
+def normalize_episodes(
+    advantage: F64, valid: Bool, first: F64, relative_rounding: float, negligible: float
+) -> None:
+    """Give each sample the normalized advantage of its episode, which counts once however long it is; in place.
+
+    Args:
+        advantage: [B] float64: advantages of the samples of whole episodes, whose first N are their first steps.
+        valid: [T, N] bool: True for the B samples.
+        first: [N] float64, workspace.
+        relative_rounding, negligible: see `normalize_in_place`.
+    """
+    for n in range(len(first)):
+        first[n] = advantage[n]
+    if len(first) > 1:
+        normalize_in_place(first, relative_rounding, negligible)
+    i = 0
+    for t in range(valid.shape[0]):
+        for n in range(valid.shape[1]):
+            if valid[t, n]:
+                advantage[i] = first[n]
+                i += 1
 
 
-@inner
+@exact
 def _sum(x: F64) -> float:
     total = 0.0
     for i in range(len(x)):
@@ -118,7 +140,7 @@ def _sum(x: F64) -> float:
     return total
 
 
-@inner
+@exact
 def _sum_of_sizes(x: F64) -> float:
     total = 0.0
     for i in range(len(x)):
@@ -126,7 +148,7 @@ def _sum_of_sizes(x: F64) -> float:
     return total
 
 
-@inner
+@exact
 def _sum_of_squares(x: F64) -> float:
     total = 0.0
     for i in range(len(x)):

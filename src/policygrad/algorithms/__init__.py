@@ -17,6 +17,7 @@ from policygrad.algorithms.ppo import PPO
 from policygrad.algorithms.reinforce import Reinforce
 from policygrad.algorithms.schedule import linear
 from policygrad.algorithms.with_loss import WithLoss
+from policygrad.algorithms.with_recipe import WithRecipe
 
 __all__ = [
     "ALGORITHMS",
@@ -28,6 +29,7 @@ __all__ = [
     "Reinforce",
     "TRPO",
     "WithLoss",
+    "WithRecipe",
     "algorithm_class",
     "critic_sees_action",
     "described",

@@ -10,32 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from policygrad._support.checks import Count, NotNegative, Positive, Unit, check_in_effect
 from policygrad._support.lookup import renamed
-from policygrad.advantages import n_step_returns, normalize, vtrace
+from policygrad.advantages import Estimator
+from policygrad.advantages.estimators import gae, n_step, v_trace
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import (
-    MAX_KL_SAMPLES,
-    log_prob_before,
-    mean,
-    policy_change_metrics,
-    value_metrics,
-)
-from policygrad.algorithms.schedule import scheduled
-from policygrad.algorithms.steps import (
-    batch_of,
-    check_can_be_normalized,
-    flatten_valid_float32,
-    gae,
-)
-from policygrad.algorithms.with_loss import WithLoss
-from policygrad.interfaces import Collector, Engine, Step, Update
+from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.schedule import linear
+from policygrad.algorithms.steps import check_can_be_normalized
+from policygrad.algorithms.with_recipe import WithRecipe
 from policygrad.losses import LossFunction
-from policygrad.types import F32, F64, Batch, LearnerState, Rollout
 
-Estimator = Literal["gae", "n-step", "v-trace"]
+EstimatorName = Literal["gae", "n-step", "v-trace"]
 
 
 def a2c_loss(s: Any, k: Any) -> Any:
@@ -46,7 +32,7 @@ def a2c_loss(s: Any, k: Any) -> Any:
 
 @register("a2c")
 @dataclass(frozen=True, kw_only=True)
-class A2C(WithLoss):
+class A2C(WithRecipe):
     """Advantage actor-critic (A2C)."""
 
     loss: LossFunction = a2c_loss
@@ -54,7 +40,7 @@ class A2C(WithLoss):
     """Discount factor γ, in [0, 1]."""
     horizon: Count = 5
     """Number of steps per environment and update."""
-    estimator: Estimator = "gae"
+    estimator: EstimatorName = "gae"
     """Estimator of the advantages.
     `gae`: TD errors weighted by (γλ)^k (Schulman et al. 2016).
     `n-step`: rewards of n steps, then V(s).
@@ -97,66 +83,32 @@ class A2C(WithLoss):
         """Always True: the advantages are estimated with V(s)."""
         return True
 
-    def collect(self, collector: Collector) -> Rollout:
-        """Collect the next `horizon` steps of each environment."""
-        return collector.steps(self.horizon)
+    @property
+    def recipe(self) -> Recipe:
+        """A few steps of each environment, then steps of both networks, each on all samples."""
+        normalization = "batch" if self.normalize_advantages else "none"
+        one = Pass("both", self.traced_loss, self.updates, normalize=normalization, estimate_again=True)
+        rate = linear.of(self.learning_rate, self.learning_rate_end)
+        return Recipe(
+            self._estimator,
+            (one,),
+            self.gamma,
+            rate,
+            rate if self.value_learning_rate is None else linear.of(self.value_learning_rate),
+            self.max_grad_norm,
+            horizon=self.horizon,
+        )
 
-    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """Take `updates` optimizer steps, each on all samples, and return the metrics."""
-        rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
-        value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
-        step = Step(rate, value_rate, self.max_grad_norm)
-        coefficients = self.coefficient_values(learner.progress)
-        along, next_value = engine.values_along(rollout)
-        value = flatten_valid_float32(rollout, "V(s)", along)
-        batch = self._batch(rollout, along, next_value, np.zeros_like(along))
-        batch = self.with_read_columns(engine, batch, old_value=value)
-        before = log_prob_before(engine, batch)
-        first = last = engine.update(Update(batch, self.traced_loss, coefficients, step))
-        acted = first.log_prob if before is None else before
-        target = batch.columns["target"]
-        for _ in range(self.updates - 1):
-            corrected = self._corrected(engine, rollout, batch, acted)
-            batch = self.with_read_columns(
-                engine, batch.with_columns(**corrected.columns), old_log_prob=acted, old_value=value
-            )
-            last = engine.update(Update(batch, self.traced_loss, coefficients, step))
-        metrics = {
-            "learning_rate": rate,
-            "entropy": mean(first.entropy),
-            "policy_grad_norm": first.policy_grad_norm,
-            "value_grad_norm": first.value_grad_norm,
-            **self.loss_metric(last, coefficients),
-        }
-        metrics |= policy_change_metrics(engine, batch, acted, at_most=MAX_KL_SAMPLES)
-        return metrics | value_metrics(value, target)
-
-    def _corrected(self, engine: Engine, rollout: Rollout, batch: Batch, old_log_prob: F32) -> Batch:
-        """Return the batch with advantages and targets for the current policy."""
-        log_ratio = np.zeros(rollout.valid.shape)
-        log_prob, _ = engine.evaluate(batch.inputs, batch.action)
-        log_ratio[rollout.valid] = log_prob.astype(np.float64) - old_log_prob
-        return self._batch(rollout, *engine.values_along(rollout), log_ratio)
-
-    def _batch(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> Batch:
-        batch = batch_of(rollout, *self._estimate(rollout, value, next_value, log_ratio))
-        if not self.normalize_advantages:
-            return batch
-        check_can_be_normalized(rollout, off=False)
-        return batch.with_columns(advantage=normalize(batch.columns["advantage"]))
-
-    def _estimate(self, rollout: Rollout, value: F64, next_value: F64, log_ratio: F64) -> tuple[F64, F64]:
-        """Return (advantages, targets of V(s)), each [T, N] float64."""
-        reward, terminated, done = rollout.reward, rollout.terminated, rollout.done
+    @property
+    def _estimator(self) -> Estimator:
         if self.estimator == "v-trace":
-            target, advantage = vtrace(
-                log_ratio, reward, value, next_value, terminated, done, self.gamma, self.gae_lambda
-            )
-            return advantage, target
-        if self.estimator == "n-step":
-            target = n_step_returns(reward, next_value, terminated, done, self.gamma, self.n)
-            return target - value, target
-        return gae(rollout, value, next_value, self.gamma, self.gae_lambda)
+            return v_trace(self.gamma, self.gae_lambda)
+        return n_step(self.gamma, self.n) if self.estimator == "n-step" else gae(self.gamma, self.gae_lambda)
+
+    def check_update(self, steps: int, columns: int) -> None:
+        """Raise ValueError if there would be a single advantage to normalize."""
+        if self.normalize_advantages:
+            check_can_be_normalized(steps * columns, off=False)
 
 
 __getattr__ = renamed(__name__, {"cotangents": "a2c_loss, which is differentiated automatically"})

@@ -18,6 +18,7 @@ import numpy as np
 from policygrad._support.checks import NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
 from policygrad.advantages import td_errors
+from policygrad.advantages.estimators import gae
 from policygrad.algorithms.algorithm import Optimizer, register
 from policygrad.algorithms.diagnostics import (
     MAX_KL_SAMPLES,
@@ -26,9 +27,10 @@ from policygrad.algorithms.diagnostics import (
     policy_change_metrics,
     value_metrics,
 )
-from policygrad.algorithms.schedule import scheduled
+from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.schedule import linear, scheduled
 from policygrad.algorithms.steps import batch_of, flatten_valid_float32
-from policygrad.algorithms.with_loss import WithLoss
+from policygrad.algorithms.with_recipe import WithRecipe
 from policygrad.interfaces import Collector, Engine, Step, Update
 from policygrad.losses import LossFunction, traced
 from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Rollout
@@ -48,7 +50,7 @@ def actor_critic_loss(s: Any, k: Any) -> Any:
 
 @register("actor-critic")
 @dataclass(frozen=True, kw_only=True)
-class ActorCritic(WithLoss):
+class ActorCritic(WithRecipe):
     """Online actor-critic, which learns from each step of the environments as it happens."""
 
     loss: LossFunction = actor_critic_loss
@@ -104,35 +106,52 @@ class ActorCritic(WithLoss):
         """Always True: traces are carried from each step to the next."""
         return True
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """One step of each environment, then a step of both networks; None for Q(s, a) and for traces."""
+        if self.critic == "q" or self.policy_trace or self.value_trace:
+            return None
+        return Recipe(
+            # TD errors are advantages with λ = 0
+            gae(self.gamma, 0.0),
+            (Pass("both", self.traced_loss),),
+            self.gamma,
+            linear.of(self.learning_rate, self.learning_rate_end),
+            linear.of(self.value_learning_rate),
+            self.max_grad_norm,
+            horizon=1,
+            discount_weighting=self.discount_weighting,
+            remembered=REMEMBERED,
+        )
+
     def collect(self, collector: Collector) -> Rollout:
         """Collect one step of each environment."""
         return collector.steps(1)
 
     def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
         """Take one optimizer step of each network and return the metrics."""
+        if self.recipe is not None:
+            return super().learn(engine, rollout, learner)
         rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         step = Step(rate, self.value_learning_rate, self.max_grad_norm)
         importance = self._importance(rollout, learner)
-        error: F64 | None = None
         if self.critic == "q":
             batch, value = self._judged_by_q(engine, rollout, importance)
-        else:
-            along, next_value = engine.values_along(rollout)
-            error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
-            batch = batch_of(rollout, error * importance, along + error, "the critic")
-            value = flatten_valid_float32(rollout, "V(s)", along)
-        batch = self.with_read_columns(engine, batch, old_value=value)
-        coefficients = self.coefficient_values(learner.progress)
-        if error is not None and (self.policy_trace or self.value_trace):
-            log_prob, entropy = engine.evaluate(batch.inputs, batch.action)
-            metrics = dict[str, float]()
-            norms = self._along_traces(engine, rollout, batch, error, importance, learner, step)
-        else:
+            batch = self.with_read_columns(engine, batch, old_value=value)
+            coefficients = self.coefficient_values(learner.progress)
             before = log_prob_before(engine, batch)
             outputs = engine.update(Update(batch, self.traced_loss, coefficients, step))
             log_prob, entropy = outputs.log_prob if before is None else before, outputs.entropy
             norms = outputs.policy_grad_norm, outputs.value_grad_norm
             metrics = self.loss_metric(outputs, coefficients)
+        else:
+            along, next_value = engine.values_along(rollout)
+            error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
+            batch = batch_of(rollout, error * importance, along + error)
+            value = flatten_valid_float32(rollout, "V(s)", along)
+            log_prob, entropy = engine.evaluate(batch.inputs, batch.action)
+            norms = self._along_traces(engine, rollout, batch, error, importance, learner, step)
+            metrics = dict[str, float]()
         moments = learner.traces.setdefault("moments", np.zeros((2, 3)))
         return {
             "learning_rate": rate,
@@ -140,7 +159,7 @@ class ActorCritic(WithLoss):
             "policy_grad_norm": norms[0],
             "value_grad_norm": norms[1],
             **metrics,
-            **value_metrics(value, batch.columns["target"], moments, np.exp(-len(batch) / REMEMBERED)),
+            **value_metrics(value, batch.columns["target"], moments, REMEMBERED),
             **policy_change_metrics(engine, batch, log_prob, at_most=MAX_KL_SAMPLES),
         }
 

@@ -46,12 +46,14 @@ def policy_change_metrics(
         rows = np.arange(0, len(batch), -(-len(batch) // at_most))
         inputs, action, old_log_prob = inputs.rows(rows), action[rows], old_log_prob[rows]
     log_prob, _ = engine.evaluate(inputs, action)
-    kl, largest, share = _policy_change(log_prob, old_log_prob, np.inf if clip is None else clip)
+    kl, largest, share = policy_change(log_prob, old_log_prob, np.inf if clip is None else clip)
     metrics = {"kl": kl, "largest_ratio": largest}
     return metrics if clip is None else metrics | {"clip_share": share}
 
 
-def value_metrics(value: F32, target: F32, moments: F64 | None = None, kept: float = 0.0) -> dict[str, float]:
+def value_metrics(
+    value: F32, target: F32, moments: F64 | None = None, remembered: float = 0.0
+) -> dict[str, float]:
     """Measure how accurate V(s) [B] was for the targets [B] that it is regressed on.
 
     Args:
@@ -59,14 +61,17 @@ def value_metrics(value: F32, target: F32, moments: F64 | None = None, kept: flo
         moments: [2, 3] float64, updated in place: for G − V and for G, the weight, the mean and the sum of squared
             deviations of earlier samples. The explained variance then covers these samples too, because that of a few
             samples alone would be meaningless.
-        kept: fraction of the earlier samples' weight that is kept, in [0, 1].
+        remembered: number of recent samples that the explained variance covers; the weight of earlier samples
+            decreases by 1/e for as many new ones. 0 forgets earlier samples.
     """
-    loss, bias, explained = _errors(value, target, np.zeros((2, 3)) if moments is None else moments, kept)
+    loss, bias, explained = value_errors(
+        value, target, np.zeros((2, 3)) if moments is None else moments, remembered
+    )
     return {"value_loss": loss, "value_bias": bias, "explained_variance": explained}
 
 
 @compiled_when_called
-def mean(column: F32) -> float:
+def mean(column: F32 | F64) -> float:
     """Return the mean of a column [B], summed in float64."""
     total = 0.0
     for i in range(len(column)):
@@ -75,7 +80,7 @@ def mean(column: F32) -> float:
 
 
 @compiled_when_called
-def _policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
+def policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float, float, float]:
     """Return (mean of `kl_estimate`, largest ratio, share of ratios outside 1 ± ε)."""
     kl, largest, beyond = 0.0, 0.0, 0
     for i in range(len(log_prob)):
@@ -88,9 +93,13 @@ def _policy_change(log_prob: F32, old_log_prob: F32, clip: float) -> tuple[float
 
 
 @compiled_when_called
-def _errors(value: F32, target: F32, moments: F64, kept: float) -> tuple[float, float, float]:
-    """Return (½ mean (V − G)², mean (V − G), explained variance). The last is NaN if G is constant up to rounding."""
+def value_errors(value: F32, target: F32, moments: F64, remembered: float) -> tuple[float, float, float]:
+    """Return (½ mean (V − G)², mean (V − G), explained variance): see `value_metrics`.
+
+    The last one is NaN if G is constant up to rounding.
+    """
     B = len(value)
+    kept = np.exp(-B / remembered) if remembered > 0 else 0.0
     error = total = 0.0
     for i in range(B):
         error += np.float64(target[i]) - np.float64(value[i])

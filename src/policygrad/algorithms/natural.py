@@ -270,7 +270,7 @@ def _prepare(
 ) -> tuple[Batch, F32, PolicyOutputs]:
     """Return the batch, V(s) [B] before the update, and the policy's outputs on the batch."""
     if settings.normalize_advantages:
-        check_can_be_normalized(rollout, off=False)
+        check_can_be_normalized(rollout.valid.size, off=False)
     value, next_value = engine.values_along(rollout)
     batch = batch_of(rollout, *gae(rollout, value, next_value, settings.gamma, settings.gae_lambda))
     start = engine.policy_outputs(batch.inputs, batch.action)

@@ -10,30 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from policygrad._support.checks import Count, NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
-from policygrad.advantages import normalize, normalize_parts
+from policygrad.advantages.estimators import gae
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import mean, policy_change_metrics, value_metrics
-from policygrad.algorithms.schedule import scheduled
-from policygrad.algorithms.steps import (
-    check_can_be_normalized,
-    flatten_valid,
-    flatten_valid_float32,
-    gae,
-)
-from policygrad.algorithms.with_loss import WithLoss
-from policygrad.interfaces import Collector, Engine, Step, Update
+from policygrad.algorithms.recipe import Pass, Penalty, Recipe
+from policygrad.algorithms.schedule import linear
+from policygrad.algorithms.steps import check_can_be_normalized
+from policygrad.algorithms.with_recipe import WithRecipe
 from policygrad.losses import LossFunction, clip, exp, maximum, minimum
-from policygrad.types import F32, F64, I64, Batch, Inputs, LearnerState, Minibatches, Rollout
 
 Normalization = Literal["minibatch", "batch", "none"]
 PENALTY = "kl_penalty"
 """Key of the adapted penalty weight in `LearnerState.adaptive_coefficients`."""
-LARGEST_CHANGE = 2.0**20
-"""Maximum factor between that weight and its initial value, in either direction, so that it can always return."""
 
 
 def ppo_loss(s: Any, k: Any) -> Any:
@@ -54,7 +43,7 @@ def ppo_loss(s: Any, k: Any) -> Any:
 
 @register("ppo")
 @dataclass(frozen=True, kw_only=True)
-class PPO(WithLoss):
+class PPO(WithRecipe):
     """Proximal policy optimization."""
 
     loss: LossFunction = ppo_loss
@@ -136,113 +125,39 @@ class PPO(WithLoss):
         """Always True: the advantages are estimated with V(s)."""
         return True
 
-    def collect(self, collector: Collector) -> Rollout:
-        """Collect the next `horizon` steps of each environment."""
-        return collector.steps(self.horizon)
-
-    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """Learn from one rollout for all epochs, and return the metrics."""
-        if self.normalize_advantages != "none":
-            check_can_be_normalized(rollout, off="none")
-        batch, entropy = self.batch(engine, rollout)
-        penalty = learner.adaptive_coefficients.get(PENALTY, self.kl_penalty)
-        rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
-        value_rate = rate if self.value_learning_rate is None else self.value_learning_rate
-        step = Step(rate, value_rate, self.max_grad_norm)
-        coefficients = self.coefficient_values(learner.progress, kl_penalty=penalty)
-        metrics = {"learning_rate": rate, "entropy": mean(entropy)}
-        metrics |= value_metrics(batch.columns["old_value"], batch.columns["target"])
-        # a minibatch that is normalized separately needs at least two samples
-        most = len(batch) // 2 if self.normalize_advantages == "minibatch" else len(batch)
-        count = max(1, min(round(len(batch) / self.minibatch_size), most))
-        # if advantages change between epochs, each epoch needs its own call of the engine
-        per_epoch = self.recompute_advantages or (self.normalize_advantages == "minibatch" and count > 1)
-        steps = 0
-        for epoch in range(self.epochs if per_epoch else 1):
-            if epoch > 0 and self.recompute_advantages:
-                batch = self._with_new_estimates(engine, rollout, batch)
-            order, bounds = shuffled(learner.rng, len(batch), count, 1 if per_epoch else self.epochs)
-            advantage = self._normalized(batch.columns["advantage"], order, bounds, count)
-            learned = self.with_read_columns(engine, batch.with_columns(advantage=advantage))
-            outputs = engine.update(
-                Update(
-                    learned, self.traced_loss, coefficients, step, Minibatches(order, bounds), self.target_kl
-                )
-            )
-            if outputs.policy_steps > 0:
-                metrics["policy_grad_norm"] = outputs.policy_grad_norm
-            metrics["value_grad_norm"] = outputs.value_grad_norm
-            steps += outputs.policy_steps
-            # once the KL has exceeded its limit, only V(s) learns
-            step = step if outputs.policy_steps == len(bounds) - 1 else step._replace(policy_rate=None)
-            if step.policy_rate is not None:
-                metrics |= self.loss_metric(outputs, coefficients)
-            elif "loss" not in metrics:
-                # the policy took no step, and the engine returns zeros for outputs that it did not compute
-                before = (batch.columns["old_log_prob"], entropy, batch.columns["old_value"])
-                metrics |= self.loss_metric(outputs._replace(matrix=np.stack(before)), coefficients)
+    @property
+    def recipe(self) -> Recipe:
+        """Steps of each environment, then several epochs of minibatch steps of both networks."""
+        one = Pass(
+            "both",
+            self.traced_loss,
+            self.epochs,
+            self.minibatch_size,
+            self.normalize_advantages,
+            estimate_again=self.recompute_advantages,
+            max_kl=self.target_kl,
+        )
+        rate = linear.of(self.learning_rate, self.learning_rate_end)
         is_clipped = self.clip is not None and "clip" in self.traced_loss.coefficients
-        clip = (
-            None
-            if self.clip is None or not is_clipped
-            else scheduled(self.clip, self.clip_end, learner.progress)
+        penalty = Penalty(PENALTY, self.kl_penalty, self.kl_penalty_target) if self.kl_penalty > 0 else None
+        return Recipe(
+            gae(self.gamma, self.gae_lambda),
+            (one,),
+            self.gamma,
+            rate,
+            rate if self.value_learning_rate is None else linear.of(self.value_learning_rate),
+            self.max_grad_norm,
+            horizon=self.horizon,
+            penalty=penalty,
+            clip=linear.of(self.clip, self.clip_end) if is_clipped and self.clip is not None else None,
+            kl_samples=None,
+            counts_steps=True,
         )
-        metrics |= {
-            "policy_steps": steps,
-            **policy_change_metrics(engine, batch, batch.columns["old_log_prob"], clip=clip),
-        }
-        if self.kl_penalty > 0:
-            metrics[PENALTY] = penalty
-            learner.adaptive_coefficients[PENALTY] = self._adapted(penalty, metrics["kl"])
-        return metrics
 
-    def batch(self, engine: Engine, rollout: Rollout) -> tuple[Batch, F32]:
-        """Return the samples with the outputs of the policy and V(s) that collected them, and the entropy H [B]."""
-        inputs, action = (
-            Inputs(flatten_valid(rollout, rollout.observation)),
-            flatten_valid(rollout, rollout.action),
-        )
-        log_prob, entropy = engine.evaluate(inputs, action)
-        value, next_value = engine.values_along(rollout)
-        advantage, target = self._estimate(rollout, value, next_value)
-        old_value = flatten_valid_float32(rollout, "V(s)", value)
-        columns = {"advantage": advantage, "target": target, "old_log_prob": log_prob, "old_value": old_value}
-        return Batch(inputs, action, columns), entropy
-
-    def _estimate(self, rollout: Rollout, value: F64, next_value: F64) -> tuple[F32, F32]:
-        """Return (advantages, targets of V(s)), each [B]."""
-        advantage, target = gae(rollout, value, next_value, self.gamma, self.gae_lambda)
-        learned = flatten_valid_float32(rollout, "target of V(s)", target)
-        return flatten_valid_float32(rollout, "advantage", advantage), learned
-
-    def _with_new_estimates(self, engine: Engine, rollout: Rollout, batch: Batch) -> Batch:
-        advantage, target = self._estimate(rollout, *engine.values_along(rollout))
-        return batch.with_columns(advantage=advantage, target=target)
-
-    def _normalized(self, advantage: F32, order: I64, bounds: I64, count: int) -> F32:
-        if self.normalize_advantages == "none":
-            return advantage
-        if self.normalize_advantages == "batch" or count == 1:
-            return normalize(advantage)
-        return normalize_parts(advantage, order, bounds)
-
-    def _adapted(self, penalty: float, kl: float) -> float:
-        """Return the penalty weight after an update with this KL: Schulman et al. 2017, section 4."""
-        target, first = self.kl_penalty_target, self.kl_penalty
-        if target is None:
-            return penalty
-        if kl > 1.5 * target:
-            return min(2 * penalty, first * LARGEST_CHANGE)
-        return max(penalty / 2, first / LARGEST_CHANGE) if kl < target / 1.5 else penalty
-
-
-def shuffled(rng: np.random.Generator, samples: int, parts: int, epochs: int) -> tuple[I64, I64]:
-    """Return int64 (order, bounds) of `epochs` passes over all samples, each in `parts` of nearly equal size."""
-    within = np.arange(epochs)[:, None] * samples + np.arange(1, parts + 1) * samples // parts
-    bounds = np.concatenate([[0], within.ravel()])
-    if parts == 1:
-        return np.tile(np.arange(samples), epochs), bounds
-    return np.concatenate([rng.permutation(samples) for _ in range(epochs)]), bounds
+    def check_update(self, steps: int, columns: int) -> None:
+        """Raise ValueError if there would be a single advantage to normalize."""
+        if self.normalize_advantages != "none":
+            check_can_be_normalized(steps * columns, off="none")
 
 
 __getattr__ = renamed(__name__, {"cotangents": "ppo_loss, which is differentiated automatically"})

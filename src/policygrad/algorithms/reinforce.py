@@ -10,40 +10,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
-
-import numpy as np
+from typing import Any, Literal
 
 from policygrad._support.checks import Count, NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
-from policygrad.advantages import (
-    check_whole_episodes,
-    discount_weights,
-    leave_one_out_baseline,
-    mean_baseline,
-    normalize,
-    optimal_baseline,
-    returns_to_go,
-    rounding_error,
-    time_baseline,
-)
+from policygrad.advantages.estimators import Baseline, monte_carlo
 from policygrad.algorithms.algorithm import Optimizer, register
-from policygrad.algorithms.diagnostics import (
-    MAX_KL_SAMPLES,
-    log_prob_before,
-    mean,
-    policy_change_metrics,
-    value_metrics,
-)
-from policygrad.algorithms.schedule import scheduled
-from policygrad.algorithms.steps import SQUARED_ERROR, flatten_valid, flatten_valid_float32, to_finite_float32
+from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.schedule import linear
+from policygrad.algorithms.steps import SQUARED_ERROR
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.interfaces import Collector, Engine, ScoringEngine, Step, Update
+from policygrad.algorithms.with_recipe import WithRecipe
+from policygrad.interfaces import Engine, ScoringEngine
 from policygrad.losses import Loss, LossFunction
-from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Outputs, Rollout
 
 Returns = Literal["reward-to-go", "episode"]
-Baseline = Literal["none", "mean", "leave-one-out", "time", "optimal", "value"]
 Average = Literal["steps", "episodes"]
 
 
@@ -58,7 +39,7 @@ def reinforce_loss(s: Any, k: Any) -> Any:
 
 @register("reinforce")
 @dataclass(frozen=True, kw_only=True)
-class Reinforce(WithLoss):
+class Reinforce(WithRecipe):
     """REINFORCE, with a choice of methods to reduce its variance."""
 
     loss: LossFunction = reinforce_loss
@@ -148,148 +129,53 @@ class Reinforce(WithLoss):
         """True if a value network is learned."""
         return self.baseline == "value"
 
-    def collect(self, collector: Collector) -> Rollout:
-        """Collect `episodes_per_env` whole episodes from each environment."""
-        return collector.episodes(self.episodes_per_env)
+    @property
+    def recipe(self) -> Recipe:
+        """Whole episodes, then a step of the policy and `value_steps` steps of V(s), each on all samples."""
+        # one return per episode, unless V(s) differs between its steps
+        per_episode = self.returns == "episode" and not self.uses_value
+        normalization = "none" if not self.normalize_advantages else "episodes" if per_episode else "batch"
+        passes = [Pass("policy", self.traced_loss, normalize=normalization)]
+        if self.uses_value:
+            passes.append(Pass("value", self.value_loss, self.value_steps, normalize=normalization))
+        return Recipe(
+            monte_carlo(
+                self.gamma,
+                self.baseline,
+                whole_returns=self.returns == "episode",
+                weighted=self.discount_weighting,
+                bootstrap=self.uses_value and self.bootstrap_truncated,
+            ),
+            tuple(passes),
+            self.gamma,
+            linear.of(self.learning_rate, self.learning_rate_end),
+            linear.of(self.value_learning_rate, self.value_learning_rate_end),
+            self.max_grad_norm,
+            episodes_per_env=self.episodes_per_env,
+            discount_weighting=self.discount_weighting,
+            per_episode=self.average == "episodes",
+        )
 
-    def learn(self, engine: Engine, rollout: Rollout, learner: LearnerState) -> dict[str, float]:
-        """Perform one update from whole episodes and return its metrics."""
-        progress = learner.progress
-        batch, returns = self.targets(rollout, engine)
-        coefficients = self.loss_coefficients(len(batch), rollout.valid.shape[1], progress)
-        rate = scheduled(self.learning_rate, self.learning_rate_end, progress)
-        value_rate = scheduled(self.value_learning_rate, self.value_learning_rate_end, progress)
-        policy_step = Step(rate, None, self.max_grad_norm)
-        value_step = Step(None, value_rate, self.max_grad_norm)
-        value, fits = None, list[Outputs]()
-        if self.uses_value and self.value_loss is SQUARED_ERROR and engine.networks_are_separate:
-            # a step of V(s) returns V(s) as it was before it, which saves a separate evaluation
-            fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
-            value = fits[0].value
-        elif self.uses_value:
-            value = engine.values(batch.inputs)
-        batch = batch.with_columns(advantage=self.advantages(rollout, engine, returns, value))
-        before = log_prob_before(engine, batch)
-        batch = self.with_read_columns(engine, batch, old_log_prob=before, old_value=value)
-        outputs = engine.update(Update(batch, self.traced_loss, coefficients, policy_step))
-        metrics = {
-            "entropy": mean(outputs.entropy),
-            "policy_grad_norm": outputs.policy_grad_norm,
-            "learning_rate": rate,
-        }
-        if value is not None:
-            while len(fits) < self.value_steps:
-                fits.append(engine.update(Update(batch, self.value_loss, coefficients, value_step)))
-            metrics |= value_metrics(value, batch.columns["target"])
-            metrics["value_grad_norm"] = fits[0].value_grad_norm
-            outputs.matrix[2] = value
-        metrics |= self.loss_metric(outputs, coefficients)
-        acted = outputs.log_prob if before is None else before
-        return metrics | policy_change_metrics(engine, batch, acted, at_most=MAX_KL_SAMPLES)
-
-    def batch(self, rollout: Rollout, engine: Engine) -> Batch:
-        """Return the rollout's samples with advantages and value targets, without learning anything.
-
-        `learn` calls `targets` and `advantages` instead of this method: a subclass that changes them must override
-        those.
-
-        Raises:
-            ValueError: the columns are not whole episodes.
-            NonFiniteError: an advantage or a return is NaN or infinite.
-        """
-        batch, returns = self.targets(rollout, engine)
-        value = engine.values(batch.inputs) if self.uses_value else None
-        batch = batch.with_columns(advantage=self.advantages(rollout, engine, returns, value))
-        return self.with_read_columns(engine, batch, old_value=value)
-
-    def targets(self, rollout: Rollout, engine: Engine) -> tuple[Batch, F64]:
-        """Return the samples with value targets but without advantages, and the returns [T, N] from each step on.
-
-        Raises:
-            ValueError: the columns are not whole episodes.
-            NonFiniteError: a return is NaN or infinite.
-        """
-        check_whole_episodes(rollout)
-        returns = returns_to_go(rollout.reward, rollout.done, self.gamma, self._tail(rollout, engine))
-        target = flatten_valid_float32(rollout, "return", returns)
-        inputs = Inputs(flatten_valid(rollout, rollout.observation))
-        columns = {"target": target}
-        if "episode_length" in self.traced_loss.columns:
-            length = rollout.valid.sum(0, dtype=np.float32)
-            columns["episode_length"] = flatten_valid(rollout, np.broadcast_to(length, rollout.valid.shape))
-        return Batch(inputs, flatten_valid(rollout, rollout.action), columns), returns
-
-    def advantages(self, rollout: Rollout, engine: Engine, returns: F64, value: F32 | None) -> F32:
-        """Return the samples' advantages [B], given returns [T, N] and, if it is the baseline, V(s) [B].
-
-        Raises:
-            NonFiniteError: one of them is NaN or infinite.
-        """
-        self._check_episodes(rollout.valid.shape[1])
-        if self.returns == "episode":
-            # one return per episode, so that baselines are computed over episodes regardless of their lengths
-            returns = np.broadcast_to(returns[:1], returns.shape)
-        baseline: Array | float = self._baseline(returns, rollout, engine) if value is None else value
-        advantage = flatten_valid(rollout, returns) - baseline
-        if self.normalize_advantages and self.returns == "episode" and value is None:
-            # normalized over episodes, each of which counts once regardless of its length
-            per_episode = returns[0] - self._per_episode(rollout, baseline)
-            normalized = normalize(per_episode, negligible=rounding_error(returns))
-            advantage = flatten_valid(rollout, np.broadcast_to(normalized, returns.shape))
-        elif self.normalize_advantages:
-            # returns that differ only by rounding count as equal, also after a baseline was subtracted from them
-            advantage = normalize(advantage, negligible=rounding_error(returns))
-        if self.discount_weighting:
-            advantage = advantage * flatten_valid(rollout, discount_weights(returns.shape, self.gamma))
-        return to_finite_float32(rollout, "advantage", advantage)
-
-    @staticmethod
-    def _per_episode(rollout: Rollout, baseline: Array | float) -> Array:
-        """Return the baseline of each episode [E], given that of each sample [B]."""
-        column = np.zeros(rollout.valid.shape)
-        column[rollout.valid] = baseline
-        return column[0]
-
-    def _check_episodes(self, episodes: int) -> None:
+    def check_update(self, steps: int, columns: int) -> None:
         """Raise ValueError if a single episode would be compared only with itself, which makes all advantages 0."""
         by_episode = self.returns == "episode" and (
             self.baseline in ("mean", "optimal") or (self.baseline == "none" and self.normalize_advantages)
         )
-        if episodes == 1 and (by_episode or self.baseline == "time"):
+        if columns == 1 and (by_episode or self.baseline == "time"):
             what = "normalize_advantages" if self.baseline == "none" else f"baseline={self.baseline!r}"
             raise ValueError(
                 f"{what} with returns={self.returns!r} compares episodes, but an update has only one, so every "
                 "advantage would be 0. Raise num_envs or episodes_per_env."
+            )
+        if columns == 1 and self.baseline == "leave-one-out":
+            raise ValueError(
+                "the leave-one-out baseline needs at least two episodes per update: raise num_envs or episodes_per_env"
             )
 
     def loss_coefficients(self, samples: int, episodes: int, progress: float) -> dict[str, float]:
         """Return the coefficients that the loss reads, for an update with these numbers of samples and episodes."""
         scale = samples / episodes if self.average == "episodes" else 1.0
         return self.coefficient_values(progress, policy_scale=scale)
-
-    def _tail(self, rollout: Rollout, engine: Engine) -> F64 | None:
-        """Return V(s_{t+1}) where an episode was truncated, 0 elsewhere: [T, N]; None if nothing is bootstrapped."""
-        if not (self.uses_value and self.bootstrap_truncated and rollout.truncated.any()):
-            return None
-        tail = np.zeros(rollout.reward.shape)
-        tail[rollout.truncated] = engine.values(Inputs(rollout.successors(rollout.truncated)))
-        return tail
-
-    def _baseline(self, returns: F64, rollout: Rollout, engine: Engine) -> F64 | float:
-        """Return the baseline of each sample [B], for baselines other than V(s)."""
-        if self.baseline == "none":
-            return 0.0
-        valid = rollout.valid
-        if self.baseline == "optimal":
-            squared = np.zeros_like(returns)
-            scoring = cast(ScoringEngine, engine)
-            squared[valid] = scoring.squared_scores(Inputs(rollout.observation[valid]), rollout.action[valid])
-            if self.discount_weighting:
-                squared *= discount_weights(returns.shape, self.gamma) ** 2
-            return optimal_baseline(returns, valid, squared)[valid]
-        rows = valid[:1] if self.returns == "episode" else valid
-        simple = {"mean": mean_baseline, "leave-one-out": leave_one_out_baseline, "time": time_baseline}
-        return np.broadcast_to(simple[self.baseline](returns[: len(rows)], rows), returns.shape)[valid]
 
 
 __getattr__ = renamed(__name__, {"cotangents": "reinforce_loss, which is differentiated automatically"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policygrad._support.checks import Finite, check_fields
+from policygrad._support.compiling import exact
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class linear:  # noqa: N801  # used like a function: coefficients={"beta": linea
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @staticmethod
+    def of(start: float, end: float | None = None) -> linear:
+        """Return the schedule from `start` to `end`; constant if `end` is None."""
+        return linear(start, start if end is None else end)
+
     def at(self, progress: float) -> float:
         """Return the value at this progress through the run, in [0, 1]."""
         return scheduled(self.start, self.end, progress)
@@ -36,6 +42,15 @@ def scheduled(start: float, end: float | None, progress: float) -> float:
     >>> scheduled(1.0, 0.0, 0.25), scheduled(1.0, None, 0.25)
     (0.75, 1.0)
     """
-    if end is None:
+    return start if end is None else _interpolated(start, end, progress)
+
+
+def _interpolated(start: float, end: float, progress: float) -> float:
+    """Return `scheduled`; also for infinite bounds, if they are equal."""
+    if start == end:
         return start
     return start + (end - start) * min(max(progress, 0.0), 1.0)
+
+
+interpolated = exact(_interpolated)
+"""The same for compiled code."""

@@ -37,16 +37,21 @@ def flatten_valid_float32(rollout: Rollout, name: str, array: F64) -> F32:
 def to_finite_float32(rollout: Rollout, name: str, column: F64) -> F32:
     """Return a column [B] float64 as float32. Raises NonFiniteError with the name if a result is not finite."""
     converted = np.empty(column.shape, np.float32)
-    if not _copy(column, converted):
-        raise NonFiniteError(
-            f"the {name} is not finite, from rewards up to {np.abs(rollout.reward).max():g} in size. Networks learn "
-            "in float32, whose largest number is 3.4e38."
-        )
+    if not copy_to_float32(column, converted):
+        raise NonFiniteError(not_finite(name, rollout.reward))
     return converted
 
 
+def not_finite(name: str, reward: F64) -> str:
+    """Return the message about a column that is not finite, given the rewards that it was computed from."""
+    return (
+        f"the {name} is not finite, from rewards up to {np.abs(reward).max():g} in size. Networks learn in float32, "
+        "whose largest number is 3.4e38."
+    )
+
+
 @compiled_when_called
-def _copy(column: F64, converted: F32) -> bool:
+def copy_to_float32(column: F64, converted: F32) -> bool:
     """Copy [B] float64 to float32, and return True if all results are finite."""
     finite = True
     for i in range(len(column)):
@@ -77,13 +82,14 @@ def batch_of(rollout: Rollout, advantage: F64, target: F64, critic: str = "V(s)"
     )
 
 
-def check_can_be_normalized(rollout: Rollout, *, off: object) -> None:
-    """Raise ValueError if the rollout is a single sample, whose advantage cannot be compared with any other.
+def check_can_be_normalized(samples: int, *, off: object) -> None:
+    """Raise ValueError if there is a single sample, whose advantage cannot be compared with any other.
 
     Args:
+        samples: number of samples of an update.
         off: the value of `normalize_advantages` that turns normalization off.
     """
-    if rollout.valid.size == 1:
+    if samples == 1:
         raise ValueError(
             "advantages are normalized over the samples of an update, but an update has only one: raise horizon or "
             f"num_envs, or set normalize_advantages={off!r}"

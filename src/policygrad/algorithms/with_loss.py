@@ -139,20 +139,25 @@ class WithLoss:
             progress: progress through the run, in [0, 1].
             computed: values that the algorithm has computed, which override the fields' values or add to them.
         """
-        values = dict[str, float]()
-        for name in self.traced_loss.coefficients:
-            custom = self.coefficients.get(name)
-            if name in computed:
-                values[name] = computed[name]
-            elif custom is not None:
-                values[name] = custom.at(progress) if isinstance(custom, linear) else float(custom)
-            else:
-                # the learning rate of V(s) may be that of the policy
-                is_policy_s = name == "value_learning_rate" and getattr(self, name) is None
-                field_name = "learning_rate" if is_policy_s else name
-                start, end = getattr(self, field_name), getattr(self, f"{field_name}_end", None)
-                values[name] = math.inf if start is None else float(scheduled(start, end, progress))
-        return values
+        return {
+            name: computed[name] if name in computed else scheduled(*self.schedule(name), progress)
+            for name in self.traced_loss.coefficients
+        }
+
+    def schedule(self, name: str) -> tuple[float, float]:
+        """Return a coefficient's values at the start and at the end of the run: see `coefficient_values`."""
+        custom = self.coefficients.get(name)
+        if isinstance(custom, linear):
+            return custom.start, custom.end
+        if custom is not None:
+            return float(custom), float(custom)
+        # the learning rate of V(s) may be that of the policy
+        is_policy_s = name == "value_learning_rate" and getattr(self, name) is None
+        field_name = "learning_rate" if is_policy_s else name
+        start, end = getattr(self, field_name), getattr(self, f"{field_name}_end", None)
+        if start is None:
+            return math.inf, math.inf
+        return float(start), float(start if end is None else end)
 
     def with_read_columns(
         self, engine: Engine, batch: Batch, *, old_log_prob: F32 | None = None, old_value: F32 | None = None

@@ -68,7 +68,8 @@ _RESET_ALL: Any = (KERNEL, types.int64[::1], *_STATES, _SHOWN, WHERE)
 
 
 @compiled_when_called
-def _reset_all(kernel, seeds, states, rngs, elapsed, observations, where):
+def reset_all(kernel, seeds, states, rngs, elapsed, observations, where):
+    """Begin an episode in every environment, each from its seed [N], and return FINE or BAD_OBSERVATION."""
     for n in range(len(states)):
         seed_episode(rngs[n], seeds[n])
         ending = begin(kernel, states[n], rngs[n], observations[n], where, n)
@@ -134,7 +135,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         with announce_compilation():
             self.addresses = kernel.addresses
-            _reset_all.compile(_RESET_ALL)
+            reset_all.compile(_RESET_ALL)
             _step_all.compile(_STEP_ALL)
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = kernel.observation_space
@@ -165,7 +166,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
             fresh = self.np_random.integers(2**31, size=self.num_envs)
             drawn = [int(fresh[n]) if one is None else one for n, one in enumerate(seed)]
         seeds = np.asarray(drawn, np.int64)
-        self.call(_reset_all, self.addresses, seeds, self.states, self.rngs, self.elapsed, self.observations)
+        self.call(reset_all, self.addresses, seeds, self.states, self.rngs, self.elapsed, self.observations)
         self.over[:] = False
         self._began = True
         return self.shown(), {}

@@ -4,8 +4,6 @@ from policygrad.evaluation.episodes import evaluate, run_episodes
 from policygrad.evaluation.periodic import PeriodicEvaluation
 from policygrad.evaluation.result import Evaluation, percent, share_interval
 from policygrad.evaluation.selection import (
-    Candidate,
-    Candidates,
     Selection,
     allowance,
     select,
@@ -13,8 +11,6 @@ from policygrad.evaluation.selection import (
 )
 
 __all__ = [
-    "Candidate",
-    "Candidates",
     "Evaluation",
     "PeriodicEvaluation",
     "Selection",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from policygrad._support.seeding import stream
 from policygrad._support.state import restore_rng, rng_state, unpack
 from policygrad.envs import EnvLike, EnvOptions, make
 from policygrad.evaluation.episodes import SIDE_BY_SIDE, run_episodes
 from policygrad.policies import Policy, evaluation_mode
-from policygrad.training import Iteration
+from policygrad.training import Iteration, Training
 from policygrad.types import State
 
 
@@ -48,17 +48,19 @@ class PeriodicEvaluation:
         self._due = due if every == self._every else self._every
         restore_rng(self._seeds, seeds)
 
-    def watch(self, loop: Iterable[Iteration], policy: Policy) -> Iterator[Iteration]:
+    def watch(self, training: Training, policy: Policy) -> Iterator[Iteration]:
         """Yield the iterations, with `eval_return` in those after which an evaluation was due."""
-        for iteration in loop:
-            if iteration.metrics["steps"] >= self._due:
-                self._due += self._every * (1 + int(iteration.metrics["steps"] - self._due) // self._every)
+        training.pause_at = self._due
+        for iteration in training:
+            steps = iteration.last["steps"]
+            if steps >= self._due:
+                self._due += self._every * (1 + int(steps - self._due) // self._every)
                 seed = int(self._seeds.integers(2**31))
                 with evaluation_mode(policy):
                     result = run_episodes(policy, self._environments, self._episodes, True, seed)
-                iteration.metrics["eval_return"] = result.mean
-                if result.cut:
-                    iteration.metrics["eval_cut"] = result.cut
+                found = {"eval_return": result.mean} | ({"eval_cut": result.cut} if result.cut else {})
+                iteration = iteration.with_metrics(found)
+                training.pause_at = self._due
             yield iteration
 
     def close(self) -> None:

@@ -13,20 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from policygrad._support.seeding import stream
-from policygrad._support.state import unpack
 from policygrad.engines.fusible import unsupported_reason
 from policygrad.envs import Environments, KernelVectorEnv
 from policygrad.evaluation.episodes import run_episodes
 from policygrad.policies import Policy, Snapshot, evaluation_mode
-from policygrad.types import F64, State
+from policygrad.types import F64
 
-CANDIDATES = 5
-"""Number of windows of training returns that are remembered."""
-BLOCK = 25
-"""Length of a block of episodes. Only the best of the windows that end within the same block is remembered."""
 EPISODES = 50
 """Maximum number of fresh episodes for the last remaining candidates."""
 ROUND = 5
@@ -40,61 +34,6 @@ SHARE = 1 / 20
 """Share of the run's steps that scoring may use."""
 COMPILED_STEPS = 150_000
 """Steps that scoring may use in compiled environments if that is more: about 0.1 seconds of CartPole."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A policy that may be the best."""
-
-    snapshot: Snapshot
-    mean: float
-    """Mean of the window of training returns that made it a candidate."""
-    episodes: int
-    """Number of training episodes that had finished by then."""
-
-
-class Candidates:
-    """The policies with the best windows of training returns, best first."""
-
-    def __init__(self) -> None:
-        self.entries: list[Candidate] = []
-
-    def only(self, candidate: Candidate) -> None:
-        """Forget all others: while no window is full, the latest policy is the only candidate."""
-        self.entries = [candidate]
-
-    def offer(self, candidate: Candidate) -> None:
-        """Remember a candidate if it is among the best. Among equal ones, the latest is kept."""
-
-        def near(other: Candidate) -> bool:
-            return other.episodes // BLOCK == candidate.episodes // BLOCK
-
-        if any(near(other) and other.mean > candidate.mean for other in self.entries):
-            return
-        others = [other for other in self.entries if not near(other)]
-        self.entries = sorted([candidate, *others], key=lambda c: (-c.mean, -c.episodes))[:CANDIDATES]
-
-    def state(self) -> State:
-        """Return the serializable state."""
-        return {
-            str(i): {
-                "parameters": entry.snapshot.parameters,
-                "buffers": {name: b.numpy(force=True) for name, b in entry.snapshot.buffers.items()},
-                "mean": entry.mean,
-                "episodes": entry.episodes,
-            }
-            for i, entry in enumerate(self.entries)
-        }
-
-    def restore(self, state: State) -> None:
-        """Restore the candidates from that state."""
-        self.entries = []
-        for i in range(len(state)):
-            parameters, buffers, mean, episodes = unpack(
-                state[str(i)], "parameters", "buffers", "mean", "episodes"
-            )
-            tensors = {name: torch.from_numpy(buffer) for name, buffer in buffers.items()}
-            self.entries.append(Candidate(Snapshot(parameters, tensors), mean, episodes))
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ class Loss:
             ) from error
 
     @cached_property
-    def _value_address(self) -> int:
+    def value_address(self) -> int:
+        """Address of the machine code of the loss itself; see `compiled_loss.VALUE`."""
         assert self.root is not None, "hand-written derivatives have no value"
         source = value_source(self.root, self.columns, self.coefficients)
         return _compiled(source, compiled_loss.VALUE)
@@ -164,7 +165,7 @@ class Loss:
         """
         if self.root is None:
             return math.nan
-        return compiled_loss.mean_value(self._value_address, outputs, columns, self.numbers(coefficients))
+        return compiled_loss.mean_value(self.value_address, outputs, columns, self.numbers(coefficients))
 
     def differentiated(
         self, outputs: F32, columns: F32, coefficients: Mapping[str, float], scale: float = 1.0

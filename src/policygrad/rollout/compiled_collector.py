@@ -56,15 +56,15 @@ class CompiledCollector:
         greedy: bool = False,
     ) -> None:
         assert isinstance(environments.vector, KernelVectorEnv)
-        self._environments = environments
-        self._vector = environments.vector
+        self.environments = environments
+        self.vector = environments.vector
         self._policy = policy
-        self._seeds = seeds
-        self._noise = ActionNoise(policy, action_rng, environments.num_envs)
+        self.seeds = seeds
+        self.noise = ActionNoise(policy, action_rng, environments.num_envs)
         self._shaping = shaping
         self._watch = watch
-        self._spaces = _spaces(policy)
-        self._head = engine.head._replace(greedy=greedy)
+        self.spaces = _spaces(policy)
+        self.head = engine.head._replace(greedy=greedy)
         self._workers = workers
         self._parts = workers.parts(environments.num_envs)
         self._nets = [engine.actor_for_reading() for _ in self._parts]
@@ -75,31 +75,32 @@ class CompiledCollector:
 
     def steps(self, horizon: int) -> Rollout:
         """See `HostCollector.steps`; every row is valid."""
-        if self._environments.current is None:
-            self._environments.reset(self._seeds)
-        alive = np.ones(self._vector.num_envs, np.bool_)
+        if self.environments.current is None:
+            self.environments.reset(self.seeds)
+        alive = np.ones(self.vector.num_envs, np.bool_)
         rollout = self._run(horizon, alive, horizon, restart=True)
-        self._vector.over[:] = False
+        self.vector.over[:] = False
         return rollout
 
     def state(self) -> State:
         """See `Collector.state`."""
-        return state_of(self._environments, self._seeds, self._noise)
+        return state_of(self.environments, self.seeds, self.noise)
 
     def restore(self, state: State) -> bool:
         """See `Collector.restore`."""
-        return restore(state, self._environments, self._seeds, self._noise)
+        return restore(state, self.environments, self.seeds, self.noise)
 
     def _round(self) -> Rollout:
-        self._environments.reset(self._seeds)
-        horizon = self._vector.kernel.max_steps
-        alive = np.ones(self._vector.num_envs, np.bool_)
+        self.environments.reset(self.seeds)
+        horizon = self.vector.kernel.max_steps
+        alive = np.ones(self.vector.num_envs, np.bool_)
         rollout = self._run(min(horizon, INITIAL_ROWS), alive, horizon, restart=False)
-        self._vector.over[:] = True
+        self.vector.over[:] = True
         return rollout
 
-    def _buffers(self, T: int, *, restart: bool) -> Steps:
-        N, D, kernel = self._vector.num_envs, self._policy.observation_size, self._vector.kernel
+    def buffers(self, T: int, *, restart: bool) -> Steps:
+        """Return buffers for T steps; with `restart`, also for the final observations of episodes."""
+        N, D, kernel = self.vector.num_envs, self._policy.observation_size, self.vector.kernel
         rows, raw_rows = T if restart else 0, T if self._shaping or self._watch else 0
         columns = math.prod(self._policy.distribution.stored_shape)
         return Steps(
@@ -118,7 +119,7 @@ class CompiledCollector:
 
     def _larger(self, steps: Steps, horizon: int) -> Steps:
         """Return a copy of the buffers with twice the rows, but no more than the horizon."""
-        larger = self._buffers(min(2 * len(steps.reward), horizon), restart=False)
+        larger = self.buffers(min(2 * len(steps.reward), horizon), restart=False)
         for old, new in zip(steps, larger, strict=True):
             new[: len(old)] = old
         return larger
@@ -127,9 +128,9 @@ class CompiledCollector:
         """Step until `horizon`, or until no environment is alive; the buffers have `rows` rows at first."""
         if self._watch:
             # the policy's normalization of observations may have changed
-            self._spaces = _spaces(self._policy)
-        vector, spaces = self._vector, self._spaces
-        steps = self._buffers(rows, restart=restart)
+            self.spaces = _spaces(self._policy)
+        vector, spaces = self.vector, self.spaces
+        steps = self.buffers(rows, restart=restart)
         # each step writes the observations of the next row, so only the first row is missing
         steps.observation[0] = self._policy.encode(vector.shown())
         # at least one cache line per part, because they are written at every step
@@ -138,7 +139,7 @@ class CompiledCollector:
         while t < horizon and alive.any():
             if t == len(steps.reward):
                 steps = self._larger(steps, horizon)
-            noise = self._noise.peek(len(steps.reward) - t)
+            noise = self.noise.peek(len(steps.reward) - t)
             noise = noise.reshape(len(noise), vector.num_envs, -1)
 
             def run(part: int, t: int = t, noise: F64 = noise, steps: Steps = steps) -> int:
@@ -148,36 +149,41 @@ class CompiledCollector:
                     ending, stop = run_steps(
                         vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
                         vector.kernel.max_steps, alive, first, last, restart,
-                        self._head, self._nets[part].address, spaces, noise, t, steps, where,
+                        self.head, self._nets[part].address, spaces, noise, t, steps, where,
                     )  # fmt: skip
-                if ending == BAD_ACTION:
-                    seen = steps.observation[stop, where[1]][None]
-                    raise NonFiniteError(actions_not_finite(self._policy, seen))
-                if ending == BAD_INDEX:
-                    raise ValueError(
-                        f"{vector.kernel.name}: observe of environment {where[1]} at step {where[2]} wrote "
-                        f"{vector.observations[where[1], 0]:g}, which is not in {self._policy.observation_space}"
-                    )
-                vector.check(ending, where)
+                self.raise_fault(ending, steps, stop, where)
                 return stop
 
             stop = max(self._workers.map(run, len(self._parts)))
-            self._noise.advance(stop - t)
+            self.noise.advance(stop - t)
             t = stop
         return self._rollout(steps, t, whole=not restart)
+
+    def raise_fault(self, ending: int, steps: Steps, stop: int, where: I64) -> None:
+        """Raise the error that a status of `run_steps` stands for; return if it is FINE."""
+        vector = self.vector
+        if ending == BAD_ACTION:
+            seen = steps.observation[stop, where[1]][None]
+            raise NonFiniteError(actions_not_finite(self._policy, seen))
+        if ending == BAD_INDEX:
+            raise ValueError(
+                f"{vector.kernel.name}: observe of environment {where[1]} at step {where[2]} wrote "
+                f"{vector.observations[where[1], 0]:g}, which is not in {self._policy.observation_space}"
+            )
+        vector.check(ending, where)
 
     def _rollout(self, steps: Steps, T: int, *, whole: bool) -> Rollout:
         terminated, truncated = steps.terminated[:T], steps.truncated[:T]
         valid = np.ones(terminated.shape, np.bool_)
         if whole:
             # one episode per column, from its start to its end
-            valid = np.arange(T)[:, None] < self._vector.elapsed
+            valid = np.arange(T)[:, None] < self.vector.elapsed
         final_observation, final_index = self._finals(steps)
         original = reward = steps.reward[:T]
         if self._watch:
             self._watch(steps.raw[:T][valid])
         if self._shaping:
-            raw, raw_next = (self._vector.in_own_form(raw[:T]) for raw in (steps.raw, steps.raw_next))
+            raw, raw_next = (self.vector.in_own_form(raw[:T]) for raw in (steps.raw, steps.raw_next))
             reward = shaped_reward(self._shaping, original, raw, raw_next, terminated, truncated, valid)
         stored = self._policy.distribution
         action = steps.action[:T].reshape(T, -1, *stored.stored_shape)

@@ -246,14 +246,14 @@ def walk(
     return FINE, begun + len(noise)
 
 
-@compiled(
-    types.Tuple((types.int64, types.int64))(
-        KERNEL, types.float64[:, ::1], types.uint64[:, ::1], types.int64[::1], types.float32[:, ::1],
-        types.int64, types.boolean[::1], types.int64, types.int64, types.boolean,
-        HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE,
-    ),
-    makes_arrays=True,
+RUN_STEPS: Any = types.Tuple((types.int64, types.int64))(
+    KERNEL, types.float64[:, ::1], types.uint64[:, ::1], types.int64[::1], types.float32[:, ::1],
+    types.int64, types.boolean[::1], types.int64, types.int64, types.boolean,
+    HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE,
 )  # fmt: skip
+
+
+@compiled(RUN_STEPS, makes_arrays=True)
 def run_steps(
     kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
     head, actor, spaces, noise, begun, steps, where,

@@ -102,6 +102,7 @@ class Experiment:
                 interruption,
                 stop=self.settings.stop_at is not None,
                 select=partial(self._select, parts.environments) if self.settings.select else None,
+                candidates=parts.training.candidates,
                 state=parts.state,
             )
             if saved is not None and not _resumed(recorder, parts, saved):
@@ -184,7 +185,10 @@ class Experiment:
             seed=seed,
             shaping=cast("Shaping | None", settings.shaping),
             threshold=threshold,
+            stop=settings.stop_at is not None,
             workers=workers,
+            loop=settings.loop,
+            say=display.say,
         )
         evaluations = None
         if settings.eval_every is not None:

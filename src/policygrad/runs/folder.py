@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policygrad.metrics import check_registered
 from policygrad.policies import Policy
 from policygrad.policies.policy_file import FILE_NAME, save
@@ -17,7 +19,8 @@ from policygrad.runs.growing_file import AppendedFile
 from policygrad.runs.locked_folder import METRICS_FILE, LockedFolder
 from policygrad.runs.resume import Resumed
 from policygrad.runs.tensorboard import Events
-from policygrad.types import F64, State
+from policygrad.training import Iteration
+from policygrad.types import State
 
 SUMMARY = "summary.json"
 EPISODES_FILE = "episodes.csv"
@@ -79,15 +82,18 @@ class RunFolder:
         if events is not None:
             events.close()
 
-    def log(self, row: dict[str, float], returns: F64) -> None:
-        """Append a row of metrics, which must all be registered, and the returns [E] of its episodes."""
-        check_registered(row)
-        self._files[METRICS_FILE].write(_line(row))
-        if EPISODES_FILE in self._files and len(returns):
-            steps = int(row["steps"])
-            self._files[EPISODES_FILE].write("".join(f"{steps},{x!r}\n" for x in returns.tolist()))
+    def log(self, iteration: Iteration) -> None:
+        """Append rows of metrics, which must all be registered, and the returns of their episodes."""
+        check_registered(iteration.names)
+        rows = [dict(zip(iteration.names, row, strict=True)) for row in iteration.table.tolist()]
+        self._files[METRICS_FILE].write("".join(map(_line, rows)))
+        if EPISODES_FILE in self._files and len(iteration.returns):
+            steps = np.repeat(iteration.column("steps").astype(np.int64), iteration.episodes).tolist()
+            lines = (f"{n},{x!r}\n" for n, x in zip(steps, iteration.returns.tolist(), strict=True))
+            self._files[EPISODES_FILE].write("".join(lines))
         if self._events is not None:
-            self._events.log(row)
+            for row in rows:
+                self._events.log(row)
 
     def save_best(self, best: Callable[[], Policy]) -> None:
         """Write the best policy so far, unless it was written in the last few seconds."""

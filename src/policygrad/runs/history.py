@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -56,7 +56,9 @@ class Thinned:
                 self.every *= 2
 
     def widen(self, columns: int) -> None:
-        """Add columns, which are NaN in the existing rows."""
+        """Add columns, up to this number, which are NaN in the existing rows."""
+        if columns == self._buffer.shape[1]:
+            return
         buffer = np.full((len(self._buffer), columns), np.nan)
         buffer[:, : self._buffer.shape[1]] = self._buffer
         self._buffer = buffer
@@ -94,12 +96,19 @@ class Updates:
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add the metrics of an update."""
-        self.latest = dict(row)
-        if not row.keys() <= self._names.keys():
-            for name in row:
+        self.extend(tuple(row), np.array([list(row.values())], np.float64))
+
+    def extend(self, names: Sequence[str], table: F64) -> None:
+        """Add R updates with M named metrics each: [R, M] float64."""
+        self.latest = dict(zip(names, table[-1].tolist(), strict=True))
+        if tuple(names) != tuple(self._names):
+            for name in names:
                 self._names.setdefault(name, len(self._names))
             self._table.widen(len(self._names))
-        self._table.extend(np.array([[row.get(name, math.nan) for name in self._names]]))
+            wide = np.full((len(table), len(self._names)), math.nan)
+            wide[:, [self._names[name] for name in names]] = table
+            table = wide
+        self._table.extend(table)
 
     def columns(self) -> dict[str, F64]:
         """Return each metric as an array with one entry per kept update, and always one for the latest."""
@@ -126,10 +135,10 @@ class Episodes:
         """Return the number of episodes, including those that are not kept."""
         return self._table.count
 
-    def extend(self, returns: F64, steps: int) -> None:
-        """Add the episodes of an update: their returns [E] float64."""
+    def extend(self, returns: F64, steps: F64) -> None:
+        """Add episodes: their returns [E], and the steps used by the end of the update of each [E], both float64."""
         if len(returns):
-            self._table.extend(np.stack([returns, np.full(len(returns), float(steps))], axis=1))
+            self._table.extend(np.stack([returns, steps], axis=1))
 
     @property
     def returns(self) -> F64:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 
+import numpy as np
+
 from policygrad._support.state import unpack
 from policygrad.errors import NonFiniteError
-from policygrad.evaluation import Candidate, Candidates, Selection
+from policygrad.evaluation import Selection
 from policygrad.policies import Policy, Snapshot
 from policygrad.runs.curves import drawing_may_fail, save_curve
 from policygrad.runs.diagnosis import findings
@@ -18,8 +19,11 @@ from policygrad.runs.folder import SUMMARY, RunFolder
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress, Silent
 from policygrad.runs.run import Ending, Run, StoppedError
-from policygrad.training import WINDOW, Iteration
-from policygrad.types import State
+from policygrad.training import WINDOW, Candidates, Iteration
+from policygrad.types import F64, State
+
+SOLVED_BY = ("steps", "seconds", "episodes", "return_100")
+"""Metrics that say when a run was solved."""
 
 
 class Recorder:
@@ -32,6 +36,7 @@ class Recorder:
         stop: end the run when it is solved.
         select: chooses the best of several policies at the end of the run, given the most promising one first; None
             takes the first.
+        candidates: the policies that may be the best, which training keeps.
         state: returns the state of training for checkpoints; called between iterations.
     """
 
@@ -43,6 +48,7 @@ class Recorder:
         *,
         stop: bool,
         select: Callable[[Run, list[Snapshot]], Selection | None] | None = None,
+        candidates: Candidates,
         state: Callable[[], State],
     ) -> None:
         self._run = run
@@ -54,9 +60,7 @@ class Recorder:
         self._state = state
         self._select = select
         self._acted = run.last_policy.snapshot()
-        self._candidates = Candidates()
-        self._candidates.only(Candidate(self._acted, -math.inf, 0))
-        self._window_full = False
+        self._candidates = candidates
 
     def state(self) -> State:
         """Return the state of the recording, except for the rows, and of training."""
@@ -65,30 +69,29 @@ class Recorder:
             "training": self._state(),
             "rows": len(run.updates),
             "candidates": self._candidates.state(),
-            "window full": self._window_full,
+            # not read, because it follows from the rows; earlier versions need it
+            "window full": run.updates.latest.get("episodes", 0) >= WINDOW,
             "episodes": run.episodes.state(),
         }
 
     def restore(self, state: State) -> State:
         """Restore the state of the recording, except for the rows. Return the state of training."""
-        training, _, candidates, self._window_full, episodes = unpack(
+        training, _, candidates, _, episodes = unpack(
             state, "training", "rows", "candidates", "window full", "episodes"
         )
         run = self._run
         self._candidates.restore(candidates)
-        run.best_mean = self._candidates.entries[0].mean
+        run.best_mean = self._candidates.best.mean
         run.episodes.restore(episodes)
         return training
 
     def restore_rows(self, rows: Iterable[dict[str, float]]) -> None:
         """Restore the history up to that state, after training itself has been restored."""
         self._acted = self._run.last_policy.snapshot()
-        run, threshold = self._run, self._run.threshold
+        run = self._run
         for row in rows:
             run.updates.append(row)
-            # judged by the current threshold, which may have changed
-            solved = threshold is not None and row["episodes"] >= WINDOW and row["return_100"] >= threshold
-            self._note_if_solved(row, solved)
+            self._note_if_solved(*(np.array([row[name]]) for name in SOLVED_BY))
         if run.updates:
             self._display.update(run.updates.latest)
 
@@ -134,34 +137,30 @@ class Recorder:
         return self._finish(run.ended)
 
     def _take(self, iteration: Iteration) -> None:
-        run, row = self._run, iteration.metrics
+        run = self._run
         self._acted = iteration.acted
-        run.updates.append(row)
-        run.episodes.extend(iteration.returns, run.steps)
-        self._note_if_solved(row, iteration.solved)
-        # the mean of a window that is not full is too noisy, so until then the latest policy is the candidate;
-        # after that, a policy is a candidate if an episode has just ended
-        candidate = Candidate(iteration.acted, row["return_100"], int(row["episodes"]))
-        if not self._window_full:
-            self._candidates.only(candidate)
-        elif len(iteration.returns) > 0:
-            self._candidates.offer(candidate)
-        self._window_full = row["episodes"] >= WINDOW
-        run.best_mean = self._candidates.entries[0].mean
+        run.updates.extend(iteration.names, iteration.table)
+        run.episodes.extend(iteration.returns, np.repeat(iteration.column("steps"), iteration.episodes))
+        self._note_if_solved(*(iteration.column(name) for name in SOLVED_BY))
+        run.best_mean = self._candidates.best.mean
         if self.folder is not None:
-            self.folder.log(row, iteration.returns)
-            if self._candidates.entries[0] is candidate:
+            self.folder.log(iteration)
+            if iteration.new_best:
                 self.folder.save_best(self._best_policy)
             self.folder.save_checkpoint(self.state)
-        self._display.update(row)
+        self._display.update(iteration.last)
 
-    def _note_if_solved(self, row: dict[str, float], solved: bool) -> None:
-        if solved and self._run.solved_at is None:
-            self._run.solved_at, self._run.solved_seconds = int(row["steps"]), row["seconds"]
+    def _note_if_solved(self, steps: F64, seconds: F64, episodes: F64, mean: F64) -> None:
+        """Note when the threshold was reached, from columns of rows; a resumed run may have another threshold."""
+        run = self._run
+        if run.solved_at is None and run.threshold is not None:
+            solved = np.flatnonzero((episodes >= WINDOW) & (mean >= run.threshold))
+            if len(solved):
+                run.solved_at, run.solved_seconds = int(steps[solved[0]]), float(seconds[solved[0]])
 
     def _best_policy(self, snapshot: Snapshot | None = None) -> Policy:
         best = deepcopy(self._run.last_policy)
-        best.restore(self._candidates.entries[0].snapshot if snapshot is None else snapshot)
+        best.restore(self._candidates.best.snapshot if snapshot is None else snapshot)
         return best
 
     def _select_best(self) -> None:

@@ -18,6 +18,7 @@ from policygrad.engines import EngineName
 from policygrad.envs import EnvLike, EnvOptions, PotentialShaping, Shaping, without_module
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
+from policygrad.training import LoopName
 
 NetworkLike: TypeAlias = nn.Module | Callable[..., nn.Module] | str
 """A torch module, a function or class that makes one, or the name of any of these as `module:name`."""
@@ -60,6 +61,10 @@ class Settings(EnvOptions):
     engine: EngineName = "auto"
     """How the networks are computed: `fused` is machine code for MLPs, `autograd` supports any torch network, and
     `auto` chooses `fused` where possible."""
+    loop: LoopName = "auto"
+    """How updates are performed, with the same results: `compiled` performs many per call in machine code, for which
+    the environments, the networks, the loss and the estimator must be compiled. `python` performs them one by one.
+    `auto` chooses `compiled` where possible."""
     cores: int | None = None
     """Number of CPU cores to use. A single run splits its environments and large batches among them; by default it
     uses one core, and EnvPool's threads use all. With `seeds`, each run uses one core; by default all cores are

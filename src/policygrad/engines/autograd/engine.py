@@ -169,7 +169,8 @@ class AutogradEngine:
             indices = (order[:, None] * length + np.arange(length)).ravel()
             parts = [indices[start * length : stop * length] for start, stop in pairwise(bounds)]
         constants = constants_of(update, columns, self._device)
-        latest, norms, policy_steps = np.zeros((3, len(batch)), np.float32), [0.0, 0.0], 0
+        latest = np.zeros((3, len(batch)), np.float32) if update.outputs is None else update.outputs
+        norms, policy_steps = [0.0, 0.0], 0
         for part in parts:
             now = replace(update, step=step)
             outputs = self._backward(now, constants, part)

@@ -200,7 +200,7 @@ class FusedEngine:
         batch, step = update.batch, update.step
         if update.minibatches is not None:
             common.check_minibatches(update.minibatches, batch.segments)
-        outputs = np.zeros((3, len(batch)), np.float32)
+        outputs = np.zeros((3, len(batch)), np.float32) if update.outputs is None else update.outputs
         columns, old_log_prob = common.columns_of(update)
         updates = [update]
         may_separate = (
@@ -226,15 +226,25 @@ class FusedEngine:
             )
 
         if any(status != update_loop.DONE for status in self._workers.map(run, len(updates))):
-            common.check_outputs(outputs, self.policy, batch.inputs)
-            for name, module, placed, rate in (
-                ("policy", self.policy.network, self._actor, step.policy_rate),
-                ("value", self.value, self._critic, step.value_rate),
-            ):
-                if module is not None and rate is not None:
-                    common.check_gradient(name, module, placed.net.gradient)
+            rates = (step.policy_rate, step.value_rate)
+            self.check_finite(outputs, batch.inputs, *(rate is not None for rate in rates))
         policy_norm, value_norm, policy_steps = reports.sum(0).tolist()
         return Outputs(outputs, columns, policy_norm, value_norm, int(policy_steps))
+
+    def check_finite(self, outputs: F32, inputs: Inputs, policy: bool, value: bool) -> None:
+        """Raise NonFiniteError if outputs [3, B], or the gradient of a network that takes a step, are not finite."""
+        common.check_outputs(outputs, self.policy, inputs)
+        for name, module, placed, steps in (
+            ("policy", self.policy.network, self._actor, policy),
+            ("value", self.value, self._critic, value),
+        ):
+            if module is not None and steps:
+                common.check_gradient(name, module, placed.net.gradient)
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Addresses of the (policy, value network) for compiled code: see `net.Placed`."""
+        return self._actor.address, self._critic.address
 
     def state(self) -> State:
         """See `Engine.state`."""

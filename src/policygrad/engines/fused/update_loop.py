@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import types
 
@@ -42,7 +44,10 @@ def act(x, noise, head, actor, action):
         sample(head, outputs, hidden, parameters_ahead(actor), noise[start:stop], action[start:stop])
 
 
-@compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR))
+EVALUATIONS: Any = types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR)
+
+
+@compiled(EVALUATIONS)
 def evaluations(x, action, head, actor, log_prob, entropy):
     """Write log π(a|s) and H(π(·|s)) of B samples to `log_prob` and `entropy`, [B] each."""
     transpose(actor)
@@ -55,7 +60,10 @@ def evaluations(x, action, head, actor, log_prob, entropy):
         )
 
 
-@compiled(types.void(MATRIX, NET, VECTOR))
+VALUES: Any = types.void(MATRIX, NET, VECTOR)
+
+
+@compiled(VALUES)
 def values(x, critic, value):
     """Write V(s) of observations [B, D] to `value` [B]."""
     transpose(critic)
@@ -224,15 +232,15 @@ def total(weight, count):
     return result
 
 
-@compiled(
-    types.int64(
-        MATRIX, MATRIX, MATRIX, MATRIX, MATRIX, VECTOR, types.int64, types.int64, types.int64,
-        types.boolean, ADDRESS, NUMBERS, types.float64, SIZES, SIZES, types.int64,
-        HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64, types.int64,
-        types.float64[::1],
-    ),
-    makes_arrays=True,
+UPDATE: Any = types.int64(
+    MATRIX, MATRIX, MATRIX, MATRIX, MATRIX, VECTOR, types.int64, types.int64, types.int64,
+    types.boolean, ADDRESS, NUMBERS, types.float64, SIZES, SIZES, types.int64,
+    HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64, types.int64,
+    types.float64[::1],
 )  # fmt: skip
+
+
+@compiled(UPDATE, makes_arrays=True)
 def update(
     x, y, action, outputs, columns, weight, first, last, length,
     both, derivatives, coefficients, scale, order, bounds, what,

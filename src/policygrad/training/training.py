@@ -1,48 +1,42 @@
-"""The training loop: a generator of iterations that is independent of displays and files."""
+"""The training loop: a generator of iterations."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from policygrad._support.checks import whole
+from policygrad._support.compiling import announce_compilation
 from policygrad._support.isolation import default_numpy_errors
 from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad._support.state import module_state, restore_module, restore_rng, rng_state, unpack
 from policygrad._support.threads import Workers
 from policygrad.algorithms import Algorithm
+from policygrad.algorithms.diagnostics import mean
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
 from policygrad.policies import Distribution, Policy, Snapshot
 from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
+from policygrad.training.candidates import Candidates
+from policygrad.training.iteration import Iteration
+from policygrad.training.reason import reason_for_python
+from policygrad.training.recent_returns import WINDOW, RecentReturns
 from policygrad.types import F64, LearnerState, Rollout, State
 
-WINDOW = 100
-"""Number of episodes in the running mean that decides whether an environment is solved."""
+if TYPE_CHECKING:
+    from policygrad.training.compiled_training import CompiledTraining
+
+LoopName = Literal["auto", "compiled", "python"]
 SMALLEST_ROW = 256
 """Updates with fewer samples are reported together, until this many were used or an episode has ended."""
 _NO_EPISODES: F64 = np.zeros(0)
 LONGEST_EPISODE = 100_000
 """Steps after which an episode is considered endless, unless the budget is larger."""
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """One row of the history, which covers one update or several small ones (see `SMALLEST_ROW`)."""
-
-    metrics: dict[str, float]
-    """The row itself: see `metrics.METRICS`."""
-    returns: F64
-    """[E] float64: undiscounted original return of each episode that ended in this iteration."""
-    acted: Snapshot
-    """The policy as it was at the start of collection, before the first update."""
-    solved: bool
-    """True if the mean of the last `WINDOW` returns reached the threshold; False until there are that many."""
 
 
 class Training:
@@ -56,7 +50,11 @@ class Training:
         seed: seed of the random streams of the environments, the actions and the learner.
         shaping: replaces the reward that is learned from.
         threshold: mean return at which `Iteration.solved` becomes True; with None it never does.
+        stop: iterations should end as soon as the threshold is reached.
         workers: cores on which samples are collected.
+        loop: `compiled` performs many updates per call in machine code, `python` performs them one by one, and `auto`
+            is `compiled` where possible.
+        say: called with a message that says which of the two it is.
     """
 
     def __init__(
@@ -70,7 +68,10 @@ class Training:
         seed: int,
         shaping: Shaping | None = None,
         threshold: float | None = None,
+        stop: bool = False,
         workers: Workers | None = None,
+        loop: LoopName = "auto",
+        say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._policy, self._engine, self._algorithm = policy, engine, algorithm
         self._resets_by_seed = environments.resets_by_seed
@@ -89,17 +90,48 @@ class Training:
         self._scaled = RewardScaling(policy, algorithm.gamma)
         self._ended = EpisodeReturns(environments.num_envs)
         self._ended_shaped = EpisodeReturns(environments.num_envs)
-        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._recent = RecentReturns()
+        self.candidates = Candidates(policy.snapshot())
+        """The policies that may be the best of the run."""
         self.used = 0
         """Number of samples learned from."""
+        self.pause_at = math.inf
+        """Number of samples after which an iteration should end, because something else is due then."""
         self._episodes = 0
         self._seconds = 0.0
+        cores = 1 if workers is None else workers.cores
+        reason = reason_for_python(environments, policy, engine, algorithm, shaping, cores)
+        if loop == "compiled" and reason is not None:
+            raise ValueError(f"loop='compiled' is not possible here: {reason}. Use loop='auto'.")
+        if reason is None and loop == "python":
+            reason = "requested"
+        say(f"loop: {'machine code' if reason is None else f'Python ({reason})'}")
+        self._compiled: CompiledTraining | None = None
+        if reason is None:
+            self._compiled = self._compile(math.inf if threshold is None or not stop else threshold)
 
     def __iter__(self) -> Iterator[Iteration]:
         """Yield the remaining iterations."""
         snapshot = self._policy.snapshots()
         while self.used < self._steps:
-            yield self._iteration(snapshot())
+            yield (
+                self._iteration(snapshot()) if self._compiled is None else self._iteration_of(self._compiled)
+            )
+
+    def _compile(self, stop_at: float) -> CompiledTraining:
+        with announce_compilation():
+            from policygrad.training.compiled_training import CompiledTraining
+        return CompiledTraining(
+            self._algorithm, self._policy, self._engine, self._collector, self._learner, self._recent,
+            self.candidates, self._ended, steps=self._steps, stop_at=stop_at,
+        )  # fmt: skip
+
+    def _iteration_of(self, compiled: CompiledTraining) -> Iteration:
+        """Return the next rows from machine code."""
+        iteration = compiled.run(self.used, self._episodes, self._seconds, self.pause_at)
+        last = iteration.last
+        self.used, self._episodes, self._seconds = int(last["steps"]), int(last["episodes"]), last["seconds"]
+        return replace(iteration, solved=self.solved)
 
     def _iteration(self, acted: Snapshot) -> Iteration:
         began = time.perf_counter()
@@ -118,37 +150,39 @@ class Training:
             update = _rollout_metrics(collected, self._policy) | learned
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
-                if len(shaped_returns):
-                    update["shaped_return"] = float(shaped_returns.mean())
+                update["shaped_return"] = float(shaped_returns.mean()) if len(shaped_returns) else math.nan
             updates.add(update)
             returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
             rows += collected.valid.size
             samples += collected.num_samples
             self.used += collected.num_samples
-        self._recent.extend(returns.tolist())
+        full = self._episodes >= WINDOW
+        self._recent.extend(returns)
         self._episodes += len(returns)
-        mean = self._mean_of_recent()
+        recent = self._recent.mean
+        new_best = self.candidates.consider(acted, recent, self._episodes, full=full, ended=len(returns) > 0)
         self._seconds += time.perf_counter() - began
         metrics = {
             "steps": self.used,
             "episodes": self._episodes,
             "seconds": self._seconds,
-            "return": float(returns.mean()) if len(returns) else float("nan"),
-            "return_100": mean,
-            "episode_length": float(lengths.mean()) if len(returns) else float("nan"),
+            "return": mean(returns) if len(returns) else math.nan,
+            "return_100": recent,
+            "episode_length": mean(lengths) if len(returns) else math.nan,
             "idle_share": 1 - samples / rows,
             **updates.means(),
         }
-        return Iteration(metrics, returns, acted, self.solved)
+        table = np.array([list(metrics.values())], np.float64)
+        return Iteration(
+            tuple(metrics), table, returns, np.array([len(returns)]), acted, new_best, self.solved
+        )
 
     @property
     def solved(self) -> bool:
         """True if the mean of the last `WINDOW` returns reaches the threshold; False until there are that many."""
-        full = len(self._recent) == WINDOW
-        return self._threshold is not None and full and self._mean_of_recent() >= self._threshold
-
-    def _mean_of_recent(self) -> float:
-        return sum(self._recent) / len(self._recent) if self._recent else float("nan")
+        return (
+            self._threshold is not None and self._episodes >= WINDOW and self._recent.mean >= self._threshold
+        )
 
     def state(self) -> State:
         """Return everything that the next iterations depend on, except the settings."""
@@ -167,7 +201,7 @@ class Training:
                 "ended": self._ended.so_far.copy(),
                 "ended shaped": self._ended_shaped.so_far.copy(),
             },
-            "recent": list(self._recent),
+            "recent": self._recent.to_list(),
             "counts": {"used": self.used, "episodes": self._episodes, "seconds": self._seconds},
         }
 
@@ -189,7 +223,7 @@ class Training:
         rng, adaptive_coefficients, traces = unpack(learner, "rng", "adapted", "traces")
         restore_rng(self._learner.rng, rng)
         self._learner.adaptive_coefficients = adaptive_coefficients
-        self._recent = deque(map(float, recent), maxlen=WINDOW)
+        self._recent.restore(recent)
         used, episodes, seconds = unpack(counts, "used", "episodes", "seconds")
         self.used, self._episodes = whole("used", used, at_least=0), whole("episodes", episodes, at_least=0)
         self._seconds = float(seconds)
@@ -203,19 +237,20 @@ class Training:
 
 
 class _Means:
-    """The mean of each metric over the updates of a row that have it."""
+    """The mean of each metric over the updates of a row in which it is defined."""
 
     def __init__(self) -> None:
-        self._updates: list[dict[str, float]] = []
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, metrics: dict[str, float]) -> None:
-        self._updates.append(metrics)
+        for name, value in metrics.items():
+            defined = not math.isnan(value)
+            self._sums[name] = self._sums.get(name, 0.0) + (value if defined else 0.0)
+            self._counts[name] = self._counts.get(name, 0) + defined
 
     def means(self) -> dict[str, float]:
-        if len(self._updates) == 1:
-            return self._updates[0]
-        names = dict.fromkeys(name for update in self._updates for name in update)
-        return {name: fmean(update[name] for update in self._updates if name in update) for name in names}
+        return {name: self._sums[name] / count if count else math.nan for name, count in self._counts.items()}
 
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:

@@ -1,0 +1,152 @@
+"""Named tuples that are passed to compiled code by reference, because large ones are slow to pass and to compile.
+
+A function that takes a tuple of fifty arrays by value compiles for seconds, as does every function that it hands the
+tuple to. A `Reference` is one address, and reading an attribute loads that field only. `Placed` puts a tuple into
+memory in the layout that Numba gives it.
+"""
+
+# pyright: basic
+# it extends Numba's compiler
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.core.imputils import impl_ret_borrowed
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, register_model
+
+ADDRESS: Any = types.int64
+_WORD = ir.IntType(64)
+
+
+class Reference(types.Type):
+    """The Numba type of a reference to a named tuple; `tuple` is the type of the tuple."""
+
+    def __init__(self, kind: Any) -> None:
+        self.tuple = kind
+        # a short name, because it becomes part of the names of all functions that take a reference
+        super().__init__(name=f"Reference[{kind.instance_class.__name__}]")
+
+
+@register_model(Reference)
+class _ReferenceModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _WORD)
+
+
+@infer_getattr
+class _Attributes(AttributeTemplate):
+    key = Reference
+
+    def generic_resolve(self, typ: Any, attr: str) -> Any:
+        if attr not in typ.tuple.fields:
+            return None
+        kind = typ.tuple.types[typ.tuple.fields.index(attr)]
+        return Reference(kind) if isinstance(kind, types.NamedTuple) else kind
+
+
+@lower_getattr_generic(Reference)
+def _attribute(context: Any, builder: Any, kind: Any, address: Any, name: str) -> Any:
+    i = kind.tuple.fields.index(name)
+    field = kind.tuple.types[i]
+    pointer = builder.inttoptr(address, context.get_value_type(kind.tuple).as_pointer())
+    member = builder.gep(pointer, [ir.Constant(ir.IntType(32), k) for k in (0, i)], inbounds=True)
+    if isinstance(field, types.NamedTuple):
+        return builder.ptrtoint(member, _WORD)
+    return impl_ret_borrowed(context, builder, field, builder.load(member))
+
+
+def _value(_context: Any, reference: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = context.get_value_type(signature.args[0].tuple).as_pointer()
+        return builder.load(builder.inttoptr(arguments[0], pointer))
+
+    return reference.tuple(reference), generate
+
+
+value_of: Any = intrinsic(_value)
+"""For compiled code: returns the named tuple that a reference leads to."""
+
+
+def reference_at(kind: Any) -> Any:
+    """Return an intrinsic for compiled code that turns an address into a reference to a tuple of this type."""
+
+    def from_address(_context: Any, address: Any) -> Any:
+        def generate(_context: Any, _builder: Any, _signature: Any, arguments: Any) -> Any:
+            return arguments[0]
+
+        return Reference(kind)(address), generate
+
+    return intrinsic(from_address)
+
+
+class Placed:
+    """A named tuple in memory. Its `address` is valid as long as this object exists.
+
+    Args:
+        value: the tuple. Its arrays must have the types that `kind` says; they are kept alive.
+        kind: Numba type of the tuple.
+    """
+
+    def __init__(self, value: Any, kind: Any) -> None:
+        self._kind, self._kept = kind, list(value)
+        context: Any = cpu_target.target_context
+        self._layout, self._target = context.get_value_type(kind), context.target_data
+        self._memory = np.zeros(context.get_abi_sizeof(self._layout), np.uint8)
+        self.address: int = self._memory.ctypes.data
+        for name, field in zip(kind.fields, value, strict=True):
+            self.set(name, field)
+
+    def set(self, name: str, field: Any) -> None:
+        """Replace a field."""
+        i = self._kind.fields.index(name)
+        self._kept[i] = field
+        self._write(
+            self._layout.get_element_offset(self._target, i),
+            self._kind.types[i],
+            self._layout.elements[i],
+            field,
+        )
+
+    def _write(self, offset: int, kind: Any, layout: Any, value: Any) -> None:
+        if isinstance(kind, types.Array):
+            _check(kind, value)
+            # Numba's array: owner, object, size, item size, data, shape, strides; without an owner, it is not counted
+            words = [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
+            data = np.array(words, np.int64)
+        elif isinstance(kind, types.BaseTuple):
+            self._write_tuple(offset, kind, layout, value)
+            return
+        else:
+            data = np.array([value], _dtype(kind))
+        self._memory[offset : offset + data.nbytes] = data.view(np.uint8)
+
+    def _write_tuple(self, offset: int, kind: Any, layout: Any, value: Any) -> None:
+        for k, (part, inner) in enumerate(zip(value, kind, strict=True)):
+            if isinstance(layout, ir.ArrayType):
+                # a tuple of equal numbers, which are all words here
+                self._write(offset + 8 * k, inner, layout.element, part)
+            else:
+                self._write(
+                    offset + layout.get_element_offset(self._target, k), inner, layout.elements[k], part
+                )
+
+
+def _dtype(kind: Any) -> np.dtype[Any]:
+    """Return the NumPy dtype of a Numba number."""
+    return np.dtype(np.bool_) if kind is types.boolean else np.dtype(kind.name)
+
+
+def _check(kind: Any, array: Any) -> None:
+    """Raise TypeError unless an array has the type that compiled code will assume."""
+    expected = _dtype(kind.dtype)
+    if array.dtype != expected or array.ndim != kind.ndim or not array.flags.c_contiguous:
+        raise TypeError(
+            f"expected a contiguous array of {expected} with {kind.ndim} axes; got {array.dtype} {array.shape}"
+        )

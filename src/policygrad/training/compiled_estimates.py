@@ -1,0 +1,195 @@
+"""Samples, values, advantages and targets of one update in machine code: see `compiled_learning`."""
+
+# pyright: basic
+# compiled code: `m` is a reference to `memory.Memory`, and other arrays are those of its fields
+
+from __future__ import annotations
+
+import numpy as np
+
+from policygrad._support.compiling import exact, inlined
+from policygrad._support.function_pointers import function_at
+from policygrad._support.references import value_of
+from policygrad.advantages import estimate_at, normalize_in_place
+from policygrad.advantages.scaling import normalize_each, normalize_episodes
+from policygrad.algorithms.learning import FLOAT64_ROUNDING
+from policygrad.algorithms.steps import copy_to_float32
+from policygrad.engines.fused.update_loop import EVALUATIONS, VALUES
+from policygrad.training import memory as at
+from policygrad.training.memory import BAD_TARGET, FINE
+
+_values_at, _evaluations_at = function_at(VALUES), function_at(EVALUATIONS)
+
+
+@inlined
+def samples_of(m, T):
+    """Return the samples' observations [B, D] and actions [B, K]: without a copy if all T steps are samples."""
+    N, D, K = m.work.valid.shape[1], m.work.steps.observation.shape[2], m.work.steps.action.shape[2]
+    all_x = m.work.steps.observation.reshape(m.work.steps.observation.size)
+    all_actions = m.work.steps.action.reshape(m.work.steps.action.size)
+    B = 0
+    for t in range(T):
+        for n in range(N):
+            B += m.work.valid[t, n]
+    if B == T * N:
+        return all_x[: B * D].reshape((B, D)), all_actions[: B * K].reshape((B, K))
+    i = 0
+    for t in range(T):
+        for n in range(N):
+            if m.work.valid[t, n]:
+                for d in range(D):
+                    m.work.x[i * D + d] = m.work.steps.observation[t, n, d]
+                for k in range(K):
+                    m.work.action[i * K + k] = m.work.steps.action[t, n, k]
+                i += 1
+    return m.work.x[: B * D].reshape((B, D)), m.work.action[: B * K].reshape((B, K))
+
+
+@inlined
+def real(m, which, T):
+    """Return one of the arrays [T, N] of `Work.reals`."""
+    N = m.work.valid.shape[1]
+    return m.work.reals[which, : T * N].reshape((T, N))
+
+
+@exact
+def flatten(m, source, target):
+    """Copy the samples of [T, N] to the beginning of a vector."""
+    i = 0
+    for t in range(source.shape[0]):
+        for n in range(source.shape[1]):
+            if m.work.valid[t, n]:
+                target[i] = source[t, n]
+                i += 1
+
+
+@exact
+def values_along(m, T, finals):
+    """See `Engine.values_along`: write V(s_t) and V(s_{t+1})."""
+    N, D = m.work.valid.shape[1], m.work.steps.observation.shape[2]
+    rows = (T + 1) * N
+    x = m.work.steps.observation.reshape(m.work.steps.observation.size)[: rows * D].reshape((rows, D))
+    _values_at(m.plan.values)(x, m.world.critic, m.work.all_values[:rows])
+    value, next_value = real(m, 0, T), real(m, 1, T)
+    for t in range(T):
+        for n in range(N):
+            value[t, n] = m.work.all_values[t * N + n]
+            next_value[t, n] = m.work.all_values[(t + 1) * N + n]
+    if finals > 0:
+        found = m.work.all_values[rows : rows + finals]
+        _values_at(m.plan.values)(m.work.steps.final[:finals], m.world.critic, found)
+        for i in range(finals):
+            row = m.work.steps.final_index[i]
+            next_value[row // N, row % N] = found[i]
+
+
+@exact
+def values_at_truncations(m, T):
+    """Write V(s_{t+1}) where an episode was truncated; the other numbers are not read."""
+    N, D = m.work.valid.shape[1], m.work.steps.observation.shape[2]
+    count = 0
+    for t in range(T):
+        for n in range(N):
+            if m.work.steps.truncated[t, n]:
+                for d in range(D):
+                    m.work.part_x[count * D + d] = m.work.steps.observation[t + 1, n, d]
+                count += 1
+    if count == 0:
+        return
+    found = m.work.all_values[:count]
+    _values_at(m.plan.values)(m.work.part_x[: count * D].reshape((count, D)), m.world.critic, found)
+    next_value, i = real(m, 1, T), 0
+    for t in range(T):
+        for n in range(N):
+            if m.work.steps.truncated[t, n]:
+                next_value[t, n] = found[i]
+                i += 1
+
+
+@exact
+def estimate(m, reward, T, B):
+    """Write the advantages and targets of the samples; return whether the targets are finite."""
+    advantage, target = real(m, 3, T), real(m, 4, T)
+    estimate_at(m.plan.estimator)(
+        reward, real(m, 0, T), real(m, 1, T), real(m, 2, T), m.work.steps.terminated[:T], m.work.done[:T],
+        m.work.valid[:T], m.plan.parameters, advantage, target
+    )  # fmt: skip
+    flatten(m, advantage, m.work.flat[0])
+    flatten(m, target, m.work.flat[2])
+    m.work.size[0] = 0.0
+    for i in range(B):
+        m.work.size[0] = max(m.work.size[0], abs(m.work.flat[2, i]))
+    return copy_to_float32(m.work.flat[2, :B], m.work.columns[at.TARGET, :B])
+
+
+@exact
+def normalize(m, kind, parts, T, B):
+    """Write the advantages that a pass learns from; return whether they are finite."""
+    x, negligible = m.work.flat[1, :B], FLOAT64_ROUNDING * m.work.size[0]
+    for i in range(B):
+        x[i] = m.work.flat[0, i]
+    if kind == at.EPISODES:
+        normalize_episodes(
+            x, m.work.valid[:T], m.work.flat[2, : m.work.valid.shape[1]], m.plan.relative_rounding, negligible
+        )
+    elif kind == at.MINIBATCH and parts > 1:
+        ordered = m.work.flat[2, :B]
+        for i in range(B):
+            ordered[i] = x[m.work.order[i]]
+        normalize_each(ordered, m.work.bounds[: parts + 1], m.plan.relative_rounding, negligible)
+        for i in range(B):
+            x[m.work.order[i]] = ordered[i]
+    elif kind != at.NO_NORMALIZATION and B > 1:
+        normalize_in_place(x, m.plan.relative_rounding, negligible)
+    if m.plan.discount_weighting:
+        flatten(m, real(m, 5, T), m.work.flat[2])
+        for i in range(B):
+            x[i] *= m.work.flat[2, i]
+    return copy_to_float32(x, m.work.columns[at.ADVANTAGE, :B])
+
+
+@exact
+def write_values(m, x, value):
+    """Write V(s) of samples."""
+    _values_at(m.plan.values)(x, m.world.critic, value)
+
+
+@exact
+def evaluate_policy(m, x, action, log_prob, entropy):
+    """Write log π(a|s) and H of samples."""
+    _evaluations_at(m.plan.evaluations)(x, action, value_of(m.world.head), m.world.actor, log_prob, entropy)
+
+
+@exact
+def log_ratios(m, x, action, T):
+    """Write log π(a|s) now minus log π(a|s) when it acted, for an estimator that reads them."""
+    B, N = len(x), m.work.valid.shape[1]
+    log_prob, entropy = m.work.part_outputs[:B], m.work.part_outputs[B : 2 * B]
+    evaluate_policy(m, x, action, log_prob, entropy)
+    extra, i = real(m, 2, T), 0
+    for t in range(T):
+        for n in range(N):
+            extra[t, n] = 0.0
+            if m.work.valid[t, n]:
+                extra[t, n] = np.float64(log_prob[i]) - np.float64(m.work.columns[at.OLD_POLICY, i])
+                i += 1
+
+
+@exact
+def estimate_again(m, reward, x, action, T, finals):
+    """Estimate with V(s) and, if the estimator reads it, log π(a|s) as they are now; return the status."""
+    if m.plan.reads_log_ratio:
+        log_ratios(m, x, action, T)
+    values_along(m, T, finals)
+    return FINE if estimate(m, reward, T, len(x)) else BAD_TARGET
+
+
+@exact
+def write_episode_lengths(m, T):
+    """Write the length of each sample's episode to the columns, for whole episodes."""
+    i = 0
+    for t in range(T):
+        for n in range(m.work.valid.shape[1]):
+            if m.work.valid[t, n]:
+                m.work.columns[at.EPISODE_LENGTH, i] = m.world.elapsed[n]
+                i += 1

@@ -1,0 +1,272 @@
+"""Runs the compiled loop for a training run, on the arrays that its other parts use as well."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from policygrad._support.random_bits import bits_of
+from policygrad._support.references import Placed
+from policygrad.algorithms import Algorithm, WithRecipe
+from policygrad.algorithms.recipe import Recipe
+from policygrad.algorithms.steps import not_finite
+from policygrad.engines.fused import FusedEngine
+from policygrad.envs.kernel_vector import named_faults
+from policygrad.errors import NonFiniteError
+from policygrad.interfaces import Collector, Engine
+from policygrad.policies import Policy, Snapshot
+from policygrad.rollout import EpisodeReturns
+from policygrad.rollout.compiled_collector import CompiledCollector
+from policygrad.training import compiled_loop as loop
+from policygrad.training import memory as code
+from policygrad.training.candidates import CANDIDATES, Candidates
+from policygrad.training.iteration import Iteration
+from policygrad.training.memory import MEMORY, Carried, Memory, Results, Work, World
+from policygrad.training.plan import COLUMNS, logged_metrics, make_plan
+from policygrad.training.recent_returns import RecentReturns
+from policygrad.types import F32, Inputs, LearnerState
+
+MOST_ROWS, MOST_RETURNS = 4096, 65536
+"""Largest numbers of rows and of episodes that one call returns."""
+PAUSE = 0.1
+"""Seconds after which a call should end, so that training can be displayed, saved and interrupted."""
+FIRST_CALL = 2_048
+"""Number of samples of the first call, before the speed is known."""
+
+
+class CompiledTraining:
+    """Runs many updates per call in machine code, in place of the loop of `Training`.
+
+    All state is that of the objects it is given, so that it can be saved and restored between two calls as usual.
+
+    Args:
+        algorithm: an algorithm that `reason.reason_for_python` has nothing against.
+        policy, engine, collector, learner, recent, candidates, ended: the parts of a training run.
+        steps: budget in environment steps.
+        stop_at: mean of the recent returns at which a call ends; infinite if it does not matter.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        policy: Policy,
+        engine: Engine,
+        collector: Collector,
+        learner: LearnerState,
+        recent: RecentReturns,
+        candidates: Candidates,
+        ended: EpisodeReturns,
+        *,
+        steps: int,
+        stop_at: float,
+    ) -> None:
+        assert isinstance(algorithm, WithRecipe)
+        assert isinstance(engine, FusedEngine)
+        assert isinstance(collector, CompiledCollector)
+        recipe = algorithm.recipe
+        assert recipe is not None
+        self._recipe, self._policy, self._engine, self._collector = recipe, policy, engine, collector
+        self._learner, self._recent, self._candidates, self._ended = learner, recent, candidates, ended
+        self._steps, self._stop_at = steps, stop_at
+        N = collector.vector.num_envs
+        algorithm.check_update(recipe.horizon or collector.vector.kernel.max_steps, N)
+        self._penalty = recipe.penalty
+        self._plan = make_plan(algorithm, recipe, engine, algorithm.optimizer)
+        logged = logged_metrics(algorithm, recipe)
+        self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
+        self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
+        self._work = _work(collector, recipe)
+        self._results = _results(
+            policy, candidates, len(loop.OWN_METRICS) + len(code.METRICS), self._work.valid.size
+        )
+        self._buffers = policy.snapshot().buffers
+        self._counts = np.zeros(loop.COUNTS, np.int64)
+        self._sums, self._defined = np.zeros(len(code.METRICS)), np.zeros(len(code.METRICS), np.int64)
+        self._fault: Exception | None = None
+        self._samples = float(FIRST_CALL)
+        self.rows_per_call = MOST_ROWS
+        """Largest number of rows that a call returns."""
+
+    def run(self, used: int, episodes: int, seconds: float, pause_at: float) -> Iteration:
+        """Return the next rows, at least one, and raise the error that ended the call before.
+
+        Args:
+            used, episodes, seconds: samples, episodes and seconds of the run so far.
+            pause_at: number of samples after which the call ends.
+
+        Raises:
+            NonFiniteError, EnvironmentFault, ValueError: as by the loop in Python.
+        """
+        if self._fault is not None:
+            raise self._fault
+        counts, results = self._counts, self._results
+        counts[[loop.WRITTEN, loop.RETURNS, loop.ROW_BEGAN, loop.NEW_BEST]] = 0
+        counts[[loop.USED, loop.ALL_EPISODES]] = used, episodes
+        results.changed[:] = 0
+        began = time.perf_counter()
+        pause = min(pause_at, used + self._samples, 2.0**62)
+        try:
+            self._call(int(pause))
+        except Exception as error:
+            if counts[loop.WRITTEN] == 0:
+                raise
+            # what was learned before counts; the error is raised by the next call
+            self._fault = error
+        took = time.perf_counter() - began
+        rows = int(counts[loop.WRITTEN])
+        table = results.table[:rows, self._logged]
+        done = table[:, 0] - used
+        table[:, 2] = seconds + took * done / done[-1]
+        self._samples = min(done[-1] * PAUSE / max(took, 1e-9), 4 * max(self._samples, done[-1]))
+        for place in np.flatnonzero(results.changed).tolist():
+            self._candidates.snapshots[place:] = [
+                Snapshot(results.candidates[place].copy(), self._buffers),
+                *self._candidates.snapshots[place + 1 : int(self._candidates.count[0])],
+            ]
+        return Iteration(
+            self._names,
+            table,
+            results.returns[: counts[loop.ROW_BEGAN]].copy(),
+            results.episodes[:rows].copy(),
+            Snapshot(results.acted.copy(), self._buffers),
+            bool(counts[loop.NEW_BEST]),
+            False,
+        )
+
+    def _penalty_weight(self) -> float:
+        if self._penalty is None:
+            return 0.0
+        return self._learner.adaptive_coefficients.get(self._penalty.coefficient, self._penalty.initial)
+
+    def _call(self, pause_at: int) -> None:
+        """Run the compiled loop until a row is complete and it pauses; raise the error of a fault."""
+        collector, counts, plan, work = self._collector, self._counts, self._plan, self._work
+        vector, N = collector.vector, collector.vector.num_envs
+        world = self._world()
+        plan.penalty[0] = self._penalty_weight()
+        ending = loop.NEEDS_NOISE
+        try:
+            while ending == loop.NEEDS_NOISE:
+                noise = collector.noise.peek(2**62)
+                world = world._replace(noise=noise.reshape(len(noise), N, -1))
+                memory = Placed(Memory(world, plan, work, self._carried(), self._results), MEMORY)
+                counts[loop.NOISE] = 0
+                with named_faults(vector.kernel.name, world.where):
+                    ending = loop.run_updates(
+                        memory.address, self._steps, self._stop_at, pause_at, self.rows_per_call
+                    )
+                collector.noise.advance(int(counts[loop.NOISE]))
+        finally:
+            collector.seeds.restore({"next": int(world.seeds[0]), "stride": int(world.seeds[1])})
+            vector.over[:] = plan.horizon == 0
+            collector.environments.current = vector.shown()
+            if self._penalty is not None:
+                self._learner.adaptive_coefficients[self._penalty.coefficient] = float(plan.penalty[0])
+        fault, status = divmod(ending, 10)
+        if fault == loop.ENVIRONMENT:
+            collector.raise_fault(status, work.steps, int(counts[loop.STOPPED_AT]), world.where)
+        if fault == loop.LEARNING:
+            self._raise(status)
+
+    def _world(self) -> World:
+        collector = self._collector
+        vector, seeds = collector.vector, collector.seeds.state()
+        if self._recipe.horizon is not None and collector.environments.current is None:
+            collector.environments.reset(collector.seeds)
+            seeds = collector.seeds.state()
+        actor, critic = self._engine.addresses
+        return World(
+            vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations, vector.kernel.max_steps,
+            alive=np.ones(vector.num_envs, np.bool_),
+            where=np.full(3, -1, np.int64),
+            seeds=np.array([seeds["next"], seeds["stride"]]),
+            head=collector.head,
+            actor=actor,
+            critic=critic,
+            spaces=collector.spaces,
+            noise=np.zeros((0, 0, 0)),
+            bits=bits_of(self._learner.rng),
+        )  # fmt: skip
+
+    def _carried(self) -> Carried:
+        N, traces = self._collector.vector.num_envs, self._learner.traces
+        weight, moments = np.ones(N), np.zeros((2, 3))
+        if self._recipe.discount_weighting and self._recipe.horizon is not None:
+            weight = traces.setdefault("importance", weight)
+        if self._recipe.remembered is not None:
+            moments = traces.setdefault("moments", moments)
+        return Carried(
+            self._counts, self._ended.so_far, weight, moments, self._recent.ring, self._recent.count,
+            self._sums, self._defined,
+        )  # fmt: skip
+
+    def _raise(self, status: int) -> None:
+        """Raise the error of an update that was not finished."""
+        T, work = int(self._counts[loop.ROWS]), self._work
+        reward = work.steps.reward[:T]
+        everywhere = self._recipe.estimator.bootstrap == "everywhere"
+        names = {
+            code.BAD_VALUE: "V(s)",
+            code.BAD_ADVANTAGE: "advantage",
+            code.BAD_TARGET: "target of V(s)" if everywhere else "return",
+        }
+        if status in names:
+            raise NonFiniteError(not_finite(names[status], reward))
+        valid = work.valid[:T]
+        observation = work.steps.observation[:T][valid]
+        outputs = work.outputs[: 3 * len(observation)].reshape(3, len(observation))
+        self._engine.check_finite(
+            outputs, Inputs(observation), policy=True, value=self._engine.value is not None
+        )
+
+
+def _work(collector: CompiledCollector, recipe: Recipe) -> Work:
+    vector = collector.vector
+    N, T = vector.num_envs, recipe.horizon or vector.kernel.max_steps
+    steps = collector.buffers(T, restart=recipe.horizon is not None)
+    D, K, B = steps.observation.shape[2], steps.action.shape[2], T * N
+
+    def f32(*shape: int) -> F32:
+        # memory that is never written takes no space
+        return np.empty(shape, np.float32)
+
+    return Work(
+        steps,
+        valid=np.zeros((T, N), np.bool_),
+        done=np.zeros((T, N), np.bool_),
+        reals=np.empty((6, B)),
+        x=f32(B * D),
+        action=f32(B * K),
+        all_values=f32((T + 1) * N + B),
+        outputs=f32(3 * B),
+        columns=f32(len(COLUMNS), B),
+        matrix=f32(6 * B),
+        flat=np.empty((3, B)),
+        order=np.empty(B, np.int64),
+        bounds=np.empty(B + 1, np.int64),
+        metrics=np.zeros(len(code.METRICS)),
+        marks=np.zeros(3, np.int64),
+        size=np.zeros(1),
+        part_x=f32(B * D),
+        part_action=f32(B * K),
+        part_outputs=f32(3 * B),
+    )
+
+
+def _results(policy: Policy, candidates: Candidates, columns: int, largest: int) -> Results:
+    """Return memory for the results, of which one update adds at most `largest` returns."""
+    P = len(policy.snapshot().parameters)
+    return Results(
+        table=np.empty((MOST_ROWS, columns)),
+        episodes=np.zeros(MOST_ROWS, np.int64),
+        returns=np.empty(MOST_RETURNS + 2 * largest),
+        lengths=np.empty(MOST_RETURNS + 2 * largest),
+        acted=np.empty(P, np.float32),
+        means=candidates.means,
+        candidate_episodes=candidates.episodes,
+        candidate_count=candidates.count,
+        changed=np.zeros(CANDIDATES, np.int64),
+        candidates=np.empty((CANDIDATES, P), np.float32),
+        norms=np.zeros(3),
+    )

@@ -1,0 +1,123 @@
+"""From a recipe to the numbers that the compiled loop executes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from policygrad._support.function_pointers import address_in
+from policygrad.algorithms import WithRecipe
+from policygrad.algorithms.learning import FLOAT32_ROUNDING, FLOAT64_ROUNDING
+from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.schedule import linear
+from policygrad.engines.fused import FusedEngine, update_loop
+from policygrad.engines.fused.optimizers import CODES
+from policygrad.rollout import compiled_steps
+from policygrad.training import memory as code
+from policygrad.training.memory import Plan
+
+BOOTSTRAPS = {"never": code.NEVER, "at truncations": code.AT_TRUNCATIONS, "everywhere": code.EVERYWHERE}
+NETWORKS = {"policy": code.POLICY, "value": code.VALUE_ONLY, "both": code.BOTH}
+NORMALIZATIONS = {
+    "none": code.NO_NORMALIZATION, "batch": code.BATCH, "minibatch": code.MINIBATCH, "episodes": code.EPISODES,
+}  # fmt: skip
+COLUMNS = ("advantage", "target", "old_log_prob", "old_value", "episode_length")
+"""Columns that the compiled loop supplies, in the order of the constants of `memory`."""
+
+
+def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimizer: str) -> Plan:
+    """Return the plan of an algorithm's recipe, with the optimizer of this name."""
+    passes, main = recipe.passes, algorithm.traced_loss
+    most = max(len(one.loss.coefficients) for one in passes)
+    coefficients = np.zeros((len(passes), 3, most))
+    computed = np.zeros((len(passes), most), np.int64)
+    for p, one in enumerate(passes):
+        for k, name in enumerate(one.loss.coefficients):
+            if name == "policy_scale" and name in algorithm.computed_coefficients:
+                computed[p, k] = code.PER_EPISODE
+            elif recipe.penalty is not None and name == recipe.penalty.coefficient:
+                computed[p, k] = code.ADAPTED
+            else:
+                coefficients[p, :2, k] = algorithm.schedule(name)
+    columns = np.zeros((len(passes), len(COLUMNS)), np.int64)
+    for p, one in enumerate(passes):
+        for k, name in enumerate(_columns_of(one)):
+            columns[p, k] = COLUMNS.index(name)
+    early = recipe.early_pass if engine.networks_are_separate else None
+    target = 0.0 if recipe.penalty is None else recipe.penalty.target or 0.0
+    return Plan(
+        horizon=recipe.horizon or 0,
+        estimator=recipe.estimator.address,
+        parameters=np.array(recipe.estimator.parameters),
+        bootstrap=BOOTSTRAPS[recipe.estimator.bootstrap],
+        reads_value=recipe.estimator.reads_value,
+        reads_log_ratio=recipe.estimator.extra == "log ratio",
+        relative_rounding=FLOAT32_ROUNDING if recipe.estimator.reads_value else FLOAT64_ROUNDING,
+        early_pass=-1 if early is None else early,
+        evaluates_policy_first=recipe.evaluates_policy_first(main),
+        discount_weighting=recipe.discount_weighting,
+        per_episode=recipe.per_episode,
+        gamma=recipe.gamma,
+        passes=np.array([_numbers(one, main is one.loss, engine) for one in passes], np.int64),
+        max_kl=np.array([math.inf if one.max_kl is None else one.max_kl for one in passes]),
+        columns=columns,
+        coefficients=coefficients,
+        computed=computed,
+        rates=np.array([_ends(recipe.policy_rate), _ends(recipe.value_rate)]),
+        optimizer=CODES[optimizer],
+        max_grad_norm=math.inf if recipe.max_grad_norm is None else recipe.max_grad_norm,
+        loss_value=0 if main.root is None else main.value_address,
+        clip=np.array((math.inf, math.inf) if recipe.clip is None else _ends(recipe.clip)),
+        kl_samples=2**62 if recipe.kl_samples is None else recipe.kl_samples,
+        penalty=np.array([0.0, 0.0 if recipe.penalty is None else recipe.penalty.initial, target]),
+        remembered=float(recipe.remembered or 0),
+        values=address_in(update_loop.values, update_loop.VALUES),
+        evaluations=address_in(update_loop.evaluations, update_loop.EVALUATIONS),
+        update=address_in(update_loop.update, update_loop.UPDATE),
+        run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
+    )
+
+
+def logged_metrics(algorithm: WithRecipe, recipe: Recipe) -> list[int]:
+    """Return the indices of the metrics that this recipe logs, in `memory.METRICS`."""
+    left_out = set[str]()
+    if not recipe.uses_value:
+        left_out |= {"value_grad_norm", "value_loss", "value_bias", "explained_variance"}
+    if algorithm.traced_loss.root is None:
+        left_out.add("loss")
+    if recipe.clip is None:
+        left_out.add("clip_share")
+    if not recipe.counts_steps:
+        left_out.add("policy_steps")
+    if recipe.penalty is None:
+        left_out.add("kl_penalty")
+    return [k for k, name in enumerate(code.METRICS) if name not in left_out]
+
+
+def _ends(schedule: linear) -> tuple[float, float]:
+    return schedule.start, schedule.end
+
+
+def _columns_of(one: Pass) -> tuple[str, ...]:
+    """Return the columns that the engine needs for a pass: see `engines.common.columns_of`."""
+    names = one.loss.columns
+    return names if one.max_kl is None or "old_log_prob" in names else (*names, "old_log_prob")
+
+
+def _numbers(one: Pass, is_main: bool, engine: FusedEngine) -> list[int]:
+    """Return a row of `Plan.passes`."""
+    names = _columns_of(one)
+    return [
+        NETWORKS[one.networks],
+        one.epochs,
+        one.minibatch_size or 0,
+        NORMALIZATIONS[one.normalize],
+        int(one.estimate_again),
+        one.loss.address,
+        len(names),
+        len(one.loss.coefficients),
+        int(not one.loss.separates and engine.value is not None),
+        names.index("old_log_prob") if "old_log_prob" in names else -1,
+        int(is_main),
+    ]
