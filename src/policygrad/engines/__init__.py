@@ -44,8 +44,8 @@ def make_engine(
         say("engine: fused (machine code for MLPs on the CPU)")
         return _checked(FusedEngine(policy, value, optimizer, workers), needs)
     say(f"engine: autograd ({reason or 'requested'})")
-    from policygrad.engines.autograd import AutogradEngine
-
+    with announce_compilation():
+        from policygrad.engines.autograd import AutogradEngine
     return _checked(AutogradEngine(policy, value, optimizer), needs)
 
 

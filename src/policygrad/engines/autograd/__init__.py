@@ -1,4 +1,4 @@
-"""The engine for any torch module on any device, in which torch differentiates the loss."""
+"""The engine for any torch module on any device, in which torch computes the gradients of the networks."""
 
 from policygrad.engines.autograd.engine import AutogradEngine
 

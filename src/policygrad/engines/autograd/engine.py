@@ -1,10 +1,9 @@
-"""`AutogradEngine` supports any torch module on any device, by automatic differentiation of the loss."""
+"""`AutogradEngine` supports any torch module on any device, by automatic differentiation of the networks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,17 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from policygrad._support.isolation import in_ordinary_torch
+from policygrad._support.state import unpack
 from policygrad.engines import common
 from policygrad.engines.autograd.evaluating import evaluating, modules_with_modes
-from policygrad.engines.autograd.gradients import flat_gradient, set_gradient
-from policygrad.engines.autograd.sample_losses import Constants, constants_of, sample_losses
+from policygrad.engines.autograd.gradients import clear_gradient, flat_gradient, set_gradient
+from policygrad.engines.autograd.learned_network import LearnedNetwork
+from policygrad.engines.autograd.loss_derivatives import MinibatchDerivatives, derivatives_on
+from policygrad.engines.autograd.policy_heads import evaluated
 from policygrad.engines.autograd.scores import fisher_vector_product, squared_scores
-from policygrad.engines.autograd.torch_optimizers import (
-    make_optimizer,
-    optimizer_state,
-    restore_optimizer,
-    take_step,
-)
 from policygrad.engines.fusible import is_fusible
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss
@@ -70,8 +66,9 @@ class AutogradEngine:
         self.num_choices = policy.num_choices
         self.has_modes = not (is_standard(policy.network) and (value is None or is_fusible(value)))
         self._device = policy.device
-        self._policy_optimizer = make_optimizer(optimizer, policy)
-        self._value_optimizer = make_optimizer(optimizer, value) if value is not None else None
+        self._policy = LearnedNetwork("policy", policy, optimizer)
+        self._value = None if value is None else LearnedNetwork("value", value, optimizer)
+        self._networks = (self._policy, self._value)
         self._policy_modules = modules_with_modes(policy, is_standard(policy.network))
         self._value_modules = modules_with_modes(value, value is None or is_fusible(value))
         if isinstance(value, SharedValueNetwork):
@@ -102,9 +99,8 @@ class AutogradEngine:
         """See `Engine.evaluate`."""
         check_inputs(inputs, "engine.evaluate(Inputs(observation), action)")
         with evaluating(self._policy_modules):
-            parameters, distribution = self._forward(inputs), self.policy.distribution
-        log_prob = distribution.log_prob(parameters, self._tensor(action))
-        return log_prob.numpy(force=True), distribution.entropy(parameters).numpy(force=True)
+            outputs = evaluated(self.policy, inputs, action, self._device)
+        return outputs.log_prob, outputs.entropy
 
     @in_ordinary_torch
     def squared_scores(self, inputs: Inputs, action: Array) -> F32:
@@ -145,14 +141,18 @@ class AutogradEngine:
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
-        self._backward(update, constants_of(update, common.columns_of(update)[0], self._device), None)
-        return flat_gradient(self.policy), flat_gradient(self.value)
+        derivatives = derivatives_on(self._device, loss, coefficients)
+        self._backward(update, update.step, derivatives, common.columns_of(update)[0], None)
+        gradients = [
+            flat_gradient([] if network is None else network.parameters) for network in self._networks
+        ]
+        return gradients[0].numpy(force=True), gradients[1].numpy(force=True)
 
     @in_ordinary_torch
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
-        set_gradient(self.policy, self._tensor(policy_gradient))
-        set_gradient(self.value, self._tensor(value_gradient))
+        for network, gradient in zip(self._networks, (policy_gradient, value_gradient), strict=True):
+            set_gradient([] if network is None else network.parameters, self._tensor(gradient))
         norms = [0.0, 0.0]
         self._step(step, norms)
         return norms[0], norms[1]
@@ -168,14 +168,14 @@ class AutogradEngine:
             common.check_minibatches(update.minibatches, batch.segments)
             indices = (order[:, None] * length + np.arange(length)).ravel()
             parts = [indices[start * length : stop * length] for start, stop in pairwise(bounds)]
-        constants = constants_of(update, columns, self._device)
+        derivatives = derivatives_on(self._device, update.loss, update.coefficients)
         latest = np.zeros((3, len(batch)), np.float32) if update.outputs is None else update.outputs
         norms, policy_steps = [0.0, 0.0], 0
         for part in parts:
-            now = replace(update, step=step)
-            outputs = self._backward(now, constants, part)
-            uses_policy, uses_value = self._uses(now)
+            outputs = self._backward(update, step, derivatives, columns, part)
+            uses_policy, uses_value = self._uses(update.loss, step)
             rows = slice(None) if part is None else part
+            # one row at a time, because NumPy's indexing of two axes is slower
             for row, output, is_new in zip(
                 latest, outputs, (uses_policy, uses_policy, uses_value), strict=True
             ):
@@ -190,85 +190,81 @@ class AutogradEngine:
 
     def _step(self, step: Step, norms: list[float]) -> None:
         """Take a step of each network that has a rate, along the gradient stored in it; write the norms to `norms`."""
-        steps = (
-            (0, "policy", self.policy, self._policy_optimizer, step.policy_rate),
-            (1, "value", self.value, self._value_optimizer, step.value_rate),
-        )
-        active = [one for one in steps if one[4] is not None]
-        for i, name, module, _, _ in active:
-            gradient = flat_gradient(module)
-            norms[i] = float(np.sqrt(np.sum(gradient.astype(np.float64) ** 2)))
-            if not np.isfinite(norms[i]):
-                common.check_gradient(name, module or nn.Module(), gradient)
-        for i, _, module, optimizer, rate in active:
-            assert module is not None
-            assert optimizer is not None
-            factor = common.clip_factor(
-                norms[i], math.inf if step.max_grad_norm is None else step.max_grad_norm
-            )
-            for p in module.parameters():
-                if p.grad is not None:
-                    p.grad.mul_(factor)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            take_step(optimizer)
+        limit = math.inf if step.max_grad_norm is None else step.max_grad_norm
+        active = [(i, rate) for i, rate in enumerate((step.policy_rate, step.value_rate)) if rate is not None]
+        for i, _ in active:
+            norms[i] = self._network(i).gradient_norm()
+        for i, rate in active:
+            self._network(i).optimizer.step(rate, common.clip_factor(norms[i], limit))
         if step.policy_rate is not None:
             self.policy.project()
 
     def state(self) -> State:
         """See `Engine.state`."""
-        optimizers = (self._policy_optimizer, self._value_optimizer)
-        return common.engine_state(self.value, *(optimizer_state(o) for o in optimizers))
+        states = [{} if network is None else network.optimizer.state() for network in self._networks]
+        return common.engine_state(self.value, *states)
 
     @in_ordinary_torch
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        optimizers = (self._policy_optimizer, self._value_optimizer)
-        for optimizer, saved in zip(optimizers, common.restore_value(self.value, state), strict=True):
-            restore_optimizer(optimizer, saved)
+        for network, saved in zip(self._networks, common.restore_value(self.value, state), strict=True):
+            if network is None:
+                unpack(saved)
+            else:
+                network.optimizer.restore(saved)
 
-    def _backward(self, update: Update, constants: Constants, rows: I64 | None) -> F32:
+    def _backward(
+        self, update: Update, step: Step, derivatives: MinibatchDerivatives, columns: F32, rows: I64 | None
+    ) -> F32:
         """Compute the gradients of the networks that are used, and store them in the parameters.
 
         Args:
-            update: the batch, the loss and the learning rates.
-            constants: see `constants_of`.
+            update: the batch and the loss.
+            step: the learning rates.
+            derivatives: see `derivatives_on`.
+            columns: [C, B], see `common.columns_of`.
             rows: indices of the samples to use; None is all of them.
 
         Returns:
             log π, H and V of the rows [3, R], zeros for a network that is not used.
         """
-        batch = update.batch
-        inputs, action, weight = batch.inputs, batch.action, batch.weight
+        inputs, action, weight = update.batch.inputs, update.batch.action, update.batch.weight
         if rows is not None:
-            inputs, action = inputs.rows(rows), action[rows]
+            inputs, action, columns = inputs.rows(rows), action[rows], columns.take(rows, 1)
             weight = None if weight is None else weight[rows]
-        zeros = torch.zeros(len(inputs), dtype=torch.float32, device=self._device)
-        log_prob = entropy = value = zeros
-        uses_policy, uses_value = self._uses(update)
+        outputs = np.zeros((3, len(inputs)), np.float32)
+        policy, value = None, None
+        uses_policy, uses_value = self._uses(update.loss, step)
         if uses_policy:
-            parameters = self._forward(inputs)
-            log_prob = self.policy.distribution.log_prob(parameters, self._tensor(action))
-            entropy = self.policy.distribution.entropy(parameters)
-            self.policy.zero_grad(set_to_none=True)
-        if uses_value and self.value is not None:
+            clear_gradient(self._policy.parameters)
+            policy = evaluated(self.policy, inputs, action, self._device)
+            outputs[0], outputs[1] = policy.log_prob, policy.entropy
+        if uses_value and self._value is not None:
+            clear_gradient(self._value.parameters)
             value = self._values(inputs)
-            self.value.zero_grad(set_to_none=True)
-        outputs = np.stack([output.numpy(force=True) for output in (log_prob, entropy, value)])
-        common.check_outputs(outputs, self.policy, inputs)
-        losses = sample_losses(update, constants, rows, outputs, (log_prob, entropy, value))
-        if losses.requires_grad:
-            if weight is None:
-                losses.mean().backward()
-            else:
-                weights = self._tensor(weight).to(losses.dtype)
-                ((weights * losses).sum() / weights.sum()).backward()
+            outputs[2] = value.numpy(force=True)
+        if not np.isfinite(outputs).all():
+            common.check_outputs(outputs, self.policy, inputs)
+        slopes, names = derivatives(outputs, columns, weight), update.loss.outputs
+        pairs = [] if policy is None else policy.pull_back(slopes, names)
+        if value is not None and "value" in names:
+            pairs.append((value, slopes[2]))
+        # outputs that depend on no parameter have no graph
+        learned = [(tensor, slope) for tensor, slope in pairs if tensor.requires_grad]
+        if learned:
+            slopes = [slope.to(tensor.dtype) for tensor, slope in learned]
+            torch.autograd.backward([tensor for tensor, _ in learned], slopes)
         return outputs
 
-    def _uses(self, update: Update) -> tuple[bool, bool]:
+    def _network(self, i: int) -> LearnedNetwork:
+        network = self._networks[i]
+        assert network is not None, "this engine was made without a value network"
+        return network
+
+    def _uses(self, loss: Loss, step: Step) -> tuple[bool, bool]:
         """Return whether the (policy, value network) is computed, for its own step or for the other's gradient."""
-        both = not update.loss.separates and self.value is not None
-        return both or update.step.policy_rate is not None, both or update.step.value_rate is not None
+        both = not loss.separates and self.value is not None
+        return both or step.policy_rate is not None, both or step.value_rate is not None
 
     def _forward(self, inputs: Inputs) -> Any:
         return self.policy(as_tensors(inputs, self._device))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
-from torch import nn
-
-from policygrad.types import F32
+from torch import Tensor, nn
 
 
-def flat_gradient(module: nn.Module | None) -> F32:
-    """Return all gradients in `parameters()` order, with zeros where there is none; empty without a module."""
-    if module is None:
-        return np.zeros(0, np.float32)
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
-    return torch.cat([p.reshape(-1) for p in parts]).numpy(force=True)
+def flat_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return all gradients [P] in the order of the parameters, with zeros where there is none."""
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return (
+        torch.cat([p.reshape(-1) for p in parts])
+        if parts
+        else torch.zeros(0, dtype=torch.float32, device="cpu")
+    )
 
 
-def set_gradient(module: nn.Module | None, gradient: torch.Tensor) -> None:
-    """Store a flat gradient in the parameters, in `parameters()` order; it must be empty without a module."""
-    parameters = list(module.parameters()) if module is not None else []
-    parts = gradient.split([p.numel() for p in parameters])
-    for p, part in zip(parameters, parts, strict=True):
+def set_gradient(parameters: Sequence[nn.Parameter], gradient: Tensor) -> None:
+    """Store a flat gradient [P] in the parameters, in their order."""
+    for p, part in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
         p.grad = part.reshape(p.shape).clone()
+
+
+def clear_gradient(parameters: Sequence[nn.Parameter]) -> None:
+    """Remove the gradients, so that parameters that the next loss does not depend on have none."""
+    for p in parameters:
+        p.grad = None

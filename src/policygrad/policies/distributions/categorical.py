@@ -40,7 +40,12 @@ class Categorical(Distribution):
 
     def parameters_of(self, network: nn.Module, inputs: Inputs) -> Tensor:
         """Return all log π_k(·|s), concatenated [B, Σ n_k], from a `DiscretePolicy` or a module that returns logits."""
-        logits = self.logits_of(network, inputs)
+        return self.normalized(self.logits_of(network, inputs))
+
+    def normalized(self, logits: Tensor) -> Tensor:
+        """Return log π_k(·|s) of all choices [B, Σ n_k] from their logits."""
+        if len(self.sizes) == 1:
+            return torch.log_softmax(logits, -1)
         return torch.cat([torch.log_softmax(part, -1) for part in self._choices(logits)], -1)
 
     def logits_of(self, network: nn.Module, inputs: Inputs) -> Tensor:
