@@ -42,6 +42,11 @@ TRAINING: dict[str, tuple[str, list[str]]] = {
     ),
     "ours: PPO at the zoo's settings": ("ours", ["ppo", "--steps", "100000"]),
     "ours: PPO, autograd engine": ("ours", ["ppo_autograd", "--steps", "15000"]),
+    "ours: PPO, 10 epochs of 64, a module of one's own": ("ours", ["ppo_residual", "--steps", "800000"]),
+    "stable-baselines3 PPO, 10 epochs of 64, the same module": (
+        "peers",
+        ["sb3_ppo_residual", "--steps", "300000"],
+    ),
     "the lesson's loop in plain torch": ("peers", ["lesson", "--steps", "8000", "--seed", "1"]),
     "stable-baselines3 PPO, the zoo's settings": ("peers", ["sb3_ppo", "--steps", "12000"]),
     "stable-baselines3 A2C, the zoo's settings": ("peers", ["sb3_a2c", "--steps", "15000"]),

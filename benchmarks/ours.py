@@ -9,13 +9,15 @@ import argparse
 import inspect
 import json
 import os
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from peers import Speed, batch, median_seconds, peak_mib
+from peers import Speed, batch, median_seconds, peak_mib, residual_layers
+from torch import nn
 
 import policygrad as pg
 from policygrad._support.threads import single_thread
@@ -81,6 +83,25 @@ def ppo_autograd(steps: int, seed: int) -> Speed:
     return trained(zoo_ppo(), steps, seed, num_envs=8, engine="autograd")
 
 
+def ppo_residual(steps: int, seed: int) -> Speed:
+    """PPO with 10 epochs of minibatches of 64, on a torch module that only the autograd engine can run.
+
+    Compilation and everything else that happens in the first training is included.
+    """
+
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(residual_layers(inputs), nn.Linear(64, outputs))
+
+    def value(inputs: int) -> nn.Module:
+        return network(inputs, 1)
+
+    algorithm = pg.PPO(horizon=256, epochs=10, minibatch_size=64)
+    options: dict[str, Any] = {"num_envs": 8, "progress": False, "engine": "autograd"}
+    began = time.perf_counter()
+    run = pg.train(CARTPOLE, algorithm, policy=network, value=value, steps=steps, seed=seed, **options)
+    return replace(speed_of(run), seconds=time.perf_counter() - began)
+
+
 def half_cheetah(steps: int, seed: int, num_envs: int = 64, cores: int = 2) -> Speed:
     """REINFORCE with V(s) on EnvPool's HalfCheetah-v5."""
     return on_half_cheetah(pg.Reinforce(value_steps=1, episodes_per_env=1), steps, seed, num_envs, cores)
@@ -140,8 +161,8 @@ def sgemm(n: int = 512, repeats: int = 20) -> float:
 OURS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
-        reinforce, reinforce_autograd, reinforce_plain, reinforce_gymnasium, ppo, ppo_autograd, half_cheetah,
-        half_cheetah_ppo, update, sgemm,
+        reinforce, reinforce_autograd, reinforce_plain, reinforce_gymnasium, ppo, ppo_autograd, ppo_residual,
+        half_cheetah, half_cheetah_ppo, update, sgemm,
     )
 }  # fmt: skip
 

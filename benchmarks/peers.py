@@ -142,8 +142,32 @@ def sb3_half_cheetah(steps: int, seed: int, num_envs: int = 1) -> Speed:
     )
 
 
+def sb3_ppo_residual(steps: int, seed: int) -> Speed:
+    """Stable-Baselines3's PPO with 10 epochs of minibatches of 64, on a module of one's own: `residual_layers`."""
+    from stable_baselines3.common.policies import ActorCriticPolicy
+    from torch import nn
+
+    class Layers(nn.Module):
+        latent_dim_pi = latent_dim_vf = 64
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.forward_actor, self.forward_critic = residual_layers(4), residual_layers(4)
+
+        def forward(self, features: Any) -> Any:
+            return self.forward_actor(features), self.forward_critic(features)
+
+    class ResidualPolicy(ActorCriticPolicy):
+        def _build_mlp_extractor(self) -> None:
+            self.mlp_extractor = Layers()  # type: ignore[assignment]
+
+    return stable_baselines3(
+        "PPO", CARTPOLE, 8, steps, seed, ResidualPolicy, n_steps=256, batch_size=64, n_epochs=10
+    )
+
+
 def stable_baselines3(
-    algorithm: str, env: str, num_envs: int, steps: int, seed: int, **settings: Any
+    algorithm: str, env: str, num_envs: int, steps: int, seed: int, policy: Any = "MlpPolicy", **settings: Any
 ) -> Speed:
     """An algorithm of Stable-Baselines3. Its `MlpPolicy` has separate 64-64 tanh networks for policy and value."""
     import stable_baselines3 as sb3
@@ -152,7 +176,7 @@ def stable_baselines3(
 
     torch.set_num_threads(1)
     envs = make_vec_env(env, num_envs, seed=seed)
-    model = getattr(sb3, algorithm)("MlpPolicy", envs, seed=seed, device="cpu", **settings)
+    model = getattr(sb3, algorithm)(policy, envs, seed=seed, device="cpu", **settings)
 
     def watch(names: dict[str, Any], _: dict[str, Any]) -> bool:
         for info in names["infos"]:
@@ -461,6 +485,23 @@ def mlp(outputs: int, width: int) -> Any:
     )
 
 
+def residual_layers(inputs: int, width: int = 64) -> Any:
+    """Return a torch module of one's own: two tanh layers, the second with a skip connection."""
+    import torch
+    from torch import nn
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(inputs, width), nn.Linear(width, width)
+
+        def forward(self, state: Any) -> Any:
+            hidden = torch.tanh(self.first(state))
+            return hidden + torch.tanh(self.second(hidden))
+
+    return Residual()
+
+
 def batch(B: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return random observations, actions, advantages and value targets."""
     rng = np.random.default_rng(0)
@@ -498,6 +539,7 @@ def peak_mib() -> float:
 PEERS: dict[str, tuple[Callable[..., Speed | float], str]] = {
     "lesson": (lesson, "torch"),
     "sb3_ppo": (sb3_ppo, "stable-baselines3"),
+    "sb3_ppo_residual": (sb3_ppo_residual, "stable-baselines3"),
     "sb3_a2c": (sb3_a2c, "stable-baselines3"),
     "cleanrl_ppo": (cleanrl_ppo, "torch"),
     "tianshou_reinforce": (tianshou_reinforce, "tianshou"),
