@@ -6,7 +6,6 @@ import atexit
 import multiprocessing
 import multiprocessing.util  # pyright: ignore[reportUnusedImport]  # its exit handler must be registered before ours
 import os
-import signal
 import time
 import traceback
 import weakref
@@ -22,6 +21,7 @@ from gymnasium.vector.async_vector_env import (
     _async_worker,  # pyright: ignore[reportPrivateUsage]
 )
 
+from policygrad._support.child_processes import SIGNALS, exit_in_words, leave_to_parent
 from policygrad._support.threads import single_thread
 from policygrad.envs.quiet import without_warnings
 from policygrad.errors import EnvironmentFault
@@ -80,9 +80,7 @@ class ProcessVectorEnv(AsyncVectorEnv):  # pyright: ignore[reportMissingTypeArgu
             for i, process in enumerate(self.processes):
                 process.join(0.2)
                 if process.exitcode is not None:
-                    ended.append(
-                        f"environment {i} (exit code {process.exitcode}{_signal_name(process.exitcode)})"
-                    )
+                    ended.append(f"environment {i} ({exit_in_words(process.exitcode)})")
             raise EnvironmentFault(
                 f"{self._name}: the process of {' and '.join(ended) or 'an environment'} ended unexpectedly. "
                 "Set vectorize='sync' to run the environments in the main process"
@@ -117,19 +115,12 @@ def _end_processes() -> None:
                     process.kill()
 
 
-def _signal_name(code: int) -> str:
-    try:
-        return f", {signal.Signals(-code).name}" if code < 0 else ""
-    except ValueError:
-        return ""
-
-
 def _worker(*arguments: Any) -> None:
     """Run Gymnasium's worker in a process that ignores signals and whose libraries use one thread each.
 
     The worker ends when its parent's end of the pipe is closed. The system closes it even if the parent is killed.
     """
-    _leave_signals_to_the_parent()
+    leave_to_parent(*SIGNALS)
     index, factory, pipe, *rest = arguments
     error_queue = arguments[5]
 
@@ -147,13 +138,6 @@ def _worker(*arguments: Any) -> None:
             pipe.send((None, False))
             return
         _async_worker(index, lambda: env, pipe, *rest)
-
-
-def _leave_signals_to_the_parent() -> None:
-    """Ignore signals that a terminal or a scheduler sends to a whole group: the parent saves and ends this process."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class _Relayed(gym.Wrapper[Any, Any, Any, Any]):
@@ -222,7 +206,7 @@ def processes_pay(make: Callable[[], gym.Env[Any, Any]], num_envs: int) -> bool:
     receive, send = context.Pipe(duplex=False)
 
     def measure() -> None:
-        _leave_signals_to_the_parent()
+        leave_to_parent(*SIGNALS)
         send.send(_pay(make, num_envs))
 
     with without_warnings():
