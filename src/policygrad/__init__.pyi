@@ -34,6 +34,7 @@ from .errors import EnvironmentFault as EnvironmentFault
 from .errors import LossError as LossError
 from .errors import NonFiniteError as NonFiniteError
 from .errors import PolicyFileError as PolicyFileError
+from .errors import RunProcessError as RunProcessError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .policies import BetaPolicy as BetaPolicy

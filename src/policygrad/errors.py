@@ -30,5 +30,12 @@ class EnvironmentFault(RuntimeError):  # noqa: N818  # the environment is at fau
     """
 
 
+class RunProcessError(RuntimeError):
+    """Raised when a process that trained one of several seeds ended unexpectedly.
+
+    The message says which seed it was, how the process ended, and what is left of the run.
+    """
+
+
 class LossError(TypeError):
     """Raised when a loss cannot be traced or differentiated. The message gives the line and what to write instead."""

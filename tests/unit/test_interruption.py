@@ -310,6 +310,7 @@ def test_each_of_several_seeds_is_saved(tmp_path: Path, number: int):
         steps=200_000,
         seeds=2,
         cores=2,
+        parallel="threads",
         out=tmp_path / "runs",
         **SMALL,
     )

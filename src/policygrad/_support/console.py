@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,8 +86,19 @@ class Output(io.TextIOBase):
 stdout, stderr = Output("stdout"), Output("stderr")
 
 
+_relay: list[Callable[[str], None]] = []
+
+
+def relay_messages(to: Callable[[str], None]) -> None:
+    """Pass what `say` would write to stderr to this function instead. A child process shows it in its parent."""
+    _relay[:] = [to]
+
+
 def say(message: str, stream: Output = stderr) -> None:
     """Write a line and flush it."""
+    if _relay and stream is stderr:
+        _relay[0](message)
+        return
     (stream.live or stream).write(f"{message}\n")
     stream.flush()
 

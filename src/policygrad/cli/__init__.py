@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from policygrad import __version__
+from policygrad._support.child_processes import RemoteTraceback
 from policygrad._support.console import say, stdout
 from policygrad._support.garbage_pause import collection_paused
 from policygrad.errors import EnvironmentFault, NonFiniteError
@@ -125,7 +126,12 @@ def _is_for_the_user(error: Exception) -> bool:
     It is if this package raised the error, or if the operating system raised it about a file of this package. Errors
     of an environment keep their traceback, because its author needs it.
     """
-    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    cause = error.__cause__
+    frames = (
+        cause.filenames
+        if isinstance(cause, RemoteTraceback)
+        else [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    )
     ours = str(Path(__file__).parents[1])
     if isinstance(error, OSError) and error.filename is not None:
         return not any("gymnasium" in name for name in frames)

@@ -37,6 +37,9 @@ from policygrad.runs.settings import Settings
 from policygrad.training import Iteration, Training
 from policygrad.types import State
 
+ORPHANS_SAVE = 30.0
+"""Seconds to wait for the folder of one seed of many, where a process that has lost its parent may still be saving."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -85,7 +88,12 @@ class Experiment:
                 # with many runs, only their common folder may be replaced
                 overwrite = self.settings.overwrite and alone
                 folder = open_until_the_end.enter_context(
-                    LockedFolder(out, overwrite=overwrite, resume=self.settings.resume)
+                    LockedFolder(
+                        out,
+                        overwrite=overwrite,
+                        resume=self.settings.resume,
+                        patience=0.0 if alone else ORPHANS_SAVE,
+                    )
                 )
             parts = self._built(seed, display, open_until_the_end)
             if alone:

@@ -38,13 +38,16 @@ class LockedFolder:
         path: must not exist, be empty, or contain a run that may be replaced or resumed.
         overwrite: an earlier run may be replaced.
         resume: an earlier run is resumed, or replaced if it never learned anything.
+        patience: seconds to wait for another run in the folder to end.
 
     Raises:
         FileExistsError: the folder contains a run that may not be replaced or something that is not a run, or
             another run is training there.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, resume: bool = False, patience: float = 0.0
+    ) -> None:
         # a link to a folder is kept, and the folder that it leads to is used
         self.path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
         self._overwrite = overwrite
@@ -53,7 +56,8 @@ class LockedFolder:
             # raises for a loop of links, which `exists` would report as missing
             with suppress(FileNotFoundError, NotADirectoryError):
                 self.path.stat()
-            self._lock = _locked(self.path) if _holds_usable_run(self.path, overwrite or resume) else None
+            usable = _holds_usable_run(self.path, overwrite or resume)
+            self._lock = _locked(self.path, patience) if usable else None
         self.can_resume = resume and self._lock is not None
         """True if `resume` found a run."""
 
@@ -201,13 +205,17 @@ def _reporting_path(path: Path) -> Generator[None]:
         ) from error
 
 
-def _locked(path: Path) -> FileLock:
+def _locked(path: Path, patience: float = 0.0) -> FileLock:
     """Return the acquired lock of the run at `path`. The system releases it when this process ends for any reason.
+
+    Args:
+        path: the run folder.
+        patience: seconds to wait for it.
 
     Raises:
         FileExistsError: another run has acquired it.
     """
-    lock = FileLock(path / LOCK, timeout=0)
+    lock = FileLock(path / LOCK, timeout=patience)
     try:
         lock.acquire()
     except Timeout:

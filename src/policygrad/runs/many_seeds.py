@@ -1,10 +1,10 @@
-"""Training one experiment with many seeds: independent runs in parallel, each on one core."""
+"""Training one experiment with many seeds: independent runs in parallel threads or processes, each on one core."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from torch import nn
 
 from policygrad._support.threads import single_thread
 from policygrad.envs import make
+from policygrad.envs.kernel import Kernel
+from policygrad.envs.registry import KERNELS, find
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.runs.curves import drawing_may_fail, save_curves
 from policygrad.runs.experiment import Experiment
@@ -22,7 +24,10 @@ from policygrad.runs.interruption import Interruption
 from policygrad.runs.locked_folder import LockedFolder, read_json
 from policygrad.runs.progress import CombinedProgress, Progress
 from policygrad.runs.resume import holds_resumable_run
-from policygrad.runs.run import Run, StoppedError
+from policygrad.runs.run import Run
+from policygrad.runs.sending import Parcel, SendingError, packed
+from policygrad.runs.worker import trained
+from policygrad.runs.worker_process import WorkerProcesses
 
 
 def run_seeds(
@@ -32,13 +37,14 @@ def run_seeds(
     at_a_time: int,
     interruption: Interruption,
 ) -> list[Run]:
-    """Train with each seed, `at_a_time` of them in parallel threads; see `policygrad.train`.
+    """Train with each seed, `at_a_time` of them in parallel; see `policygrad.train`.
 
     Each run is identical to one that is trained alone. In `out` each run has a folder, seed-0 and so on, and together
     they have a summary and a plot. With `resume`, each run is resumed from its checkpoint, or started.
 
     Raises:
-        ValueError: a network or an environment object is given, which all runs would share.
+        ValueError: a network or an environment object is given, which all runs would share; or processes are
+            requested, but the experiment cannot be sent to them.
     """
     settings = experiment.settings
     if isinstance(settings.policy, nn.Module) or isinstance(settings.value, nn.Module):
@@ -50,16 +56,52 @@ def run_seeds(
         raise ValueError(
             "with seeds, each run needs its own environments. Give an id, a Kernel or a factory."
         )
+    at_a_time = min(at_a_time, len(seeds))
+    parcel, how = _parcel(experiment, at_a_time)
+    display.say(how)
     if settings.out is None:
-        return _run_all(experiment, seeds, display, at_a_time, interruption, None)
+        return _run_all(experiment, seeds, display, at_a_time, interruption, parcel, None)
     with LockedFolder(settings.out, overwrite=settings.overwrite, resume=settings.resume) as folder:
         opening = replace(settings, vectorize="sync")
         environments = make(experiment.env, settings.num_envs, opening, otherwise=DEFAULT_ENVS)
         config = experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
         environments.close()
         with interruption.saving:
-            folder.begin(config, {}, resuming=folder.can_resume and holds_resumable_run(folder.path, config))
-            return _run_all(experiment, seeds, display, at_a_time, interruption, folder)
+            resuming = folder.can_resume and holds_resumable_run(folder.path, config)
+            folder.begin(config, {"parallel": how}, resuming=resuming)
+            return _run_all(experiment, seeds, display, at_a_time, interruption, parcel, folder)
+
+
+def _parcel(experiment: Experiment, at_a_time: int) -> tuple[Parcel | None, str]:
+    """Return the experiment as it is sent to processes, or None for threads; and which of them is used, in words."""
+    parallel, reason = experiment.settings.parallel, in_python(experiment)
+    in_threads = f"seeds: {at_a_time} at a time, in threads"
+    if parallel == "threads":
+        return None, f"{in_threads} (requested)"
+    if parallel == "auto" and at_a_time == 1:
+        return None, "seeds: one after another"
+    if parallel == "auto" and reason is None:
+        return None, f"{in_threads} (everything is compiled)"
+    try:
+        parcel = packed(experiment)
+    except SendingError as error:
+        if parallel == "processes":
+            raise
+        return None, f"{in_threads} ({error})"
+    return parcel, f"seeds: {at_a_time} at a time, each in a process ({reason or 'requested'})"
+
+
+def in_python(experiment: Experiment) -> str | None:
+    """Return what runs in Python, so that threads would wait for each other; None if everything is compiled."""
+    settings, env = experiment.settings, experiment.env
+    compiled = isinstance(find(env) if isinstance(env, str) else env, Kernel)
+    if isinstance(env, str) and env in KERNELS:
+        compiled = settings.backend in ("auto", "compiled") and not settings.needs_python
+    if not compiled:
+        return "Python steps the environments"
+    if settings.engine == "autograd" or settings.policy is not None or settings.value is not None:
+        return "torch computes the networks"
+    return None if settings.shaping is None else "Python shapes the rewards"
 
 
 def _run_all(
@@ -68,19 +110,25 @@ def _run_all(
     display: Progress,
     at_a_time: int,
     interruption: Interruption,
+    parcel: Parcel | None,
     folder: LockedFolder | None,
 ) -> list[Run]:
     combined = CombinedProgress(display, at_a_time)
+    processes = None if parcel is None else WorkerProcesses(parcel)
 
     def train_one(seed: int) -> Run | None:
         if interruption.requested:
             return None
-        out = None if folder is None else _seed_path(folder, seed)
+        order, shown = (seed, None if folder is None else _seed_path(folder, seed)), combined.for_seed(seed)
         try:
-            return experiment.run(seed, combined.for_seed(seed), interruption, out=out, alone=False)
-        except StoppedError as error:
-            combined.say(f"seed {seed}: {error}")
-            return error.run
+            if processes is not None:
+                try:
+                    return processes.run(order, shown, interruption)
+                except SendingError as error:
+                    if experiment.settings.parallel == "processes":
+                        raise
+                    combined.say(f"the seeds are trained in threads instead, because {error}")
+            return trained(experiment, order, shown, interruption)
         except BaseException:
             interruption.request()
             raise
@@ -90,10 +138,17 @@ def _run_all(
         interruption.saving,
         display,
         single_thread(),
-        ThreadPoolExecutor(min(at_a_time, len(seeds))) as pool,
+        processes or nullcontext(),
+        ThreadPoolExecutor(at_a_time) as pool,
     ):
         futures = [pool.submit(train_one, seed) for seed in seeds]
-        wait(futures)
+        try:
+            wait(futures)
+        except BaseException:
+            # the third Ctrl-C ends whatever hangs
+            if processes is not None:
+                processes.kill()
+            raise
     # an error in one run must not cost the results of the others
     errors = [error for future in futures if (error := future.exception()) is not None]
     finished = [future.result() for future in futures if future.exception() is None]

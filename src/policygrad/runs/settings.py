@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from policygrad.training import LoopName
 NetworkLike: TypeAlias = nn.Module | Callable[..., nn.Module] | str
 """A torch module, a function or class that makes one, or the name of any of these as `module:name`."""
 
+Parallel = Literal["auto", "threads", "processes"]
 
 RENAMED = {"test_every": "eval_every", "test_episodes": "eval_episodes"}
 """Settings that earlier versions had under another name: from the old name to the new one."""
@@ -69,6 +70,10 @@ class Settings(EnvOptions):
     """Number of CPU cores to use. A single run splits its environments and large batches among them; by default it
     uses one core, and EnvPool's threads use all. With `seeds`, each run uses one core; by default all cores are
     used."""
+    parallel: Parallel = "auto"
+    """How runs with several `seeds` share the cores: `threads` for compiled code, `processes` for environments and
+    networks in Python, which would wait for each other in one interpreter, and `auto` chooses. The choice does not
+    change the results."""
     device: str = "cpu"
     """Torch device of the autograd engine, such as `cpu` or `cuda`."""
     stop_at: Finite | None = None
@@ -145,6 +150,11 @@ class Settings(EnvOptions):
             raise ValueError(
                 "save_episodes (--save-episodes) writes a file in the run folder. Name the folder with out (--out)."
             )
+        if self.parallel != "auto" and self.seeds is None:
+            raise ValueError(
+                f"parallel={self.parallel!r} (--parallel) applies only to several runs. Set their number with seeds "
+                "(--seeds), or leave parallel out."
+            )
         _check_device(self.device)
 
     def _set(self, name: str, value: Any) -> None:
@@ -195,11 +205,11 @@ class Settings(EnvOptions):
         )
 
     def config(self) -> dict[str, Any]:
-        """Return the settings for `config.json` as plain values: all except where and how to save."""
+        """Return the settings for `config.json` as plain values: all except where runs are trained and saved."""
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
-            if field.name not in ("seeds", "out", "overwrite", "resume", "progress")
+            if field.name not in ("seeds", "parallel", "out", "overwrite", "resume", "progress")
         }
 
 

@@ -1,0 +1,165 @@
+"""A worker: a process that trains one seed after another, as `worker_process.WorkerProcess` tells it to.
+
+It ignores Ctrl-C, because its parent receives it as well. SIGTERM asks it to save and to stop. It sends this signal to
+itself if its parent asks for that, or is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+from policygrad._support.child_processes import SIGNALS, leave_to_parent, traceback_of
+from policygrad._support.console import relay_messages
+from policygrad._support.lookup import working_directory_importable
+from policygrad.runs.experiment import Experiment
+from policygrad.runs.interruption import Interruption
+from policygrad.runs.progress import Progress, Silent
+from policygrad.runs.run import Run, StoppedError
+from policygrad.runs.sending import packed_result, unpacked, unpacked_result
+
+Order: TypeAlias = tuple[int, Path | None]
+"""Message to a worker: train with this seed, and save the run in this folder. None instead of an order ends it."""
+SAVE = "save"
+"""Message to a worker: save, and train no further."""
+ROW_INTERVAL = 0.1
+"""Seconds between two rows of metrics that a worker sends to be displayed."""
+PARENT_CHECK = 1.0
+"""Seconds between two checks of whether the parent still exists."""
+LONGEST_SAVING = 60.0
+"""Seconds after which a worker that has lost its parent ends, even if it has not finished saving."""
+
+
+def trained(experiment: Experiment, order: Order, display: Progress, interruption: Interruption) -> Run:
+    """Train with one seed of several. A run that a NaN ended is returned too; other errors are those of `train`."""
+    seed, out = order
+    try:
+        return experiment.run(seed, display, interruption, out=out, alone=False)
+    except StoppedError as error:
+        display.say(f"seed {seed}: {error}")
+        return error.run
+
+
+def main(descriptor: int) -> None:
+    """Train as the parent says, which holds the other end of the connection with this file descriptor."""
+    leave_to_parent(*(number for number in SIGNALS if number != signal.SIGTERM))
+    connection = Connection(descriptor)
+    parent = _Parent(connection)
+    relay_messages(parent.say)
+    warnings.showwarning = parent.warn
+    try:
+        with working_directory_importable():
+            contents, parcel = unpacked(connection.recv_bytes())
+        contents.register()
+    except EOFError:
+        return
+    except BaseException as error:
+        parent.send("unusable", f"{type(error).__name__}: {error}")
+        return
+    # it has been blocked since this process was created, so that it cannot arrive before the handler that follows
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    orders: SimpleQueue[Order | None] = SimpleQueue()
+    # the parent itself says that it was interrupted
+    with Interruption(lambda message: None) as interruption, interruption.saving:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
+        while (order := orders.get()) is not None:
+            parent.send(*_outcome(contents.experiment, order, parent, interruption))
+    del parcel  # its classes were needed until here
+
+
+def _outcome(
+    experiment: Experiment, order: Order, parent: _Parent, interruption: Interruption
+) -> tuple[str, bytes]:
+    """Return the message that answers an order."""
+    run = None
+    try:
+        if not interruption.requested:
+            with interruption.opening:
+                run = trained(experiment, order, parent, interruption)
+    except KeyboardInterrupt:
+        # before the first update
+        pass
+    except BaseException as error:
+        return _failure(error, getattr(error, "run", None))
+    try:
+        return "ended", packed_result(run)
+    except Exception as error:
+        text = (
+            f"the run with seed {order[0]} has ended, but it cannot be sent to the main process: {error}. What it "
+            "saved in out (--out) is complete. Use parallel='threads' (--parallel threads)."
+        )
+        return _failure(TypeError(text).with_traceback(error.__traceback__), None)
+
+
+def _failure(error: BaseException, run: Run | None) -> tuple[str, bytes]:
+    """Return the message that a run raised an error, which is replaced by a RuntimeError if it cannot be sent."""
+    trace = traceback_of(error)
+    try:
+        failure = packed_result((error, run, *trace))
+        unpacked_result(failure)
+    except Exception:
+        failure = packed_result((RuntimeError(f"{type(error).__name__}: {error}"), run, *trace))
+    return "failed", failure
+
+
+def _listen(connection: Connection, orders: SimpleQueue[Order | None]) -> None:
+    """Pass on the parent's messages in a separate thread, until it ends this worker or is gone."""
+    parent_id, main = os.getppid(), threading.main_thread().ident
+    assert main is not None
+    try:
+        while True:
+            # a process that the parent has forked may hold its end of the connection open
+            while not connection.poll(PARENT_CHECK):
+                if os.getppid() != parent_id:
+                    raise EOFError
+            message: Any = connection.recv()
+            if message == SAVE:
+                signal.pthread_kill(main, signal.SIGTERM)
+                continue
+            orders.put(message)
+            if message is None:
+                return
+    except (EOFError, OSError):
+        signal.pthread_kill(main, signal.SIGTERM)
+        orders.put(None)
+        time.sleep(LONGEST_SAVING)
+        os._exit(1)
+
+
+class _Parent(Silent):
+    """The display of the parent, to which messages, warnings and rows of metrics are sent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._sent = 0.0
+
+    def send(self, kind: str, content: Any) -> None:
+        """Send a message. Without a parent it is dropped, because the run is being saved and ends."""
+        with self._lock, suppress(OSError):
+            self._connection.send((kind, content))
+
+    def say(self, message: str) -> None:
+        self.send("say", message)
+
+    def warn(
+        self, message: Any, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+    ) -> None:
+        """Replace `warnings.showwarning`: let the parent warn, by the nearest category that every process knows."""
+        known = next(kind for kind in category.__mro__ if kind.__module__ == "builtins")
+        self.send("warning", (str(message), known, filename, lineno))
+
+    def update(self, metrics: dict[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._sent >= ROW_INTERVAL:
+            self._sent = now
+            self.send("row", metrics)

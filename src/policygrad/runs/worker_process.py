@@ -1,0 +1,181 @@
+"""The parent's side of `worker`: starting the processes that train, and answering what they send."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
+from multiprocessing import Pipe
+from typing import Any
+
+from policygrad._support.child_processes import SIGNALS, RemoteTraceback, exit_in_words
+from policygrad.errors import RunProcessError
+from policygrad.runs.interruption import Interruption
+from policygrad.runs.progress import Progress
+from policygrad.runs.run import Run
+from policygrad.runs.sending import Parcel, SendingError, unpacked_result
+from policygrad.runs.worker import SAVE, Order
+
+CHECK = 0.1
+"""Seconds between two checks of whether training should end, or a process has ended."""
+FAREWELL = 10.0
+"""Seconds that a process has to end by itself when nothing is left to do."""
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
+START = """
+import sys
+sys.path[:] = {path}
+from policygrad._support.garbage_pause import collection_paused
+with collection_paused():
+    from policygrad.runs.worker import main
+main({descriptor})
+"""
+
+
+class WorkerProcesses:
+    """Trains the runs of a parcel's experiment in processes, each of which trains one seed at a time.
+
+    A process is started when a run finds none that is idle. All of them end with this context.
+    """
+
+    def __init__(self, parcel: Parcel) -> None:
+        self._parcel = parcel
+        self._all: list[_WorkerProcess] = []
+        self._idle: list[_WorkerProcess] = []
+        self._unusable: SendingError | None = None
+
+    def __enter__(self) -> WorkerProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:
+            process.release()
+        for process in self._all:
+            process.join()
+
+    def kill(self) -> None:
+        """Kill all processes."""
+        for process in self._all:
+            process.kill()
+
+    def run(self, order: Order, display: Progress, interruption: Interruption) -> Run | None:
+        """Train with one seed, and wait until its run ends. Several threads may call this at a time.
+
+        Returns:
+            The run, or None if training was to end before it began.
+
+        Raises:
+            SendingError: the process could not restore the experiment.
+            RunProcessError: the process ended.
+            Exception: whatever ended the run, with `RemoteTraceback` as its cause.
+        """
+        if self._unusable is not None:
+            raise self._unusable
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = _WorkerProcess(self._parcel.data)
+            self._all.append(process)
+        try:
+            run = process.run(order, display, interruption)
+        except SendingError as error:
+            self._unusable = error
+            raise
+        self._idle.append(process)
+        return run
+
+
+class _WorkerProcess:
+    """A process that executes `worker.main`, in a new interpreter that does not import the caller's `__main__`."""
+
+    def __init__(self, parcel: bytes) -> None:
+        self._connection, theirs = Pipe()
+        code = START.format(path=[str(path) for path in sys.path], descriptor=theirs.fileno())
+        # the process inherits which signals are blocked, so that none can end it while it starts
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | ONE_THREAD,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
+        with suppress(OSError):
+            self._connection.send_bytes(parcel)
+
+    def run(self, order: Order, display: Progress, interruption: Interruption) -> Run | None:
+        self._send(order)
+        saves = False
+        while True:
+            if interruption.requested and not saves:
+                saves = True
+                self._send(SAVE)
+            message = self._next_message(order)
+            if message is None:
+                continue
+            kind, content = message
+            if kind == "say":
+                display.say(content)
+            elif kind == "row":
+                display.update(content)
+            elif kind == "warning":
+                text, category, filename, line = content
+                warnings.warn_explicit(text, category, filename, line)
+            elif kind == "unusable":
+                raise SendingError(f"what was sent to another process could not be restored there: {content}")
+            elif kind == "failed":
+                error, run, *trace = unpacked_result(content)
+                with suppress(AttributeError):
+                    error.run = run
+                raise error from RemoteTraceback(*trace)
+            else:
+                run = unpacked_result(content)
+                if run is not None and run.updates:
+                    display.update(run.updates.latest)
+                return run
+
+    def _next_message(self, order: Order) -> tuple[str, Any] | None:
+        """Return the next message, or None if there is none yet; raise RunProcessError if the process has ended."""
+        with suppress(EOFError, OSError):
+            if self._connection.poll(CHECK):
+                return self._connection.recv()
+            # a process that the worker has forked may hold the worker's end of the connection open
+            if self._process.poll() is None or self._connection.poll():
+                return None
+        seed, out = order
+        code = self._process.wait()
+        left = (
+            "Nothing of its run is left, because out (--out) was not set"
+            if out is None
+            else f"What its run had saved is in {out}; repeat the call with resume=True (--resume) to continue"
+        )
+        why = " This is often due to a lack of memory." if code == -signal.SIGKILL else ""
+        raise RunProcessError(
+            f"the process that trained seed {seed} ended unexpectedly ({exit_in_words(code)}).{why} {left}."
+        )
+
+    def _send(self, message: Any) -> None:
+        """Send a message. If the process has ended, the next attempt to receive one says so."""
+        with suppress(OSError):
+            self._connection.send(message)
+
+    def release(self) -> None:
+        """Let the process end."""
+        self._send(None)
+        self._connection.close()
+
+    def join(self) -> None:
+        """Wait until the process ends; kill it if it does not."""
+        try:
+            self._process.wait(FAREWELL)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+
+    def kill(self) -> None:
+        self._process.kill()
