@@ -136,7 +136,9 @@ def test_the_compiled_loop_gives_the_same_bits_as_python(name: str):
 @pytest.mark.parametrize(
     "network", [pg.Network(hidden=()), pg.Network(hidden=(8, 8), activation="relu", shared=True)]
 )
-@pytest.mark.parametrize("algorithm", [pg.Reinforce(), pg.A2C(), pg.PPO(horizon=32, epochs=2)], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "algorithm", [pg.Reinforce(), pg.A2C(), pg.PPO(horizon=32, epochs=2)], ids=lambda a: type(a).__name__
+)
 def test_linear_and_shared_networks_give_the_same_bits(algorithm: Any, network: pg.Network):
     python, compiled = (
         training("CartPole-v1", algorithm, 4, loop, network) for loop in ("python", "compiled")

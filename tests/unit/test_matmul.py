@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from policygrad._support.compiling import compiled
+from policygrad.engines.fused.layer_views import flat
 from policygrad.engines.fused.matmul import (
     ACTIVATE,
     ADD,
@@ -20,7 +21,6 @@ from policygrad.engines.fused.matmul import (
     multiply_transposed,
     product_address,
 )
-from policygrad.engines.fused.mlp import flat
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 

@@ -133,7 +133,7 @@ def test_depth_and_widths_set_the_sizes_of_layers():
         ({"log_std_bounds": (2.0, -5.0)}, r"must be \(lowest, highest\)"),
         ({"log_std_bounds": (-5.0, float("inf"))}, "must be two finite numbers"),
         ({"log_std_bounds": 2.0}, r"must be two finite numbers, \(lowest, highest\)"),
-        ({"activation": "gelu"}, "activation must be"),
+        ({"activation": "selu"}, "activation must be"),
         ({"init": "zeros"}, "init must be"),
         ({"log_std": 3.0}, "outside its bounds"),
         ({"log_std": 2.0, "state_dependent_std": True}, "must start between them"),

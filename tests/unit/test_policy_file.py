@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from gymnasium import spaces
 from torch import nn
 
 import policygrad as pg
+from policygrad.policies.file_contents import read
+from policygrad.policies.mlp import Activation
 from policygrad.spaces import space_from_json, space_to_json
 
 INF = np.inf
@@ -79,6 +81,20 @@ def test_a_loaded_policy_acts_like_the_saved_one(kind: str, tmp_path: Path):
     assert (
         loaded.distribution.noise_period == policy.distribution.noise_period == (7 if kind == "gsde" else 1)
     )
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_a_file_holds_the_activation_and_names_it_unless_every_version_has_it(
+    activation: Activation, tmp_path: Path
+):
+    network = pg.DiscretePolicy(2, 3, 8, activation=activation, rng=np.random.default_rng(0))
+    pg.save(pg.Policy(network, spaces.Box(-1, 1, (2,)), spaces.Discrete(3)), tmp_path / "p.safetensors")
+    loaded: Any = pg.load(tmp_path / "p.safetensors").network
+    assert loaded.network.activation == activation
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((20, 2)).astype(np.float32))
+    assert torch.equal(loaded(x), network(x))
+    features = read(tmp_path / "p.safetensors")[1]["features"]
+    assert (f"activation {activation}" in features) == (activation not in ("tanh", "relu"))
 
 
 @pytest.mark.parametrize("kind", ["discrete", "gaussian"])

@@ -20,9 +20,9 @@ def subnormal(x: np.ndarray) -> int:
     return int(((x != 0) & (np.abs(x) < np.finfo(np.float32).tiny)).sum())
 
 
-def certain(head: str, by: float) -> tuple[Any, Batch]:
+def certain(head: str, by: float, activation: str = "tanh") -> tuple[Any, Batch]:
     """Return an engine whose policy always takes the first alternative of each choice, and samples of it."""
-    policy, _ = networks(head)
+    policy, _ = networks(head, activation)
     network: Any = policy.network
     with torch.no_grad():
         network.network[-1].bias[[0] if head == "categorical" else [0, 2, 6]] += by
@@ -30,9 +30,14 @@ def certain(head: str, by: float) -> tuple[Any, Batch]:
 
 
 @pytest.mark.parametrize("by", [70.0, 80.0, 90.0, 300.0])
-@pytest.mark.parametrize("head", ["categorical", "choices"])
-def test_gradients_and_fisher_products_of_a_certain_policy_have_no_subnormals(head: str, by: float):
-    engine, batch = certain(head, by)
+@pytest.mark.parametrize(
+    ("head", "activation"),
+    [("categorical", "tanh"), ("choices", "tanh"), ("categorical", "silu"), ("categorical", "gelu")],
+)
+def test_gradients_and_fisher_products_of_a_certain_policy_have_no_subnormals(
+    head: str, activation: str, by: float
+):
+    engine, batch = certain(head, by, activation)
     engine._actor.net.work[:] = 0
     gradient, _ = engine.gradient(batch, FULL_LOSS, full_coefficients(0.01))
     along = np.random.default_rng(0).standard_normal(len(gradient)).astype(np.float32)

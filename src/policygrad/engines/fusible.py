@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from policygrad.engines.sequential import UnsupportedNetwork, check_unmodified, layers_of
 from policygrad.policies import (
     PerceptronPolicy,
     Policy,
@@ -12,7 +13,7 @@ from policygrad.policies import (
     is_plain,
     is_standard,
 )
-from policygrad.policies.distributions import is_own
+from policygrad.policies.distributions import Categorical, is_own
 
 
 def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
@@ -20,19 +21,49 @@ def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
     network = policy.network
     if is_own(policy.distribution):
         return f"the distribution {type(policy.distribution).__name__} is your own"
-    if not (is_standard(network) and isinstance(network, PerceptronPolicy)):
-        return f"the policy network {type(network).__name__} is your own, or was modified"
-    if isinstance(value, SharedValueNetwork) and value.trunk is not network.network:
+    if isinstance(value, SharedValueNetwork) and value.trunk is not getattr(network, "network", None):
         return "V(s) shares the hidden layers of another policy"
-    if value is not None and not is_fusible(value):
-        return f"the value network {type(value).__name__} is your own, or was modified"
-    modules = [m for m in (network, value) if m is not None]
-    for parameter in (p for m in modules for p in m.parameters()):
-        if parameter.device.type != "cpu":
-            return f"parameters are on {parameter.device}, not the CPU"
-        if not parameter.requires_grad:
-            return "some parameters are frozen"
-    return None
+    inputs, outputs = policy.observation_size, None
+    if not isinstance(network, PerceptronPolicy):
+        if not isinstance(policy.distribution, Categorical):
+            return f"a network of your own for the distribution {policy.distribution.name} returns several tensors"
+        outputs = sum(policy.distribution.sizes)
+    try:
+        _check("policy", network, inputs, outputs)
+        if value is not None:
+            _check("value", value, None, 1)
+    except UnsupportedNetwork as reason:
+        return str(reason)
+    shared = value is not None and {id(p) for p in network.parameters()} & {id(p) for p in value.parameters()}
+    return "the policy and V(s) share parameters" if shared else None
+
+
+def _check(name: str, network: nn.Module, inputs: int | None, outputs: int | None) -> None:
+    """Raise UnsupportedNetwork unless the fused engine supports a network with these numbers of inputs and outputs."""
+    try:
+        check_unmodified(network)
+        layers = layers_of(sequential_of(network))
+    except UnsupportedNetwork as reason:
+        raise UnsupportedNetwork(f"the {name} network {type(network).__name__} {reason}") from None
+    found, expected = (layers[0].fan_in, layers[-1].fan_out), (inputs, outputs)
+    for what, has, needed in zip(("inputs", "outputs"), found, expected, strict=True):
+        if needed not in (None, has):
+            raise UnsupportedNetwork(f"the {name} network has {has} {what}, but needs {needed}")
+
+
+def sequential_of(network: nn.Module) -> nn.Sequential:
+    """Return the layers of a policy or value network.
+
+    Raises:
+        UnsupportedNetwork: it is neither an unmodified network of this library nor an `nn.Sequential`.
+    """
+    if isinstance(network, PerceptronPolicy | ValueNetwork) and is_standard(network):
+        return network.network
+    if type(network) is SharedValueNetwork and is_plain(network.head):
+        return network.head
+    if isinstance(network, nn.Sequential):
+        return network
+    raise UnsupportedNetwork("is your own, or was modified")
 
 
 def is_fusible(value: nn.Module) -> bool:

@@ -46,7 +46,7 @@ class Network:
     hidden: tuple[int, ...] = (64, 64)
     """Width of each hidden layer; without hidden layers, the outputs are linear in the observation."""
     activation: Activation = "tanh"
-    """Activation between the layers: tanh or relu."""
+    """Activation between the layers."""
     init: Initialization = "orthogonal"
     """Initialization: `orthogonal` (gain √2, biases 0), or `uniform` in ±1/√fan_in including biases, as in torch."""
     shared: bool = False
@@ -279,7 +279,9 @@ def make_value(
             )
         size += policy.num_choices
     if given is not None:
-        value = made_by(given, "value", (size,), rng)
+        value = made_by(given, "value", (size,), rng).to(policy.device)
+        if isinstance(value, nn.Sequential):
+            _try_out(value, "value", size, policy.device)
     else:
         value = ValueNetwork(size, network.hidden, **_shape(network, rng))
     if isinstance(value, ValueNetwork) and value.network.sizes[0] != size:

@@ -27,10 +27,14 @@ by default. From format 4, a file lists its features, its digest covers dtypes a
 the normalizer."""
 
 
+NEW_ACTIVATIONS = ("silu", "gelu", "elu", "leaky_relu")
+"""Activations that are features, because earlier versions that read this format have only tanh and relu."""
+
 FEATURES = {
     *(Categorical.name, *BOXED),
     *("units of the box", "state-dependent std", "normalized observations", "normalized rewards"),
     *("own network", "own distribution", "composite observations"),
+    *(f"activation {name}" for name in NEW_ACTIVATIONS),
 }
 """Features that this version can reproduce. A file with any other feature is rejected by a message that names it."""
 

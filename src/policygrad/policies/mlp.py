@@ -15,8 +15,18 @@ from policygrad._support.checks import check_choice
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.policies.flat import flat_parameters
 
-Activation = Literal["relu", "tanh"]
+Activation = Literal["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"]
 Initialization = Literal["uniform", "orthogonal"]
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+}
+"""The activations of an `MLP`, with the settings that they have in torch by default."""
 
 
 class MLP(nn.Sequential):
@@ -52,7 +62,7 @@ class MLP(nn.Sequential):
             weight, bias = _initial(init, fan_in, fan_out, gain if last else math.sqrt(2), rng)
             layers.append(_linear(weight, bias))
             if not last:
-                layers.append(nn.ReLU() if activation == "relu" else nn.Tanh())
+                layers.append(ACTIVATIONS[activation]())
         super().__init__(*layers)
         self.sizes = tuple(int(size) for size in sizes)
         self.activation: Activation = activation
@@ -63,10 +73,14 @@ def is_plain(module: object) -> bool:
     """Return True for an `MLP` as its constructor makes it: not a subclass, and with no layer added or replaced."""
     if type(module) is not MLP:
         return False
-    activation = nn.ReLU if module.activation == "relu" else nn.Tanh
-    expected = [nn.Linear, activation] * (len(module.sizes) - 1)
+    activation = ACTIVATIONS[module.activation]()
+    expected = [nn.Linear, type(activation)] * (len(module.sizes) - 1)
     shapes = [tuple(m.weight.shape[::-1]) for m in module if isinstance(m, nn.Linear)]
-    return [type(m) for m in module] == expected[:-1] and shapes == list(pairwise(module.sizes))
+    # its repr contains an activation's settings, such as the α of an ELU
+    as_expected = all(repr(m) == repr(activation) for m in module if type(m) is type(activation))
+    return (
+        [type(m) for m in module] == expected[:-1] and shapes == list(pairwise(module.sizes)) and as_expected
+    )
 
 
 def _generator_from_torch() -> np.random.Generator:

@@ -38,6 +38,7 @@ from policygrad.policies.distributions import BOXED, Categorical, is_own
 from policygrad.policies.file_contents import (
     FILE_NAME,
     FORMAT,
+    NEW_ACTIVATIONS,
     check_finite,
     digest_of,
     read,
@@ -211,12 +212,14 @@ def _spaces(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[Sp
 
 
 def _features(policy: Policy) -> list[str]:
+    activation = _describe(policy.network).get("activation")
     used = {
         "own distribution" if is_own(policy.distribution) else policy.distribution.name: True,
         **dict.fromkeys(policy.distribution.features_of(policy.network), True),
         "normalized observations": policy.normalization.normalize_observations,
         "normalized rewards": policy.normalization.normalize_rewards,
         "own network": not is_standard(policy.network),
+        f"activation {activation}": activation in NEW_ACTIVATIONS,
         "composite observations": is_composite(policy.observation_space),
     }
     return [feature for feature, is_used in used.items() if is_used]

@@ -8,34 +8,32 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from policygrad._support.compiling import compiled, inlined, inner, inner_making_arrays
+from policygrad._support.compiling import compiled, inner, inner_making_arrays
 from policygrad._support.function_pointers import ADDRESS, function_at
 from policygrad.engines.fused.heads import HEAD, evaluate
 from policygrad.engines.fused.heads.head import DESCRIBE, DIVERGENCE, FISHER
-from policygrad.engines.fused.matmul import ACTIVATE, IDENTITY, TANH, multiply, multiply_rows
-from policygrad.engines.fused.mlp import (
-    NARROW,
-    backward,
-    flat,
-    forward,
-    last_hidden,
-    transpose,
+from policygrad.engines.fused.layer_views import inputs_of, outputs_of, scales_of, stored_of, weights_of
+from policygrad.engines.fused.layers import apply_norm_jacobian
+from policygrad.engines.fused.matmul import IDENTITY, TANH
+from policygrad.engines.fused.mlp import apply_weights, backward, forward, last_hidden, transpose
+from policygrad.engines.fused.net import (
+    ACTIVATION,
+    COUNT,
+    FUSED,
+    KIND,
+    LINEAR,
+    NET,
+    NORM,
+    clear_gradient,
+    gradient_ahead,
+    net_at,
+    parameters_ahead,
 )
-from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 f32 = np.float32
 _fisher_at, _describe_at, _divergence_at = function_at(FISHER), function_at(DESCRIBE), function_at(DIVERGENCE)
-
-
-@inlined
-def apply_weights(net, p, bias, h, y, rows, fan_in, fan_out):
-    """Compute y = W h + bias for each row, where W begins at offset `p` in the perceptron's parameters."""
-    if fan_out < NARROW:
-        multiply_rows(h, net.parameters[net.ahead + p :], bias, y, rows, fan_out, fan_in)
-    else:
-        multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in, ACTIVATE, IDENTITY, bias)
 
 
 @inner
@@ -57,36 +55,55 @@ def jvp(x, net, along):
 
         ẏ = W ḣ + Ẇ h + ḃ,    ḣ' = f′ ⊙ ẏ,    with ḣ = 0 for the inputs
 
-    This is Pearlmutter 1994 for a perceptron. `along` is the same network with v as its parameters and a
-    separate workspace. The layers' outputs in `net` must be as `forward` left them.
+    This is Pearlmutter 1994. `along` is the same network with v as its parameters and a separate workspace. The layers'
+    outputs in `net` must be as `forward` left them.
     """
     net, along = net_at(net), net_at(along)
     rows = x.shape[0]
-    layers = net.sizes.size - 1
     scratch = np.empty(rows * net.sizes.max(), np.float32)
-    no_bias = np.zeros(net.sizes.max(), np.float32)
-    h = flat(x)
-    h_rate = along.work[:0]
-    p = 0
-    o = 0
-    for layer in range(layers):
-        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        weights = fan_in * fan_out
-        bias = along.transposed[p + weights : p + weights + fan_out]
-        y, rate = net.work[o : o + rows * fan_out], along.work[o : o + rows * fan_out]
-        through_weights = scratch[: rows * fan_out]
-        apply_weights(along, p, bias, h, rate, rows, fan_in, fan_out)
-        if layer > 0:
-            apply_weights(net, p, no_bias, h_rate, through_weights, rows, fan_in, fan_out)
+    zeros = np.zeros(net.sizes.max(), np.float32)
+    h_rate = zeros[:0]
+    for layer in range(net.sizes.size - 1):
+        kind, fan_out = net.layers[layer, KIND], net.sizes[layer + 1]
+        h, y = inputs_of(x, net, layer, rows), outputs_of(net, layer, rows)
+        rate = outputs_of(along, layer, rows)
+        if kind == LINEAR:
+            bias = stored_of(along, layer)[weights_of(net, layer) :]
+            through_weights = scratch[: rows * fan_out]
+            apply_weights(along, layer, h, bias, rate, rows, IDENTITY)
+            if layer > 0:
+                apply_weights(net, layer, h_rate, zeros, through_weights, rows, IDENTITY)
+            else:
+                for i in range(through_weights.size):
+                    through_weights[i] = f32(0)
+            add_and_push(rate, through_weights, y, net.layers[layer, FUSED])
+        elif kind == NORM:
+            scale, gain, directions = (
+                scales_of(net, layer, rows),
+                stored_of(net, layer),
+                stored_of(along, layer),
+            )
+            push_through_norm(h, h_rate, scale, gain, directions, net.layers[layer, COUNT] > 0, rate, fan_out)
+        elif kind == ACTIVATION:
+            # `forward` has left f′ in h
+            for i in range(rate.size):
+                rate[i] = h[i] * h_rate[i]
         else:
-            for i in range(rows * fan_out):
-                through_weights[i] = f32(0)
-        add_and_push(rate, through_weights, y, net.activation if layer < layers - 1 else IDENTITY)
-        h, h_rate = y, rate
-        p += weights + fan_out
-        o += rows * fan_out
-    width = net.sizes[-1]
-    return along.work[o - rows * width : o].reshape(rows, width)
+            for i in range(rate.size):
+                rate[i] = f32(0)
+        h_rate = rate
+    return h_rate.reshape(rows, net.sizes[-1])
+
+
+@inner
+def push_through_norm(normalized, x_rate, scale, stored, along, has_gain, rate, width):
+    """Write ẏ = γ (∂x̂/∂x ẋ) + γ̇ x̂ + β̇ to `rate`; `stored` has γ and β, and `along` has γ̇ (1 if there is no γ) and β̇."""
+    for i in range(scale.size):
+        row, result = normalized[i * width : (i + 1) * width], rate[i * width : (i + 1) * width]
+        apply_norm_jacobian(row, x_rate[i * width : (i + 1) * width], scale[i], result)
+        for j in range(width):
+            gain_rate = along[j] if has_gain else f32(0)
+            result[j] = stored[j] * result[j] + gain_rate * row[j] + along[width + j]
 
 
 @compiled(types.void(MATRIX, HEAD, ADDRESS, NET, NET, types.float64))

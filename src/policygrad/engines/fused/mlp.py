@@ -1,8 +1,8 @@
-"""The forward and backward passes of a multilayer perceptron, in machine code.
+"""The forward and backward passes of a network of layers, in machine code.
 
 The parameters are one flat vector in torch's order: for each layer the weight [fan_out, fan_in], then the bias
-[fan_out]. An array of sizes gives the depth and the widths. The forward pass stores the layers' outputs one after
-another in a workspace, from which the backward pass reads them.
+[fan_out]. A table describes the layers: see `Net`. The forward pass stores the layers' outputs one after another in a
+workspace, from which the backward pass reads them.
 """
 
 # pyright: basic
@@ -10,26 +10,52 @@ another in a workspace, from which the backward pass reads them.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 from numba import types
 
 from policygrad._support.compiling import inlined, inner
 from policygrad._support.function_pointers import address_of, function_at
+from policygrad.engines.fused.layer_views import (
+    bias_gradient,
+    gain_gradient,
+    inputs_of,
+    outputs_of,
+    parameters_of,
+    scales_of,
+    scratch_of,
+    stored_of,
+    weights_of,
+)
+from policygrad.engines.fused.layers import backward_at, forward_at
 from policygrad.engines.fused.matmul import (
     ACTIVATE,
     IDENTITY,
     LANES,
     OVERWRITE,
     PULL_BACK,
+    RELU,
     TANH,
     multiply,
     multiply_rows,
     multiply_transposed,
     product_address,
 )
-from policygrad.engines.fused.net import NET, net_at
+from policygrad.engines.fused.net import (
+    ACTIVATION,
+    BACKWARD,
+    COPY,
+    FIRST,
+    FORWARD,
+    FUSED,
+    HAS_BIAS,
+    KIND,
+    LINEAR,
+    NET,
+    NORM,
+    net_at,
+)
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 NARROW = 4
@@ -37,83 +63,83 @@ NARROW = 4
 f32 = np.float32
 
 
-def workspace_size(sizes: tuple[int, ...], rows: int) -> int:
-    """Return the size of a workspace for `rows` samples in float32: all layers' outputs and scratch for `backward`."""
-    return rows * sum(sizes[1:]) + max(LANES, rows) * max(sizes)
-
-
-def parameter_count(sizes: tuple[int, ...]) -> int:
-    """Return the number of parameters of a perceptron."""
-    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+def workspace_size(sizes: Sequence[int], outputs: int, rows: int) -> int:
+    """Return the size of a workspace for `rows` samples: `outputs` per sample, scratch, and an unread gradient."""
+    return rows * outputs + (max(LANES, rows) + 1) * max(sizes)
 
 
 @inner
 def transpose(net):
-    """Update `net.transposed` from the parameters. Call it once before any number of calls of `forward`."""
+    """Update `net.stored` from the parameters. Call it once before any number of calls of `forward`.
+
+    A linear layer's weight is stored as [fan_in, fan_out]. A layer without a weight or a bias has ones or zeros.
+    """
     net = net_at(net)
-    p = 0
-    parameters = net.parameters[net.ahead :]
     for layer in range(net.sizes.size - 1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        weight = parameters[p : p + fan_in * fan_out].reshape(fan_out, fan_in)
-        transposed = net.transposed[p : p + fan_in * fan_out].reshape(fan_in, fan_out)
-        for i in range(fan_in):
+        kind, weights = net.layers[layer, KIND], weights_of(net, layer)
+        parameters, stored = parameters_of(net, layer, net.parameters), stored_of(net, layer)
+        if kind == LINEAR:
+            weight, transposed = parameters[:weights], stored[:weights].reshape(fan_in, fan_out)
+            for i in range(fan_in):
+                for j in range(fan_out):
+                    transposed[i, j] = weight[j * fan_in + i]
+        elif kind == NORM:
             for j in range(fan_out):
-                transposed[i, j] = weight[j, i]
-        p += fan_in * fan_out
-        for j in range(p, p + fan_out):
-            net.transposed[j] = parameters[j]
-        p += fan_out
+                stored[j] = parameters[j] if parameters.size > 0 else f32(1)
+        if kind in (LINEAR, NORM):
+            for j in range(weights, weights + fan_out):
+                stored[j] = parameters[j] if net.layers[layer, HAS_BIAS] else f32(0)
+
+
+@inlined
+def apply_weights(net, layer, h, bias, y, rows, f):
+    """Compute y = f(W h + bias) for each row, with the weight of a linear layer."""
+    fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
+    if f == IDENTITY and fan_out < NARROW:
+        multiply_rows(h, net.parameters[net.layers[layer, FIRST] :], bias, y, rows, fan_out, fan_in)
+    else:
+        multiply(net.product, h, stored_of(net, layer), y, rows, fan_out, fan_in, ACTIVATE, f, bias)
 
 
 def _forward(x, net):
     """See `forward`."""
     net = net_at(net)
     rows = x.shape[0]
-    layers = net.sizes.size - 1
-    h = flat(x)
-    p = 0
-    o = 0
-    for layer in range(layers):
-        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        weights = fan_in * fan_out
-        bias = net.transposed[p + weights : p + weights + fan_out]
-        y = net.work[o : o + rows * fan_out]
-        last = layer == layers - 1
-        if last and fan_out < NARROW:
-            multiply_rows(h, net.parameters[net.ahead + p :], bias, y, rows, fan_out, fan_in)
+    for layer in range(net.sizes.size - 1):
+        h, y = inputs_of(x, net, layer, rows), outputs_of(net, layer, rows)
+        kind, weights = net.layers[layer, KIND], stored_of(net, layer)
+        if kind == LINEAR:
+            bias = weights[weights_of(net, layer) :]
+            apply_weights(net, layer, h, bias, y, rows, net.layers[layer, FUSED])
+        elif kind == COPY:
+            for i in range(y.size):
+                y[i] = h[i]
         else:
-            f = IDENTITY if last else net.activation
-            multiply(net.product, h, net.transposed[p:], y, rows, fan_out, fan_in, ACTIVATE, f, bias)
-        h = y
-        p += weights + fan_out
-        o += rows * fan_out
+            scale, weights = scales_of(net, layer, rows), weights[: 2 * net.sizes[layer]]
+            forward_at(net.layers[layer, FORWARD])(h, y, scale, weights, net.constants[layer])
 
 
 @inlined
-def flat(x):
-    """Return a contiguous matrix [B, D] as a vector [B · D]."""
-    return x.reshape(x.size)
+def pull_back(net, layer, rows, delta, h):
+    """Replace a layer's inputs `h`, or what `forward` left there, by their δ: δ_below = (δ W) ⊙ f′ if it is linear.
 
-
-@inlined
-def pull_back(net, layer, p, rows, delta, h, bias_slope):
-    """Replace a layer's inputs `h` by their δ: δ_below = (δ W) ⊙ f′.
-
-    The gradient of the bias below, Σ δ_below over the samples, is added to `bias_slope`.
+    The gradient of the bias below, Σ δ_below over the samples, is added to it; a normalization also adds that of its γ.
     """
     fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-    weight = net.parameters[p:]
-    multiply(net.product, delta, weight, h, rows, fan_in, fan_out, PULL_BACK, net.activation, bias_slope)
-
-
-@inlined
-def outputs_end(sizes, rows):
-    """Return the offset in the workspace where the layers' outputs end and scratch begins."""
-    total = 0
-    for layer in range(1, sizes.size):
-        total += sizes[layer]
-    return rows * total
+    bias_slope = bias_gradient(net, layer - 1)
+    if net.layers[layer, KIND] == LINEAR:
+        weight, f = parameters_of(net, layer, net.parameters), net.layers[layer - 1, FUSED]
+        multiply(net.product, delta, weight, h, rows, fan_in, fan_out, PULL_BACK, f, bias_slope)
+    elif net.layers[layer, KIND] == ACTIVATION:
+        for i in range(rows):
+            for j in range(fan_in):
+                h[i * fan_in + j] *= delta[i * fan_in + j]
+                bias_slope[j] += h[i * fan_in + j]
+    else:
+        scale, weights = scales_of(net, layer, rows), stored_of(net, layer)[: 2 * fan_in]
+        backward_at(net.layers[layer, BACKWARD])(h, delta, scale, weights, gain_gradient(net, layer))
+        add_column_sums(h, bias_slope)
 
 
 @inlined
@@ -129,21 +155,36 @@ def add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch):
             slope[i * fan_in + j] += scratch[j * fan_out + i]
 
 
+@inner
+def add_column_sums(delta, sums):
+    """Add Σ δ over the samples to `sums` [fan_out]."""
+    rows, width = delta.size // sums.size, sums.size
+    if width < LANES:
+        for j in range(width):
+            total = f32(0)
+            for i in range(rows):
+                total += delta[i * width + j]
+            sums[j] += total
+        return
+    for i in range(rows):
+        for j in range(width):
+            sums[j] += delta[i * width + j]
+
+
 @inlined
-def pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight, scratch):
-    """Run `pull_back` for the last layer plus a second layer with one output: (δ W + δ' w') ⊙ f′."""
-    width, outputs = net.sizes[-2], net.sizes[-1]
-    nothing = scratch[:0]
-    multiply(
-        net.product, delta, net.parameters[p:], scratch, rows, width, outputs, OVERWRITE, IDENTITY, nothing
-    )
+def pull_back_both(net, layer, rows, delta, h, other_delta, other_weight, scratch):
+    """Run `pull_back` for a linear layer plus a second one with one output: (δ W + δ' w') ⊙ f′."""
+    width, outputs = net.sizes[layer], net.sizes[layer + 1]
+    f, bias_slope = net.layers[layer - 1, FUSED], bias_gradient(net, layer - 1)
+    weight = parameters_of(net, layer, net.parameters)
+    multiply(net.product, delta, weight, scratch, rows, width, outputs, OVERWRITE, IDENTITY, scratch[:0])
     for i in range(rows):
         for j in range(width):
             output = h[i * width + j]
             slope = scratch[i * width + j] + other_delta[i] * other_weight[j]
-            if net.activation == TANH:
+            if f == TANH:
                 slope *= f32(1) - output * output
-            elif output <= f32(0):
+            elif f == RELU and output <= f32(0):
                 slope = f32(0)
             h[i * width + j] = slope
             bias_slope[j] += slope
@@ -152,39 +193,28 @@ def pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight
 def _backward(x, net, other_delta, other_weight):
     """See `backward` and `backward_from_both`."""
     net = net_at(net)
-    rows = x.shape[0]
-    p = net.parameters.size
-    o = outputs_end(net.sizes, rows)
-    scratch = net.work[o:]
-    bias_slope = net.gradient[p - net.sizes[-1] :]
-    delta = net.work[o - rows * net.sizes[-1] : o]
-    for j in range(bias_slope.size):
-        total = f32(0)
-        for i in range(rows):
-            total += delta[i * bias_slope.size + j]
-        bias_slope[j] += total
-    for layer in range(net.sizes.size - 2, -1, -1):
+    rows, last = x.shape[0], net.sizes.size - 2
+    scratch = scratch_of(net, rows)
+    add_column_sums(outputs_of(net, last, rows), bias_gradient(net, last))
+    for layer in range(last, -1, -1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        p -= fan_in * fan_out + fan_out
-        o -= rows * fan_out
-        delta = net.work[o : o + rows * fan_out]
-        h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
-        slope = net.gradient[p : p + fan_in * fan_out]
-        add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch)
-        if layer > 0 and layer == net.sizes.size - 2 and other_delta.size > 0:
-            bias_slope = net.gradient[p - fan_in :]
-            pull_back_both(net, p, rows, delta, h, bias_slope, other_delta, other_weight, scratch)
+        delta, h = outputs_of(net, layer, rows), inputs_of(x, net, layer, rows)
+        if net.layers[layer, KIND] == LINEAR:
+            slope = parameters_of(net, layer, net.gradient)
+            add_weight_gradient(net, delta, h, slope, fan_out, fan_in, rows, scratch)
+        if layer == last and other_delta.size > 0:
+            pull_back_both(net, layer, rows, delta, h, other_delta, other_weight, scratch)
         elif layer > 0:
-            pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
+            pull_back(net, layer, rows, delta, h)
 
 
-FORWARD, BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET, VECTOR, VECTOR)
-_forward_at, _backward_at = function_at(FORWARD), function_at(BACKWARD)
+_FORWARD, _BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET, VECTOR, VECTOR)
+_forward_at, _backward_at = function_at(_FORWARD), function_at(_BACKWARD)
 
 
 def addresses():
     """Return the addresses of (product, forward, backward), as `Net` stores them."""
-    return product_address(), address_of(_forward, FORWARD), address_of(_backward, BACKWARD)
+    return product_address(), address_of(_forward, _FORWARD), address_of(_backward, _BACKWARD)
 
 
 @inlined
@@ -193,20 +223,18 @@ def forward(x, net):
     address = net
     net = net_at(address)
     _forward_at(net.ahead_pass)(x, address)
-    rows, width = x.shape[0], net.sizes[-1]
-    stop = outputs_end(net.sizes, rows)
-    return net.work[stop - rows * width : stop].reshape(rows, width)
+    rows = x.shape[0]
+    return outputs_of(net, net.sizes.size - 2, rows).reshape(rows, net.sizes[-1])
 
 
 @inlined
 def last_hidden(x, net):
-    """Return the last layer's inputs in `forward`, [B, sizes[-2]], which are x if there is no hidden layer."""
+    """Return the last layer's inputs in `forward`, [B, sizes[-2]], which are x if there is only one layer."""
     net = net_at(net)
     if net.sizes.size == 2:
         return x
-    rows, width = x.shape[0], net.sizes[-2]
-    stop = outputs_end(net.sizes, rows) - rows * net.sizes[-1]
-    return net.work[stop - rows * width : stop].reshape(rows, width)
+    rows = x.shape[0]
+    return outputs_of(net, net.sizes.size - 3, rows).reshape(rows, net.sizes[-2])
 
 
 @inlined

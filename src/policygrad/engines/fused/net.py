@@ -19,24 +19,34 @@ from policygrad.engines.signatures import SIZES, VECTOR
 from policygrad.types import F32, I64
 
 f32 = np.float32
+LINEAR, ACTIVATION, NORM, COPY = 0, 1, 2, 3
+"""Kinds of layers. A network that does not begin with a linear layer begins with a copy of its inputs."""
+KIND, FUSED, START, FIRST, COUNT, HAS_BIAS, STORED, FORWARD, BACKWARD = range(9)
+"""Columns of `Net.layers`. FUSED is the activation that a linear layer applies itself (`IDENTITY`, `RELU` or `TANH` of
+`matmul`). START is where the layer's part of the workspace starts, per sample. FIRST is the index of the layer's first
+parameter, COUNT the number of its parameters, and HAS_BIAS is 1 or 0. STORED is where its part of `Net.stored` starts.
+FORWARD and BACKWARD are addresses of machine code: see `layers`."""
+COLUMNS = 9
 
 
 class Net(NamedTuple):
     """A network as compiled code sees it.
 
-    Threads share its parameters and optimizer state; each has its own `transposed`, `work` and `gradient`.
+    Threads share its parameters and optimizer state; each has its own `stored`, `work` and `gradient`.
     """
 
     parameters: F32
-    """[P]: the perceptron's parameters; others may precede them, such as a Gaussian's log σ."""
+    """[P]: the layers' parameters; others may precede them, such as a Gaussian's log σ."""
     ahead: int
-    """Number of parameters before the perceptron's."""
+    """Number of parameters before the layers'."""
     sizes: I64
-    """[layers + 1]: number of inputs, hidden widths, number of outputs."""
-    activation: int
-    """Activation between the layers: `RELU` or `TANH` of `matmul`."""
-    transposed: F32
-    """[P - ahead]: the perceptron's parameters, each weight as [fan_in, fan_out]; see `transpose`."""
+    """[layers + 1]: number of inputs, and of the outputs of each layer."""
+    layers: I64
+    """[layers + 1, `COLUMNS`]: description of each layer. The last row only says where the scratch of `work` starts."""
+    constants: F32
+    """[layers]: see `Layer.constant` of `engines.sequential`."""
+    stored: F32
+    """Copies of the weight and the bias of each layer; see `transpose`."""
     work: F32
     """[`workspace_size`]: the layers' outputs, then scratch."""
     gradient: F32
@@ -48,7 +58,7 @@ class Net(NamedTuple):
     count: I64
     """[1]: number of steps taken."""
     lowest: float
-    """Lower bound of the parameters before the perceptron's (log σ)."""
+    """Lower bound of the parameters before the layers' (log σ)."""
     highest: float
     """Upper bound of these parameters."""
     product: int
@@ -63,7 +73,7 @@ class Net(NamedTuple):
 
 _NET: Any = types.NamedTuple(
     [
-        VECTOR, types.int64, SIZES, types.int64, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
+        VECTOR, types.int64, SIZES, types.int64[:, ::1], VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
         types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
     ],
     Net,
@@ -121,7 +131,7 @@ def _place(net, address):
 
 @inlined
 def parameters_ahead(net):
-    """Return the parameters before the perceptron's, such as a Gaussian's log σ."""
+    """Return the parameters before the layers', such as a Gaussian's log σ."""
     net = net_at(net)
     return net.parameters[: net.ahead]
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from policygrad.engines.fused import matmul, mlp, update_loop
-from policygrad.engines.fused.net import Net, Placed
-from policygrad.policies import (
-    MLP,
-    PerceptronPolicy,
-    SharedValueNetwork,
-    ValueNetwork,
-    flat_parameters,
-)
-from policygrad.types import F32
+from policygrad.engines import sequential
+from policygrad.engines.fused import layers, matmul, mlp, update_loop
+from policygrad.engines.fused.net import ACTIVATION, COLUMNS, COPY, LINEAR, NORM, START, Net, Placed
+from policygrad.engines.fusible import sequential_of
+from policygrad.engines.sequential import Layer, layers_of
+from policygrad.policies import PerceptronPolicy, SharedValueNetwork, flat_parameters
+from policygrad.types import F32, I64
 
-ACTIVATIONS = {"relu": matmul.RELU, "tanh": matmul.TANH}
+KINDS = {sequential.LINEAR: LINEAR, sequential.NORM: NORM, "copy": COPY}
+FUSED = {"relu": matmul.RELU, "tanh": matmul.TANH}
+PLACEHOLDER = [Layer(sequential.LINEAR, 1, 1, 2, has_bias=True)]
 
 
-def make_nets(policy: Any, value: nn.Module | None) -> tuple[Placed, Placed]:
+def make_nets(policy: nn.Module, value: nn.Module | None) -> tuple[Placed, Placed]:
     """Return the (policy, value network) for compiled code. Without V(s), the second is a placeholder."""
-    actor = make_net(policy, policy.network)
-    if isinstance(value, SharedValueNetwork):
-        return actor, _on_trunk_of(actor, make_net(value, value.head))
-    critic = make_net(value, value.network) if isinstance(value, ValueNetwork) else make_net(None, None)
-    return actor, critic
+    actor, critic = make_net(policy), make_net(value)
+    return actor, _on_trunk_of(actor, critic) if isinstance(value, SharedValueNetwork) else critic
 
 
 def own_workspaces(actor: Placed, critic: Placed) -> tuple[Placed, Placed]:
@@ -42,23 +39,23 @@ def _on_trunk_of(actor: Placed, critic: Placed) -> Placed:
     return Placed(critic.net._replace(trunk=actor.address))
 
 
-def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
+def make_net(module: nn.Module | None) -> Placed:
     """Return a network for compiled code that shares the memory of the torch parameters; for None, a placeholder."""
-    sizes = perceptron.sizes if perceptron is not None else (1, 1)
-    parameters: F32 = (
-        flat_parameters(module).numpy()
-        if module is not None
-        else np.zeros(mlp.parameter_count(sizes), np.float32)
-    )
+    described = PLACEHOLDER if module is None else layers_of(sequential_of(module))
+    parameters: F32 = np.zeros(2, np.float32) if module is None else flat_parameters(module).numpy()
     bounds = module.limits if isinstance(module, PerceptronPolicy) else (0.0, 0.0)
     product, ahead_pass, back_pass = mlp.addresses()
+    ahead = len(parameters) - sum(layer.parameters for layer in described)
+    described, table, stored = _table(described, ahead)
+    sizes = [described[0].fan_in, *(layer.fan_out for layer in described)]
     net = Net(
         parameters=parameters,
-        ahead=len(parameters) - mlp.parameter_count(sizes),
+        ahead=ahead,
         sizes=np.array(sizes, np.int64),
-        activation=ACTIVATIONS[perceptron.activation] if perceptron is not None else matmul.TANH,
-        transposed=np.empty(mlp.parameter_count(sizes), np.float32),
-        work=np.empty(mlp.workspace_size(sizes, update_loop.ROWS), np.float32),
+        layers=table,
+        constants=np.array([layer.constant for layer in described], np.float32),
+        stored=np.empty(stored, np.float32),
+        work=np.empty(mlp.workspace_size(sizes, int(table[-1, START]), update_loop.ROWS), np.float32),
         gradient=np.zeros_like(parameters),
         first=np.zeros_like(parameters),
         second=np.zeros_like(parameters),
@@ -73,9 +70,35 @@ def make_net(module: nn.Module | None, perceptron: MLP | None) -> Placed:
     return Placed(net)
 
 
+def _table(described: Sequence[Layer], ahead: int) -> tuple[list[Layer], I64, int]:
+    """Return the layers that compiled code runs, `Net.layers` for them, and the size of `Net.stored`.
+
+    A linear layer applies the activation after it itself if it can, which is so if the next layer is linear as well:
+    its backward pass then computes f′ from the value of f.
+    """
+    if described[0].kind != sequential.LINEAR:
+        described = [Layer("copy", described[0].fan_in, described[0].fan_in), *described]
+    kept, rows = list[Layer](), list[Any]()
+    start, first, stored, i = 0, ahead, 0, 0
+    while i < len(described):
+        layer, kind = described[i], KINDS.get(described[i].kind, ACTIVATION)
+        following = [other.kind for other in described[i + 1 : i + 3]]
+        fused = matmul.IDENTITY
+        if kind == LINEAR and following[1:] == [sequential.LINEAR]:
+            fused = FUSED.get(following[0], matmul.IDENTITY)
+        passes = layers.addresses(layer.kind) if kind in (ACTIVATION, NORM) else (0, 0)
+        rows.append((kind, fused, start, first, layer.parameters, layer.has_bias, stored, *passes))
+        kept.append(layer)
+        start, first = start + layer.fan_out + (kind == NORM), first + layer.parameters
+        stored += {LINEAR: (layer.fan_in + 1) * layer.fan_out, NORM: 2 * layer.fan_out}.get(kind, 0)
+        i += 1 if fused == matmul.IDENTITY else 2
+    rows.append((0, 0, start, *[0] * (COLUMNS - 3)))
+    return kept, np.array(rows, np.int64), stored
+
+
 def own_workspace(placed: Placed) -> Placed:
     """Return the same network and optimizer state with a separate gradient and workspace, for another thread."""
-    separate = {name: np.empty_like(getattr(placed.net, name)) for name in ("transposed", "work", "gradient")}
+    separate = {name: np.empty_like(getattr(placed.net, name)) for name in ("stored", "work", "gradient")}
     return Placed(placed.net._replace(**separate))
 
 

@@ -10,8 +10,9 @@ from numba import types
 
 from policygrad._support.compiling import compiled, inner
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
-from policygrad.engines.fused.mlp import flat, forward, last_hidden, outputs_end, pull_back, transpose
-from policygrad.engines.fused.net import NET, net_at, parameters_ahead
+from policygrad.engines.fused.layer_views import inputs_of, outputs_of
+from policygrad.engines.fused.mlp import forward, last_hidden, pull_back, transpose
+from policygrad.engines.fused.net import COUNT, HAS_BIAS, KIND, LINEAR, NET, NORM, net_at, parameters_ahead
 from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
@@ -22,28 +23,31 @@ f32 = np.float32
 def add_squared_gradients(x, net, squared):
     """Add each sample's squared gradient norm to `squared` [B]; ∂L/∂output is stored as for `mlp.backward`.
 
-    A layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), where
+    A linear layer's gradient for one sample is the outer product δ hᵀ, so its squared norm is ‖δ‖² (‖h‖² + 1), where
     the 1 is for the bias (Goodfellow 2015, https://arxiv.org/abs/1510.01799).
     """
     net = net_at(net)
     rows = x.shape[0]
-    p = net.parameters.size
-    o = outputs_end(net.sizes, rows)
     for layer in range(net.sizes.size - 2, -1, -1):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        p -= fan_in * fan_out + fan_out
-        o -= rows * fan_out
-        delta = net.work[o : o + rows * fan_out]
-        h = flat(x) if layer == 0 else net.work[o - rows * fan_in : o]
-        for i in range(rows):
-            delta_squared, input_squared = f32(0), f32(1)
-            for j in range(fan_out):
-                delta_squared += delta[i * fan_out + j] * delta[i * fan_out + j]
-            for j in range(fan_in):
-                input_squared += h[i * fan_in + j] * h[i * fan_in + j]
-            squared[i] += delta_squared * input_squared
+        delta, h = outputs_of(net, layer, rows), inputs_of(x, net, layer, rows)
+        if net.layers[layer, KIND] == LINEAR:
+            for i in range(rows):
+                delta_squared, input_squared = f32(0), f32(net.layers[layer, HAS_BIAS])
+                for j in range(fan_out):
+                    delta_squared += delta[i * fan_out + j] * delta[i * fan_out + j]
+                for j in range(fan_in):
+                    input_squared += h[i * fan_in + j] * h[i * fan_in + j]
+                squared[i] += delta_squared * input_squared
+        elif net.layers[layer, KIND] == NORM:
+            # δ_j x̂_j for γ_j, and δ_j for β_j
+            has_gain, has_bias = f32(net.layers[layer, COUNT] > 0), f32(net.layers[layer, HAS_BIAS])
+            for i in range(rows):
+                for j in range(fan_out):
+                    d, normalized = delta[i * fan_out + j], h[i * fan_out + j]
+                    squared[i] += d * d * (has_gain * normalized * normalized + has_bias)
         if layer > 0:
-            pull_back(net, layer, p, rows, delta, h, net.gradient[p - fan_in :])
+            pull_back(net, layer, rows, delta, h)
 
 
 @compiled(types.void(MATRIX, MATRIX, HEAD, NET, VECTOR), makes_arrays=True)
