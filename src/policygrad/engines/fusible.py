@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from policygrad.engines.sequential import UnsupportedNetwork, check_unmodified, layers_of
+from policygrad.engines.sequential import UnsupportedNetworkError, check_unmodified, layers_of
 from policygrad.policies import (
     PerceptronPolicy,
     Policy,
@@ -32,30 +32,30 @@ def unsupported_reason(policy: Policy, value: nn.Module | None) -> str | None:
         _check("policy", network, inputs, outputs)
         if value is not None:
             _check("value", value, None, 1)
-    except UnsupportedNetwork as reason:
+    except UnsupportedNetworkError as reason:
         return str(reason)
     shared = value is not None and {id(p) for p in network.parameters()} & {id(p) for p in value.parameters()}
     return "the policy and V(s) share parameters" if shared else None
 
 
 def _check(name: str, network: nn.Module, inputs: int | None, outputs: int | None) -> None:
-    """Raise UnsupportedNetwork unless the fused engine supports a network with these numbers of inputs and outputs."""
+    """Raise UnsupportedNetworkError if there is no machine code, or if the numbers of inputs or outputs differ."""
     try:
         check_unmodified(network)
         layers = layers_of(sequential_of(network))
-    except UnsupportedNetwork as reason:
-        raise UnsupportedNetwork(f"the {name} network {type(network).__name__} {reason}") from None
+    except UnsupportedNetworkError as reason:
+        raise UnsupportedNetworkError(f"the {name} network {type(network).__name__} {reason}") from None
     found, expected = (layers[0].fan_in, layers[-1].fan_out), (inputs, outputs)
     for what, has, needed in zip(("inputs", "outputs"), found, expected, strict=True):
         if needed not in (None, has):
-            raise UnsupportedNetwork(f"the {name} network has {has} {what}, but needs {needed}")
+            raise UnsupportedNetworkError(f"the {name} network has {has} {what}, but needs {needed}")
 
 
 def sequential_of(network: nn.Module) -> nn.Sequential:
     """Return the layers of a policy or value network.
 
     Raises:
-        UnsupportedNetwork: it is neither an unmodified network of this library nor an `nn.Sequential`.
+        UnsupportedNetworkError: it is neither an unmodified network of this library nor an `nn.Sequential`.
     """
     if isinstance(network, PerceptronPolicy | ValueNetwork) and is_standard(network):
         return network.network
@@ -63,7 +63,7 @@ def sequential_of(network: nn.Module) -> nn.Sequential:
         return network.head
     if isinstance(network, nn.Sequential):
         return network
-    raise UnsupportedNetwork("is your own, or was modified")
+    raise UnsupportedNetworkError("is your own, or was modified")
 
 
 def is_fusible(value: nn.Module) -> bool:

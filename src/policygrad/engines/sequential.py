@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     """α of an ELU, the negative slope of a LeakyReLU, or ε of a layer normalization."""
 
 
-class UnsupportedNetwork(ValueError):  # noqa: N818
+class UnsupportedNetworkError(ValueError):
     """The fused engine does not support a network. The message is a predicate, such as "has frozen parameters"."""
 
 
@@ -42,46 +42,51 @@ def layers_of(network: nn.Sequential) -> list[Layer]:
     """Return the layers of a network, without those that change nothing.
 
     Raises:
-        UnsupportedNetwork: a layer is not supported, the network was modified by hooks or in other ways, or its
+        UnsupportedNetworkError: a layer is not supported, the network was modified by hooks or in other ways, or its
             parameters are frozen, shared between layers, not float32 or not on the CPU.
     """
     modules = list(_flattened(network))
     sized = [m for m in modules if isinstance(m, nn.Linear | nn.LayerNorm)]
     if not any(isinstance(m, nn.Linear) for m in sized):
-        raise UnsupportedNetwork("has no Linear layer")
+        raise UnsupportedNetworkError("has no Linear layer")
     width = sized[0].in_features if isinstance(sized[0], nn.Linear) else sized[0].normalized_shape[-1]
     layers = list[Layer]()
     for module in modules:
         layer = _layer(module, width)
         if layer.fan_in != width:
-            raise UnsupportedNetwork(
+            raise UnsupportedNetworkError(
                 f"has a {type(module).__name__} of {layer.fan_in} numbers after a layer that returns {width}"
             )
         width = layer.fan_out
         layers.append(layer)
     expected = [p for m in sized for p in (m.weight, m.bias) if p is not None]  # pyright: ignore[reportUnnecessaryComparison]
     if [id(p) for p in network.parameters()] != [id(p) for p in expected]:
-        raise UnsupportedNetwork("has layers that share parameters, or parameters that belong to no layer")
+        raise UnsupportedNetworkError(
+            "has layers that share parameters, or parameters that belong to no layer"
+        )
     return layers
 
 
 def check_unmodified(network: nn.Module) -> None:
-    """Raise UnsupportedNetwork if hooks are registered, or if parameters are frozen, not float32 or not on the CPU."""
+    """Raise UnsupportedNetworkError for hooks, and for parameters that are frozen, not float32 or not on the CPU."""
     for module in network.modules():
         hooks = (getattr(module, f"_{kind}_hooks") for kind in _HOOKS)
         if any(hooks) or "forward" in vars(module):
-            raise UnsupportedNetwork(f"has a {type(module).__name__} with hooks or with a forward of its own")
+            raise UnsupportedNetworkError(
+                f"has a {type(module).__name__} with hooks or with a forward of its own"
+            )
     for parameter in network.parameters():
         if parameter.device.type != "cpu":
-            raise UnsupportedNetwork(f"has parameters on {parameter.device}, not on the CPU")
+            raise UnsupportedNetworkError(f"has parameters on {parameter.device}, not on the CPU")
         if not parameter.requires_grad:
-            raise UnsupportedNetwork("has frozen parameters")
+            raise UnsupportedNetworkError("has frozen parameters")
         if parameter.dtype != torch.float32:
-            raise UnsupportedNetwork(f"has parameters of dtype {parameter.dtype}, not torch.float32")
+            raise UnsupportedNetworkError(f"has parameters of dtype {parameter.dtype}, not torch.float32")
         if any(getattr(parameter, name, None) for name in _TENSOR_HOOKS):
-            raise UnsupportedNetwork("has parameters with hooks")
+            raise UnsupportedNetworkError("has parameters with hooks")
 
 
+_FORWARD = ("__call__", "forward", "__iter__")
 _HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
@@ -89,8 +94,8 @@ _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 def _flattened(network: nn.Sequential) -> Iterator[nn.Module]:
     """Yield the modules that compute something, in order, those of nested Sequentials included."""
     kind = type(network)
-    if (kind.forward, kind.__iter__) != (nn.Sequential.forward, nn.Sequential.__iter__):
-        raise UnsupportedNetwork(f"has a {kind.__name__} with a forward of its own")
+    if any(getattr(kind, name) is not getattr(nn.Sequential, name) for name in _FORWARD):
+        raise UnsupportedNetworkError(f"has a {kind.__name__} with a forward of its own")
     for module in network:
         if isinstance(module, nn.Sequential):
             yield from _flattened(module)
@@ -110,14 +115,16 @@ def _layer(module: nn.Module, width: int) -> Layer:
         return Layer(LINEAR, module.in_features, module.out_features, count, module.bias is not None)  # pyright: ignore
     if type(module) is nn.LayerNorm:
         if len(module.normalized_shape) != 1:
-            raise UnsupportedNetwork(f"has a LayerNorm over {len(module.normalized_shape)} axes, not one")
+            raise UnsupportedNetworkError(
+                f"has a LayerNorm over {len(module.normalized_shape)} axes, not one"
+            )
         if module.weight is None and module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            raise UnsupportedNetwork("has a LayerNorm with a bias but without a weight")
+            raise UnsupportedNetworkError("has a LayerNorm with a bias but without a weight")
         size, count = module.normalized_shape[0], sum(p.numel() for p in module.parameters())
         return Layer(NORM, size, size, count, module.bias is not None, module.eps)  # pyright: ignore
     name = ACTIVATIONS.get(type(module))
     if name is None:
-        raise UnsupportedNetwork(f"has a layer {type(module).__name__}, which has no machine code")
+        raise UnsupportedNetworkError(f"has a layer {type(module).__name__}, which has no machine code")
     if isinstance(module, nn.GELU) and module.approximate == "tanh":
         name = "gelu_tanh"
     constant = getattr(module, "alpha", getattr(module, "negative_slope", 0.0))
