@@ -125,6 +125,7 @@ def optimized(kind: type[Any], name: str, steps: int, state: Any = None) -> tupl
             p.grad = torch.from_numpy(np.asarray(rng.standard_normal(p.shape), np.float32))
         if i % 3:
             parameters[1].grad = None
+        optimizer.norm()
         optimizer.step(0.01, 0.5)
     return np.concatenate([p.detach().numpy().ravel() for p in parameters]), optimizer.state()
 

@@ -47,14 +47,18 @@ class CompiledOptimizer:
         kept = {"exp_avg": self._first, "exp_avg_sq": self._second, "square_avg": self._second}
         self._means = {mean: kept[mean] for mean in MEANS[name]}
         self._count = np.zeros(len(parameters), np.int64)
+        self._found: I64 | None = None
 
     def norm(self) -> float:
-        """Return the L2 norm of all gradients, summed in float64. It is NaN or infinite if an entry is."""
-        return _norm(self._addresses(), self._ends)
+        """Find the gradients and return their L2 norm, summed in float64. It is NaN or infinite if an entry is."""
+        self._found = self._addresses()
+        return _norm(self._found, self._ends)
 
     def step(self, rate: float, factor: float) -> None:
-        """Take a step along `factor` times the gradients."""
-        _step(self._code, self._addresses(), self._ends, self._first, self._second, self._count, rate, factor)
+        """Take a step along `factor` times the gradients that `norm` has found, which must be called before."""
+        found, self._found = self._found, None
+        assert found is not None, "step without a norm before it"
+        _step(self._code, found, self._ends, self._first, self._second, self._count, rate, factor)
 
     def state(self) -> State:
         """Return the number of steps and the running means of each parameter that has taken a step, by its index."""
