@@ -135,6 +135,11 @@ class CodeCache(NullCache):
                 if time.time() - other.stat().st_mtime > KEPT:
                     other.unlink()
 
+    def holds(self, sig: Any, codegen: Any) -> bool:
+        """Return True if there is a file for this signature."""
+        file = self._file(sig, codegen)
+        return file is not None and file.exists()
+
     def _file(self, sig: Any, codegen: Any) -> Path | None:
         """Return the file for this signature; None if there is no telling whether it would still be valid."""
         # computed now, because what the function refers to may be defined or changed after the function itself

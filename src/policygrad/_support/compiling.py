@@ -63,6 +63,41 @@ def compiled_when_called(function: F) -> F:
     return cast(F, compile_cached(function, nogil=True, error_model="numpy", **NOT_FROM_C, **AS_WRITTEN))
 
 
+class CompiledLater:
+    """A function that is compiled as written for one signature when it is first called, and cached on disk."""
+
+    def __init__(self, function: Callable[..., Any], signature: Signature) -> None:
+        self._signature = signature
+        self._dispatcher = compile_cached(
+            function, nogil=True, error_model="numpy", **NOT_FROM_C, **AS_WRITTEN, **UNCOUNTED
+        )
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
+        self.compile()
+        return self._dispatcher(*arguments)
+
+    def compile(self) -> None:
+        """Compile the function now, or load it from the cache, unless that has been done."""
+        if not self._dispatcher.overloads:
+            with announce_compilation():
+                self._dispatcher.compile(self._signature)
+            self._dispatcher.disable_compile()
+
+    @property
+    def is_cached(self) -> bool:
+        """True if the first call need not compile it."""
+        if self._dispatcher.overloads:
+            return True
+        codegen = self._dispatcher.targetctx.codegen()
+        return self._dispatcher._cache.holds(self._signature, codegen)
+
+
+def compiled_later(signature: object) -> Callable[[Callable[..., Any]], CompiledLater]:
+    """Decorate a function that takes long to compile and that many runs do not need."""
+    return lambda function: CompiledLater(function, cast(Signature, signature))
+
+
 def exact(function: F) -> F:
     """Decorate a function that compiled code calls and that computes as written, in IEEE arithmetic.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from policygrad._support.compiling import compiled, exact
+from policygrad._support.compiling import compiled_later, exact
 from policygrad._support.function_pointers import ADDRESS, function_at
 from policygrad._support.references import reference_at, value_of
 from policygrad.algorithms.diagnostics import mean
@@ -166,10 +166,7 @@ def write_row(m, c):
 _memory_at = reference_at(MEMORY)
 
 
-@compiled(
-    types.int64(ADDRESS, types.int64, types.float64, types.int64, types.int64),
-    as_written=True,
-)
+@compiled_later(types.int64(ADDRESS, types.int64, types.float64, types.int64, types.int64))
 def run_updates(memory, budget, threshold, pause_at, most_rows):
     """Perform updates until a row of the history is complete and one of the following holds; return which one.
 

@@ -31,6 +31,13 @@ MOST_ROWS, MOST_RETURNS = 4096, 65536
 """Largest numbers of rows and of episodes that one call returns."""
 PAUSE = 0.1
 """Seconds after which a call should end, so that training can be displayed, saved and interrupted."""
+
+
+def is_cached() -> bool:
+    """Return True if the loop need not be compiled before its first call."""
+    return loop.run_updates.is_cached
+
+
 FIRST_CALL = 2_048
 """Number of samples of the first call, before the speed is known."""
 
@@ -66,6 +73,7 @@ class CompiledTraining:
         assert isinstance(collector, CompiledCollector)
         recipe = algorithm.recipe
         assert recipe is not None
+        loop.run_updates.compile()
         self._recipe, self._policy, self._engine, self._collector = recipe, policy, engine, collector
         self._learner, self._recent, self._candidates, self._ended = learner, recent, candidates, ended
         self._steps, self._stop_at = steps, stop_at

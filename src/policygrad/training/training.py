@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from policygrad._support.checks import whole
-from policygrad._support.compiling import announce_compilation
 from policygrad._support.isolation import default_numpy_errors
 from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad._support.state import module_state, restore_module, restore_rng, rng_state, unpack
@@ -37,6 +36,17 @@ SMALLEST_ROW = 256
 _NO_EPISODES: F64 = np.zeros(0)
 LONGEST_EPISODE = 100_000
 """Steps after which an episode is considered endless, unless the budget is larger."""
+
+
+HOT = 5.0
+"""Seconds that a process may spend in the loop in Python before it compiles the one in machine code. Short runs on a
+new machine thus need not wait for it."""
+
+
+class _Python:
+    """The time that this process has spent in the loop in Python where machine code could take its place."""
+
+    seconds = 0.0
 
 
 class Training:
@@ -105,25 +115,35 @@ class Training:
             raise ValueError(f"loop='compiled' is not possible here: {reason}. Use loop='auto'.")
         if reason is None and loop == "python":
             reason = "requested"
-        say(f"loop: {'machine code' if reason is None else f'Python ({reason})'}")
+        self._stop_at = math.inf if threshold is None or not stop else threshold
         self._compiled: CompiledTraining | None = None
+        self._compiles_when_hot = self._warm = False
         if reason is None:
-            self._compiled = self._compile(math.inf if threshold is None or not stop else threshold)
+            from policygrad.training.compiled_training import is_cached
+
+            self._compiles_when_hot = not (loop == "compiled" or is_cached())
+            if self._compiles_when_hot:
+                reason = f"machine code takes its place after {HOT:g} s, once it is worth compiling"
+            else:
+                self._compiled = self._compile()
+        say(f"loop: {'machine code' if reason is None else f'Python ({reason})'}")
 
     def __iter__(self) -> Iterator[Iteration]:
         """Yield the remaining iterations."""
         snapshot = self._policy.snapshots()
         while self.used < self._steps:
+            if self._compiles_when_hot and _Python.seconds >= HOT:
+                self._compiles_when_hot, self._compiled = False, self._compile()
             yield (
                 self._iteration(snapshot()) if self._compiled is None else self._iteration_of(self._compiled)
             )
 
-    def _compile(self, stop_at: float) -> CompiledTraining:
-        with announce_compilation():
-            from policygrad.training.compiled_training import CompiledTraining
+    def _compile(self) -> CompiledTraining:
+        from policygrad.training.compiled_training import CompiledTraining
+
         return CompiledTraining(
             self._algorithm, self._policy, self._engine, self._collector, self._learner, self._recent,
-            self.candidates, self._ended, steps=self._steps, stop_at=stop_at,
+            self.candidates, self._ended, steps=self._steps, stop_at=self._stop_at,
         )  # fmt: skip
 
     def _iteration_of(self, compiled: CompiledTraining) -> Iteration:
@@ -161,7 +181,12 @@ class Training:
         self._episodes += len(returns)
         recent = self._recent.mean
         new_best = self.candidates.consider(acted, recent, self._episodes, full=full, ended=len(returns) > 0)
-        self._seconds += time.perf_counter() - began
+        took = time.perf_counter() - began
+        self._seconds += took
+        if self._compiles_when_hot and self._warm:
+            # the first iteration may have waited for other functions to be compiled
+            _Python.seconds += took
+        self._warm = True
         metrics = {
             "steps": self.used,
             "episodes": self._episodes,
