@@ -51,14 +51,13 @@ METRICS: dict[str, Metric] = {
         "falls slowly; at 0 (or below −3 per dimension) exploration is over",
     ),
     "policy_grad_norm": Metric(
-        "—", "‖∇L‖₂ of the policy before clipping; for PPO, at the last step of the update",
+        "—", "‖∇L‖₂ of the policy before clipping, at the last step of the update",
         "finite, without lasting growth",
     ),
     "learning_rate": Metric("—", "learning rate of the policy according to its schedule", "as configured"),
     "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
     "value_grad_norm": Metric(
-        "—", "‖∇L‖₂ of V(s) before clipping, at the first step of the update; with minibatches, at the last step",
-        "finite",
+        "—", "‖∇L‖₂ of V(s) before clipping, at the last step of the update", "finite",
     ),
     "explained_variance": Metric(
         "—", "1 − Var(G − V)/Var(G) before the update; for ActorCritic, over roughly the last 1,000 samples, with "
