@@ -70,8 +70,8 @@ def layers_of(network: nn.Sequential) -> list[Layer]:
 def check_unmodified(network: nn.Module) -> None:
     """Raise UnsupportedNetworkError for hooks, and for parameters that are frozen, not float32 or not on the CPU."""
     for module in network.modules():
-        hooks = (getattr(module, f"_{kind}_hooks") for kind in _HOOKS)
-        if any(hooks) or "forward" in vars(module):
+        own = vars(module)
+        if any(own.get(name) for name in _HOOKS) or "forward" in own:
             raise UnsupportedNetworkError(
                 f"has a {type(module).__name__} with hooks or with a forward of its own"
             )
@@ -87,7 +87,7 @@ def check_unmodified(network: nn.Module) -> None:
 
 
 _FORWARD = ("__call__", "forward", "__iter__")
-_HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
@@ -111,8 +111,8 @@ def _keeps_rows(module: nn.Module) -> bool:
 def _layer(module: nn.Module, width: int) -> Layer:
     """Describe a layer; an activation has as many outputs as the layer before it, which is `width`."""
     if type(module) is nn.Linear:
-        count = sum(p.numel() for p in module.parameters())
-        return Layer(LINEAR, module.in_features, module.out_features, count, module.bias is not None)  # pyright: ignore
+        fan_in, fan_out, has_bias = module.in_features, module.out_features, module.bias is not None  # pyright: ignore[reportUnnecessaryComparison]
+        return Layer(LINEAR, fan_in, fan_out, (fan_in + has_bias) * fan_out, has_bias)
     if type(module) is nn.LayerNorm:
         if len(module.normalized_shape) != 1:
             raise UnsupportedNetworkError(
@@ -120,8 +120,9 @@ def _layer(module: nn.Module, width: int) -> Layer:
             )
         if module.weight is None and module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
             raise UnsupportedNetworkError("has a LayerNorm with a bias but without a weight")
-        size, count = module.normalized_shape[0], sum(p.numel() for p in module.parameters())
-        return Layer(NORM, size, size, count, module.bias is not None, module.eps)  # pyright: ignore
+        size, has_bias = module.normalized_shape[0], module.bias is not None  # pyright: ignore[reportUnnecessaryComparison]
+        has_gain = module.weight is not None  # pyright: ignore[reportUnnecessaryComparison]
+        return Layer(NORM, size, size, (has_gain + has_bias) * size, has_bias, module.eps)
     name = ACTIVATIONS.get(type(module))
     if name is None:
         raise UnsupportedNetworkError(f"has a layer {type(module).__name__}, which has no machine code")

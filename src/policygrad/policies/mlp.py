@@ -27,6 +27,8 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
 }
 """The activations of an `MLP`, with the settings that they have in torch by default."""
+_SETTINGS = {kind: kind().extra_repr() for kind in ACTIVATIONS.values()}
+"""These settings in words, such as the α of an ELU."""
 
 
 class MLP(nn.Sequential):
@@ -73,13 +75,14 @@ def is_plain(module: object) -> bool:
     """Return True for an `MLP` as its constructor makes it: not a subclass, and with no layer added or replaced."""
     if type(module) is not MLP:
         return False
-    activation = ACTIVATIONS[module.activation]()
-    expected = [nn.Linear, type(activation)] * (len(module.sizes) - 1)
+    activation = ACTIVATIONS[module.activation]
+    expected = [nn.Linear, activation] * (len(module.sizes) - 1)
     shapes = [tuple(m.weight.shape[::-1]) for m in module if isinstance(m, nn.Linear)]
-    # its repr contains an activation's settings, such as the α of an ELU
-    as_expected = all(repr(m) == repr(activation) for m in module if type(m) is type(activation))
+    settings = {m.extra_repr() for m in module if type(m) is activation}
     return (
-        [type(m) for m in module] == expected[:-1] and shapes == list(pairwise(module.sizes)) and as_expected
+        [type(m) for m in module] == expected[:-1]
+        and shapes == list(pairwise(module.sizes))
+        and settings <= {_SETTINGS[activation]}
     )
 
 

@@ -11,6 +11,7 @@ workspace, from which the backward pass reads them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numba import types
@@ -212,6 +213,7 @@ _FORWARD, _BACKWARD = types.void(MATRIX, NET), types.void(MATRIX, NET, VECTOR, V
 _forward_at, _backward_at = function_at(_FORWARD), function_at(_BACKWARD)
 
 
+@cache
 def addresses():
     """Return the addresses of (product, forward, backward), as `Net` stores them."""
     return product_address(), address_of(_forward, _FORWARD), address_of(_backward, _BACKWARD)

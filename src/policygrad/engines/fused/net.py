@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,11 +89,16 @@ class Placed:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        context: Any = cpu_target.target_context
-        size = context.get_abi_sizeof(_layout(context))
-        self._memory = np.zeros(size, np.uint8)
+        self._memory = np.zeros(_size(), np.uint8)
         self.address: int = self._memory.ctypes.data
         _place(net, self.address)
+
+
+@cache
+def _size():
+    """Return the size of a `Net` in bytes."""
+    context: Any = cpu_target.target_context
+    return context.get_abi_sizeof(_layout(context))
 
 
 def _layout(context):
