@@ -14,7 +14,7 @@ from policygrad.advantages import estimate_at, normalize_in_place
 from policygrad.advantages.scaling import normalize_each, normalize_episodes
 from policygrad.algorithms.learning import FLOAT64_ROUNDING
 from policygrad.algorithms.steps import copy_to_float32
-from policygrad.engines.fused.update_loop import EVALUATIONS, VALUES
+from policygrad.engines.fused.forward_loop import EVALUATIONS, VALUES
 from policygrad.training import memory as at
 from policygrad.training.memory import BAD_TARGET, FINE
 

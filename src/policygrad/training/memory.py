@@ -128,7 +128,7 @@ class Plan(NamedTuple):
     values: int
     evaluations: int
     update: int
-    """Addresses of the functions of `engines.fused.update_loop`."""
+    """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop.update`."""
     run_steps: int
     """Address of `rollout.compiled_steps.run_steps`."""
 

@@ -11,7 +11,7 @@ from policygrad.algorithms import WithRecipe
 from policygrad.algorithms.learning import FLOAT32_ROUNDING, FLOAT64_ROUNDING
 from policygrad.algorithms.recipe import Pass, Recipe
 from policygrad.algorithms.schedule import linear
-from policygrad.engines.fused import FusedEngine, update_loop
+from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
 from policygrad.engines.fused.optimizers import CODES
 from policygrad.rollout import compiled_steps
 from policygrad.training import memory as code
@@ -72,8 +72,8 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         kl_samples=2**62 if recipe.kl_samples is None else recipe.kl_samples,
         penalty=np.array([0.0, 0.0 if recipe.penalty is None else recipe.penalty.initial, target]),
         remembered=float(recipe.remembered or 0),
-        values=address_in(update_loop.values, update_loop.VALUES),
-        evaluations=address_in(update_loop.evaluations, update_loop.EVALUATIONS),
+        values=address_in(forward_loop.values, forward_loop.VALUES),
+        evaluations=address_in(forward_loop.evaluations, forward_loop.EVALUATIONS),
         update=address_in(update_loop.update, update_loop.UPDATE),
         run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
     )

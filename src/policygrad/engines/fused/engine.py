@@ -13,7 +13,7 @@ from policygrad._support.checks import check_choice
 from policygrad._support.threads import Workers
 from policygrad.algorithms.algorithm import Optimizer
 from policygrad.engines import common
-from policygrad.engines.fused import heads, optimizers, update_loop
+from policygrad.engines.fused import forward_loop, heads, optimizers, update_loop
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces
 from policygrad.engines.fusible import unsupported_reason
@@ -86,7 +86,7 @@ class FusedEngine:
         check_inputs(inputs, "engine.act(Inputs(observation), noise)")
         observation = inputs.observation
         action = np.empty((len(observation), self._columns), np.float32)
-        update_loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
+        forward_loop.act(observation, noise.reshape(len(noise), -1), self.head, self._actor.address, action)
         return (action[:, 0] if self._single else action).astype(self._dtype, copy=False)
 
     def values(self, inputs: Inputs) -> F32:
@@ -98,7 +98,7 @@ class FusedEngine:
 
         def run(part: int) -> None:
             first, last = parts[part]
-            update_loop.values(observation[first:last], self._critics[part].address, value[first:last])
+            forward_loop.values(observation[first:last], self._critics[part].address, value[first:last])
 
         self._workers.map(run, len(parts))
         return value
@@ -117,13 +117,9 @@ class FusedEngine:
 
         def run(part: int) -> None:
             rows = slice(*parts[part])
-            update_loop.evaluations(
-                observation[rows],
-                action[rows],
-                self.head,
-                self._actors[part].address,
-                log_prob[rows],
-                entropy[rows],
+            actor = self._actors[part].address
+            forward_loop.evaluations(
+                observation[rows], action[rows], self.head, actor, log_prob[rows], entropy[rows]
             )
 
         self._workers.map(run, len(parts))
@@ -216,14 +212,8 @@ class FusedEngine:
         reports = np.zeros((len(updates), 3))
 
         def run(i: int) -> int:
-            return self._run(
-                updates[i],
-                outputs,
-                columns,
-                old_log_prob,
-                update_loop.GRADIENT | update_loop.STEP,
-                reports[i],
-            )
+            both = update_loop.GRADIENT | update_loop.STEP
+            return self._run(updates[i], outputs, columns, old_log_prob, both, reports[i])
 
         if any(status != update_loop.DONE for status in self._workers.map(run, len(updates))):
             rates = (step.policy_rate, step.value_rate)
