@@ -133,6 +133,23 @@ def test_the_compiled_loop_gives_the_same_bits_as_python(name: str):
     assert np.abs(flat_parameters(compiled._policy).numpy() - moved).max() > 1e-4
 
 
+@pytest.mark.parametrize("distribution", ["gaussian", "squashed", "beta"])
+@pytest.mark.parametrize("state_dependent", [False, True])
+def test_continuous_actions_give_the_same_bits(distribution: Any, state_dependent: bool):
+    if state_dependent and distribution == "beta":
+        pytest.skip("a Beta has no standard deviation")
+    network = replace(NETWORK, distribution=distribution, state_dependent_std=state_dependent, log_std=0.5)
+    algorithm = pg.PPO(horizon=32, epochs=2)
+    python, compiled = (
+        training("Pendulum-v1", algorithm, 4, loop, network) for loop in ("python", "compiled")
+    )
+    expected, found = rows(python), rows(compiled)
+    assert ("clipped_actions" in found[0]) == (distribution == "gaussian")
+    assert ("std" in found[0]) == (distribution != "beta" and not state_dependent)
+    check_same(expected, found)
+    check_same_state(python, compiled)
+
+
 @pytest.mark.parametrize(
     "network", [pg.Network(hidden=()), pg.Network(hidden=(8, 8), activation="relu", shared=True)]
 )

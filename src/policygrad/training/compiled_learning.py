@@ -20,8 +20,11 @@ from policygrad.algorithms.minibatches import number_of_parts, write_minibatches
 from policygrad.algorithms.penalty import adapted
 from policygrad.algorithms.schedule import interpolated
 from policygrad.algorithms.steps import copy_to_float32
+from policygrad.engines.fused.net import parameters_ahead
 from policygrad.engines.fused.update_loop import DONE, GRADIENT, LEFT_OUT, STEP, UPDATE
 from policygrad.losses.compiled_loss import VALUE
+from policygrad.policies.distributions.gaussian import mean_std
+from policygrad.policies.distributions.units import share_outside
 from policygrad.rollout.compiled_steps import copy
 from policygrad.training import memory as at
 from policygrad.training.compiled_estimates import (
@@ -186,6 +189,10 @@ def write_metrics(m, x, action, outputs, progress):
             old[i] = m.work.columns[at.OLD_POLICY, i * stride]
     log_prob, entropy = m.work.part_outputs[:count], m.work.part_outputs[B : B + count]
     evaluate_policy(m, some_x, some_action, log_prob, entropy)
+    if m.plan.limits.shape[1] > 0:
+        m.work.metrics[at.CLIPPED_ACTIONS] = share_outside(action, m.plan.limits[0], m.plan.limits[1])
+    if m.plan.logs_std:
+        m.work.metrics[at.STD] = mean_std(parameters_ahead(m.world.actor))
     clip = interpolated(m.plan.clip[0], m.plan.clip[1], progress)
     m.work.metrics[at.KL], m.work.metrics[at.LARGEST_RATIO], m.work.metrics[at.CLIP_SHARE] = policy_change(
         log_prob, old, clip

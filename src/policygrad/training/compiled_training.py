@@ -81,7 +81,7 @@ class CompiledTraining:
         algorithm.check_update(recipe.horizon or collector.vector.kernel.max_steps, N)
         self._penalty = recipe.penalty
         self._plan = make_plan(algorithm, recipe, engine, algorithm.optimizer)
-        logged = logged_metrics(algorithm, recipe)
+        logged = logged_metrics(algorithm, recipe, policy)
         self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
         self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
         self._work = _work(collector, recipe)

@@ -32,10 +32,11 @@ SCHEDULED, PER_EPISODE, ADAPTED = range(3)
 ADVANTAGE, TARGET, OLD_POLICY, OLD_VALUE, EPISODE_LENGTH = range(5)
 """Rows of `Work.columns`."""
 LEARNING_RATE, ENTROPY, POLICY_NORM, VALUE_NORM, LOSS_MEAN, KL, LARGEST_RATIO, CLIP_SHARE = range(8)
-VALUE_LOSS, VALUE_BIAS, EXPLAINED, POLICY_STEPS, PENALTY = range(8, 13)
+VALUE_LOSS, VALUE_BIAS, EXPLAINED, POLICY_STEPS, PENALTY, CLIPPED_ACTIONS, STD = range(8, 15)
 METRICS = (
     "learning_rate", "entropy", "policy_grad_norm", "value_grad_norm", "loss", "kl", "largest_ratio", "clip_share",
-    "value_loss", "value_bias", "explained_variance", "policy_steps", "kl_penalty",
+    "value_loss", "value_bias", "explained_variance", "policy_steps", "kl_penalty", "clipped_actions",
+    "std",
 )  # fmt: skip
 """The metrics of an update, in the order of these constants."""
 
@@ -131,13 +132,17 @@ class Plan(NamedTuple):
     """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop.update`."""
     run_steps: int
     """Address of `rollout.compiled_steps.run_steps`."""
+    limits: F64
+    """[2, K]: stored actions below the first or above the second are clipped; [2, 0] if they never are."""
+    logs_std: bool
+    """True if the parameters ahead of the policy's layers are log σ, whose mean σ is logged."""
 
 
 PLAN: Any = types.NamedTuple(
     [
         types.int64, ADDRESS, _D1, types.int64, types.boolean, types.boolean, types.float64, types.int64, types.boolean,
         types.boolean, types.boolean, types.float64, _I2, _D1, _I2, _D3, _I2, _D2, types.int64, types.float64, ADDRESS,
-        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D2, types.boolean,
     ],
     Plan,
 )  # fmt: skip

@@ -13,9 +13,11 @@ from policygrad.algorithms.recipe import Pass, Recipe
 from policygrad.algorithms.schedule import linear
 from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
 from policygrad.engines.fused.optimizers import CODES
+from policygrad.policies import GaussianPolicy, Policy
 from policygrad.rollout import compiled_steps
 from policygrad.training import memory as code
 from policygrad.training.memory import Plan
+from policygrad.types import F64
 
 BOOTSTRAPS = {"never": code.NEVER, "at truncations": code.AT_TRUNCATIONS, "everywhere": code.EVERYWHERE}
 NETWORKS = {"policy": code.POLICY, "value": code.VALUE_ONLY, "both": code.BOTH}
@@ -76,10 +78,18 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         evaluations=address_in(forward_loop.evaluations, forward_loop.EVALUATIONS),
         update=address_in(update_loop.update, update_loop.UPDATE),
         run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
+        limits=_limits(engine.policy),
+        logs_std=logs_std(engine.policy),
     )
 
 
-def logged_metrics(algorithm: WithRecipe, recipe: Recipe) -> list[int]:
+def logs_std(policy: Policy) -> bool:
+    """Return True if σ is a parameter of the policy."""
+    network = policy.network
+    return isinstance(network, GaussianPolicy) and not network.state_dependent_std
+
+
+def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy) -> list[int]:
     """Return the indices of the metrics that this recipe logs, in `memory.METRICS`."""
     left_out = set[str]()
     if not recipe.uses_value:
@@ -92,7 +102,18 @@ def logged_metrics(algorithm: WithRecipe, recipe: Recipe) -> list[int]:
         left_out.add("policy_steps")
     if recipe.penalty is None:
         left_out.add("kl_penalty")
+    if not _limits(policy).size:
+        left_out.add("clipped_actions")
+    if not logs_std(policy):
+        left_out.add("std")
     return [k for k, name in enumerate(code.METRICS) if name not in left_out]
+
+
+def _limits(policy: Policy) -> F64:
+    """Return the stored actions beyond which actions are clipped, [2, K]; [2, 0] if none are."""
+    distribution = policy.distribution
+    clips = distribution.transform == "clip to the box"
+    return np.array(distribution.units.limits) if clips else np.zeros((2, 0))
 
 
 def _ends(schedule: linear) -> tuple[float, float]:

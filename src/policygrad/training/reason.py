@@ -6,7 +6,7 @@ from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.envs import Environments, KernelVectorEnv, Shaping
 from policygrad.interfaces import Engine
 from policygrad.policies import Policy
-from policygrad.policies.distributions import Distribution
+from policygrad.policies.distributions import GSDE
 
 MOST_STEPS = 1_000_000
 """Largest number of steps of an update for which the compiled loop allocates memory."""
@@ -42,8 +42,8 @@ def reason_for_python(
         return "rewards are shaped"
     if policy.observation_moments is not None or policy.reward_scale is not None:
         return "observations or rewards are normalized by running statistics"
-    if type(policy.distribution).metrics is not Distribution.metrics:
-        return f"{type(policy.distribution).__name__} has metrics of its own"
+    if isinstance(policy.distribution, GSDE):
+        return "the noise of gSDE is kept for several steps"
     steps = environments.num_envs * (recipe.horizon or environments.vector.kernel.max_steps)
     if steps > MOST_STEPS:
         return f"an update may have {steps:,} steps"

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policygrad._support.compiling import compiled_when_called
 from policygrad.policies.distributions.distribution import Distribution, Transform
 from policygrad.policies.distributions.units import Units
 from policygrad.policies.networks import GaussianPolicy
-from policygrad.types import F64, Array, Inputs
+from policygrad.types import F32, F64, Array, Inputs
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -103,13 +104,22 @@ class Gaussian(Distribution):
 
 def clipped_actions(units: Units, action: Array) -> dict[str, float]:
     """Return the metric of the share of stored actions [B, K] that are clipped to the box."""
-    return {"clipped_actions": float(units.clipped(action).mean())}
+    return {"clipped_actions": units.share_outside(action)}
 
 
 def _std(network: nn.Module) -> dict[str, float]:
     if isinstance(network, GaussianPolicy) and not network.state_dependent_std:
-        return {"std": float(network.log_std.detach().exp().mean())}
+        return {"std": mean_std(network.log_std.numpy(force=True))}
     return {}
+
+
+@compiled_when_called
+def mean_std(log_std: F32) -> float:
+    """Return the mean of σ [K] from log σ [K], in float64."""
+    total = 0.0
+    for k in range(len(log_std)):
+        total += np.exp(np.float64(log_std[k]))
+    return total / len(log_std)
 
 
 class SquashedGaussian(Gaussian):

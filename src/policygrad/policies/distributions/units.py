@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from policygrad._support.compiling import compiled_when_called
 from policygrad.spaces import interval_units
-from policygrad.types import F64, Array, Bool
+from policygrad.types import F32, F64, Array
 
 
 class Units:
@@ -29,7 +30,18 @@ class Units:
         """Return stored actions [N, K] in the environment's units, before clipping."""
         return self.middle + self.half * action
 
-    def clipped(self, action: Array) -> Bool:
-        """Return a mask [N, K]: True where stored actions are outside of the box."""
-        low, high = self.limits
-        return (action < low) | (action > high)
+    def share_outside(self, action: F32) -> float:
+        """Return the share of the numbers in stored actions [N, K] that are outside of the box."""
+        return share_outside(np.ascontiguousarray(action), *self.limits)
+
+
+@compiled_when_called
+def share_outside(action: F32, low: F64, high: F64) -> float:
+    """Return the share of the numbers in stored actions [N, K] below `low` [K] or above `high` [K]."""
+    N, K = action.shape
+    outside = 0
+    for i in range(N):
+        for k in range(K):
+            number = np.float64(action[i, k])
+            outside += number < low[k] or number > high[k]
+    return outside / (N * K)
