@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from numba.extending import intrinsic
 
 from policygrad._support.code_cache import TESTED, check_numba, fingerprint
 from policygrad._support.compiling import FASTMATH, compile_cached
+from policygrad._support.function_pointers import address_in
 
 
 def digest(source: str, name: str = "f", options: dict[str, Any] | None = None, **others: Any) -> str | None:
@@ -138,8 +141,11 @@ def add(a: float, b: float) -> float:
     return a + b
 
 
+SIGNATURE: Any = numba.float64(numba.float64, numba.float64)
+
+
 def compiled_add() -> Any:
-    return compile_cached(add, [numba.float64(numba.float64, numba.float64)], nogil=True)
+    return compile_cached(add, [SIGNATURE], nogil=True)
 
 
 @pytest.fixture
@@ -159,6 +165,37 @@ def test_code_is_taken_from_disk(cache: Path):
     assert again(1.0, 2.0) == 3.0
     (file,) = cache.rglob("*.code")
     assert again.stats.cache_path == str(file.parent)
+
+
+def test_a_function_can_be_compiled_at_its_first_call(cache: Path):
+    lazy = compile_cached(add, [SIGNATURE], at_first_call=True)
+    assert not lazy.signatures
+    with pytest.raises(TypeError, match="No matching definition"):
+        lazy("one", 2.0)
+    assert lazy(1, 2.5) == 3.5
+    assert lazy.signatures == [SIGNATURE.args]
+
+
+def test_several_threads_may_make_the_first_call(cache: Path):
+    lazy = compile_cached(add, [SIGNATURE], at_first_call=True)
+    start = Barrier(4)
+
+    def call(x: float) -> float:
+        start.wait()
+        return lazy(x, 0.5)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(call, [0.0, 1.0, 2.0, 3.0])) == [0.5, 1.5, 2.5, 3.5]
+    assert sum(lazy.stats.cache_misses.values()) == 1
+
+
+def test_a_function_that_was_not_called_yet_has_an_address(cache: Path):
+    lazy = compile_cached(add, [SIGNATURE], at_first_call=True)
+    address = address_in(lazy, SIGNATURE)
+    assert address == address_in(lazy, SIGNATURE) != 0
+    assert lazy.signatures == [SIGNATURE.args]
+    assert lazy(1.0, 2.0) == 3.0
+    assert address == address_in(lazy, SIGNATURE)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "one bit"])

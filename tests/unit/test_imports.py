@@ -52,6 +52,17 @@ print(*sorted(name for name in names if ".heads." in name))
     assert done.stdout.split() == [f"{heads}.{name}" for name in ("differentiate", "evaluate", "sample")]
 
 
+def test_a_run_does_not_compile_what_only_other_runs_call():
+    code = """
+import policygrad as pg
+from policygrad.engines.fused import forward_loop, update_loop
+pg.train("CartPole-v1", steps=300)
+print(*(len(function.signatures) for function in (forward_loop.act, update_loop.step_of_both, update_loop.update)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "0", "1"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "distribution"),

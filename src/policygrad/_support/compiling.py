@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.typing.templates import Signature
 
 from policygrad._support.code_cache import CodeCache
@@ -37,12 +38,15 @@ this, because its caller keeps them all alive. (If it returned an array, or even
 reference that was never acquired.) Each function sets the option, because it would otherwise inherit its caller's."""
 
 
-def compiled(*signatures: object, makes_arrays: bool = False, as_written: bool = False) -> Callable[[F], F]:
-    """Compile a function at once for exactly these Numba signatures, or load it from the cache on disk.
+def compiled(
+    *signatures: object, makes_arrays: bool = False, as_written: bool = False, at_first_call: bool = False
+) -> Callable[[F], F]:
+    """Compile a function for exactly these Numba signatures, or load it from the cache on disk.
 
     Explicit signatures make the cache work even for functions that take other compiled functions as arguments (as
-    `numba.types.FunctionType`). A function that makes or returns arrays must set `makes_arrays`. With `as_written`, it
-    computes in IEEE arithmetic, like an `exact` function.
+    `numba.types.FunctionType`). This is done at once, or `at_first_call` for a function that many runs do not need. A
+    function that makes or returns arrays must set `makes_arrays`. With `as_written`, it computes in IEEE arithmetic,
+    like an `exact` function.
 
     Raises:
         TypeError: the function returns an array but does not set `makes_arrays`.
@@ -53,7 +57,13 @@ def compiled(*signatures: object, makes_arrays: bool = False, as_written: bool =
     options = dict(COUNTED if makes_arrays else UNCOUNTED)
     options |= AS_WRITTEN if as_written else {"fastmath": FASTMATH}
     decorate: Any = partial(
-        compile_cached, signatures=signatures, nogil=True, error_model="numpy", **NOT_FROM_C, **options
+        compile_cached,
+        signatures=signatures,
+        at_first_call=at_first_call,
+        nogil=True,
+        error_model="numpy",
+        **NOT_FROM_C,
+        **options,
     )
     return cast(Callable[[F], F], decorate)
 
@@ -108,23 +118,42 @@ def exact(function: F) -> F:
     return cast(F, decorate(function))
 
 
-def compile_cached(function: Callable[..., Any], signatures: Sequence[object] = (), **options: Any) -> Any:
+def compile_cached(
+    function: Callable[..., Any],
+    signatures: Sequence[object] = (),
+    *,
+    at_first_call: bool = False,
+    **options: Any,
+) -> Any:
     """Return Numba's dispatcher for a function, with a cache on disk.
 
     Args:
         function: a function written for Numba's nopython mode.
-        signatures: signatures to compile now, after which no others are compiled. Without any, the function is
-            compiled at each call with new types.
+        signatures: signatures to compile, after which no others are compiled. Without any, the function is compiled at
+            each call with new types.
+        at_first_call: compile the signatures at the first call from Python instead of now.
         options: options of `numba.njit`.
     """
     njit: Any = numba.njit
     dispatcher = njit(**options)(function)
     # this is what `cache=True` does, with our cache instead of Numba's
     dispatcher._cache = CodeCache(function, options)
-    for signature in signatures:
-        dispatcher.compile(signature)
-    if signatures:
-        dispatcher.disable_compile()
+
+    def compile_all(*_arguments: Any) -> Any:
+        with global_compiler_lock:
+            # another thread may have done it while this one waited
+            if dispatcher._can_compile:
+                for signature in signatures:
+                    dispatcher.compile(signature)
+                dispatcher.disable_compile()
+        return dispatcher
+
+    if at_first_call:
+        # the dispatcher looks this method up when it is called with types for which it has no code yet, and then calls
+        # what the method returns; after that it has the code, or may not compile any
+        dispatcher._compile_for_args = compile_all
+    elif signatures:
+        compile_all()
     return dispatcher
 
 

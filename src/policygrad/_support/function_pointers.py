@@ -7,6 +7,7 @@ nothing. A function that is called through its address can raise exceptions like
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from llvmlite import ir
@@ -58,7 +59,7 @@ class Addressable:
     def __init__(self, function: Callable[..., Any], signature: Any, makes_arrays: bool) -> None:
         self._function, self._signature, self._makes_arrays = function, signature, makes_arrays
 
-    @property
+    @cached_property
     def address(self) -> int:
         """Address of the machine code, or TypeError: see `address_of`."""
         return address_of(self._function, self._signature, makes_arrays=self._makes_arrays)
@@ -71,6 +72,9 @@ def addressable(signature: Any, *, makes_arrays: bool = False) -> Callable[[Call
 
 def address_in(dispatcher: Any, signature: Any) -> int:
     """Return the address of a dispatcher's machine code for a signature. It is valid while the dispatcher exists."""
+    if not dispatcher.overloads:
+        # it would be compiled at its first call
+        dispatcher._compile_for_args()
     overload = dispatcher.overloads[tuple(signature.args)]
     return overload.library.get_pointer_to_function(overload.fndesc.llvm_func_name)
 

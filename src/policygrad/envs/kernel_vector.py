@@ -79,12 +79,6 @@ def reset_all(kernel, seeds, states, rngs, elapsed, observations, where):
     return FINE
 
 
-_STEP_ALL: Any = (
-    KERNEL, *_STATES, types.int64, types.boolean[::1], types.float64[:, ::1], _SHOWN,
-    types.float64[::1], types.boolean[::1], types.boolean[::1], WHERE,
-)  # fmt: skip
-
-
 @compiled_when_called
 def _step_all(
     kernel,
@@ -136,7 +130,6 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
         with announce_compilation():
             self.addresses = kernel.addresses
             reset_all.compile(_RESET_ALL)
-            _step_all.compile(_STEP_ALL)
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = kernel.observation_space
         self.single_action_space = kernel.action_space

@@ -60,7 +60,7 @@ _kept: list[Any] = []
 """Compiled functions, kept alive because their machine code is freed with them."""
 
 
-@compiled(types.void(ADDRESS, MATRIX, MATRIX, NUMBERS, types.float64, MATRIX))
+@compiled(types.void(ADDRESS, MATRIX, MATRIX, NUMBERS, types.float64, MATRIX), at_first_call=True)
 def write_derivatives(
     address: int, outputs: F32, columns: F32, coefficients: F64, scale: float, result: F32
 ) -> None:
@@ -68,7 +68,7 @@ def write_derivatives(
     derivatives_at(address)(outputs, columns, 0, outputs.shape[1], coefficients, scale, result)
 
 
-@compiled(types.float64(ADDRESS, MATRIX, MATRIX, NUMBERS))
+@compiled(types.float64(ADDRESS, MATRIX, MATRIX, NUMBERS), at_first_call=True)
 def mean_value(address: int, outputs: F32, columns: F32, coefficients: F64) -> float:
     """Call the compiled loss at an address and return its mean; see `VALUE`."""
     return _value_at(address)(outputs, columns, coefficients)

@@ -16,7 +16,15 @@ from policygrad.envs.kernel_vector import KernelVectorEnv, named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, actions_not_finite
 from policygrad.rollout.collector_state import restore, state_of
-from policygrad.rollout.compiled_steps import BAD_ACTION, BAD_INDEX, TRANSFORMS, Spaces, Steps, run_steps
+from policygrad.rollout.compiled_steps import (
+    BAD_ACTION,
+    BAD_INDEX,
+    TRANSFORMS,
+    Spaces,
+    Steps,
+    run_steps,
+    walk,
+)
 from policygrad.rollout.host_collector import shaped_reward
 from policygrad.rollout.noise import ActionNoise
 from policygrad.spaces import choices_of, is_choice
@@ -147,7 +155,7 @@ class CompiledCollector:
                 where = places[part, :3]
                 with named_faults(vector.kernel.name, where):
                     ending, stop = run_steps(
-                        vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
+                        walk.address, vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations,
                         vector.kernel.max_steps, alive, first, last, restart,
                         self.head, self._nets[part].address, spaces, noise, t, steps, where,
                     )  # fmt: skip

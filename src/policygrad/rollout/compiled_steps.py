@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from policygrad._support.compiling import compiled, inlined, inner
+from policygrad._support.compiling import compiled, inlined
+from policygrad._support.function_pointers import ADDRESS, addressable, function_at
 from policygrad.engines.fused.heads import HEAD, sample
 from policygrad.engines.fused.mlp import forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, parameters_ahead
@@ -166,7 +167,11 @@ class Workspace(NamedTuple):
     """[environments of the share]: indices of the running environments."""
 
 
-@inner
+_F2: Any = types.float32[:, ::1]
+_WORKSPACE: Any = types.NamedTuple([_F2, types.float64[:, ::1], _F2, _D1, types.int64[::1]], Workspace)
+
+
+@inlined
 def act(t, row, start, rows, head, actor, noise, steps, work, all_run, first):
     """Sample actions of the running environments, from `start` on, into row t of `steps.action`.
 
@@ -189,7 +194,17 @@ def act(t, row, start, rows, head, actor, noise, steps, work, all_run, first):
             copy(action[i], steps.action[t, work.running[start + i]])
 
 
-@inner
+_ENVIRONMENTS: Any = (
+    KERNEL, types.float64[:, ::1], types.uint64[:, ::1], types.int64[::1], types.float32[:, ::1],
+    types.int64, types.boolean[::1], types.int64, types.int64, types.boolean,
+)  # fmt: skip
+_REST: Any = (HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE)
+_STATUS: Any = types.Tuple((types.int64, types.int64))
+WALK: Any = _STATUS(*_ENVIRONMENTS, *_REST, _WORKSPACE)
+_walk_at = function_at(WALK)
+
+
+@addressable(WALK)
 def walk(
     kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
     head, actor, spaces, noise, begun, steps, where, work,
@@ -246,22 +261,19 @@ def walk(
     return FINE, begun + len(noise)
 
 
-RUN_STEPS: Any = types.Tuple((types.int64, types.int64))(
-    KERNEL, types.float64[:, ::1], types.uint64[:, ::1], types.int64[::1], types.float32[:, ::1],
-    types.int64, types.boolean[::1], types.int64, types.int64, types.boolean,
-    HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE,
-)  # fmt: skip
+RUN_STEPS: Any = _STATUS(ADDRESS, *_ENVIRONMENTS, *_REST)
 
 
-@compiled(RUN_STEPS, makes_arrays=True)
+@compiled(RUN_STEPS, makes_arrays=True, at_first_call=True)
 def run_steps(
-    kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
+    walk, kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
     head, actor, spaces, noise, begun, steps, where,
 ):  # fmt: skip
     """Step the environments from `first` to before `last`, from row `begun` on, for as many rows as there is noise.
 
     With `restart`, an environment whose episode ends begins the next one. Without it, the environment is no longer
-    `alive`, and the loop ends when none is. Returns (status, the row after the last).
+    `alive`, and the loop ends when none is. Returns (status, the row after the last). `walk` is the address of the
+    function of this name, which counts no references and is not compiled a second time as a part of this one.
     """
     transpose(actor)
     work = Workspace(
@@ -271,7 +283,7 @@ def run_steps(
         np.empty(steps.action.shape[2], np.float64),
         np.empty(last - first, np.int64),
     )
-    return walk(
+    return _walk_at(walk)(
         kernel, states, rngs, elapsed, shown, max_steps, alive, first, last, restart,
         head, actor, spaces, noise, begun, steps, where, work,
     )  # fmt: skip

@@ -84,9 +84,9 @@ def collect(m, c):
         if rows == 0:
             return NEEDS_NOISE
         ending, stop = _run_steps_at(m.plan.run_steps)(
-            m.world.kernel, m.world.states, m.world.rngs, m.world.elapsed, m.world.shown, m.world.max_steps,
-            m.world.alive, 0, len(m.world.alive), m.plan.horizon > 0, value_of(m.world.head), m.world.actor,
-            value_of(m.world.spaces),
+            m.plan.walk, m.world.kernel, m.world.states, m.world.rngs, m.world.elapsed, m.world.shown,
+            m.world.max_steps, m.world.alive, 0, len(m.world.alive), m.plan.horizon > 0,
+            value_of(m.world.head), m.world.actor, value_of(m.world.spaces),
             m.world.noise[c[NOISE] : c[NOISE] + rows], c[ROWS], value_of(m.work.steps), m.world.where,
         )  # fmt: skip
         if ending != FINE:

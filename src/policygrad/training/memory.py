@@ -129,9 +129,11 @@ class Plan(NamedTuple):
     values: int
     evaluations: int
     update: int
-    """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop.update`."""
+    take_steps: int
+    """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop`."""
     run_steps: int
-    """Address of `rollout.compiled_steps.run_steps`."""
+    walk: int
+    """Addresses of the functions of `rollout.compiled_steps`."""
     limits: F64
     """[2, K]: stored actions below the first or above the second are clipped; [2, 0] if they never are."""
     logs_std: bool
@@ -142,7 +144,7 @@ PLAN: Any = types.NamedTuple(
     [
         types.int64, ADDRESS, _D1, types.int64, types.boolean, types.boolean, types.float64, types.int64, types.boolean,
         types.boolean, types.boolean, types.float64, _I2, _D1, _I2, _D3, _I2, _D2, types.int64, types.float64, ADDRESS,
-        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D2, types.boolean,
+        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D2, types.boolean,
     ],
     Plan,
 )  # fmt: skip

@@ -77,7 +77,9 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         values=address_in(forward_loop.values, forward_loop.VALUES),
         evaluations=address_in(forward_loop.evaluations, forward_loop.EVALUATIONS),
         update=address_in(update_loop.update, update_loop.UPDATE),
+        take_steps=update_loop.take_steps.address,
         run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
+        walk=compiled_steps.walk.address,
         limits=_limits(engine.policy),
         logs_std=logs_std(engine.policy),
     )

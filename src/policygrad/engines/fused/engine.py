@@ -116,8 +116,7 @@ class FusedEngine:
         parts = self._workers.parts(len(observation), SPLIT_AT)
 
         def run(part: int) -> None:
-            rows = slice(*parts[part])
-            actor = self._actors[part].address
+            rows, actor = slice(*parts[part]), self._actors[part].address
             forward_loop.evaluations(
                 observation[rows], action[rows], self.head, actor, log_prob[rows], entropy[rows]
             )
@@ -212,8 +211,8 @@ class FusedEngine:
         reports = np.zeros((len(updates), 3))
 
         def run(i: int) -> int:
-            both = update_loop.GRADIENT | update_loop.STEP
-            return self._run(updates[i], outputs, columns, old_log_prob, both, reports[i])
+            what = update_loop.GRADIENT | update_loop.STEP
+            return self._run(updates[i], outputs, columns, old_log_prob, what, reports[i])
 
         if any(status != update_loop.DONE for status in self._workers.map(run, len(updates))):
             rates = (step.policy_rate, step.value_rate)
@@ -269,8 +268,8 @@ class FusedEngine:
         def run(what: int, first: int, last: int, part: int = 0) -> int:
             actor, critic = nets[part]
             return update_loop.update(
-                *rows, first, last, length, both, address, coefficients, scale, *minibatches, what,
-                self.head, actor.address, policy_rate, critic.address, value_rate,
+                update_loop.take_steps.address, *rows, first, last, length, both, address, coefficients, scale,
+                *minibatches, what, self.head, actor.address, policy_rate, critic.address, value_rate,
                 self._optimizer, max_norm, max_kl, old_log_prob, report,
             )  # fmt: skip
 

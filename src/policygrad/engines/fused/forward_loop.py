@@ -17,7 +17,7 @@ from policygrad.engines.fused.update_loop import ROWS
 from policygrad.engines.signatures import MATRIX, VECTOR
 
 
-@compiled(types.void(MATRIX, types.float64[:, ::1], HEAD, NET, MATRIX))
+@compiled(types.void(MATRIX, types.float64[:, ::1], HEAD, NET, MATRIX), at_first_call=True)
 def act(x, noise, head, actor, action):
     """Sample actions for observations [B, D] and write them to `action` [B, K]."""
     transpose(actor)
@@ -31,7 +31,7 @@ def act(x, noise, head, actor, action):
 EVALUATIONS: Any = types.void(MATRIX, MATRIX, HEAD, NET, VECTOR, VECTOR)
 
 
-@compiled(EVALUATIONS)
+@compiled(EVALUATIONS, at_first_call=True)
 def evaluations(x, action, head, actor, log_prob, entropy):
     """Write log π(a|s) and H(π(·|s)) of B samples to `log_prob` and `entropy`, [B] each."""
     transpose(actor)
@@ -47,7 +47,7 @@ def evaluations(x, action, head, actor, log_prob, entropy):
 VALUES: Any = types.void(MATRIX, NET, VECTOR)
 
 
-@compiled(VALUES)
+@compiled(VALUES, at_first_call=True)
 def values(x, critic, value):
     """Write V(s) of observations [B, D] to `value` [B]."""
     transpose(critic)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from policygrad._support.compiling import compiled, inner
-from policygrad._support.function_pointers import ADDRESS
+from policygrad._support.compiling import compiled, inlined, inner
+from policygrad._support.function_pointers import ADDRESS, addressable, function_at
+from policygrad.engines.fused.gathering import WORKSPACE, Workspace, gather, scatter, total
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
 from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
@@ -77,7 +78,7 @@ def add_part(
             backward(x, actor)
 
 
-@inner
+@inlined
 def add_gradients(
     x, y, action, outputs, columns, weight, first, last, length, derivatives, coefficients, scale,
     use_policy, head, actor, use_value, critic, d_outputs,
@@ -102,36 +103,7 @@ def add_gradients(
         )  # fmt: skip
 
 
-@inner
-def gather(order, length, x, y, action, columns, weight, to_x, to_y, to_action, to_columns, to_weight):
-    """Copy the segments in `order` to the beginning of the arrays `to_*`; `to_y` is empty if y is x."""
-    for i in range(order.size * length):
-        row = order[i // length] * length + i % length
-        for d in range(x.shape[1]):
-            to_x[i, d] = x[row, d]
-        for d in range(to_y.shape[1]):
-            to_y[i, d] = y[row, d]
-        for k in range(action.shape[1]):
-            to_action[i, k] = action[row, k]
-        for k in range(columns.shape[0]):
-            to_columns[k, i] = columns[k, row]
-        if weight.size:
-            to_weight[i] = weight[row]
-
-
-@inner
-def scatter(order, length, some_outputs, outputs, use_policy, use_value):
-    """Copy the outputs that were computed back to the rows of their samples."""
-    for i in range(order.size * length):
-        row = order[i // length] * length + i % length
-        if use_policy:
-            outputs[0, row] = some_outputs[0, i]
-            outputs[1, row] = some_outputs[1, i]
-        if use_value:
-            outputs[2, row] = some_outputs[2, i]
-
-
-@inner
+@inlined
 def mean_kl(log_prob, old_log_prob):
     """Return the mean of `policies.kl_estimate`."""
     sum_of_kl = 0.0
@@ -140,7 +112,7 @@ def mean_kl(log_prob, old_log_prob):
     return sum_of_kl / log_prob.size
 
 
-@inner
+@inlined
 def finite(x):
     """Return True if no entry is NaN or infinite."""
     total = f32(0)
@@ -167,60 +139,35 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms):
     return DONE
 
 
-@compiled(types.int64(NET, NET, types.float64, types.float64, types.int64, types.float64, types.float64[::1]))
+@compiled(
+    types.int64(NET, NET, types.float64, types.float64, types.int64, types.float64, types.float64[::1]),
+    at_first_call=True,
+)
 def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, norms):
     """Take a step of both networks along the gradients stored in them."""
     return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms)
 
 
-@inner
-def total(weight, count):
-    """Return the sum of the first `count` weights, or `count` if there are no weights."""
-    if not weight.size:
-        return types.float64(count)
-    result = 0.0
-    for i in range(count):
-        result += weight[i]
-    return result
-
-
-UPDATE: Any = types.int64(
+_ARGUMENTS: Any = (
     MATRIX, MATRIX, MATRIX, MATRIX, MATRIX, VECTOR, types.int64, types.int64, types.int64,
     types.boolean, ADDRESS, NUMBERS, types.float64, SIZES, SIZES, types.int64,
     HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64, types.int64,
     types.float64[::1],
 )  # fmt: skip
+_TAKE_STEPS: Any = types.int64(*_ARGUMENTS, WORKSPACE)
+_take_steps_at = function_at(_TAKE_STEPS)
 
 
-@compiled(UPDATE, makes_arrays=True)
-def update(
+@addressable(_TAKE_STEPS)
+def take_steps(
     x, y, action, outputs, columns, weight, first, last, length,
     both, derivatives, coefficients, scale, order, bounds, what,
-    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report,
+    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report, work,
 ):  # fmt: skip
-    """Take optimizer steps of the networks whose rate is 0 or more; return the status of the last step.
-
-    The policy sees x and the value network y, which may be x. Without an `order`, there is one step on the samples from
-    `first` to `last`, whose derivatives are multiplied by `scale`. With an `order`, there is one step per minibatch,
-    along the weighted mean over the segments order[bounds[i]:bounds[i + 1]]. The function writes the samples' outputs
-    [3, B], as each was last evaluated, and a `report` [3] float64: the L2 norms of both gradients in the last step,
-    before clipping to `max_norm`, and the number of steps that the policy took before the KL of a minibatch from the
-    column `old_log_prob` exceeded `max_kl`. With `both`, a network without a rate is computed as well, for derivatives
-    that depend on it. `what` is GRADIENT alone, STEP alone (along gradients that were computed before), or both.
-    """
+    """See `update`."""
     write_derivatives = derivatives_at(derivatives)
     use_policy, use_value = both or policy_rate >= 0, both or value_rate >= 0
-    largest = 0
-    for i in range(bounds.size - 1):
-        largest = max(largest, (bounds[i + 1] - bounds[i]) * length)
-    some_outputs = np.zeros((3, largest), np.float32)
-    some_columns = np.empty((columns.shape[0], largest), np.float32)
-    some_weight = np.empty(largest if weight.size else 0, np.float32)
-    d_outputs = np.empty((3, ROWS), np.float32)
-    some_x = np.empty((largest, x.shape[1]), np.float32)
     both_see_x = x.ctypes.data == y.ctypes.data
-    some_y = np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32)
-    some_action = np.empty((largest, action.shape[1]), np.float32)
     status = DONE
     for i in range(max(bounds.size - 1, 1)):
         part, part_columns, part_x, part_y, part_action = outputs, columns, x, y, action
@@ -228,18 +175,18 @@ def update(
         if order.size:
             segments = order[bounds[i] : bounds[i + 1]]
             first, last = 0, segments.size * length
-            part, part_columns, part_x, part_action = some_outputs, some_columns, some_x, some_action
-            part_weight = some_weight
+            part, part_columns, part_x, part_action = work.outputs, work.columns, work.x, work.action
+            part_weight = work.weight
             gather(
                 segments, length, x, y, action, columns, weight,
-                part_x, some_y, part_action, part_columns, part_weight,
+                part_x, work.y, part_action, part_columns, part_weight,
             )  # fmt: skip
-            part_y = part_x if both_see_x else some_y
+            part_y = part_x if both_see_x else work.y
             scale = 1 / total(part_weight, last)
         if what & GRADIENT:
             add_gradients(
                 part_x, part_y, part_action, part, part_columns, part_weight, first, last, length,
-                write_derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, d_outputs,
+                write_derivatives, coefficients, scale, use_policy, head, actor, use_value, critic, work.d_outputs,
             )  # fmt: skip
         if order.size:
             scatter(order[bounds[i] : bounds[i + 1]], length, part, outputs, use_policy, use_value)
@@ -258,3 +205,45 @@ def update(
         if status != DONE:
             break
     return status
+
+
+UPDATE: Any = types.int64(ADDRESS, *_ARGUMENTS)
+
+
+@compiled(UPDATE, makes_arrays=True, at_first_call=True)
+def update(
+    take_steps, x, y, action, outputs, columns, weight, first, last, length,
+    both, derivatives, coefficients, scale, order, bounds, what,
+    head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report,
+):  # fmt: skip
+    """Take optimizer steps of the networks whose rate is 0 or more; return the status of the last step.
+
+    The policy sees x and the value network y, which may be x. Without an `order`, there is one step on the samples from
+    `first` to `last`, whose derivatives are multiplied by `scale`. With an `order`, there is one step per minibatch,
+    along the weighted mean over the segments order[bounds[i]:bounds[i + 1]]. The function writes the samples' outputs
+    [3, B], as each was last evaluated, and a `report` [3] float64: the L2 norms of both gradients in the last step,
+    before clipping to `max_norm`, and the number of steps that the policy took before the KL of a minibatch from the
+    column `old_log_prob` exceeded `max_kl`. With `both`, a network without a rate is computed as well, for derivatives
+    that depend on it. `what` is GRADIENT alone, STEP alone (along gradients that were computed before), or both.
+
+    `take_steps` is the address of the function of this name, which counts no references and is not compiled a second
+    time as a part of this one.
+    """
+    largest = 0
+    for i in range(bounds.size - 1):
+        largest = max(largest, (bounds[i + 1] - bounds[i]) * length)
+    both_see_x = x.ctypes.data == y.ctypes.data
+    work = Workspace(
+        np.empty((largest, x.shape[1]), np.float32),
+        np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32),
+        np.empty((largest, action.shape[1]), np.float32),
+        np.zeros((3, largest), np.float32),
+        np.empty((columns.shape[0], largest), np.float32),
+        np.empty(largest if weight.size else 0, np.float32),
+        np.empty((3, ROWS), np.float32),
+    )
+    return _take_steps_at(take_steps)(
+        x, y, action, outputs, columns, weight, first, last, length,
+        both, derivatives, coefficients, scale, order, bounds, what,
+        head, actor, policy_rate, critic, value_rate, optimizer, max_norm, max_kl, old_log_prob, report, work,
+    )  # fmt: skip
