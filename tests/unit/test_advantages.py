@@ -25,6 +25,7 @@ from policygrad.advantages import (
     time_baseline,
     vtrace,
 )
+from policygrad.advantages.estimators import monte_carlo
 from policygrad.types import Rollout
 from tests.helpers import rollout_of
 
@@ -415,3 +416,50 @@ def test_each_part_is_normalized_separately():
         rows = order[start:stop]
         np.testing.assert_allclose(found[rows], normalize(advantage[rows]), atol=1e-12)
     assert found[order[10]] == 0  # a part of one sample stays finite
+
+
+BASELINES = {
+    "none": lambda returns, valid: np.zeros_like(returns),
+    "mean": mean_baseline,
+    "time": time_baseline,
+    "leave-one-out": leave_one_out_baseline,
+}
+
+
+@pytest.mark.parametrize("whole_returns", [False, True])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_the_monte_carlo_estimator_subtracts_the_baseline_of_this_name(baseline: Any, whole_returns: bool):
+    rng, lengths = np.random.default_rng(0), np.array([7, 3, 5])
+    valid = np.arange(7)[:, None] < lengths
+    done = np.arange(7)[:, None] == lengths - 1
+    reward, value = np.where(valid, rng.normal(size=(7, 3)), 0), rng.normal(size=(7, 3))
+    estimator = monte_carlo(0.9, baseline, whole_returns=whole_returns)
+    advantage, target = estimator(reward, value, None, done, done, valid)
+    returns = returns_to_go(reward, done, 0.9)
+    np.testing.assert_allclose(target[valid], returns[valid])
+    rows = 1 if whole_returns else 7
+    used = np.broadcast_to(returns[:1], returns.shape) if whole_returns else returns
+    expected = used - np.broadcast_to(BASELINES[baseline](used[:rows], valid[:rows]), used.shape)
+    np.testing.assert_allclose(advantage[valid], expected[valid], rtol=1e-12, atol=1e-12)
+    # V(s) replaces what follows a truncation, and nothing that follows a termination
+    bootstrapping = monte_carlo(0.9, "value", bootstrap=True)
+    ends = np.array([True, False, False])
+    advantage, target = bootstrapping(reward, value, value + 1, done & ends, done, valid)
+    tail = np.where(done & ~ends, value + 1, 0.0)
+    np.testing.assert_allclose(target[valid], returns_to_go(reward, done, 0.9, tail)[valid])
+    np.testing.assert_allclose(advantage[valid], (target - value)[valid])
+
+
+def test_squared_scores_weigh_the_optimal_baseline():
+    rng = np.random.default_rng(1)
+    valid = np.arange(4)[:, None] < np.array([4, 2])
+    done = np.arange(4)[:, None] == np.array([3, 1])
+    reward, squared = np.where(valid, rng.normal(size=(4, 2)), 0), rng.random((4, 2))
+    for weighted in (False, True):
+        advantage, target = monte_carlo(0.9, "optimal", weighted=weighted)(
+            reward, None, None, done, done, valid, squared
+        )
+        weights = squared * (discount_weights((4, 2), 0.9) ** 2 if weighted else 1.0)
+        np.testing.assert_allclose(
+            advantage[valid], (target - optimal_baseline(target, valid, weights))[valid]
+        )

@@ -260,6 +260,24 @@ def test_a_run_says_why_it_uses_python(name: str, capsys: pytest.CaptureFixture[
     assert f"loop: Python ({reason})" in capsys.readouterr().err
 
 
+def test_auto_compiles_the_loop_once_it_pays(monkeypatch: pytest.MonkeyPatch):
+    """On a new machine a run begins in Python, and continues in machine code with the same bits."""
+    monkeypatch.setattr("policygrad.training.compiled_training.is_cached", lambda: False)
+    monkeypatch.setattr("policygrad.training.training._Python.seconds", 0.0)
+    monkeypatch.setattr("policygrad.training.training.HOT", 0.02)
+    said = list[str]()
+    one = training("CartPole-v1", pg.A2C(), 4, "auto", steps=20_000, say=said.append)
+    assert said == ["loop: Python (machine code takes its place after 0.02 s, once it is worth compiling)"]
+    iterations = list(one)
+    assert one._compiled is not None
+    sizes = [len(each.table) for each in iterations]
+    assert sizes[0] == 1
+    assert max(sizes) > 1
+    python = training("CartPole-v1", pg.A2C(), 4, "python", steps=20_000)
+    check_same(rows(python), rows(iterations))
+    check_same_state(python, one)
+
+
 def test_an_own_learn_is_called(capsys: pytest.CaptureFixture[str]):
     calls = []
 

@@ -35,7 +35,7 @@ def test_value_metrics_equal_their_formulas():
     # the moments combine several parts
     moments = np.zeros((2, 3))
     for rows in (slice(0, 1), slice(1, 300), slice(300, 500)):
-        in_parts = value_metrics(value[rows], target[rows], moments, kept=1.0)
+        in_parts = value_metrics(value[rows], target[rows], moments, remembered=np.inf)
     assert in_parts["explained_variance"] == pytest.approx(metrics["explained_variance"], rel=1e-9)
     assert np.isnan(value_metrics(value[:1], target[:1])["explained_variance"])
 
@@ -48,7 +48,7 @@ def test_explained_variance_is_nan_if_targets_differ_only_by_rounding(size: floa
         target[::7] = odd
         moments = np.zeros((2, 3))
         for rows in (slice(0, 200), slice(200, 500)):
-            assert np.isnan(value_metrics(value[rows], target[rows], moments, kept=0.9)["explained_variance"])
+            assert np.isnan(value_metrics(value[rows], target[rows], moments, remembered=5_000.0)["explained_variance"])
     # differences larger than rounding are explained as usual
     target[::7] *= np.float32(1.001)
     if size:

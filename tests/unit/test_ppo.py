@@ -150,6 +150,15 @@ def test_each_epoch_takes_each_sample_once():
     assert (order[:65] != order[65:130]).any()
 
 
+@pytest.mark.parametrize("samples", [2, 3, 64, 2048, 3000])
+def test_minibatches_are_shuffled_like_numpys_permutations(samples: int):
+    ours, numpys = (np.random.default_rng(samples) for _ in range(2))
+    order, _ = shuffled(ours, samples, 2, epochs=3)
+    expected = np.concatenate([numpys.permutation(samples) for _ in range(3)])
+    np.testing.assert_array_equal(order, expected)
+    assert ours.bit_generator.state == numpys.bit_generator.state
+
+
 def test_recomputed_advantages_use_the_value_network_of_their_epoch(monkeypatch: pytest.MonkeyPatch):
     policy, value = networks("categorical")
     seen: list[np.ndarray] = []

@@ -78,8 +78,8 @@ def take_steps(m, x, action, outputs, p, T, progress):
     status = _update_at(m.plan.update)(
         m.plan.take_steps, x, x, action, outputs, columns_of(m, p, B), m.work.part_x[:0], 0, B, 1,
         one[at.TOGETHER] > 0, one[at.LOSS], m.plan.coefficients[p, 2, : one[at.COEFFICIENTS]], 1 / B, order, bounds,
-        GRADIENT | STEP, value_of(m.world.head), m.world.actor, policy_rate, m.world.critic, value_rate, m.plan.optimizer,
-        m.plan.max_grad_norm, m.plan.max_kl[p], one[at.OLD_LOG_PROB], m.results.norms,
+        GRADIENT | STEP, value_of(m.world.head), m.world.actor, policy_rate, m.world.critic, value_rate,
+        m.plan.optimizer, m.plan.max_grad_norm, m.plan.max_kl[p], one[at.OLD_LOG_PROB], m.results.norms,
     )  # fmt: skip
     if status != DONE:
         return BAD_UPDATE
