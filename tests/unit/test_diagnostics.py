@@ -48,7 +48,9 @@ def test_explained_variance_is_nan_if_targets_differ_only_by_rounding(size: floa
         target[::7] = odd
         moments = np.zeros((2, 3))
         for rows in (slice(0, 200), slice(200, 500)):
-            assert np.isnan(value_metrics(value[rows], target[rows], moments, remembered=5_000.0)["explained_variance"])
+            assert np.isnan(
+                value_metrics(value[rows], target[rows], moments, remembered=5_000.0)["explained_variance"]
+            )
     # differences larger than rounding are explained as usual
     target[::7] *= np.float32(1.001)
     if size:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from policygrad._support.isolation import ignored_numpy_errors, in_ordinary_torch
 from policygrad.errors import NonFiniteError
+from policygrad.policies import acting
 from policygrad.policies.distributions import Distribution, DistributionName, distribution_for
-from policygrad.policies.faults import check_actions
 from policygrad.policies.fit import check_same_spaces, check_sizes
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
-from policygrad.policies.modes import evaluation_mode
 from policygrad.policies.networks import PerceptronPolicy
 from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
 from policygrad.policies.tensors import as_tensors
@@ -260,17 +259,7 @@ class Policy(nn.Module):
             ValueError: the observation does not have the shape of the space.
             NonFiniteError: the observation has a NaN or an infinity, or the network's output allows no action.
         """
-        encoded, single = self.encode_checked(observation)
-        greedy = self.greedy if greedy is None else greedy
-        noise = None if greedy else self.draw_noise(rng or self._rng, len(encoded))
-        # dropout and the like must be off while acting, even if the module is in training mode
-        with evaluation_mode(self):
-            chosen = self.choose(Inputs(encoded), noise)
-        check_actions(self, encoded, chosen)
-        actions = self.environment_actions(chosen)
-        if not single:
-            return actions
-        return int(actions[0]) if isinstance(self.action_space, spaces.Discrete) else actions[0]
+        return acting.act(self, observation, self.greedy if greedy is None else greedy, rng or self._rng)
 
     @in_ordinary_torch
     @torch.no_grad()

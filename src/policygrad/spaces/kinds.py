@@ -48,8 +48,8 @@ def is_choice(space: Space) -> bool:
 def choices_of(space: Space) -> tuple[I64, I64]:
     """Return (number of alternatives, first value) of each choice, both [K] int64 with axes flattened."""
     if isinstance(space, spaces.Discrete):
-        sizes, starts = space.n, space.start
-    elif isinstance(space, spaces.MultiDiscrete):
+        return np.array([space.n], np.int64), np.array([space.start], np.int64)
+    if isinstance(space, spaces.MultiDiscrete):
         sizes, starts = space.nvec, space.start
     else:
         sizes, starts = np.full(int(np.prod(space.shape or ())), 2), 0
