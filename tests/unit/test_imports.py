@@ -80,6 +80,8 @@ with event.install_recorder("numba:compile") as recorder:
         run = pg.train("{env}", pg.Reinforce(baseline=baseline), **options)
         pg.evaluate(run.policy, "{env}", episodes=2)
     pg.train("{env}", "trpo", steps=300, engine="{engine}")
+    if "{engine}" == "fused":
+        pg.train("{env}", "a2c", steps=300, loop="compiled", network=options["network"])
 print(*(e.data["dispatcher"].py_func.__name__ for _, e in recorder.buffer if e.is_start))
 """
     for _ in range(2):

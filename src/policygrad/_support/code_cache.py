@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import inspect
 import os
 import pickle
 import sys
@@ -246,6 +247,9 @@ class _Fingerprint:
             return self._of_code(value, names)
         if isinstance(value, python.FunctionType) and self._generating and not _is_trusted(value.__module__):
             return "function", self.of_function(value)
+        if isinstance(value, type) and issubclass(value, numba.types.Type) and not _is_trusted(value.__module__):
+            # how such a type is laid out and used is somewhere in its module
+            return "Numba type", value.__qualname__, _digest_of_module(value.__module__)
         if isinstance(value, type | python.BuiltinFunctionType | np.ufunc | python.FunctionType):
             module = getattr(value, "__module__", None)
             if not (_is_trusted(module) or isinstance(value, np.ufunc)):
@@ -266,6 +270,16 @@ class _Fingerprint:
             return self.of_function(function)
         finally:
             self._generating = before
+
+
+@cache
+def _digest_of_module(name: str) -> str:
+    """Return a digest of a module's source."""
+    try:
+        source = inspect.getsource(sys.modules[name])
+    except (OSError, TypeError, KeyError):
+        raise _Unknown from None
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _is_trusted(module: str | None) -> bool:
