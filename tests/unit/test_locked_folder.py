@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 import policygrad as pg
+from policygrad.policies import Snapshot
 from policygrad.runs import checkpoint, locked_folder
 from policygrad.runs.folder import RunFolder
 from policygrad.runs.locked_folder import LockedFolder
+from policygrad.training import Iteration
 
 SMALL: dict[str, Any] = {"network": pg.Network(hidden=(8,)), "num_envs": 4, "seed": 5, "progress": False}
 
@@ -105,12 +107,14 @@ def test_a_replaced_run_is_kept_aside_if_the_new_one_has_learned(tmp_path: Path)
     options = SMALL | {"steps": 500, "out": tmp_path / "run"}
     pg.train("CartPole-v1", pg.A2C(), **options)
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    nobody = Snapshot(np.zeros(0, np.float32), {})
+    row = Iteration(("steps",), np.ones((1, 1)), np.zeros(0), np.zeros(1, np.int64), nobody, False, False)
     with (
         pytest.warns(UserWarning, match="the earlier run at .* was moved to"),
         LockedFolder(tmp_path / "run", overwrite=True) as place,
         RunFolder(place, {}, {}) as folder,
     ):
-        folder.log({"steps": 1.0}, np.zeros(0))
+        folder.log(row)
     aside = next(file for file in tmp_path.iterdir() if file.name.startswith(".run.replaced"))
     assert (aside / "metrics.jsonl").read_bytes() == before
 

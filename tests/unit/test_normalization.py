@@ -225,7 +225,7 @@ def test_both_ways_to_combine_moments_agree():
     for rows in (slice(0, 7), slice(7, 8), slice(8, 50)):
         both = np.stack([target[rows].astype(np.float64) - value[rows], target[rows]], axis=1)
         moments.add(both)
-        value_metrics(value[rows], target[rows], kept, kept=1.0)
+        value_metrics(value[rows], target[rows], kept, remembered=np.inf)
         assert kept[:, 0].tolist() == [float(moments.count)] * 2
         np.testing.assert_allclose(kept[:, 1], moments.mean.numpy(), rtol=1e-12)
         np.testing.assert_allclose(kept[:, 2], moments.squares.numpy(), rtol=1e-12, atol=1e-12)

@@ -247,7 +247,11 @@ class _Fingerprint:
             return self._of_code(value, names)
         if isinstance(value, python.FunctionType) and self._generating and not _is_trusted(value.__module__):
             return "function", self.of_function(value)
-        if isinstance(value, type) and issubclass(value, numba.types.Type) and not _is_trusted(value.__module__):
+        if (
+            isinstance(value, type)
+            and issubclass(value, numba.types.Type)
+            and not _is_trusted(value.__module__)
+        ):
             # how such a type is laid out and used is somewhere in its module
             return "Numba type", value.__qualname__, _digest_of_module(value.__module__)
         if isinstance(value, type | python.BuiltinFunctionType | np.ufunc | python.FunctionType):

@@ -25,12 +25,12 @@ from policygrad.training.memory import FINE, MEMORY
 from policygrad.training.recent_returns import WINDOW, mean_of_recent, remember
 
 ROWS, PREVIOUS, NOISE, USED, ALL_EPISODES, ROW_SAMPLES, ROW_STEPS, ROW_UPDATES, ROW_BEGAN = range(9)
-WRITTEN, RETURNS, NEW_BEST, STOPPED_AT = range(9, 13)
-COUNTS = 13
+WRITTEN, RETURNS, NEW_BEST, STOPPED_AT, TURN = range(9, 14)
+COUNTS = 14
 """Entries of `Carried.counts`: rows of the update that have been collected, rows of the previous update, rows of noise
 that have been used, samples and episodes of the run; samples, steps with padding, updates, and first return of the
-current row of the history; rows and returns in `Results`, whether the best candidate is new, and the row in which an
-environment failed."""
+current row of the history; rows and returns in `Results`, whether the best candidate is new, the row in which an
+environment failed, and which part of `Results.acted` is that of the current row."""
 
 PAUSED, NEEDS_NOISE, SOLVED, FINISHED, ENVIRONMENT, LEARNING = range(6)
 """Why a call ended: as many rows as requested, no more noise, the threshold, the budget, or a fault: 10 times the last
@@ -156,10 +156,11 @@ def write_row(m, c):
     )
     if place != NONE:
         m.results.changed[place] = 1
-        copy(m.results.acted, m.results.candidates[place])
+        copy(m.results.acted[c[TURN]], m.results.candidates[place])
         best = best_of(m.results.means, m.results.candidate_episodes, m.results.candidate_count)
         c[NEW_BEST] |= place == best
     c[ROW_SAMPLES], c[ROW_STEPS], c[ROW_UPDATES], c[ROW_BEGAN] = 0, 0, 0, c[RETURNS]
+    c[TURN] = 1 - c[TURN]
     return recent
 
 
@@ -179,7 +180,7 @@ def run_updates(memory, budget, threshold, pause_at, most_rows):
     N = len(m.world.alive)
     while c[USED] < budget:
         if c[ROW_UPDATES] == 0 and c[ROWS] == 0:
-            copy(net_at(m.world.actor).parameters, m.results.acted)
+            copy(net_at(m.world.actor).parameters, m.results.acted[c[TURN]])
         ending = collect(m, c)
         if ending != FINE:
             return ending

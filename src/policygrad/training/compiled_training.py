@@ -137,7 +137,7 @@ class CompiledTraining:
             table,
             results.returns[: counts[loop.ROW_BEGAN]].copy(),
             results.episodes[:rows].copy(),
-            Snapshot(results.acted.copy(), self._buffers),
+            Snapshot(results.acted[1 - counts[loop.TURN]].copy(), self._buffers),
             bool(counts[loop.NEW_BEST]),
             False,
         )
@@ -270,7 +270,7 @@ def _results(policy: Policy, candidates: Candidates, columns: int, largest: int)
         episodes=np.zeros(MOST_ROWS, np.int64),
         returns=np.empty(MOST_RETURNS + 2 * largest),
         lengths=np.empty(MOST_RETURNS + 2 * largest),
-        acted=np.empty(P, np.float32),
+        acted=np.empty((2, P), np.float32),
         means=candidates.means,
         candidate_episodes=candidates.episodes,
         candidate_count=candidates.count,

@@ -226,7 +226,7 @@ class Results(NamedTuple):
     lengths: F64
     """[E]: of the episodes that ended."""
     acted: F32
-    """[P]: parameters of the policy as it was at the start of the current row."""
+    """[2, P]: parameters of the policy as it was at the start of the current row and of the one before, in turns."""
     means: F64
     candidate_episodes: I64
     candidate_count: I64
@@ -239,7 +239,7 @@ class Results(NamedTuple):
     """[3]: report of the last update of the engine."""
 
 
-RESULTS: Any = types.NamedTuple([_D2, _I1, _D1, _D1, _F1, _D1, _I1, _I1, _I1, _F2, _D1], Results)
+RESULTS: Any = types.NamedTuple([_D2, _I1, _D1, _D1, _F2, _D1, _I1, _I1, _I1, _F2, _D1], Results)
 
 
 class Memory(NamedTuple):
