@@ -44,16 +44,20 @@ class Cut(Exception):  # noqa: N818
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Make a training end in the middle of its first iteration after `steps`."""
-    inner = Training.__dict__["_iteration"]
 
-    def iteration(self: Training, acted: Any) -> Any:
-        if self.used >= steps:
-            # the rollout has been collected, so seeds and noise are ahead of the checkpoint
-            self._algorithm.collect(self._collector)
-            raise Cut
-        return inner(self, acted)
+    def cutting(method: Any) -> Any:
+        def iteration(self: Training, argument: Any) -> Any:
+            self.pause_at = min(self.pause_at, steps)
+            if self.used >= steps:
+                # the rollout has been collected, so seeds and noise are ahead of the checkpoint
+                self._algorithm.collect(self._collector)
+                raise Cut
+            return method(self, argument)
 
-    monkeypatch.setattr(Training, "_iteration", iteration)
+        return iteration
+
+    for name in ("_iteration", "_iteration_of"):
+        monkeypatch.setattr(Training, name, cutting(Training.__dict__[name]))
     monkeypatch.setattr(RunFolder, "save_interval", 0.0)
 
 

@@ -22,10 +22,12 @@ from torch import nn
 
 import policygrad as pg
 from policygrad._support.child_processes import RemoteTraceback
+from policygrad.algorithms import ALGORITHMS
 from policygrad.cli import main
 from policygrad.envs.registry import KERNELS
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.many_seeds import in_python
+from policygrad.runs.sending import packed, unpacked
 from policygrad.runs.settings import settings_from
 from tests.helpers import Countdown, history_rows, same_parameters
 
@@ -307,3 +309,17 @@ def test_the_run_says_which_is_used(capsys: pytest.CaptureFixture[str]):
         assert capsys.readouterr().err.splitlines()[0] == expected
     with pytest.raises(ValueError, match="applies only to several runs"):
         pg.train("CartPole-v1", parallel="processes", **SMALL)
+
+
+def test_what_was_registered_from_a_module_that_is_gone_is_not_sent(monkeypatch: pytest.MonkeyPatch):
+    """An experiment that does not need it can be sent all the same."""
+
+    class Gone(pg.A2C):
+        pass
+
+    Gone.__module__, Gone.__qualname__ = "module_that_is_gone", "Gone"
+    experiment = Experiment("CartPole-v1", *settings_from({"steps": 100}).resolved("CartPole-v1", "a2c"))
+    monkeypatch.setitem(ALGORITHMS, "gone", Gone)
+    contents, _ = unpacked(packed(experiment).data)
+    assert "gone" not in contents.algorithms
+    assert contents.algorithms["a2c"] is pg.A2C

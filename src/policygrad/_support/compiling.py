@@ -78,6 +78,8 @@ class CompiledLater:
 
     def __init__(self, function: Callable[..., Any], signature: Signature) -> None:
         self._signature = signature
+        # several seeds may need the function at the same time
+        self._lock = threading.Lock()
         self._dispatcher = compile_cached(
             function, nogil=True, error_model="numpy", **NOT_FROM_C, **AS_WRITTEN, **UNCOUNTED
         )
@@ -89,10 +91,11 @@ class CompiledLater:
 
     def compile(self) -> None:
         """Compile the function now, or load it from the cache, unless that has been done."""
-        if not self._dispatcher.overloads:
-            with announce_compilation():
-                self._dispatcher.compile(self._signature)
-            self._dispatcher.disable_compile()
+        with self._lock:
+            if not self._dispatcher.overloads:
+                with announce_compilation():
+                    self._dispatcher.compile(self._signature)
+                self._dispatcher.disable_compile()
 
     @property
     def is_cached(self) -> bool:

@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from importlib.machinery import PathFinder
 from types import CodeType, SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -83,9 +84,13 @@ def packed(experiment: Experiment) -> Parcel:
     contents = Contents(
         experiment,
         sys.argv,
-        dict(ALGORITHMS),
+        {name: kind for name, kind in ALGORITHMS.items() if _can_be_restored(kind)},
         dict(METRICS),
-        {name: spec for name, spec in gym.registry.items() if not _is_gymnasiums(spec)},
+        {
+            name: spec
+            for name, spec in gym.registry.items()
+            if not _is_gymnasiums(spec) and _can_be_restored(spec.entry_point)
+        },
     )
     settings = experiment.settings
     parts: dict[str, Any] = {"env": experiment.env, "algorithm": experiment.algorithm}
@@ -134,6 +139,16 @@ def packed_result(result: Any) -> bytes:
 def unpacked_result(result: bytes) -> Any:
     """Return what `packed_result` sent."""
     return torch.load(io.BytesIO(result), weights_only=False)
+
+
+def _can_be_restored(thing: Any) -> bool:
+    """Return False for something that was registered from a module that is no longer on the path.
+
+    The experiment may not need it, and sending it would make every experiment fail.
+    """
+    module = str(getattr(thing, "__module__", "builtins")).split(".")[0]
+    own = module == "__main__" or "<locals>" in getattr(thing, "__qualname__", "")
+    return own or module in sys.builtin_module_names or PathFinder.find_spec(module) is not None
 
 
 def _is_gymnasiums(spec: Any) -> bool:
