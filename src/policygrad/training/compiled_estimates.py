@@ -27,22 +27,24 @@ def samples_of(m, T):
     N, D, K = m.work.valid.shape[1], m.work.steps.observation.shape[2], m.work.steps.action.shape[2]
     all_x = m.work.steps.observation.reshape(m.work.steps.observation.size)
     all_actions = m.work.steps.action.reshape(m.work.steps.action.size)
+    valid, observation, taken = m.work.valid, m.work.steps.observation, m.work.steps.action
+    some_x, some_actions = m.work.x, m.work.action
     B = 0
     for t in range(T):
         for n in range(N):
-            B += m.work.valid[t, n]
+            B += valid[t, n]
     if B == T * N:
         return all_x[: B * D].reshape((B, D)), all_actions[: B * K].reshape((B, K))
     i = 0
     for t in range(T):
         for n in range(N):
-            if m.work.valid[t, n]:
+            if valid[t, n]:
                 for d in range(D):
-                    m.work.x[i * D + d] = m.work.steps.observation[t, n, d]
+                    some_x[i * D + d] = observation[t, n, d]
                 for k in range(K):
-                    m.work.action[i * K + k] = m.work.steps.action[t, n, k]
+                    some_actions[i * K + k] = taken[t, n, k]
                 i += 1
-    return m.work.x[: B * D].reshape((B, D)), m.work.action[: B * K].reshape((B, K))
+    return some_x[: B * D].reshape((B, D)), some_actions[: B * K].reshape((B, K))
 
 
 @inlined
@@ -55,10 +57,10 @@ def real(m, which, T):
 @exact
 def flatten(m, source, target):
     """Copy the samples of [T, N] to the beginning of a vector."""
-    i = 0
+    valid, i = m.work.valid, 0
     for t in range(source.shape[0]):
         for n in range(source.shape[1]):
-            if m.work.valid[t, n]:
+            if valid[t, n]:
                 target[i] = source[t, n]
                 i += 1
 
@@ -70,11 +72,11 @@ def values_along(m, T, finals):
     rows = (T + 1) * N
     x = m.work.steps.observation.reshape(m.work.steps.observation.size)[: rows * D].reshape((rows, D))
     _values_at(m.plan.values)(x, m.world.critic, m.work.all_values[:rows])
-    value, next_value = real(m, 0, T), real(m, 1, T)
+    value, next_value, along = real(m, 0, T), real(m, 1, T), m.work.all_values
     for t in range(T):
         for n in range(N):
-            value[t, n] = m.work.all_values[t * N + n]
-            next_value[t, n] = m.work.all_values[(t + 1) * N + n]
+            value[t, n] = along[t * N + n]
+            next_value[t, n] = along[(t + 1) * N + n]
     if finals > 0:
         found = m.work.all_values[rows : rows + finals]
         _values_at(m.plan.values)(m.work.steps.final[:finals], m.world.critic, found)
@@ -116,18 +118,20 @@ def estimate(m, reward, T, B):
     )  # fmt: skip
     flatten(m, advantage, m.work.flat[0])
     flatten(m, target, m.work.flat[2])
-    m.work.size[0] = 0.0
+    flat, size = m.work.flat[2, :B], 0.0
     for i in range(B):
-        m.work.size[0] = max(m.work.size[0], abs(m.work.flat[2, i]))
-    return copy_to_float32(m.work.flat[2, :B], m.work.columns[at.TARGET, :B])
+        size = max(size, abs(flat[i]))
+    m.work.size[0] = size
+    return copy_to_float32(flat, m.work.columns[at.TARGET, :B])
 
 
 @exact
 def normalize(m, kind, parts, T, B):
     """Write the advantages that a pass learns from; return whether they are finite."""
     x, negligible = m.work.flat[1, :B], FLOAT64_ROUNDING * m.work.size[0]
+    raw, order = m.work.flat[0, :B], m.work.order
     for i in range(B):
-        x[i] = m.work.flat[0, i]
+        x[i] = raw[i]
     if kind == at.EPISODES:
         normalize_episodes(
             x, m.work.valid[:T], m.work.flat[2, : m.work.valid.shape[1]], m.plan.relative_rounding, negligible
@@ -135,10 +139,10 @@ def normalize(m, kind, parts, T, B):
     elif kind == at.MINIBATCH and parts > 1:
         ordered = m.work.flat[2, :B]
         for i in range(B):
-            ordered[i] = x[m.work.order[i]]
+            ordered[i] = x[order[i]]
         normalize_each(ordered, m.work.bounds[: parts + 1], m.plan.relative_rounding, negligible)
         for i in range(B):
-            x[m.work.order[i]] = ordered[i]
+            x[order[i]] = ordered[i]
     elif kind != at.NO_NORMALIZATION and B > 1:
         normalize_in_place(x, m.plan.relative_rounding, negligible)
     if m.plan.discount_weighting:
@@ -187,9 +191,9 @@ def estimate_again(m, reward, x, action, T, finals):
 @exact
 def write_episode_lengths(m, T):
     """Write the length of each sample's episode to the columns, for whole episodes."""
-    i = 0
+    valid, length, lengths, i = m.work.valid, m.world.elapsed, m.work.columns[at.EPISODE_LENGTH], 0
     for t in range(T):
-        for n in range(m.work.valid.shape[1]):
-            if m.work.valid[t, n]:
-                m.work.columns[at.EPISODE_LENGTH, i] = m.world.elapsed[n]
+        for n in range(valid.shape[1]):
+            if valid[t, n]:
+                lengths[i] = length[n]
                 i += 1

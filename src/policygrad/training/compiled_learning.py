@@ -51,8 +51,7 @@ def columns_of(m, p, B):
     count = m.plan.passes[p, at.COLUMNS]
     matrix = m.work.matrix[: count * B].reshape((count, B))
     for k in range(count):
-        for i in range(B):
-            matrix[k, i] = m.work.columns[m.plan.columns[p, k], i]
+        copy(m.work.columns[m.plan.columns[p, k], :B], matrix[k])
     return matrix
 
 
@@ -101,8 +100,7 @@ def take_steps(m, x, action, outputs, p, T, progress):
 def remember_policy(m, outputs):
     """Remember log π(a|s) as that of the policy that acted."""
     m.work.marks[at.KNOWN] = 1
-    for i in range(outputs.shape[1]):
-        m.work.columns[at.OLD_POLICY, i] = outputs[0, i]
+    copy(outputs[0], m.work.columns[at.OLD_POLICY, : outputs.shape[1]])
     m.work.metrics[at.ENTROPY] = mean(outputs[1])
 
 
@@ -144,11 +142,11 @@ def estimate_first(m, reward, x, action, outputs, T, finals, progress):
                 old_value[i] = outputs[2, i]
         else:
             write_values(m, x, old_value)
-        value, i = real(m, 0, T), 0
+        value, valid, i = real(m, 0, T), m.work.valid, 0
         for t in range(T):
             for n in range(N):
                 value[t, n] = 0.0
-                if m.work.valid[t, n]:
+                if valid[t, n]:
                     value[t, n] = old_value[i]
                     i += 1
     if not estimate(m, reward, T, B):

@@ -47,11 +47,11 @@ _run_steps_at = function_at(RUN_STEPS)
 def begin_update(m, c):
     """Prepare the buffers, and reset all environments if whole episodes are collected; return a status."""
     N = len(m.world.alive)
+    terminated, truncated, reward = m.work.steps.terminated, m.work.steps.truncated, m.work.steps.reward
     for t in range(c[PREVIOUS]):
         for n in range(N):
-            m.work.steps.terminated[t, n] = False
-            m.work.steps.truncated[t, n] = False
-            m.work.steps.reward[t, n] = 0.0
+            terminated[t, n] = truncated[t, n] = False
+            reward[t, n] = 0.0
     m.work.steps.final_count[0] = 0
     m.world.alive[:] = True
     if m.plan.horizon == 0:
@@ -100,12 +100,14 @@ def collect(m, c):
 @exact
 def mark(m, T):
     """Write which rows are samples, and where episodes end; return the number of samples."""
-    samples = 0
+    samples, always = 0, m.plan.horizon > 0
+    done, valid, elapsed = m.work.done, m.work.valid, m.world.elapsed
+    terminated, truncated = m.work.steps.terminated, m.work.steps.truncated
     for t in range(T):
-        for n in range(len(m.world.alive)):
-            m.work.done[t, n] = m.work.steps.terminated[t, n] or m.work.steps.truncated[t, n]
-            m.work.valid[t, n] = m.plan.horizon > 0 or t < m.world.elapsed[n]
-            samples += m.work.valid[t, n]
+        for n in range(len(elapsed)):
+            done[t, n] = terminated[t, n] or truncated[t, n]
+            valid[t, n] = always or t < elapsed[n]
+            samples += valid[t, n]
     return samples
 
 

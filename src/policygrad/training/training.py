@@ -23,7 +23,7 @@ from policygrad.policies import Distribution, Policy, Snapshot
 from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
 from policygrad.training.candidates import Candidates
 from policygrad.training.iteration import Iteration
-from policygrad.training.reason import reason_for_python
+from policygrad.training.reason import reason_against_it, reason_for_python
 from policygrad.training.recent_returns import WINDOW, RecentReturns
 from policygrad.types import F64, LearnerState, Rollout, State
 
@@ -115,6 +115,8 @@ class Training:
             raise ValueError(f"loop='compiled' is not possible here: {reason}. Use loop='auto'.")
         if reason is None and loop == "python":
             reason = "requested"
+        if reason is None and loop == "auto":
+            reason = reason_against_it(environments, algorithm)
         self._stop_at = math.inf if threshold is None or not stop else threshold
         self._compiled: CompiledTraining | None = None
         self._compiles_when_hot = self._warm = False
