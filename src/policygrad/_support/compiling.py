@@ -78,24 +78,16 @@ class CompiledLater:
 
     def __init__(self, function: Callable[..., Any], signature: Signature) -> None:
         self._signature = signature
-        # several seeds may need the function at the same time
-        self._lock = threading.Lock()
-        self._dispatcher = compile_cached(
-            function, nogil=True, error_model="numpy", **NOT_FROM_C, **AS_WRITTEN, **UNCOUNTED
-        )
+        self._dispatcher: Any = compiled(signature, as_written=True, at_first_call=True)(function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function."""
-        self.compile()
         return self._dispatcher(*arguments)
 
     def compile(self) -> None:
         """Compile the function now, or load it from the cache, unless that has been done."""
-        with self._lock:
-            if not self._dispatcher.overloads:
-                with announce_compilation():
-                    self._dispatcher.compile(self._signature)
-                self._dispatcher.disable_compile()
+        with announce_compilation():
+            self._dispatcher._compile_for_args()
 
     @property
     def is_cached(self) -> bool:

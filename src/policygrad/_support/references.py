@@ -10,6 +10,8 @@ memory in the layout that Numba gives it.
 
 from __future__ import annotations
 
+import struct
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,61 +93,64 @@ class Placed:
 
     Args:
         value: the tuple. Its arrays must have the types that `kind` says; they are kept alive.
-        kind: Numba type of the tuple.
+        kind: Numba type of the tuple, whose numbers are int64, float64 and bool.
     """
 
     def __init__(self, value: Any, kind: Any) -> None:
-        self._kind, self._kept = kind, list(value)
-        context: Any = cpu_target.target_context
-        self._layout, self._target = context.get_value_type(kind), context.target_data
-        self._memory = np.zeros(context.get_abi_sizeof(self._layout), np.uint8)
+        size, self._fields = _layout_of(kind)
+        self._memory: Any = np.zeros(size, np.uint8)
         self.address: int = self._memory.ctypes.data
-        for name, field in zip(kind.fields, value, strict=True):
-            self.set(name, field)
+        self._kept: dict[tuple[str | int, ...], Any] = {}
+        self.set((), value)
 
-    def set(self, name: str, field: Any) -> None:
-        """Replace a field."""
-        i = self._kind.fields.index(name)
-        self._kept[i] = field
-        self._write(
-            self._layout.get_element_offset(self._target, i),
-            self._kind.types[i],
-            self._layout.elements[i],
-            field,
-        )
-
-    def _write(self, offset: int, kind: Any, layout: Any, value: Any) -> None:
+    def set(self, path: tuple[str | int, ...], value: Any) -> None:
+        """Replace a field, or a whole tuple, which the names on the way to it lead to."""
+        if path not in self._fields:
+            names = value._fields if hasattr(value, "_fields") else range(len(value))
+            for name, part in zip(names, value, strict=True):
+                self.set((*path, name), part)
+            return
+        offset, kind = self._fields[path]
         if isinstance(kind, types.Array):
             _check(kind, value)
+            self._kept[path] = value
             # Numba's array: owner, object, size, item size, data, shape, strides; without an owner, it is not counted
-            words = [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
-            data = np.array(words, np.int64)
-        elif isinstance(kind, types.BaseTuple):
-            self._write_tuple(offset, kind, layout, value)
-            return
+            words = (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
+            struct.pack_into(f"{len(words)}q", self._memory, offset, *words)
         else:
-            data = np.array([value], _dtype(kind))
-        self._memory[offset : offset + data.nbytes] = data.view(np.uint8)
+            struct.pack_into(_FORMATS[kind], self._memory, offset, value)
 
-    def _write_tuple(self, offset: int, kind: Any, layout: Any, value: Any) -> None:
-        for k, (part, inner) in enumerate(zip(value, kind, strict=True)):
+
+_FORMATS: dict[Any, str] = {types.int64: "q", types.float64: "d", types.boolean: "?"}
+
+
+@cache
+def _layout_of(kind: Any) -> tuple[int, dict[tuple[str | int, ...], tuple[int, Any]]]:
+    """Return the size of a tuple in memory, and the offset and the type of each array and each number by its path."""
+    context: Any = cpu_target.target_context
+    fields: dict[tuple[str | int, ...], tuple[int, Any]] = {}
+
+    def visit(kind: Any, layout: Any, offset: int, path: tuple[str | int, ...]) -> None:
+        if not hasattr(kind, "__iter__"):
+            fields[path] = offset, kind
+            return
+        names = kind.fields if hasattr(kind, "fields") else range(len(kind))
+        for k, (name, inner) in enumerate(zip(names, kind, strict=True)):
             if isinstance(layout, ir.ArrayType):
                 # a tuple of equal numbers, which are all words here
-                self._write(offset + 8 * k, inner, layout.element, part)
+                visit(inner, layout.element, offset + 8 * k, (*path, name))
             else:
-                self._write(
-                    offset + layout.get_element_offset(self._target, k), inner, layout.elements[k], part
-                )
+                at = layout.get_element_offset(context.target_data, k)
+                visit(inner, layout.elements[k], offset + at, (*path, name))
 
-
-def _dtype(kind: Any) -> np.dtype[Any]:
-    """Return the NumPy dtype of a Numba number."""
-    return np.dtype(np.bool_) if kind is types.boolean else np.dtype(kind.name)
+    layout = context.get_value_type(kind)
+    visit(kind, layout, 0, ())
+    return context.get_abi_sizeof(layout), fields
 
 
 def _check(kind: Any, array: Any) -> None:
     """Raise TypeError unless an array has the type that compiled code will assume."""
-    expected = _dtype(kind.dtype)
+    expected = np.dtype(np.bool_) if kind.dtype is types.boolean else np.dtype(kind.dtype.name)
     if array.dtype != expected or array.ndim != kind.ndim or not array.flags.c_contiguous:
         raise TypeError(
             f"expected a contiguous array of {expected} with {kind.ndim} axes; got {array.dtype} {array.shape}"

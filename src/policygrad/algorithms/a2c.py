@@ -88,13 +88,12 @@ class A2C(WithRecipe):
         """A few steps of each environment, then steps of both networks, each on all samples."""
         normalization = "batch" if self.normalize_advantages else "none"
         one = Pass("both", self.traced_loss, self.updates, normalize=normalization, estimate_again=True)
-        rate = linear.of(self.learning_rate, self.learning_rate_end)
         return Recipe(
             self._estimator,
             (one,),
             self.gamma,
-            rate,
-            rate if self.value_learning_rate is None else linear.of(self.value_learning_rate),
+            linear(*self.schedule("learning_rate")),
+            linear(*self.schedule("value_learning_rate")),
             self.max_grad_norm,
             horizon=self.horizon,
         )

@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 
 from policygrad.advantages import (
-    ROUNDING,
     check_whole_episodes,
     continue_discount_weights,
     normalize_in_place,
@@ -20,15 +19,11 @@ from policygrad.advantages.scaling import normalize_each, normalize_episodes
 from policygrad.algorithms.diagnostics import mean, policy_change_metrics, value_metrics
 from policygrad.algorithms.minibatches import number_of_parts, shuffled
 from policygrad.algorithms.penalty import adapted
-from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.recipe import FLOAT64_ROUNDING, Pass, Recipe
 from policygrad.algorithms.steps import flatten_valid, to_finite_float32
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Engine, ScoringEngine, Step, Update
-from policygrad.types import F32, F64, I64, Batch, Inputs, LearnerState, Minibatches, Rollout
-
-FLOAT32_ROUNDING = ROUNDING * float(np.finfo(np.float32).eps)
-FLOAT64_ROUNDING = ROUNDING * float(np.finfo(np.float64).eps)
-"""Relative differences below which numbers count as equal. V(s) has the precision of float32."""
+from policygrad.types import F32, F64, Batch, Inputs, LearnerState, Minibatches, Rollout
 
 
 def learn(
@@ -50,11 +45,9 @@ def batch(algorithm: WithLoss, recipe: Recipe, engine: Engine, rollout: Rollout)
     update = _Learning(algorithm, recipe, engine, rollout, LearnerState(np.random.default_rng(0)))
     update.estimate_first(may_learn=False)
     first = next(one for one in update.recipe.passes if one.steps_policy)
-    samples = len(update.batch)
-    whole = np.arange(samples), np.array([0, samples])
     if first.normalize == "minibatch":
         return update.batch_with(update.advantage.astype(np.float32))
-    return update.batch_with(update.normalized(first, *whole))
+    return update.batch_with(update.normalized(first, None))
 
 
 class _Learning:
@@ -85,19 +78,13 @@ class _Learning:
         self.policy_stopped = False
         self.norms = {"policy_grad_norm": np.nan, "value_grad_norm": np.nan}
         self.last_columns: F32 | None = None
-        self.penalty = self._penalty()
+        self.penalty = 0.0 if recipe.penalty is None else recipe.penalty.weight(learner)
         progress = learner.progress
         self.step = Step(
             recipe.policy_rate.at(progress), recipe.value_rate.at(progress), recipe.max_grad_norm
         )
         self.coefficients = algorithm.coefficient_values(progress, **self._computed_coefficients())
         self.weights = self._discount_weights() if recipe.discount_weighting else None
-
-    def _penalty(self) -> float:
-        penalty = self.recipe.penalty
-        if penalty is None:
-            return 0.0
-        return self.learner.adaptive_coefficients.get(penalty.coefficient, penalty.initial)
 
     def _computed_coefficients(self) -> dict[str, float]:
         computed = dict[str, float]()
@@ -181,23 +168,23 @@ class _Learning:
         )
         self.advantage, flat = flatten_valid(rollout, advantage), flatten_valid(rollout, target)
         self.size_of_targets = float(max(-flat.min(), flat.max()))
-        name = "target of V(s)" if estimator.bootstrap == "everywhere" else "return"
-        self.batch = self.batch.with_columns(target=to_finite_float32(rollout, name, flat))
+        target = to_finite_float32(rollout, self.recipe.name_of_targets, flat)
+        self.batch = self.batch.with_columns(target=target)
 
-    def normalized(self, one: Pass, order: I64, bounds: I64) -> F32:
-        """Return the advantages [B] that a pass learns from, with these minibatches."""
+    def normalized(self, one: Pass, minibatches: Minibatches | None) -> F32:
+        """Return the advantages [B] that a pass learns from; without minibatches, all samples are one."""
         x = self.advantage.copy()
-        relative = FLOAT32_ROUNDING if self.recipe.estimator.reads_value else FLOAT64_ROUNDING
+        relative = self.recipe.relative_rounding
         # advantages are differences of targets, whose rounding errors they have
         negligible = FLOAT64_ROUNDING * self.size_of_targets
         if one.normalize == "episodes":
             normalize_episodes(
                 x, self.rollout.valid, np.empty(self.rollout.valid.shape[1]), relative, negligible
             )
-        elif one.normalize == "minibatch" and len(bounds) > 2:
-            parts = x[order]
-            normalize_each(parts, bounds, relative, negligible)
-            x[order] = parts
+        elif one.normalize == "minibatch" and minibatches is not None:
+            parts = x[minibatches.order]
+            normalize_each(parts, minibatches.bounds, relative, negligible)
+            x[minibatches.order] = parts
         elif one.normalize != "none" and len(x) > 1:
             normalize_in_place(x, relative, negligible)
         if self.weights is not None:
@@ -222,15 +209,15 @@ class _Learning:
             return
         samples = len(self.batch)
         parts = number_of_parts(samples, one.minibatch_size or 0, one.least_samples)
-        order, bounds = shuffled(self.learner.rng, samples, parts)
+        shuffles = Minibatches(*shuffled(self.learner.rng, samples, parts))
+        minibatches = shuffles if parts > 1 else None
         batch = self.batch
         if set(one.loss.columns) - {"target"}:
-            batch = self.batch_with(self.normalized(one, order, bounds))
+            batch = self.batch_with(self.normalized(one, minibatches))
         step = self.step._replace(
             policy_rate=self.step.policy_rate if policy else None,
             value_rate=self.step.value_rate if one.steps_value else None,
         )
-        minibatches = None if parts == 1 else Minibatches(order, bounds)
         done = self.engine.update(
             Update(
                 batch, one.loss, self.coefficients, step, minibatches, outputs=self.outputs, max_kl=one.max_kl

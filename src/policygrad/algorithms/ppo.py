@@ -137,19 +137,18 @@ class PPO(WithRecipe):
             estimate_again=self.recompute_advantages,
             max_kl=self.target_kl,
         )
-        rate = linear.of(self.learning_rate, self.learning_rate_end)
         is_clipped = self.clip is not None and "clip" in self.traced_loss.coefficients
         penalty = Penalty(PENALTY, self.kl_penalty, self.kl_penalty_target) if self.kl_penalty > 0 else None
         return Recipe(
             gae(self.gamma, self.gae_lambda),
             (one,),
             self.gamma,
-            rate,
-            rate if self.value_learning_rate is None else linear.of(self.value_learning_rate),
+            linear(*self.schedule("learning_rate")),
+            linear(*self.schedule("value_learning_rate")),
             self.max_grad_norm,
             horizon=self.horizon,
             penalty=penalty,
-            clip=linear.of(self.clip, self.clip_end) if is_clipped and self.clip is not None else None,
+            clip=linear(*self.schedule("clip")) if is_clipped else None,
             kl_samples=None,
             counts_steps=True,
         )

@@ -1,7 +1,7 @@
 """Recipes: an algorithm as data, which says what is collected, estimated and optimized in each update.
 
 `learning.learn` executes a recipe in Python, with either engine. Where everything is compiled, machine code executes
-the same recipe for many updates per call, with the same results to the bit.
+the same recipe for many updates per call, with bit-identical results.
 """
 
 from __future__ import annotations
@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from policygrad.advantages import Estimator
+import numpy as np
+
+from policygrad.advantages import ROUNDING, Estimator
 from policygrad.algorithms.diagnostics import MAX_KL_SAMPLES
 from policygrad.algorithms.schedule import linear
 from policygrad.losses import Loss
+from policygrad.types import LearnerState
+
+FLOAT32_ROUNDING, FLOAT64_ROUNDING = (
+    ROUNDING * float(np.finfo(kind).eps) for kind in (np.float32, np.float64)
+)
+"""Relative differences that rounding alone may cause."""
 
 Networks = Literal["policy", "value", "both"]
 Normalization = Literal["none", "batch", "minibatch", "episodes"]
@@ -65,6 +73,10 @@ class Penalty:
     target: float | None
     """Target of the KL, in nats; None keeps the weight constant."""
 
+    def weight(self, learner: LearnerState) -> float:
+        """Return the current weight."""
+        return learner.adaptive_coefficients.get(self.coefficient, self.initial)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -110,6 +122,16 @@ class Recipe:
         """Return True if log π(a|s) must be known before the first step, and not only before the second one."""
         first = next(one for one in self.passes if one.steps_policy)
         return "old_log_prob" in loss.columns or first.max_kl is not None or first.minibatch_size is not None
+
+    @property
+    def name_of_targets(self) -> str:
+        """What messages call the targets of V(s)."""
+        return "target of V(s)" if self.estimator.bootstrap == "everywhere" else "return"
+
+    @property
+    def relative_rounding(self) -> float:
+        """Relative difference below which advantages count as equal. V(s) has the precision of float32."""
+        return FLOAT32_ROUNDING if self.estimator.reads_value else FLOAT64_ROUNDING
 
     @property
     def early_pass(self) -> int | None:

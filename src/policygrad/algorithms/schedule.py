@@ -24,11 +24,6 @@ class linear:  # noqa: N801  # used like a function: coefficients={"beta": linea
     def __post_init__(self) -> None:
         check_fields(self)
 
-    @staticmethod
-    def of(start: float, end: float | None = None) -> linear:
-        """Return the schedule from `start` to `end`; constant if `end` is None."""
-        return linear(start, start if end is None else end)
-
     def at(self, progress: float) -> float:
         """Return the value at this progress through the run, in [0, 1]."""
         return scheduled(self.start, self.end, progress)

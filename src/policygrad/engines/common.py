@@ -11,6 +11,7 @@ from torch import nn
 from policygrad._support.state import module_state, restore_module, unpack
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Update
+from policygrad.losses import Loss
 from policygrad.policies import Policy, fault_of, flat_parameters
 from policygrad.types import F32, F64, Array, Inputs, Minibatches, Rollout, State
 
@@ -78,10 +79,16 @@ def columns_of(update: Update) -> tuple[F32, int]:
     Raises:
         ValueError: the batch lacks one of the columns.
     """
-    batch, names = update.batch, update.loss.columns
-    if update.max_kl is not None and OLD_LOG_PROB not in names:
+    names, old_log_prob = names_of_columns(update.loss, update.max_kl)
+    return update.batch.matrix(names), old_log_prob
+
+
+def names_of_columns(loss: Loss, max_kl: float | None) -> tuple[tuple[str, ...], int]:
+    """Return the names of the columns that an update reads, and the index of `old_log_prob` or −1: see `columns_of`."""
+    names = loss.columns
+    if max_kl is not None and OLD_LOG_PROB not in names:
         names = (*names, OLD_LOG_PROB)
-    return batch.matrix(names), names.index(OLD_LOG_PROB) if OLD_LOG_PROB in names else -1
+    return names, names.index(OLD_LOG_PROB) if OLD_LOG_PROB in names else -1
 
 
 def values_along(values: Callable[[Inputs], F32], rollout: Rollout) -> tuple[F64, F64]:

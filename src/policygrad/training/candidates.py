@@ -55,8 +55,12 @@ class Candidates:
         slot = place_of(self.means, self.episodes, self.count, mean, episodes, full, ended)
         if slot == NONE:
             return False
-        self.snapshots[slot:] = [snapshot, *self.snapshots[slot + 1 : int(self.count[0])]]
+        self.put(slot, snapshot)
         return slot == best_of(self.means, self.episodes, self.count)
+
+    def put(self, slot: int, snapshot: Snapshot) -> None:
+        """Keep the policy of a candidate that has been entered in the arrays, in order of the slots."""
+        self.snapshots[slot:] = [snapshot, *self.snapshots[slot + 1 : int(self.count[0])]]
 
     @property
     def best(self) -> Candidate:

@@ -12,7 +12,7 @@ from policygrad._support.function_pointers import function_at
 from policygrad._support.references import value_of
 from policygrad.advantages import estimate_at, normalize_in_place
 from policygrad.advantages.scaling import normalize_each, normalize_episodes
-from policygrad.algorithms.learning import FLOAT64_ROUNDING
+from policygrad.algorithms.recipe import FLOAT64_ROUNDING
 from policygrad.algorithms.steps import copy_to_float32
 from policygrad.engines.fused.forward_loop import EVALUATIONS, VALUES
 from policygrad.training import memory as at

@@ -64,15 +64,16 @@ def take_steps(m, x, action, outputs, p, T, progress):
     if not (steps_policy or steps_value):
         return FINE
     parts = number_of_parts(B, one[at.SIZE], 2 if one[at.NORMALIZE] == at.MINIBATCH else 1)
-    write_minibatches(m.world.bits, parts, m.work.order[:B], m.work.bounds[: parts + 1])
+    order, bounds = m.work.order[:B], m.work.bounds[: parts + 1]
+    if parts > 1:
+        write_minibatches(m.world.bits, parts, order, bounds)
+    else:
+        order, bounds = order[:0], bounds[:1]
     only_target = one[at.COLUMNS] == 0 or (one[at.COLUMNS] == 1 and m.plan.columns[p, 0] == at.TARGET)
     if not only_target and not normalize(m, one[at.NORMALIZE], parts, T, B):
         return BAD_ADVANTAGE
     policy_rate = interpolated(m.plan.rates[0, 0], m.plan.rates[0, 1], progress) if steps_policy else LEFT_OUT
     value_rate = interpolated(m.plan.rates[1, 0], m.plan.rates[1, 1], progress) if steps_value else LEFT_OUT
-    order, bounds = m.work.order[:B], m.work.bounds[: parts + 1]
-    if parts == 1:
-        order, bounds = m.work.order[:0], m.work.bounds[:1]
     m.results.norms[:] = 0.0
     status = _update_at(m.plan.update)(
         m.plan.take_steps, x, x, action, outputs, columns_of(m, p, B), m.work.part_x[:0], 0, B, 1,

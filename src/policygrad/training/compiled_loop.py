@@ -21,6 +21,7 @@ from policygrad.rollout.compiled_steps import BAD_INDEX, RUN_STEPS, copy, encode
 from policygrad.rollout.episode_returns import add_up, add_up_whole
 from policygrad.training.candidates import NONE, best_of, place_of
 from policygrad.training.compiled_learning import learn
+from policygrad.training.iteration import SMALLEST_ROW
 from policygrad.training.memory import FINE, MEMORY
 from policygrad.training.recent_returns import WINDOW, mean_of_recent, remember
 
@@ -37,8 +38,6 @@ PAUSED, NEEDS_NOISE, SOLVED, FINISHED, ENVIRONMENT, LEARNING = range(6)
 two, plus the status of `run_steps` or of `learn`."""
 OWN_METRICS = ("steps", "episodes", "seconds", "return", "return_100", "episode_length", "idle_share")
 """The first columns of a row, before those of `memory.METRICS`. Seconds are left to the caller."""
-SMALLEST_ROW = 256
-"""Updates with fewer samples are reported together, until this many were used or an episode has ended."""
 
 _run_steps_at = function_at(RUN_STEPS)
 

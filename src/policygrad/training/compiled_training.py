@@ -128,10 +128,7 @@ class CompiledTraining:
         table[:, 2] = seconds + took * done / done[-1]
         self._samples = min(done[-1] * PAUSE / max(took, 1e-9), 4 * max(self._samples, done[-1]))
         for place in np.flatnonzero(results.changed).tolist():
-            self._candidates.snapshots[place:] = [
-                Snapshot(results.candidates[place].copy(), self._buffers),
-                *self._candidates.snapshots[place + 1 : int(self._candidates.count[0])],
-            ]
+            self._candidates.put(place, Snapshot(results.candidates[place].copy(), self._buffers))
         return Iteration(
             self._names,
             table,
@@ -142,23 +139,19 @@ class CompiledTraining:
             False,
         )
 
-    def _penalty_weight(self) -> float:
-        if self._penalty is None:
-            return 0.0
-        return self._learner.adaptive_coefficients.get(self._penalty.coefficient, self._penalty.initial)
-
     def _call(self, pause_at: int) -> None:
         """Run the compiled loop until a row is complete and it pauses; raise the error of a fault."""
         collector, counts, plan, work = self._collector, self._counts, self._plan, self._work
         vector, N = collector.vector, collector.vector.num_envs
         world = self._world()
-        plan.penalty[0] = self._penalty_weight()
+        memory = Placed(Memory(world, plan, work, self._carried(), self._results), MEMORY)
+        if self._penalty is not None:
+            plan.penalty[0] = self._penalty.weight(self._learner)
         ending = loop.NEEDS_NOISE
         try:
             while ending == loop.NEEDS_NOISE:
                 noise = collector.noise.peek(2**62)
-                world = world._replace(noise=noise.reshape(len(noise), N, -1))
-                memory = Placed(Memory(world, plan, work, self._carried(), self._results), MEMORY)
+                memory.set(("world", "noise"), noise.reshape(len(noise), N, -1))
                 counts[loop.NOISE] = 0
                 with named_faults(vector.kernel.name, world.where):
                     ending = loop.run_updates(
@@ -213,11 +206,10 @@ class CompiledTraining:
         """Raise the error of an update that was not finished."""
         T, work = int(self._counts[loop.ROWS]), self._work
         reward = work.steps.reward[:T]
-        everywhere = self._recipe.estimator.bootstrap == "everywhere"
         names = {
             code.BAD_VALUE: "V(s)",
             code.BAD_ADVANTAGE: "advantage",
-            code.BAD_TARGET: "target of V(s)" if everywhere else "return",
+            code.BAD_TARGET: self._recipe.name_of_targets,
         }
         if status in names:
             raise NonFiniteError(not_finite(names[status], reward))

@@ -10,10 +10,13 @@ import numpy as np
 from policygrad.policies import Snapshot
 from policygrad.types import F64, I64
 
+SMALLEST_ROW = 256
+"""Updates with fewer samples are reported together, until this many were used or an episode has ended."""
+
 
 @dataclass(frozen=True)
 class Iteration:
-    """R rows of the history. Each row covers one update or several small ones (see `training.SMALLEST_ROW`).
+    """R rows of the history. Each row covers one update or several small ones (see `SMALLEST_ROW`).
 
     In Python, an iteration has one row. Machine code returns many at a time.
     """

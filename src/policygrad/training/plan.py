@@ -8,9 +8,9 @@ import numpy as np
 
 from policygrad._support.function_pointers import address_in
 from policygrad.algorithms import WithRecipe
-from policygrad.algorithms.learning import FLOAT32_ROUNDING, FLOAT64_ROUNDING
 from policygrad.algorithms.recipe import Pass, Recipe
 from policygrad.algorithms.schedule import linear
+from policygrad.engines.common import names_of_columns
 from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
 from policygrad.engines.fused.optimizers import CODES
 from policygrad.policies import GaussianPolicy, Policy
@@ -44,7 +44,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
                 coefficients[p, :2, k] = algorithm.schedule(name)
     columns = np.zeros((len(passes), len(COLUMNS)), np.int64)
     for p, one in enumerate(passes):
-        for k, name in enumerate(_columns_of(one)):
+        for k, name in enumerate(names_of_columns(one.loss, one.max_kl)[0]):
             columns[p, k] = COLUMNS.index(name)
     early = recipe.early_pass if engine.networks_are_separate else None
     target = 0.0 if recipe.penalty is None else recipe.penalty.target or 0.0
@@ -55,7 +55,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         bootstrap=BOOTSTRAPS[recipe.estimator.bootstrap],
         reads_value=recipe.estimator.reads_value,
         reads_log_ratio=recipe.estimator.extra == "log ratio",
-        relative_rounding=FLOAT32_ROUNDING if recipe.estimator.reads_value else FLOAT64_ROUNDING,
+        relative_rounding=recipe.relative_rounding,
         early_pass=-1 if early is None else early,
         evaluates_policy_first=recipe.evaluates_policy_first(main),
         discount_weighting=recipe.discount_weighting,
@@ -122,15 +122,9 @@ def _ends(schedule: linear) -> tuple[float, float]:
     return schedule.start, schedule.end
 
 
-def _columns_of(one: Pass) -> tuple[str, ...]:
-    """Return the columns that the engine needs for a pass: see `engines.common.columns_of`."""
-    names = one.loss.columns
-    return names if one.max_kl is None or "old_log_prob" in names else (*names, "old_log_prob")
-
-
 def _numbers(one: Pass, is_main: bool, engine: FusedEngine) -> list[int]:
     """Return a row of `Plan.passes`."""
-    names = _columns_of(one)
+    names, old_log_prob = names_of_columns(one.loss, one.max_kl)
     return [
         NETWORKS[one.networks],
         one.epochs,
@@ -141,6 +135,6 @@ def _numbers(one: Pass, is_main: bool, engine: FusedEngine) -> list[int]:
         len(names),
         len(one.loss.coefficients),
         int(not one.loss.separates and engine.value is not None),
-        names.index("old_log_prob") if "old_log_prob" in names else -1,
+        old_log_prob,
         int(is_main),
     ]

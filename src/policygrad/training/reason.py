@@ -50,15 +50,3 @@ def reason_for_python(
     if cores > 1:
         return "large batches are split between cores"
     return None
-
-
-LARGE = 1024
-"""Number of steps of an update from which on the loop in Python is as fast, or faster."""
-
-
-def reason_against_it(environments: Environments, algorithm: Algorithm) -> str | None:
-    """Return why the compiled loop would not be faster, although it is possible; None if it would be."""
-    horizon = algorithm.recipe.horizon if isinstance(algorithm, WithRecipe) and algorithm.recipe else None
-    # whole episodes of many environments are large updates, too
-    large = environments.num_envs * horizon >= LARGE if horizon else environments.num_envs >= LARGE // 64
-    return "updates are large enough for it" if large else None

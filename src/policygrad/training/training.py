@@ -22,8 +22,8 @@ from policygrad.interfaces import Engine
 from policygrad.policies import Distribution, Policy, Snapshot
 from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
 from policygrad.training.candidates import Candidates
-from policygrad.training.iteration import Iteration
-from policygrad.training.reason import reason_against_it, reason_for_python
+from policygrad.training.iteration import SMALLEST_ROW, Iteration
+from policygrad.training.reason import reason_for_python
 from policygrad.training.recent_returns import WINDOW, RecentReturns
 from policygrad.types import F64, LearnerState, Rollout, State
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from policygrad.training.compiled_training import CompiledTraining
 
 LoopName = Literal["auto", "compiled", "python"]
-SMALLEST_ROW = 256
-"""Updates with fewer samples are reported together, until this many were used or an episode has ended."""
 _NO_EPISODES: F64 = np.zeros(0)
 LONGEST_EPISODE = 100_000
 """Steps after which an episode is considered endless, unless the budget is larger."""
@@ -115,8 +113,6 @@ class Training:
             raise ValueError(f"loop='compiled' is not possible here: {reason}. Use loop='auto'.")
         if reason is None and loop == "python":
             reason = "requested"
-        if reason is None and loop == "auto":
-            reason = reason_against_it(environments, algorithm)
         self._stop_at = math.inf if threshold is None or not stop else threshold
         self._compiled: CompiledTraining | None = None
         self._compiles_when_hot = self._warm = False
