@@ -76,6 +76,19 @@ value_of: Any = intrinsic(_value)
 """For compiled code: returns the named tuple that a reference leads to."""
 
 
+def tuple_at(kind: Any) -> Any:
+    """Return an intrinsic for compiled code that returns the named tuple of this type at an address."""
+
+    def from_address(_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            pointer = context.get_value_type(kind).as_pointer()
+            return builder.load(builder.inttoptr(arguments[0], pointer))
+
+        return kind(address), generate
+
+    return intrinsic(from_address)
+
+
 def reference_at(kind: Any) -> Any:
     """Return an intrinsic for compiled code that turns an address into a reference to a tuple of this type."""
 

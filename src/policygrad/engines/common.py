@@ -15,6 +15,9 @@ from policygrad.losses import Loss
 from policygrad.policies import Policy, fault_of, flat_parameters
 from policygrad.types import F32, F64, Array, Inputs, Minibatches, Rollout, State
 
+ADAM, RMSPROP, SGD = range(3)
+OPTIMIZERS = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
+"""Numbers of the optimizers for compiled code, by name."""
 ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015, algorithm 1, with their defaults."""
 RMSPROP_ALPHA, RMSPROP_EPS = 0.99, 1e-8

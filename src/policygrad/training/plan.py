@@ -10,9 +10,8 @@ from policygrad._support.function_pointers import address_in
 from policygrad.algorithms import WithRecipe
 from policygrad.algorithms.recipe import Pass, Recipe
 from policygrad.algorithms.schedule import linear
-from policygrad.engines.common import names_of_columns
+from policygrad.engines.common import OPTIMIZERS, names_of_columns
 from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
-from policygrad.engines.fused.optimizers import CODES
 from policygrad.policies import GaussianPolicy, Policy
 from policygrad.rollout import compiled_steps
 from policygrad.training import memory as code
@@ -67,7 +66,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         coefficients=coefficients,
         computed=computed,
         rates=np.array([_ends(recipe.policy_rate), _ends(recipe.value_rate)]),
-        optimizer=CODES[optimizer],
+        optimizer=OPTIMIZERS[optimizer],
         max_grad_norm=math.inf if recipe.max_grad_norm is None else recipe.max_grad_norm,
         loss_value=0 if main.root is None else main.value_address,
         clip=np.array((math.inf, math.inf) if recipe.clip is None else _ends(recipe.clip)),

@@ -19,13 +19,21 @@ from torch import nn
 from policygrad._support.compiling import compiled
 from policygrad._support.state import copy_into, unpack
 from policygrad.engines.autograd.torch_optimizers import check_indices
-from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
+from policygrad.engines.common import (
+    ADAM,
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPS,
+    OPTIMIZERS,
+    RMSPROP,
+    RMSPROP_ALPHA,
+    RMSPROP_EPS,
+    SGD,
+)
 from policygrad.engines.signatures import SIZES, VECTOR
 from policygrad.types import F32, I64, State
 
 f32 = np.float32
-ADAM, RMSPROP, SGD = 0, 1, 2
-CODES = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
 MEANS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",), "sgd": ()}
 """Names of the running means in the state of torch's optimizers."""
 
@@ -39,7 +47,7 @@ class CompiledOptimizer:
     """
 
     def __init__(self, name: str, parameters: Sequence[nn.Parameter]) -> None:
-        self._code = CODES[name]
+        self._code = OPTIMIZERS[name]
         self._parameters = parameters
         self._ends = np.cumsum([0, *(p.numel() for p in parameters)])
         # the first one stays zero for optimizers that need only the mean of the squares

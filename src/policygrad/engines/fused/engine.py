@@ -70,7 +70,7 @@ class FusedEngine:
         self._actor, self._critic = make_nets(policy.network, value)
         self.networks_are_separate = not self._critic.net.trunk
         self.num_choices = policy.num_choices
-        self._optimizer = optimizers.CODES[optimizer]
+        self._optimizer = common.OPTIMIZERS[optimizer]
         self._workers = workers or Workers()
         others = [own_workspaces(self._actor, self._critic) for _ in range(self._workers.cores - 1)]
         # one pair of networks per core; the optimizer's step uses the first

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
-from policygrad._support.compiling import compiled, inlined, inner
+from policygrad._support import references
+from policygrad._support.compiling import inlined, inner
 from policygrad._support.function_pointers import ADDRESS
 from policygrad.engines.signatures import SIZES, VECTOR
 from policygrad.types import F32, I64
@@ -89,50 +86,12 @@ class Placed:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self._memory = np.zeros(_size(), np.uint8)
-        self.address: int = self._memory.ctypes.data
-        _place(net, self.address)
+        self._memory = references.Placed(net, _NET)
+        self.address: int = self._memory.address
 
 
-@cache
-def _size():
-    """Return the size of a `Net` in bytes."""
-    context: Any = cpu_target.target_context
-    return context.get_abi_sizeof(_layout(context))
-
-
-def _layout(context):
-    return context.get_value_type(_NET)
-
-
-def _put(_context, net, address):
-    def generate(context, builder, _signature, arguments):
-        net, address = arguments
-        for i, kind in enumerate(_NET.types):
-            if isinstance(kind, types.Array):
-                # an array begins with its owner, for reference counting; here `Placed` keeps the array alive
-                no_owner = ir.Constant(builder.extract_value(net, [i, 0]).type, None)
-                net = builder.insert_value(net, no_owner, [i, 0])
-        builder.store(net, builder.inttoptr(address, _layout(context).as_pointer()))
-
-    return types.void(_NET, ADDRESS), generate
-
-
-def _take(_context, address):
-    def generate(context, builder, _signature, arguments):
-        return builder.load(builder.inttoptr(arguments[0], _layout(context).as_pointer()))
-
-    return _NET(ADDRESS), generate
-
-
-_store: Any = intrinsic(_put)
-net_at: Any = intrinsic(_take)
+net_at: Any = references.tuple_at(_NET)
 """Returns the `Net` at an address."""
-
-
-@compiled(types.void(_NET, ADDRESS))
-def _place(net, address):
-    _store(net, address)
 
 
 @inlined

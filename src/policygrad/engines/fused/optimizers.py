@@ -13,11 +13,17 @@ from numba import types
 from policygrad._support.compiling import inner
 from policygrad._support.state import copy_into, unpack
 from policygrad.engines import common
-from policygrad.engines.common import ADAM_BETA1, ADAM_BETA2, ADAM_EPS, RMSPROP_ALPHA, RMSPROP_EPS
+from policygrad.engines.common import (
+    ADAM,
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPS,
+    RMSPROP,
+    RMSPROP_ALPHA,
+    RMSPROP_EPS,
+)
 from policygrad.engines.fused.subnormal import flushed, flushed_square
 
-ADAM, RMSPROP, SGD = 0, 1, 2
-CODES = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": SGD}
 f32 = np.float32
 
 
