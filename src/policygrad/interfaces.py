@@ -10,8 +10,10 @@ from policygrad.losses import Loss
 from policygrad.types import (
     F32,
     F64,
+    I64,
     Array,
     Batch,
+    Bool,
     Inputs,
     Minibatches,
     Outputs,
@@ -51,6 +53,36 @@ class Update:
 
     The mean is checked before each step. Once it exceeds the limit, the policy takes no more steps; the value network
     continues."""
+
+
+@dataclass(frozen=True)
+class AlongTraces:
+    """The data and the settings of one step of the actor-critic along eligibility traces.
+
+    With B samples, of different environments, the gradients are Σ −δ z / B, and the policy's has −β ∇H added. Each
+    trace is z ← γλ z + I ∇log π for the policy and z ← γλ z + ∇V for V(s), and restarts at 0 after its episode.
+    """
+
+    batch: Batch
+    env: I64
+    """[B] int64: environment of each sample."""
+    over: Bool
+    """[B]: the episode ended with this step."""
+    error: F64
+    """[B] float64: TD errors δ."""
+    importance: F64
+    """[B] float64: weights I of the policy's gradient."""
+    decays: tuple[float, float]
+    """γλ of the policy's and of the value network's traces."""
+    entropy_coef: float
+    """Weight β of the entropy, in units of the reward per nat."""
+    num_envs: int
+    """N."""
+    traces: dict[str, F32]
+    """`policy` and `value`: the traces [N, P] float32, which are updated in place; a missing one is added."""
+    step: Step
+    outputs: F32
+    """[3, B] float32: log π and H before the step are written to the first two rows."""
 
 
 @runtime_checkable
@@ -144,6 +176,19 @@ class ScoringEngine(Engine, Protocol):
 
     def squared_scores(self, inputs: Inputs, action: Array) -> F32:
         """Return ‖∇_θ log π(a|s)‖² [B], computed for each sample separately."""
+        ...
+
+
+@runtime_checkable
+class TracingEngine(Engine, Protocol):
+    """An engine that computes steps along eligibility traces itself. With others, it takes several calls per sample."""
+
+    def step_along_traces(self, along: AlongTraces) -> tuple[float, float]:
+        """Take one optimizer step of both networks; return the norms as `apply` does.
+
+        Raises:
+            NonFiniteError: log π, the entropy or a gradient is NaN or infinite; the parameters are unchanged.
+        """
         ...
 
 

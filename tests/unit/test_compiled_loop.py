@@ -57,6 +57,10 @@ ALGORITHMS: dict[str, tuple[str, Any, int]] = {
     "ppo, one minibatch": ("CartPole-v1", pg.PPO(horizon=16, epochs=3, minibatch_size=64, target_kl=1e-4), 4),
     "actor-critic": ("CartPole-v1", pg.ActorCritic(entropy_coef=0.01), 4),
     "actor-critic, weighted": ("CartPole-v1", pg.ActorCritic(discount_weighting=True), 1),
+    "traces": ("CartPole-v1", pg.ActorCritic(policy_trace=0.8, value_trace=0.9, entropy_coef=0.01), 4),
+    "traces, weighted": (
+        "CartPole-v1", pg.ActorCritic(value_trace=0.9, discount_weighting=True, optimizer="sgd"), 1
+    ),
     "observed index": ("SlipperyGrid-v0", pg.A2C(horizon=8), 4),
 }  # fmt: skip
 
@@ -154,7 +158,9 @@ def test_continuous_actions_give_the_same_bits(distribution: Any, state_dependen
     "network", [pg.Network(hidden=()), pg.Network(hidden=(8, 8), activation="relu", shared=True)]
 )
 @pytest.mark.parametrize(
-    "algorithm", [pg.Reinforce(), pg.A2C(), pg.PPO(horizon=32, epochs=2)], ids=lambda a: type(a).__name__
+    "algorithm",
+    [pg.Reinforce(), pg.A2C(), pg.PPO(horizon=32, epochs=2), pg.ActorCritic(policy_trace=0.5)],
+    ids=lambda a: type(a).__name__,
 )
 def test_linear_and_shared_networks_give_the_same_bits(algorithm: Any, network: pg.Network):
     python, compiled = (
@@ -164,7 +170,7 @@ def test_linear_and_shared_networks_give_the_same_bits(algorithm: Any, network: 
     check_same_state(python, compiled)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "a2c", "ppo", "actor-critic", "no baseline"])
+@pytest.mark.parametrize("name", ["reinforce", "a2c", "ppo", "actor-critic", "traces", "no baseline"])
 def test_where_a_call_ends_changes_nothing(name: str):
     env, algorithm, num_envs = ALGORITHMS[name]
     results = []
@@ -242,7 +248,7 @@ EVERYTHING_ELSE: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "engine": (pg.A2C(), {"engine": "autograd"}, "the engine is autograd"),
     "update": (pg.TRPO(), {}, "TRPO has an update of its own"),
-    "traces": (pg.ActorCritic(policy_trace=0.9), {}, "these settings of ActorCritic have no recipe"),
+    "q": (pg.ActorCritic(critic="q"), {}, "these settings of ActorCritic have no recipe"),
     "baseline": (
         pg.Reinforce(baseline="optimal"),
         {},

@@ -325,6 +325,9 @@ def test_overlapping_trainings_restore_the_number_of_threads(two_threads: tuple[
 def test_a_value_network_made_in_inference_mode_learns():
     with torch.inference_mode():
         value = nn.utils.skip_init(nn.Linear, 5, 1)
+        for parameter in value.parameters():
+            # the memory that skip_init leaves as it was may contain a NaN
+            parameter.zero_()
     policy, _ = networks("categorical")
     engine = make_engine(policy, value, "sgd", "autograd")
     _, gradient = engine.gradient(batch_for(policy, 5), FULL_LOSS, full_coefficients(1.0))

@@ -17,9 +17,10 @@ import numpy as np
 
 from policygrad._support.checks import NotNegative, Positive, Unit
 from policygrad._support.lookup import renamed
-from policygrad.advantages import td_errors
+from policygrad.advantages import continue_discount_weights
 from policygrad.advantages.estimators import gae
 from policygrad.algorithms.algorithm import Optimizer, register
+from policygrad.algorithms.along_traces import ENTROPY_BONUS
 from policygrad.algorithms.diagnostics import (
     MAX_KL_SAMPLES,
     log_prob_before,
@@ -27,12 +28,12 @@ from policygrad.algorithms.diagnostics import (
     policy_change_metrics,
     value_metrics,
 )
-from policygrad.algorithms.recipe import Pass, Recipe
+from policygrad.algorithms.recipe import Pass, Recipe, Traces
 from policygrad.algorithms.schedule import linear, scheduled
 from policygrad.algorithms.steps import batch_of, flatten_valid_float32
 from policygrad.algorithms.with_recipe import WithRecipe
 from policygrad.interfaces import Collector, Engine, Step, Update
-from policygrad.losses import LossFunction, traced
+from policygrad.losses import LossFunction
 from policygrad.types import F32, F64, Array, Batch, Inputs, LearnerState, Rollout
 
 Critic = Literal["v", "q"]
@@ -108,13 +109,16 @@ class ActorCritic(WithRecipe):
 
     @property
     def recipe(self) -> Recipe | None:
-        """One step of each environment, then a step of both networks; None for Q(s, a) and for traces."""
-        if self.critic == "q" or self.policy_trace or self.value_trace:
+        """One step of each environment, then a step of both networks; None for Q(s, a)."""
+        if self.critic == "q":
             return None
+        step = Pass("both", self.traced_loss)
+        if self.policy_trace or self.value_trace:
+            step = Pass("both", ENTROPY_BONUS, traces=Traces(self.policy_trace, self.value_trace))
         return Recipe(
             # TD errors are advantages with λ = 0
             gae(self.gamma, 0.0),
-            (Pass("both", self.traced_loss),),
+            (step,),
             self.gamma,
             linear(*self.schedule("learning_rate")),
             linear(*self.schedule("value_learning_rate")),
@@ -134,31 +138,19 @@ class ActorCritic(WithRecipe):
             return super().learn(engine, rollout, learner)
         rate = scheduled(self.learning_rate, self.learning_rate_end, learner.progress)
         step = Step(rate, self.value_learning_rate, self.max_grad_norm)
-        importance = self._importance(rollout, learner)
-        if self.critic == "q":
-            batch, value = self._judged_by_q(engine, rollout, importance)
-            batch = self.with_read_columns(engine, batch, old_value=value)
-            coefficients = self.coefficient_values(learner.progress)
-            before = log_prob_before(engine, batch)
-            outputs = engine.update(Update(batch, self.traced_loss, coefficients, step))
-            log_prob, entropy = outputs.log_prob if before is None else before, outputs.entropy
-            norms = outputs.policy_grad_norm, outputs.value_grad_norm
-            metrics = self.loss_metric(outputs, coefficients)
-        else:
-            along, next_value = engine.values_along(rollout)
-            error = td_errors(rollout.reward, along, next_value, rollout.terminated, self.gamma)
-            batch = batch_of(rollout, error * importance, along + error)
-            value = flatten_valid_float32(rollout, "V(s)", along)
-            log_prob, entropy = engine.evaluate(batch.inputs, batch.action)
-            norms = self._along_traces(engine, rollout, batch, error, importance, learner, step)
-            metrics = dict[str, float]()
+        batch, value = self._judged_by_q(engine, rollout, self._importance(rollout, learner))
+        batch = self.with_read_columns(engine, batch, old_value=value)
+        coefficients = self.coefficient_values(learner.progress)
+        before = log_prob_before(engine, batch)
+        outputs = engine.update(Update(batch, self.traced_loss, coefficients, step))
+        log_prob = outputs.log_prob if before is None else before
         moments = learner.traces.setdefault("moments", np.zeros((2, 3)))
         return {
             "learning_rate": rate,
-            "entropy": mean(entropy),
-            "policy_grad_norm": norms[0],
-            "value_grad_norm": norms[1],
-            **metrics,
+            "entropy": mean(outputs.entropy),
+            "policy_grad_norm": outputs.policy_grad_norm,
+            "value_grad_norm": outputs.value_grad_norm,
+            **self.loss_metric(outputs, coefficients),
             **value_metrics(value, batch.columns["target"], moments, REMEMBERED),
             **policy_change_metrics(engine, batch, log_prob, at_most=MAX_KL_SAMPLES),
         }
@@ -166,40 +158,11 @@ class ActorCritic(WithRecipe):
     def _importance(self, rollout: Rollout, learner: LearnerState) -> F64:
         """Return I_t [1, N] of this step, and prepare the next; it is 1 everywhere without `discount_weighting`."""
         N = rollout.valid.shape[1]
-        weight = learner.traces.setdefault("importance", np.ones(N))
-        now = weight[None].copy()
+        importance = np.ones((1, N))
         if self.discount_weighting:
-            weight *= np.where(rollout.valid[0], self.gamma, 1.0)
-            weight[rollout.done[0]] = 1.0
-        return now
-
-    def _along_traces(
-        self,
-        engine: Engine,
-        rollout: Rollout,
-        batch: Batch,
-        error: F64,
-        importance: F64,
-        learner: LearnerState,
-        step: Step,
-    ) -> tuple[float, float]:
-        """Step along each environment's traces, weighted by its TD error [1, N]; return the gradient norms."""
-        N = rollout.valid.shape[1]
-        weight = importance[rollout.valid].astype(np.float32)
-        directions = list(engine.gradient(batch, ENTROPY_BONUS, {"entropy_coef": self.entropy_coef}))
-        for i, n in enumerate(np.flatnonzero(rollout.valid[0])):
-            row = slice(i, i + 1)
-            sample = Batch(batch.inputs.rows(row), batch.action[row], {"importance": weight[row]})
-            # computed separately: if the networks share layers, neither gradient may enter the other's trace
-            gradients = engine.gradient(sample, LOG_POLICY, {})[0], engine.gradient(sample, CRITIC, {})[1]
-            for k, (name, decay) in enumerate((("policy", self.policy_trace), ("value", self.value_trace))):
-                trace = learner.traces.setdefault(name, np.zeros((N, gradients[k].size), np.float32))
-                trace[n] *= self.gamma * decay
-                trace[n] += gradients[k]
-                directions[k] = directions[k] - trace[n] * np.float32(error[0, n] / len(batch))
-                if rollout.done[0, n]:
-                    trace[n] = 0.0
-        return engine.apply(directions[0], directions[1], step)
+            weight = learner.traces.setdefault("importance", np.ones(N))
+            continue_discount_weights(rollout.done, rollout.valid, self.gamma, weight, importance)
+        return importance
 
     def _judged_by_q(self, engine: Engine, rollout: Rollout, importance: F64) -> tuple[Batch, F32]:
         """Return the samples with advantages and targets according to Q, and Q(s, a) [B]."""
@@ -216,24 +179,6 @@ class ActorCritic(WithRecipe):
         seen = np.concatenate([batch.inputs.observation, np.eye(choices, dtype=np.float32)[batch.action]], 1)
         value = flatten_valid_float32(rollout, "Q(s, a)", chosen.reshape(shape))
         return replace(batch, inputs=replace(batch.inputs, critic_observation=seen)), value
-
-
-def log_policy(s: Any, _k: Any) -> Any:
-    """Return I log π, whose gradient each step adds to the policy's trace."""
-    return s.importance * s.log_prob
-
-
-def critic(s: Any, _k: Any) -> Any:
-    """Return V, whose gradient each step adds to the critic's trace."""
-    return s.value
-
-
-def entropy_bonus(s: Any, k: Any) -> Any:
-    """Return −β H, whose gradient is applied without a trace."""
-    return -k.entropy_coef * s.entropy
-
-
-LOG_POLICY, CRITIC, ENTROPY_BONUS = traced(log_policy), traced(critic), traced(entropy_bonus)
 
 
 def _evaluate_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:

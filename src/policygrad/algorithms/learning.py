@@ -16,13 +16,14 @@ from policygrad.advantages import (
     normalize_in_place,
 )
 from policygrad.advantages.scaling import normalize_each, normalize_episodes
+from policygrad.algorithms.along_traces import step_along_traces
 from policygrad.algorithms.diagnostics import mean, policy_change_metrics, value_metrics
 from policygrad.algorithms.minibatches import number_of_parts, shuffled
 from policygrad.algorithms.penalty import adapted
-from policygrad.algorithms.recipe import FLOAT64_ROUNDING, Pass, Recipe
+from policygrad.algorithms.recipe import FLOAT64_ROUNDING, Pass, Recipe, Traces
 from policygrad.algorithms.steps import flatten_valid, to_finite_float32
 from policygrad.algorithms.with_loss import WithLoss
-from policygrad.interfaces import Engine, ScoringEngine, Step, Update
+from policygrad.interfaces import AlongTraces, Engine, ScoringEngine, Step, Update
 from policygrad.types import F32, F64, Batch, Inputs, LearnerState, Minibatches, Rollout
 
 
@@ -207,6 +208,9 @@ class _Learning:
         policy = one.steps_policy and not self.policy_stopped
         if not (policy or one.steps_value):
             return
+        if one.traces is not None:
+            self._step_along_traces(one.traces)
+            return
         samples = len(self.batch)
         parts = number_of_parts(samples, one.minibatch_size or 0, one.least_samples)
         shuffles = Minibatches(*shuffled(self.learner.rng, samples, parts))
@@ -227,13 +231,35 @@ class _Learning:
             self.last_columns = done.columns
         if done.policy_steps > 0:
             self.norms["policy_grad_norm"] = done.policy_grad_norm
-            if self.acted is None:
-                # the first step returns log π and H as they were before it
-                self.acted, self.entropy = self.outputs[0].copy(), mean(self.outputs[1])
+            self._remember_policy()
         if one.steps_value:
             self.norms["value_grad_norm"] = done.value_grad_norm
         self.policy_steps += done.policy_steps
         self.policy_stopped |= policy and done.policy_steps < parts
+
+    def _step_along_traces(self, traces: Traces) -> None:
+        rollout, gamma, N = self.rollout, self.recipe.gamma, self.rollout.valid.shape[1]
+        along = AlongTraces(
+            self.batch,
+            env=np.flatnonzero(rollout.valid[0]),
+            over=rollout.done[rollout.valid],
+            error=self.advantage,
+            importance=np.ones(len(self.batch)) if self.weights is None else self.weights,
+            decays=(gamma * traces.policy, gamma * traces.value),
+            entropy_coef=self.coefficients["entropy_coef"],
+            num_envs=N,
+            traces=self.learner.traces,
+            step=self.step,
+            outputs=self.outputs,
+        )
+        self.norms["policy_grad_norm"], self.norms["value_grad_norm"] = step_along_traces(self.engine, along)
+        self.policy_steps += 1
+        self._remember_policy()
+
+    def _remember_policy(self) -> None:
+        """Remember log π and H of the policy that acted, which its first step has returned as they were before it."""
+        if self.acted is None:
+            self.acted, self.entropy = self.outputs[0].copy(), mean(self.outputs[1])
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the update, and adapt the coefficient that changes after it."""

@@ -27,6 +27,16 @@ Normalization = Literal["none", "batch", "minibatch", "episodes"]
 
 
 @dataclass(frozen=True)
+class Traces:
+    """Eligibility traces z ← γλz + ∇ of both networks, one for each environment (Sutton & Barto 2018, section 13.5)."""
+
+    policy: float
+    """Decay λ of the traces of ∇log π."""
+    value: float
+    """Decay λ of the traces of ∇V."""
+
+
+@dataclass(frozen=True)
 class Pass:
     """Optimizer steps on the samples of an update."""
 
@@ -45,6 +55,8 @@ class Pass:
     max_kl: float | None = None
     """Limit on a minibatch's KL from the policy that acted, in nats. Once it is exceeded, the policy takes no more
     steps in this update, and V(s) continues. None is no limit."""
+    traces: Traces | None = None
+    """Step along the advantages times these traces, in addition to the loss. It requires `horizon=1`."""
 
     @property
     def steps_policy(self) -> bool:

@@ -21,6 +21,7 @@ from policygrad.algorithms.penalty import adapted
 from policygrad.algorithms.schedule import interpolated
 from policygrad.algorithms.steps import copy_to_float32
 from policygrad.engines.fused.net import parameters_ahead
+from policygrad.engines.fused.traces import STEP_ALONG_TRACES
 from policygrad.engines.fused.update_loop import DONE, GRADIENT, LEFT_OUT, STEP, UPDATE
 from policygrad.losses.compiled_loss import VALUE
 from policygrad.policies.distributions.gaussian import mean_std
@@ -42,7 +43,9 @@ from policygrad.training.compiled_estimates import (
 )
 from policygrad.training.memory import BAD_ADVANTAGE, BAD_TARGET, BAD_UPDATE, BAD_VALUE, FINE
 
-_update_at, _loss_at = function_at(UPDATE), function_at(VALUE)
+_update_at, _loss_at, _step_along_traces_at = (
+    function_at(UPDATE), function_at(VALUE), function_at(STEP_ALONG_TRACES),
+)  # fmt: skip
 
 
 @inlined
@@ -63,6 +66,8 @@ def take_steps(m, x, action, outputs, p, T, progress):
     steps_value = one[at.NETWORKS] != at.POLICY
     if not (steps_policy or steps_value):
         return FINE
+    if one[at.TRACES]:
+        return step_along_traces(m, x, action, outputs, p, progress)
     parts = number_of_parts(B, one[at.SIZE], 2 if one[at.NORMALIZE] == at.MINIBATCH else 1)
     order, bounds = m.work.order[:B], m.work.bounds[: parts + 1]
     if parts > 1:
@@ -94,6 +99,32 @@ def take_steps(m, x, action, outputs, p, T, progress):
     m.work.marks[at.TAKEN] += taken
     if steps_policy and taken < parts:
         m.work.marks[at.STOPPED] = 1
+    return FINE
+
+
+@exact
+def step_along_traces(m, x, action, outputs, p, progress):
+    """Take a step of both networks along their traces and return the status; there is one sample per environment."""
+    B = len(x)
+    done, over, env, importance = m.work.done, m.work.over[:B], m.work.order[:B], m.work.flat[1, :B]
+    for i in range(B):
+        over[i], env[i], importance[i] = done[0, i], i, 1.0
+    if m.plan.discount_weighting:
+        flatten(m, real(m, 5, 1), m.work.flat[1])
+    m.results.norms[:] = 0.0
+    status = _step_along_traces_at(m.plan.step_along_traces)(
+        x, action, outputs, env, over, m.work.flat[0, :B], importance, m.plan.decays, m.plan.coefficients[p, 2, 0],
+        m.carried.policy_traces, m.carried.value_traces, value_of(m.world.head),
+        m.world.actor, interpolated(m.plan.rates[0, 0], m.plan.rates[0, 1], progress),
+        m.world.critic, interpolated(m.plan.rates[1, 0], m.plan.rates[1, 1], progress),
+        m.plan.optimizer, m.plan.max_grad_norm,
+        m.work.policy_direction, m.work.value_direction, m.work.trace_derivatives, m.results.norms,
+    )  # fmt: skip
+    if status != DONE:
+        return BAD_UPDATE
+    m.work.metrics[at.POLICY_NORM], m.work.metrics[at.VALUE_NORM] = m.results.norms[0], m.results.norms[1]
+    m.work.marks[at.TAKEN] += 1
+    remember_policy(m, outputs)
     return FINE
 
 

@@ -12,6 +12,7 @@ from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.algorithms.recipe import Recipe
 from policygrad.algorithms.steps import not_finite
 from policygrad.engines.fused import FusedEngine
+from policygrad.engines.fused.traces import new_traces, workspace
 from policygrad.envs.kernel_vector import named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
@@ -84,7 +85,7 @@ class CompiledTraining:
         logged = logged_metrics(algorithm, recipe, policy)
         self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
         self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
-        self._work = _work(collector, recipe)
+        self._work = _work(collector, recipe, engine)
         self._results = _results(
             policy, candidates, len(loop.OWN_METRICS) + len(code.METRICS), self._work.valid.size
         )
@@ -176,7 +177,7 @@ class CompiledTraining:
         if self._recipe.horizon is not None and collector.environments.current is None:
             collector.environments.reset(collector.seeds)
             seeds = collector.seeds.state()
-        actor, critic = self._engine.addresses
+        actor, critic = (placed.address for placed in self._engine.nets)
         return World(
             vector.addresses, vector.states, vector.rngs, vector.elapsed, vector.observations, vector.kernel.max_steps,
             alive=np.ones(vector.num_envs, np.bool_),
@@ -197,9 +198,13 @@ class CompiledTraining:
             weight = traces.setdefault("importance", weight)
         if self._recipe.remembered is not None:
             moments = traces.setdefault("moments", moments)
+        trace = np.zeros((0, 0), np.float32)
+        if any(one.traces is not None for one in self._recipe.passes):
+            for name, new in new_traces(self._engine.nets, N).items():
+                traces.setdefault(name, new)
         return Carried(
             self._counts, self._ended.so_far, weight, moments, self._recent.ring, self._recent.count,
-            self._sums, self._defined,
+            self._sums, self._defined, traces.get("policy", trace), traces.get("value", trace),
         )  # fmt: skip
 
     def _raise(self, status: int) -> None:
@@ -221,11 +226,14 @@ class CompiledTraining:
         )
 
 
-def _work(collector: CompiledCollector, recipe: Recipe) -> Work:
+def _work(collector: CompiledCollector, recipe: Recipe, engine: FusedEngine) -> Work:
     vector = collector.vector
     N, T = vector.num_envs, recipe.horizon or vector.kernel.max_steps
     steps = collector.buffers(T, restart=recipe.horizon is not None)
     D, K, B = steps.observation.shape[2], steps.action.shape[2], T * N
+
+    # a few kilobytes, which only traces use
+    policy_direction, value_direction, derivatives = workspace(engine.nets)
 
     def f32(*shape: int) -> F32:
         # memory that is never written takes no space
@@ -251,6 +259,10 @@ def _work(collector: CompiledCollector, recipe: Recipe) -> Work:
         part_x=f32(B * D),
         part_action=f32(B * K),
         part_outputs=f32(3 * B),
+        over=np.zeros(B, np.bool_),
+        policy_direction=policy_direction,
+        value_direction=value_direction,
+        trace_derivatives=derivatives,
     )
 
 

@@ -22,11 +22,23 @@ _B1, _B2, _D3 = types.boolean[::1], types.boolean[:, ::1], types.float64[:, :, :
 NEVER, AT_TRUNCATIONS, EVERYWHERE = range(3)
 POLICY, VALUE_ONLY, BOTH = range(3)
 NO_NORMALIZATION, BATCH, MINIBATCH, EPISODES = range(4)
-NETWORKS, EPOCHS, SIZE, NORMALIZE, AGAIN, LOSS, COLUMNS, COEFFICIENTS, TOGETHER, OLD_LOG_PROB, MAIN = range(
-    11
-)
+(
+    NETWORKS,
+    EPOCHS,
+    SIZE,
+    NORMALIZE,
+    AGAIN,
+    LOSS,
+    COLUMNS,
+    COEFFICIENTS,
+    TOGETHER,
+    OLD_LOG_PROB,
+    MAIN,
+    TRACES,
+) = range(12)
 """Columns of `Plan.passes`. COLUMNS and COEFFICIENTS are numbers of columns and coefficients of the loss, TOGETHER says
-that each network's derivatives depend on the other one, and MAIN is 1 for the algorithm's loss."""
+that each network's derivatives depend on the other one, MAIN is 1 for the algorithm's loss, and TRACES is 1 for a step
+along eligibility traces."""
 SCHEDULED, PER_EPISODE, ADAPTED = range(3)
 """How a coefficient is computed."""
 ADVANTAGE, TARGET, OLD_POLICY, OLD_VALUE, EPISODE_LENGTH = range(5)
@@ -134,6 +146,10 @@ class Plan(NamedTuple):
     run_steps: int
     walk: int
     """Addresses of the functions of `rollout.compiled_steps`."""
+    step_along_traces: int
+    """Address of the function of `engines.fused.traces`; 0 without traces."""
+    decays: F64
+    """[2]: γλ of the policy's and of the value network's traces."""
     limits: F64
     """[2, K]: stored actions below the first or above the second are clipped; [2, 0] if they never are."""
     logs_std: bool
@@ -144,7 +160,8 @@ PLAN: Any = types.NamedTuple(
     [
         types.int64, ADDRESS, _D1, types.int64, types.boolean, types.boolean, types.float64, types.int64, types.boolean,
         types.boolean, types.boolean, types.float64, _I2, _D1, _I2, _D3, _I2, _D2, types.int64, types.float64, ADDRESS,
-        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D2, types.boolean,
+        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D1, _D2,
+        types.boolean,
     ],
     Plan,
 )  # fmt: skip
@@ -186,11 +203,21 @@ class Work(NamedTuple):
     part_action: F32
     part_outputs: F32
     """[B · D], [B · K] and [3 · B]: samples whose outputs are evaluated."""
+    over: Bool
+    """[B]: True for samples with which an episode ended."""
+    policy_direction: F32
+    value_direction: F32
+    trace_derivatives: F32
+    """Workspace of `engines.fused.traces`."""
 
 
 WORK: Any = types.NamedTuple(
-    [STEPS, _B2, _B2, _D2, _F1, _F1, _F1, _F1, _F2, _F1, _D2, _I1, _I1, _D1, _I1, _D1, _F1, _F1, _F1], Work
-)
+    [
+        STEPS, _B2, _B2, _D2, _F1, _F1, _F1, _F1, _F2, _F1, _D2, _I1, _I1, _D1, _I1, _D1, _F1, _F1, _F1, _B1, _F1, _F1,
+        _F2,
+    ],
+    Work,
+)  # fmt: skip
 
 
 class Carried(NamedTuple):
@@ -210,9 +237,12 @@ class Carried(NamedTuple):
     sums: F64
     defined: I64
     """[metrics]: sums over the updates of the current row, and the numbers of updates that have each."""
+    policy_traces: F32
+    value_traces: F32
+    """[N, P]: eligibility traces; [0, 0] without them."""
 
 
-CARRIED: Any = types.NamedTuple([_I1, _D2, _D1, _D2, _D1, _I1, _D1, _I1], Carried)
+CARRIED: Any = types.NamedTuple([_I1, _D2, _D1, _D2, _D1, _I1, _D1, _I1, _F2, _F2], Carried)
 
 
 class Results(NamedTuple):

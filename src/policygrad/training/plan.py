@@ -12,6 +12,7 @@ from policygrad.algorithms.recipe import Pass, Recipe
 from policygrad.algorithms.schedule import linear
 from policygrad.engines.common import OPTIMIZERS, names_of_columns
 from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
+from policygrad.engines.fused import traces as fused_traces
 from policygrad.policies import GaussianPolicy, Policy
 from policygrad.rollout import compiled_steps
 from policygrad.training import memory as code
@@ -46,6 +47,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         for k, name in enumerate(names_of_columns(one.loss, one.max_kl)[0]):
             columns[p, k] = COLUMNS.index(name)
     early = recipe.early_pass if engine.networks_are_separate else None
+    traces = next((one.traces for one in passes if one.traces is not None), None)
     target = 0.0 if recipe.penalty is None else recipe.penalty.target or 0.0
     return Plan(
         horizon=recipe.horizon or 0,
@@ -68,7 +70,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         rates=np.array([_ends(recipe.policy_rate), _ends(recipe.value_rate)]),
         optimizer=OPTIMIZERS[optimizer],
         max_grad_norm=math.inf if recipe.max_grad_norm is None else recipe.max_grad_norm,
-        loss_value=0 if main.root is None else main.value_address,
+        loss_value=main.value_address if _logs_loss(algorithm, recipe) else 0,
         clip=np.array((math.inf, math.inf) if recipe.clip is None else _ends(recipe.clip)),
         kl_samples=2**62 if recipe.kl_samples is None else recipe.kl_samples,
         penalty=np.array([0.0, 0.0 if recipe.penalty is None else recipe.penalty.initial, target]),
@@ -79,6 +81,10 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         take_steps=update_loop.take_steps.address,
         run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
         walk=compiled_steps.walk.address,
+        step_along_traces=0
+        if traces is None
+        else address_in(fused_traces.step_along_traces, fused_traces.STEP_ALONG_TRACES),
+        decays=np.zeros(2) if traces is None else recipe.gamma * np.array([traces.policy, traces.value]),
         limits=_limits(engine.policy),
         logs_std=logs_std(engine.policy),
     )
@@ -95,7 +101,7 @@ def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy) -> lis
     left_out = set[str]()
     if not recipe.uses_value:
         left_out |= {"value_grad_norm", "value_loss", "value_bias", "explained_variance"}
-    if algorithm.traced_loss.root is None:
+    if not _logs_loss(algorithm, recipe):
         left_out.add("loss")
     if recipe.clip is None:
         left_out.add("clip_share")
@@ -108,6 +114,12 @@ def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy) -> lis
     if not logs_std(policy):
         left_out.add("std")
     return [k for k, name in enumerate(code.METRICS) if name not in left_out]
+
+
+def _logs_loss(algorithm: WithRecipe, recipe: Recipe) -> bool:
+    """Return True if a pass minimizes the algorithm's loss, and there is machine code for the loss itself."""
+    main = algorithm.traced_loss
+    return main.root is not None and any(one.loss is main for one in recipe.passes)
 
 
 def _limits(policy: Policy) -> F64:
@@ -136,4 +148,5 @@ def _numbers(one: Pass, is_main: bool, engine: FusedEngine) -> list[int]:
         int(not one.loss.separates and engine.value is not None),
         old_log_prob,
         int(is_main),
+        int(one.traces is not None),
     ]

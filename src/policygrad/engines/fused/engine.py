@@ -13,11 +13,11 @@ from policygrad._support.checks import check_choice
 from policygrad._support.threads import Workers
 from policygrad.algorithms.algorithm import Optimizer
 from policygrad.engines import common
-from policygrad.engines.fused import forward_loop, heads, optimizers, update_loop
+from policygrad.engines.fused import forward_loop, heads, optimizers, traces, update_loop
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces
 from policygrad.engines.fusible import unsupported_reason
-from policygrad.interfaces import Step, Update
+from policygrad.interfaces import AlongTraces, Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
 from policygrad.types import (
@@ -134,6 +134,13 @@ class FusedEngine:
         scores.squared_scores(inputs.observation, action, self.head, self._actor.address, squared)
         return squared
 
+    def step_along_traces(self, along: AlongTraces) -> tuple[float, float]:
+        """See `TracingEngine.step_along_traces`."""
+        numbers, report = _numbers(along.step), np.zeros(3)
+        if traces.step(along, self.head, self.nets, self._optimizer, numbers, report) != update_loop.DONE:
+            self.check_finite(along.outputs, along.batch.inputs, policy=True, value=True)
+        return float(report[0]), float(report[1])
+
     def policy_outputs(
         self, inputs: Inputs, action: Array, before: PolicyOutputs | None = None
     ) -> PolicyOutputs:
@@ -162,10 +169,9 @@ class FusedEngine:
         """See `TrustRegionEngine.fisher_vector_product`."""
         from policygrad.engines.fused import trust_region
 
-        parts = self._workers.parts(len(inputs), SPLIT_AT)
-        return trust_region.fisher_vector_product(
-            inputs.observation, self.policy, self.head, self._actors, self._workers, parts
-        )
+        workers, parts = self._workers, self._workers.parts(len(inputs), SPLIT_AT)
+        x = inputs.observation
+        return trust_region.fisher_vector_product(x, self.policy, self.head, self._actors, workers, parts)
 
     def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
@@ -182,10 +188,9 @@ class FusedEngine:
         self._actor.net.gradient[:] = policy_gradient
         self._critic.net.gradient[:] = value_gradient
         report = np.zeros(3)
-        limit = math.inf if step.max_grad_norm is None else step.max_grad_norm
-        rates = _rates(step)
-        nets = self._actor.address, self._critic.address
-        if update_loop.step_of_both(*nets, *rates, self._optimizer, limit, report) != update_loop.DONE:
+        policy_rate, value_rate, max_norm = _numbers(step)
+        rates, nets = (policy_rate, value_rate), (self._actor.address, self._critic.address)
+        if update_loop.step_of_both(*nets, *rates, self._optimizer, max_norm, report) != update_loop.DONE:
             common.check_gradient("policy", self.policy.network, policy_gradient)
             common.check_gradient("value", self.value or nn.Module(), value_gradient)
         return float(report[0]), float(report[1])
@@ -231,9 +236,9 @@ class FusedEngine:
                 common.check_gradient(name, module, placed.net.gradient)
 
     @property
-    def addresses(self) -> tuple[int, int]:
-        """Addresses of the (policy, value network) for compiled code: see `net.Placed`."""
-        return self._actor.address, self._critic.address
+    def nets(self) -> tuple[Placed, Placed]:
+        """The (policy, value network) for compiled code."""
+        return self._actor, self._critic
 
     def state(self) -> State:
         """See `Engine.state`."""
@@ -258,9 +263,8 @@ class FusedEngine:
         scale = 1 / (B if batch.weight is None else float(batch.weight.sum(dtype=np.float64)))
         action = common.as_column_matrix(batch.action)
         address, coefficients = update.loss.address, update.loss.numbers(update.coefficients)
-        max_norm = math.inf if step.max_grad_norm is None else step.max_grad_norm
         max_kl = math.inf if update.max_kl is None else update.max_kl
-        policy_rate, value_rate = _rates(step)
+        policy_rate, value_rate, max_norm = _numbers(step)
         both = not update.loss.separates and self.value is not None
         nets, inputs = self._nets, batch.inputs
         rows = inputs.observation, inputs.seen_by_critic, action, outputs, columns, weight
@@ -289,10 +293,7 @@ class FusedEngine:
         return run(update_loop.STEP, 0, B) if what & update_loop.STEP else update_loop.DONE
 
 
-def _rates(step: Step) -> tuple[float, float]:
-    """Return the learning rates of the (policy, value network) in the form that compiled code uses."""
-    policy_rate, value_rate, _ = step
-    return (
-        update_loop.LEFT_OUT if policy_rate is None else policy_rate,
-        update_loop.LEFT_OUT if value_rate is None else value_rate,
-    )
+def _numbers(step: Step) -> tuple[float, float, float]:
+    """Return the learning rates of the (policy, value network) and the largest norm, as compiled code takes them."""
+    policy_rate, value_rate = (update_loop.LEFT_OUT if rate is None else rate for rate in step[:2])
+    return policy_rate, value_rate, math.inf if step.max_grad_norm is None else step.max_grad_norm
