@@ -32,8 +32,10 @@ class Reference(types.Type):
 
     def __init__(self, kind: Any) -> None:
         self.tuple = kind
-        # a short name, because it becomes part of the names of all functions that take a reference
-        super().__init__(name=f"Reference[{kind.instance_class.__name__}]")
+        # a short name, because it becomes part of the names of all functions that take a reference; but types are
+        # equal if their names are
+        where = kind.instance_class.__module__.rpartition(".")[2]
+        super().__init__(name=f"Reference[{where}.{kind.instance_class.__name__}]")
 
 
 @register_model(Reference)

@@ -154,7 +154,7 @@ def own_action(spaces, stored, own):
     return total == np.float32(0)
 
 
-class Workspace(NamedTuple):
+class StepWorkspace(NamedTuple):
     """Temporary arrays of one step, for one share of the environments."""
 
     observation: F32
@@ -168,7 +168,9 @@ class Workspace(NamedTuple):
 
 
 _F2: Any = types.float32[:, ::1]
-_WORKSPACE: Any = types.NamedTuple([_F2, types.float64[:, ::1], _F2, _D1, types.int64[::1]], Workspace)
+STEP_WORKSPACE: Any = types.NamedTuple(
+    [_F2, types.float64[:, ::1], _F2, _D1, types.int64[::1]], StepWorkspace
+)
 
 
 @inlined
@@ -200,7 +202,7 @@ _ENVIRONMENTS: Any = (
 )  # fmt: skip
 _REST: Any = (HEAD, NET, SPACES, types.float64[:, :, ::1], types.int64, STEPS, WHERE)
 _STATUS: Any = types.Tuple((types.int64, types.int64))
-WALK: Any = _STATUS(*_ENVIRONMENTS, *_REST, _WORKSPACE)
+WALK: Any = _STATUS(*_ENVIRONMENTS, *_REST, STEP_WORKSPACE)
 _walk_at = function_at(WALK)
 
 
@@ -276,7 +278,7 @@ def run_steps(
     function of this name, which counts no references and is not compiled a second time as a part of this one.
     """
     transpose(actor)
-    work = Workspace(
+    work = StepWorkspace(
         np.empty((ROWS, steps.observation.shape[2]), np.float32),
         np.empty((ROWS, noise.shape[2]), np.float64),
         np.empty((ROWS, steps.action.shape[2]), np.float32),

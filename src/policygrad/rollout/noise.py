@@ -31,8 +31,9 @@ class ActionNoise:
         self._num_envs = num_envs
         self._period = policy.distribution.noise_period
         self._rows = self._draw(0)
-        row = num_envs * math.prod(self._rows.shape[2:]) * self._period
-        self._block = max(1, BLOCK // row)
+        self.numbers = math.prod(self._rows.shape[2:])
+        """Number of random numbers of an action."""
+        self._block = max(1, BLOCK // (num_envs * self.numbers * self._period))
 
     def peek(self, steps: int) -> F64:
         """Return the next rows, at least one and at most `steps`: [rows, N] or [rows, N, ·] float64."""

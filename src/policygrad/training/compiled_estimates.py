@@ -10,6 +10,7 @@ import numpy as np
 from policygrad._support.compiling import exact, inlined
 from policygrad._support.function_pointers import function_at
 from policygrad._support.references import value_of
+from policygrad._support.views import as_matrix
 from policygrad.advantages import estimate_at, normalize_in_place
 from policygrad.advantages.scaling import normalize_each, normalize_episodes
 from policygrad.algorithms.recipe import FLOAT64_ROUNDING
@@ -25,8 +26,6 @@ _values_at, _evaluations_at = function_at(VALUES), function_at(EVALUATIONS)
 def samples_of(m, T):
     """Return the samples' observations [B, D] and actions [B, K]: without a copy if all T steps are samples."""
     N, D, K = m.work.valid.shape[1], m.work.steps.observation.shape[2], m.work.steps.action.shape[2]
-    all_x = m.work.steps.observation.reshape(m.work.steps.observation.size)
-    all_actions = m.work.steps.action.reshape(m.work.steps.action.size)
     valid, observation, taken = m.work.valid, m.work.steps.observation, m.work.steps.action
     some_x, some_actions = m.work.x, m.work.action
     B = 0
@@ -34,7 +33,7 @@ def samples_of(m, T):
         for n in range(N):
             B += valid[t, n]
     if B == T * N:
-        return all_x[: B * D].reshape((B, D)), all_actions[: B * K].reshape((B, K))
+        return as_matrix(observation, B, D), as_matrix(taken, B, K)
     i = 0
     for t in range(T):
         for n in range(N):
@@ -44,14 +43,14 @@ def samples_of(m, T):
                 for k in range(K):
                     some_actions[i * K + k] = taken[t, n, k]
                 i += 1
-    return some_x[: B * D].reshape((B, D)), some_actions[: B * K].reshape((B, K))
+    return as_matrix(some_x, B, D), as_matrix(some_actions, B, K)
 
 
 @inlined
 def real(m, which, T):
     """Return one of the arrays [T, N] of `Work.reals`."""
     N = m.work.valid.shape[1]
-    return m.work.reals[which, : T * N].reshape((T, N))
+    return as_matrix(m.work.reals[which], T, N)
 
 
 @exact
@@ -70,7 +69,7 @@ def values_along(m, T, finals):
     """See `Engine.values_along`: write V(s_t) and V(s_{t+1})."""
     N, D = m.work.valid.shape[1], m.work.steps.observation.shape[2]
     rows = (T + 1) * N
-    x = m.work.steps.observation.reshape(m.work.steps.observation.size)[: rows * D].reshape((rows, D))
+    x = as_matrix(m.work.steps.observation, rows, D)
     _values_at(m.plan.values)(x, m.world.critic, m.work.all_values[:rows])
     value, next_value, along = real(m, 0, T), real(m, 1, T), m.work.all_values
     for t in range(T):
@@ -99,7 +98,7 @@ def values_at_truncations(m, T):
     if count == 0:
         return
     found = m.work.all_values[:count]
-    _values_at(m.plan.values)(m.work.part_x[: count * D].reshape((count, D)), m.world.critic, found)
+    _values_at(m.plan.values)(as_matrix(m.work.part_x, count, D), m.world.critic, found)
     next_value, i = real(m, 1, T), 0
     for t in range(T):
         for n in range(N):

@@ -14,6 +14,7 @@ import numpy as np
 from policygrad._support.compiling import exact, inlined
 from policygrad._support.function_pointers import function_at
 from policygrad._support.references import value_of
+from policygrad._support.views import as_matrix
 from policygrad.advantages import continue_discount_weights
 from policygrad.algorithms.diagnostics import mean, policy_change, value_errors
 from policygrad.algorithms.minibatches import number_of_parts, write_minibatches
@@ -22,7 +23,7 @@ from policygrad.algorithms.schedule import interpolated
 from policygrad.algorithms.steps import copy_to_float32
 from policygrad.engines.fused.net import parameters_ahead
 from policygrad.engines.fused.traces import STEP_ALONG_TRACES
-from policygrad.engines.fused.update_loop import DONE, GRADIENT, LEFT_OUT, STEP, UPDATE
+from policygrad.engines.fused.update_loop import DONE, GRADIENT, LEFT_OUT, STEP, TAKE_STEPS
 from policygrad.losses.compiled_loss import VALUE
 from policygrad.policies.distributions.gaussian import mean_std
 from policygrad.policies.distributions.units import share_outside
@@ -43,8 +44,8 @@ from policygrad.training.compiled_estimates import (
 )
 from policygrad.training.memory import BAD_ADVANTAGE, BAD_TARGET, BAD_UPDATE, BAD_VALUE, FINE
 
-_update_at, _loss_at, _step_along_traces_at = (
-    function_at(UPDATE), function_at(VALUE), function_at(STEP_ALONG_TRACES),
+_take_steps_at, _loss_at, _step_along_traces_at = (
+    function_at(TAKE_STEPS), function_at(VALUE), function_at(STEP_ALONG_TRACES),
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ _update_at, _loss_at, _step_along_traces_at = (
 def columns_of(m, p, B):
     """Return the columns [C, B] that a pass reads."""
     count = m.plan.passes[p, at.COLUMNS]
-    matrix = m.work.matrix[: count * B].reshape((count, B))
+    matrix = as_matrix(m.work.matrix, count, B)
     for k in range(count):
         copy(m.work.columns[m.plan.columns[p, k], :B], matrix[k])
     return matrix
@@ -80,11 +81,12 @@ def take_steps(m, x, action, outputs, p, T, progress):
     policy_rate = interpolated(m.plan.rates[0, 0], m.plan.rates[0, 1], progress) if steps_policy else LEFT_OUT
     value_rate = interpolated(m.plan.rates[1, 0], m.plan.rates[1, 1], progress) if steps_value else LEFT_OUT
     m.results.norms[:] = 0.0
-    status = _update_at(m.plan.update)(
-        m.plan.take_steps, x, x, action, outputs, columns_of(m, p, B), m.work.part_x[:0], 0, B, 1,
+    status = _take_steps_at(m.plan.take_steps)(
+        x, x, action, outputs, columns_of(m, p, B), m.work.part_x[:0], 0, B, 1,
         one[at.TOGETHER] > 0, one[at.LOSS], m.plan.coefficients[p, 2, : one[at.COEFFICIENTS]], 1 / B, order, bounds,
         GRADIENT | STEP, value_of(m.world.head), m.world.actor, policy_rate, m.world.critic, value_rate,
         m.plan.optimizer, m.plan.max_grad_norm, m.plan.max_kl[p], one[at.OLD_LOG_PROB], m.results.norms,
+        value_of(m.work.minibatch),
     )  # fmt: skip
     if status != DONE:
         return BAD_UPDATE
@@ -209,8 +211,8 @@ def write_metrics(m, x, action, outputs, progress):
         count = -(-B // stride)
         D, K = x.shape[1], action.shape[1]
         some_x, some_action = (
-            m.work.part_x[: count * D].reshape((count, D)),
-            m.work.part_action[: count * K].reshape((count, K)),
+            as_matrix(m.work.part_x, count, D),
+            as_matrix(m.work.part_action, count, K),
         )
         old = m.work.part_outputs[2 * B : 2 * B + count]
         for i in range(count):
@@ -241,7 +243,7 @@ def learn(m, reward, T, finals, progress):
     N = m.work.valid.shape[1]
     x, action = samples_of(m, T)
     B = len(x)
-    outputs = m.work.outputs[: 3 * B].reshape((3, B))
+    outputs = as_matrix(m.work.outputs, 3, B)
     outputs[:] = np.float32(0)
     m.work.marks[:] = 0
     m.work.metrics[:] = np.nan

@@ -15,9 +15,10 @@ from policygrad._support.compiling import compiled_later, exact
 from policygrad._support.function_pointers import ADDRESS, function_at
 from policygrad._support.references import reference_at, value_of
 from policygrad.algorithms.diagnostics import mean
+from policygrad.engines.fused.mlp import transpose
 from policygrad.engines.fused.net import net_at
 from policygrad.envs.kernel_vector import reset_all
-from policygrad.rollout.compiled_steps import BAD_INDEX, RUN_STEPS, copy, encode
+from policygrad.rollout.compiled_steps import BAD_INDEX, WALK, copy, encode
 from policygrad.rollout.episode_returns import add_up, add_up_whole
 from policygrad.training.candidates import NONE, best_of, place_of
 from policygrad.training.compiled_learning import learn
@@ -39,7 +40,7 @@ two, plus the status of `run_steps` or of `learn`."""
 OWN_METRICS = ("steps", "episodes", "seconds", "return", "return_100", "episode_length", "idle_share")
 """The first columns of a row, before those of `memory.METRICS`. Seconds are left to the caller."""
 
-_run_steps_at = function_at(RUN_STEPS)
+_walk_at = function_at(WALK)
 
 
 @exact
@@ -82,11 +83,13 @@ def collect(m, c):
         rows = min(len(m.world.noise) - c[NOISE], last - c[ROWS])
         if rows == 0:
             return NEEDS_NOISE
-        ending, stop = _run_steps_at(m.plan.run_steps)(
-            m.plan.walk, m.world.kernel, m.world.states, m.world.rngs, m.world.elapsed, m.world.shown,
+        transpose(m.world.actor)
+        ending, stop = _walk_at(m.plan.walk)(
+            m.world.kernel, m.world.states, m.world.rngs, m.world.elapsed, m.world.shown,
             m.world.max_steps, m.world.alive, 0, len(m.world.alive), m.plan.horizon > 0,
             value_of(m.world.head), m.world.actor, value_of(m.world.spaces),
             m.world.noise[c[NOISE] : c[NOISE] + rows], c[ROWS], value_of(m.work.steps), m.world.where,
+            value_of(m.work.walk),
         )  # fmt: skip
         if ending != FINE:
             c[STOPPED_AT] = stop

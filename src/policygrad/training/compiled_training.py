@@ -9,10 +9,9 @@ import numpy as np
 from policygrad._support.random_bits import bits_of
 from policygrad._support.references import Placed
 from policygrad.algorithms import Algorithm, WithRecipe
-from policygrad.algorithms.recipe import Recipe
 from policygrad.algorithms.steps import not_finite
 from policygrad.engines.fused import FusedEngine
-from policygrad.engines.fused.traces import new_traces, workspace
+from policygrad.engines.fused.traces import new_traces
 from policygrad.envs.kernel_vector import named_faults
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
@@ -21,15 +20,13 @@ from policygrad.rollout import EpisodeReturns
 from policygrad.rollout.compiled_collector import CompiledCollector
 from policygrad.training import compiled_loop as loop
 from policygrad.training import memory as code
-from policygrad.training.candidates import CANDIDATES, Candidates
+from policygrad.training.candidates import Candidates
 from policygrad.training.iteration import Iteration
-from policygrad.training.memory import MEMORY, Carried, Memory, Results, Work, World
-from policygrad.training.plan import COLUMNS, logged_metrics, make_plan
+from policygrad.training.memory import MEMORY, Carried, Memory, World
+from policygrad.training.plan import MOST_ROWS, logged_metrics, make_plan, make_results, make_work
 from policygrad.training.recent_returns import RecentReturns
-from policygrad.types import F32, Inputs, LearnerState
+from policygrad.types import Inputs, LearnerState
 
-MOST_ROWS, MOST_RETURNS = 4096, 65536
-"""Largest numbers of rows and of episodes that one call returns."""
 PAUSE = 0.1
 """Seconds after which a call should end, so that training can be displayed, saved and interrupted."""
 
@@ -85,8 +82,8 @@ class CompiledTraining:
         logged = logged_metrics(algorithm, recipe, policy)
         self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
         self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
-        self._work = _work(collector, recipe, engine)
-        self._results = _results(
+        self._work = make_work(collector, recipe, engine)
+        self._results = make_results(
             policy, candidates, len(loop.OWN_METRICS) + len(code.METRICS), self._work.valid.size
         )
         self._buffers = policy.snapshot().buffers
@@ -224,61 +221,3 @@ class CompiledTraining:
         self._engine.check_finite(
             outputs, Inputs(observation), policy=True, value=self._engine.value is not None
         )
-
-
-def _work(collector: CompiledCollector, recipe: Recipe, engine: FusedEngine) -> Work:
-    vector = collector.vector
-    N, T = vector.num_envs, recipe.horizon or vector.kernel.max_steps
-    steps = collector.buffers(T, restart=recipe.horizon is not None)
-    D, K, B = steps.observation.shape[2], steps.action.shape[2], T * N
-
-    # a few kilobytes, which only traces use
-    policy_direction, value_direction, derivatives = workspace(engine.nets)
-
-    def f32(*shape: int) -> F32:
-        # memory that is never written takes no space
-        return np.empty(shape, np.float32)
-
-    return Work(
-        steps,
-        valid=np.zeros((T, N), np.bool_),
-        done=np.zeros((T, N), np.bool_),
-        reals=np.empty((6, B)),
-        x=f32(B * D),
-        action=f32(B * K),
-        all_values=f32((T + 1) * N + B),
-        outputs=f32(3 * B),
-        columns=f32(len(COLUMNS), B),
-        matrix=f32(6 * B),
-        flat=np.empty((3, B)),
-        order=np.empty(B, np.int64),
-        bounds=np.empty(B + 1, np.int64),
-        metrics=np.zeros(len(code.METRICS)),
-        marks=np.zeros(3, np.int64),
-        size=np.zeros(1),
-        part_x=f32(B * D),
-        part_action=f32(B * K),
-        part_outputs=f32(3 * B),
-        over=np.zeros(B, np.bool_),
-        policy_direction=policy_direction,
-        value_direction=value_direction,
-        trace_derivatives=derivatives,
-    )
-
-
-def _results(policy: Policy, candidates: Candidates, columns: int, largest: int) -> Results:
-    """Return memory for the results, of which one update adds at most `largest` returns."""
-    P = len(policy.snapshot().parameters)
-    return Results(
-        table=np.empty((MOST_ROWS, columns)),
-        episodes=np.zeros(MOST_ROWS, np.int64),
-        returns=np.empty(MOST_RETURNS + 2 * largest),
-        lengths=np.empty(MOST_RETURNS + 2 * largest),
-        acted=np.empty((2, P), np.float32),
-        means=candidates.means,
-        candidate_episodes=candidates.episodes,
-        candidate_count=candidates.count,
-        changed=np.zeros(CANDIDATES, np.int64),
-        candidates=np.empty((CANDIDATES, P), np.float32),
-        norms=np.zeros(3),
-    )

@@ -8,10 +8,11 @@ from numba import types
 
 from policygrad._support.function_pointers import ADDRESS
 from policygrad._support.random_bits import BITS
+from policygrad.engines.fused.gathering import MINIBATCH_WORKSPACE, MinibatchWorkspace
 from policygrad.engines.fused.heads import HEAD, Head
 from policygrad.engines.fused.net import NET
 from policygrad.envs.kernel_vector import KERNEL
-from policygrad.rollout.compiled_steps import SPACES, STEPS, Spaces, Steps
+from policygrad.rollout.compiled_steps import SPACES, STEP_WORKSPACE, STEPS, Spaces, Steps, StepWorkspace
 from policygrad.types import F32, F64, I64, Array, Bool
 
 _I1, _F1, _D1 = types.int64[::1], types.float32[::1], types.float64[::1]
@@ -140,12 +141,10 @@ class Plan(NamedTuple):
     """0 for the explained variance of single updates."""
     values: int
     evaluations: int
-    update: int
     take_steps: int
     """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop`."""
-    run_steps: int
     walk: int
-    """Addresses of the functions of `rollout.compiled_steps`."""
+    """Address of the function of `rollout.compiled_steps`."""
     step_along_traces: int
     """Address of the function of `engines.fused.traces`; 0 without traces."""
     decays: F64
@@ -160,7 +159,7 @@ PLAN: Any = types.NamedTuple(
     [
         types.int64, ADDRESS, _D1, types.int64, types.boolean, types.boolean, types.float64, types.int64, types.boolean,
         types.boolean, types.boolean, types.float64, _I2, _D1, _I2, _D3, _I2, _D2, types.int64, types.float64, ADDRESS,
-        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D1, _D2,
+        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D1, _D2,
         types.boolean,
     ],
     Plan,
@@ -172,6 +171,10 @@ class Work(NamedTuple):
 
     steps: Steps
     """What was collected; see `rollout.compiled_steps`."""
+    walk: StepWorkspace
+    """Workspace of one step."""
+    minibatch: MinibatchWorkspace
+    """Workspace of one minibatch."""
     valid: Bool
     done: Bool
     """[T, N]."""
@@ -213,8 +216,8 @@ class Work(NamedTuple):
 
 WORK: Any = types.NamedTuple(
     [
-        STEPS, _B2, _B2, _D2, _F1, _F1, _F1, _F1, _F2, _F1, _D2, _I1, _I1, _D1, _I1, _D1, _F1, _F1, _F1, _B1, _F1, _F1,
-        _F2,
+        STEPS, STEP_WORKSPACE, MINIBATCH_WORKSPACE, _B2, _B2, _D2, _F1, _F1, _F1, _F1, _F2, _F1, _D2, _I1, _I1, _D1,
+        _I1, _D1, _F1, _F1, _F1, _B1, _F1, _F1, _F2,
     ],
     Work,
 )  # fmt: skip

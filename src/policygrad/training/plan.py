@@ -1,4 +1,4 @@
-"""From a recipe to the numbers that the compiled loop executes."""
+"""From a recipe to the numbers that the compiled loop executes, and to the arrays that it works on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from policygrad.algorithms.schedule import linear
 from policygrad.engines.common import OPTIMIZERS, names_of_columns
 from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
 from policygrad.engines.fused import traces as fused_traces
+from policygrad.engines.fused.gathering import MinibatchWorkspace
+from policygrad.engines.fused.update_loop import ROWS
 from policygrad.policies import GaussianPolicy, Policy
 from policygrad.rollout import compiled_steps
+from policygrad.rollout.compiled_collector import CompiledCollector
+from policygrad.rollout.compiled_steps import StepWorkspace
 from policygrad.training import memory as code
-from policygrad.training.memory import Plan
-from policygrad.types import F64
+from policygrad.training.candidates import CANDIDATES, Candidates
+from policygrad.training.memory import Plan, Results, Work
+from policygrad.types import F32, F64
 
 BOOTSTRAPS = {"never": code.NEVER, "at truncations": code.AT_TRUNCATIONS, "everywhere": code.EVERYWHERE}
 NETWORKS = {"policy": code.POLICY, "value": code.VALUE_ONLY, "both": code.BOTH}
@@ -26,6 +31,8 @@ NORMALIZATIONS = {
 }  # fmt: skip
 COLUMNS = ("advantage", "target", "old_log_prob", "old_value", "episode_length")
 """Columns that the compiled loop supplies, in the order of the constants of `memory`."""
+MOST_ROWS, MOST_RETURNS = 4096, 65536
+"""Largest numbers of rows and of episodes that one call returns."""
 
 
 def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimizer: str) -> Plan:
@@ -77,9 +84,7 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         remembered=float(recipe.remembered or 0),
         values=address_in(forward_loop.values, forward_loop.VALUES),
         evaluations=address_in(forward_loop.evaluations, forward_loop.EVALUATIONS),
-        update=address_in(update_loop.update, update_loop.UPDATE),
         take_steps=update_loop.take_steps.address,
-        run_steps=address_in(compiled_steps.run_steps, compiled_steps.RUN_STEPS),
         walk=compiled_steps.walk.address,
         step_along_traces=0
         if traces is None
@@ -87,6 +92,83 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         decays=np.zeros(2) if traces is None else recipe.gamma * np.array([traces.policy, traces.value]),
         limits=_limits(engine.policy),
         logs_std=logs_std(engine.policy),
+    )
+
+
+def make_work(collector: CompiledCollector, recipe: Recipe, engine: FusedEngine) -> Work:
+    """Return memory for the largest update."""
+    vector = collector.vector
+    N, T = vector.num_envs, recipe.horizon or vector.kernel.max_steps
+    steps = collector.buffers(T, restart=recipe.horizon is not None)
+    D, K, B = steps.observation.shape[2], steps.action.shape[2], T * N
+
+    # a minibatch has about the number of samples that the recipe says
+    largest = max(2 * (one.minibatch_size or 0) + 2 for one in recipe.passes)
+    # a few kilobytes, which only traces use
+    policy_direction, value_direction, derivatives = fused_traces.workspace(engine.nets)
+
+    def f32(*shape: int) -> F32:
+        # memory that is never written takes no space
+        return np.empty(shape, np.float32)
+
+    return Work(
+        steps,
+        StepWorkspace(
+            f32(ROWS, D),
+            np.empty((ROWS, collector.noise.numbers)),
+            f32(ROWS, K),
+            np.empty(K),
+            np.empty(N, np.int64),
+        ),
+        MinibatchWorkspace(
+            f32(largest, D),
+            f32(largest, 0),
+            f32(largest, K),
+            np.zeros((3, largest), np.float32),
+            f32(len(COLUMNS), largest),
+            f32(0),
+            f32(3, ROWS),
+        ),
+        valid=np.zeros((T, N), np.bool_),
+        done=np.zeros((T, N), np.bool_),
+        reals=np.empty((6, B)),
+        x=f32(B * D),
+        action=f32(B * K),
+        all_values=f32((T + 1) * N + B),
+        outputs=f32(3 * B),
+        columns=f32(len(COLUMNS), B),
+        matrix=f32(6 * B),
+        flat=np.empty((3, B)),
+        order=np.empty(B, np.int64),
+        bounds=np.empty(B + 1, np.int64),
+        metrics=np.zeros(len(code.METRICS)),
+        marks=np.zeros(3, np.int64),
+        size=np.zeros(1),
+        part_x=f32(B * D),
+        part_action=f32(B * K),
+        part_outputs=f32(3 * B),
+        over=np.zeros(B, np.bool_),
+        policy_direction=policy_direction,
+        value_direction=value_direction,
+        trace_derivatives=derivatives,
+    )
+
+
+def make_results(policy: Policy, candidates: Candidates, columns: int, largest: int) -> Results:
+    """Return memory for the results, of which one update adds at most `largest` returns."""
+    P = len(policy.snapshot().parameters)
+    return Results(
+        table=np.empty((MOST_ROWS, columns)),
+        episodes=np.zeros(MOST_ROWS, np.int64),
+        returns=np.empty(MOST_RETURNS + 2 * largest),
+        lengths=np.empty(MOST_RETURNS + 2 * largest),
+        acted=np.empty((2, P), np.float32),
+        means=candidates.means,
+        candidate_episodes=candidates.episodes,
+        candidate_count=candidates.count,
+        changed=np.zeros(CANDIDATES, np.int64),
+        candidates=np.empty((CANDIDATES, P), np.float32),
+        norms=np.zeros(3),
     )
 
 

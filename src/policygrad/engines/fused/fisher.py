@@ -10,6 +10,7 @@ from numba import types
 
 from policygrad._support.compiling import compiled, inner, inner_making_arrays
 from policygrad._support.function_pointers import ADDRESS, function_at
+from policygrad._support.views import as_matrix
 from policygrad.engines.fused.heads import HEAD, evaluate
 from policygrad.engines.fused.heads.head import DESCRIBE, DIVERGENCE, FISHER
 from policygrad.engines.fused.layer_views import inputs_of, outputs_of, scales_of, stored_of, weights_of
@@ -92,7 +93,7 @@ def jvp(x, net, along):
             for i in range(rate.size):
                 rate[i] = f32(0)
         h_rate = rate
-    return h_rate.reshape(rows, net.sizes[-1])
+    return as_matrix(h_rate, rows, net.sizes[-1])
 
 
 @inner

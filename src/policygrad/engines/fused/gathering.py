@@ -1,7 +1,7 @@
 """Minibatches as arrays of their own: copies of their samples, and of the outputs back to the rows of the samples."""
 
 # pyright: basic
-# compiled code: the types of the arguments are those of `Workspace`
+# compiled code: the types of the arguments are those of `MinibatchWorkspace`
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policygrad.types import F32
 f32 = np.float32
 
 
-class Workspace(NamedTuple):
+class MinibatchWorkspace(NamedTuple):
     """Temporary arrays of an update: the samples of one minibatch, and the derivatives of its loss."""
 
     x: F32
@@ -31,7 +31,7 @@ class Workspace(NamedTuple):
     """[3, ROWS]."""
 
 
-WORKSPACE: Any = types.NamedTuple([*[MATRIX] * 5, VECTOR, MATRIX], Workspace)
+MINIBATCH_WORKSPACE: Any = types.NamedTuple([*[MATRIX] * 5, VECTOR, MATRIX], MinibatchWorkspace)
 
 
 @inlined

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from policygrad._support.compiling import inlined
+from policygrad._support.views import as_vector
 from policygrad.engines.fused.net import COUNT, FIRST, HAS_BIAS, KIND, LINEAR, START, STORED
 
 
 @inlined
 def flat(x):
     """Return a contiguous matrix [B, D] as a vector [B · D]."""
-    return x.reshape(x.size)
+    return as_vector(x, x.size)
 
 
 @inlined

@@ -18,6 +18,7 @@ from numba import types
 
 from policygrad._support.compiling import inlined, inner
 from policygrad._support.function_pointers import address_of, function_at
+from policygrad._support.views import as_matrix
 from policygrad.engines.fused.layer_views import (
     bias_gradient,
     gain_gradient,
@@ -81,7 +82,7 @@ def transpose(net):
         kind, weights = net.layers[layer, KIND], weights_of(net, layer)
         parameters, stored = parameters_of(net, layer, net.parameters), stored_of(net, layer)
         if kind == LINEAR:
-            weight, transposed = parameters[:weights], stored[:weights].reshape(fan_in, fan_out)
+            weight, transposed = parameters[:weights], as_matrix(stored, fan_in, fan_out)
             for i in range(fan_in):
                 for j in range(fan_out):
                     transposed[i, j] = weight[j * fan_in + i]
@@ -226,7 +227,7 @@ def forward(x, net):
     net = net_at(address)
     _forward_at(net.ahead_pass)(x, address)
     rows = x.shape[0]
-    return outputs_of(net, net.sizes.size - 2, rows).reshape(rows, net.sizes[-1])
+    return as_matrix(outputs_of(net, net.sizes.size - 2, rows), rows, net.sizes[-1])
 
 
 @inlined
@@ -236,7 +237,7 @@ def last_hidden(x, net):
     if net.sizes.size == 2:
         return x
     rows = x.shape[0]
-    return outputs_of(net, net.sizes.size - 3, rows).reshape(rows, net.sizes[-2])
+    return as_matrix(outputs_of(net, net.sizes.size - 3, rows), rows, net.sizes[-2])
 
 
 @inlined

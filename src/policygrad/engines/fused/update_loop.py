@@ -12,7 +12,7 @@ from numba import types
 
 from policygrad._support.compiling import compiled, inlined, inner
 from policygrad._support.function_pointers import ADDRESS, addressable, function_at
-from policygrad.engines.fused.gathering import WORKSPACE, Workspace, gather, scatter, total
+from policygrad.engines.fused.gathering import MINIBATCH_WORKSPACE, MinibatchWorkspace, gather, scatter, total
 from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
 from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
@@ -154,11 +154,11 @@ _ARGUMENTS: Any = (
     HEAD, NET, types.float64, NET, types.float64, types.int64, types.float64, types.float64, types.int64,
     types.float64[::1],
 )  # fmt: skip
-_TAKE_STEPS: Any = types.int64(*_ARGUMENTS, WORKSPACE)
-_take_steps_at = function_at(_TAKE_STEPS)
+TAKE_STEPS: Any = types.int64(*_ARGUMENTS, MINIBATCH_WORKSPACE)
+_take_steps_at = function_at(TAKE_STEPS)
 
 
-@addressable(_TAKE_STEPS)
+@addressable(TAKE_STEPS)
 def take_steps(
     x, y, action, outputs, columns, weight, first, last, length,
     both, derivatives, coefficients, scale, order, bounds, what,
@@ -233,7 +233,7 @@ def update(
     for i in range(bounds.size - 1):
         largest = max(largest, (bounds[i + 1] - bounds[i]) * length)
     both_see_x = x.ctypes.data == y.ctypes.data
-    work = Workspace(
+    work = MinibatchWorkspace(
         np.empty((largest, x.shape[1]), np.float32),
         np.empty((largest, 0 if both_see_x else y.shape[1]), np.float32),
         np.empty((largest, action.shape[1]), np.float32),
