@@ -5,9 +5,10 @@ import numpy as np
 import policygrad as pg
 
 
-def energy(observation: np.ndarray) -> np.ndarray:
-    """Return the potential Φ, the height and kinetic energy of the car: [..., 2] -> [...]."""
-    position, speed = observation[..., 0], observation[..., 1]
+@pg.CompiledPotential
+def energy(observation: np.ndarray) -> float:
+    """Return the potential Φ, the height and kinetic energy of the car: [2] -> float."""
+    position, speed = observation[0], observation[1]
     return 10 * (np.sin(3 * position) + 600 * speed**2)
 
 

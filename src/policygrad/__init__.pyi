@@ -25,6 +25,7 @@ from .algorithms import Reinforce as Reinforce
 from .algorithms import linear as linear
 from .algorithms import register as register
 from .algorithms import show as show
+from .envs import CompiledPotential as CompiledPotential
 from .envs import Kernel as Kernel
 from .envs import PotentialShaping as PotentialShaping
 from .envs import elementwise as elementwise

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import policygrad as pg
 from policygrad.engines import make_engine
@@ -61,8 +62,36 @@ ALGORITHMS: dict[str, tuple[str, Any, int]] = {
     "traces, weighted": (
         "CartPole-v1", pg.ActorCritic(value_trace=0.9, discount_weighting=True, optimizer="sgd"), 1
     ),
+    "normalized": ("CartPole-v1", pg.A2C(horizon=8), 4),
+    "normalized episodes": ("CartPole-v1", pg.Reinforce(), 4),
+    "shaped": ("MountainCarContinuous-v0", pg.A2C(horizon=64, gamma=0.999), 3),
+    "shaped episodes": ("MountainCar-v0", pg.Reinforce(baseline="mean"), 4),
+    "shaped and normalized": ("MountainCarContinuous-v0", pg.PPO(horizon=64, epochs=2), 3),
     "observed index": ("SlipperyGrid-v0", pg.A2C(horizon=8), 4),
 }  # fmt: skip
+
+
+BOTH = pg.Normalization(normalize_observations=True, normalize_rewards=True, clip_rewards=1.0)
+
+
+@pg.CompiledPotential
+def energy(observation: Any) -> float:
+    return 10 * (np.sin(3 * observation[0]) + 600 * observation[1] ** 2)
+
+
+@pg.CompiledPotential
+def hole(observation: Any) -> float:
+    return 0.0 if observation[0] < 200 else np.inf
+
+
+MORE: dict[str, dict[str, Any]] = {
+    "normalized": {"normalization": BOTH},
+    "normalized episodes": {"normalization": BOTH},
+    "shaped": {"shaping": pg.PotentialShaping(energy, 0.999)},
+    "shaped episodes": {"shaping": pg.PotentialShaping(energy, 0.99)},
+    "shaped and normalized": {"shaping": pg.PotentialShaping(energy, 0.99), "normalization": BOTH},
+}
+"""Further arguments of `training` for some of the algorithms."""
 
 
 def training(
@@ -74,12 +103,15 @@ def training(
     steps: int = 4_000,
     threshold: float | None = None,
     stop: bool = False,
+    normalization: pg.Normalization = pg.Normalization(),  # noqa: B008
     **more: Any,
 ) -> Training:
     """Return a training with the same start for each loop."""
     environments = make(env, num_envs)
     rng = np.random.default_rng(7)
-    policy = make_policy(environments.observation_space, environments.action_space, network, rng)
+    policy = make_policy(
+        environments.observation_space, environments.action_space, network, rng, normalization=normalization
+    )
     value = make_value(policy, network, rng, given=None, wanted=algorithm.uses_value)
     engine = make_engine(policy, value, algorithm.optimizer)
     return Training(
@@ -128,9 +160,10 @@ def check_same_state(a: Training, b: Training) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_compiled_loop_gives_the_same_bits_as_python(name: str):
     env, algorithm, num_envs = ALGORITHMS[name]
-    python, compiled = (training(env, algorithm, num_envs, loop) for loop in ("python", "compiled"))
+    more = MORE.get(name, {})
+    python, compiled = (training(env, algorithm, num_envs, loop, **more) for loop in ("python", "compiled"))
     expected, found = rows(python), rows(compiled)
-    assert len(expected[0]["steps"]) > 5
+    assert len(expected[0]["steps"]) > 4
     check_same(expected, found)
     check_same_state(python, compiled)
     moved = flat_parameters(training(env, algorithm, num_envs, "python")._policy).numpy()
@@ -139,7 +172,14 @@ def test_the_compiled_loop_gives_the_same_bits_as_python(name: str):
 
 @pytest.mark.parametrize(
     ("distribution", "state_dependent"),
-    [("gaussian", False), ("gaussian", True), ("squashed", False), ("squashed", True), ("beta", False)],
+    [
+        ("gaussian", False),
+        ("gaussian", True),
+        ("squashed", False),
+        ("squashed", True),
+        ("beta", False),
+        ("gsde", False),
+    ],
 )
 def test_continuous_actions_give_the_same_bits(distribution: Any, state_dependent: bool):
     network = replace(NETWORK, distribution=distribution, state_dependent_std=state_dependent, log_std=0.5)
@@ -148,7 +188,7 @@ def test_continuous_actions_give_the_same_bits(distribution: Any, state_dependen
         training("Pendulum-v1", algorithm, 4, loop, network) for loop in ("python", "compiled")
     )
     expected, found = rows(python), rows(compiled)
-    assert ("clipped_actions" in found[0]) == (distribution == "gaussian")
+    assert ("clipped_actions" in found[0]) == (distribution in ("gaussian", "gsde"))
     assert ("std" in found[0]) == (distribution != "beta" and not state_dependent)
     check_same(expected, found)
     check_same_state(python, compiled)
@@ -170,12 +210,14 @@ def test_linear_and_shared_networks_give_the_same_bits(algorithm: Any, network: 
     check_same_state(python, compiled)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "a2c", "ppo", "actor-critic", "traces", "no baseline"])
+@pytest.mark.parametrize(
+    "name", ["reinforce", "a2c", "ppo", "actor-critic", "traces", "shaped and normalized", "no baseline"]
+)
 def test_where_a_call_ends_changes_nothing(name: str):
     env, algorithm, num_envs = ALGORITHMS[name]
     results = []
     for per_call in (1, 7, 1_000):
-        one = training(env, algorithm, num_envs, "compiled")
+        one = training(env, algorithm, num_envs, "compiled", **MORE.get(name, {}))
         assert one._compiled is not None
         one._compiled.rows_per_call = per_call
         iterations = list(one)
@@ -189,11 +231,14 @@ def test_where_a_call_ends_changes_nothing(name: str):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_either_loop_continues_what_the_other_began(name: str):
     env, algorithm, num_envs = ALGORITHMS[name]
-    whole = training(env, algorithm, num_envs, "python")
+    more = MORE.get(name, {})
+    whole = training(env, algorithm, num_envs, "python", **more)
     expected = rows(whole)
     orders: list[tuple[LoopName, LoopName]] = [("python", "compiled"), ("compiled", "python")]
     for first_loop, second_loop in orders:
-        first, second = (training(env, algorithm, num_envs, loop) for loop in (first_loop, second_loop))
+        first, second = (
+            training(env, algorithm, num_envs, loop, **more) for loop in (first_loop, second_loop)
+        )
         if first._compiled is not None:
             first._compiled.rows_per_call = 3
         begun = list(islice(first, 3 if first_loop == "python" else 1))
@@ -343,8 +388,6 @@ def test_an_environment_that_fails_is_named_after_what_was_learned_before():
         state[1] += 0.1
         return action[0], state[1] > 0.5
 
-    from gymnasium import spaces
-
     kernel = pg.Kernel(
         "Fails", spaces.Box(-1, 9, (1,)), spaces.Discrete(2), np.zeros(2), 10, reset, step, observe
     )
@@ -356,6 +399,37 @@ def test_an_environment_that_fails_is_named_after_what_was_learned_before():
         found.append((str(error.value), rows(taken)))
     assert found[0][0] == found[1][0]
     assert "observe of environment 0" in found[0][0]
+    check_same(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"normalization": BOTH}, "running variance is not finite.*magnitude 1e\\+300"),
+        ({"shaping": pg.PotentialShaping(hole, 0.99)}, r"the shaped reward is not finite for \(1.0, "),
+    ],
+)
+def test_rewards_that_cannot_be_learned_from_are_named(settings: dict[str, Any], message: str):
+    def reset(state: Any, rng: Any) -> None:
+        state[1] = 0.0
+
+    def step(state: Any, action: Any, rng: Any) -> Any:
+        state[0] += 1
+        state[1] += 0.1
+        return 1.0 if state[0] < 300 else 1e300, state[1] > 0.5
+
+    def observe(state: Any, observation: Any) -> None:
+        observation[0] = np.float32(state[0])
+
+    box = spaces.Box(-np.inf, np.inf, (1,))
+    kernel = pg.Kernel("Explodes", box, spaces.Discrete(2), np.zeros(2), 10, reset, step, observe)
+    found = []
+    for loop in ("python", "compiled"):
+        one, taken = training(kernel, pg.A2C(), 2, loop, **settings), list[Iteration]()
+        with pytest.raises(pg.NonFiniteError, match=message) as error:
+            taken.extend(one)
+        found.append((str(error.value), rows(taken)))
+    assert found[0][0] == found[1][0]
     check_same(found[0][1], found[1][1])
 
 

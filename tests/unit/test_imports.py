@@ -56,7 +56,7 @@ def test_a_run_does_not_compile_what_only_other_runs_call():
     code = """
 import policygrad as pg
 from policygrad.engines.fused import forward_loop, update_loop
-pg.train("CartPole-v1", steps=300)
+pg.train("CartPole-v1", steps=300, loop="python")
 print(*(len(function.signatures) for function in (forward_loop.act, update_loop.step_of_both, update_loop.update)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

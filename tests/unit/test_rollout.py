@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
+import policygrad as pg
 from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import elementwise, make
 from policygrad.errors import EnvironmentFault, NonFiniteError
@@ -305,6 +306,31 @@ def test_elementwise_shaping_equals_vectorized_shaping():
     assert_same(a, b)
     with pytest.raises(ValueError, match=r"wrap the function in policygrad\.elementwise"):
         collect(lambda: Countdown([3]), 2, shaping=single)
+
+
+def test_a_compiled_potential_equals_the_same_function_in_python():
+    compiled = pg.PotentialShaping(pg.CompiledPotential(lambda x: 3 * x[0] ** 2 - x[1]), 0.9)
+    vector = pg.PotentialShaping(lambda x: 3 * x[..., 0] ** 2 - x[..., 1], 0.9)
+    a, b = (collect(lambda: Countdown([3, 5]), 2, shaping=f) for f in (compiled, vector))
+    np.testing.assert_allclose(a.reward, b.reward, rtol=1e-12)
+    # an image is flat, and an index is the only number
+    rng = np.random.default_rng(0)
+    image, reward, no = rng.standard_normal((4, 2, 3)), np.zeros(4), np.zeros(4, bool)
+    corner = pg.PotentialShaping(pg.CompiledPotential(lambda x: x[5] + x.size), 1.0)
+    np.testing.assert_allclose(corner(reward, image, 2 * image, no, no), image[:, 1, 2])
+    index = pg.PotentialShaping(pg.CompiledPotential(lambda x: 10.0 * x[0] + x.size), 1.0)
+    assert index(reward, np.arange(4), np.arange(4) ** 2, no, no).tolist() == [0, 0, 20, 60]
+    assert index(reward[:0], np.arange(0), np.arange(0), no[:0], no[:0]).tolist() == []
+
+
+def test_a_potential_that_cannot_be_compiled_or_reads_too_far_is_named():
+    cannot = pg.PotentialShaping(pg.CompiledPotential(lambda x: x.nothing), 0.9)
+    with pytest.raises(TypeError, match=r"lambda.*cannot be compiled for .*Numba says"):
+        collect(lambda: Countdown([3]), 2, shaping=cannot)
+    with pytest.raises(IndexError):
+        pg.PotentialShaping(pg.CompiledPotential(lambda x: x[7]), 0.9)(
+            np.zeros(1), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1, bool), np.zeros(1, bool)
+        )
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,8 @@ def test_what_another_process_cannot_import_is_trained_in_threads(
 
 
 def experiment(env: Any = "CartPole-v1", **options: Any) -> Experiment:
-    return Experiment(env, *settings_from(options).resolved(env, options.pop("algorithm", "reinforce")))
+    algorithm = options.pop("algorithm", "reinforce")
+    return Experiment(env, *settings_from(options).resolved(env, algorithm))
 
 
 def test_threads_are_used_where_everything_is_compiled():
@@ -296,6 +297,11 @@ def test_threads_are_used_where_everything_is_compiled():
         assert in_python(experiment(**options)) == "torch computes the networks"
     shaped = experiment("MountainCar-v0", shaping=lambda reward, *_: reward)
     assert in_python(shaped) == "Python shapes the rewards"
+    assert in_python(experiment("MountainCarContinuous-v0")) is None
+    for algorithm in (pg.ActorCritic(critic="q"), pg.Reinforce(baseline="optimal")):
+        assert in_python(experiment(algorithm=algorithm, num_envs=1)) == "Python performs small updates"
+    assert in_python(experiment(algorithm=pg.TRPO(), num_envs=8)) is None
+    assert in_python(experiment(algorithm=pg.ActorCritic(policy_trace=0.5), num_envs=1)) is None
 
 
 def test_the_run_says_which_is_used(capsys: pytest.CaptureFixture[str]):

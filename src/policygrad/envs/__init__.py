@@ -5,11 +5,12 @@ from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv
 from policygrad.envs.make import make, make_one
 from policygrad.envs.options import Backend, EnvOptions
 from policygrad.envs.registry import KERNELS, EnvLike, without_module
-from policygrad.envs.shaping import PotentialShaping, Shaping, apply_shaping, elementwise
+from policygrad.envs.shaping import CompiledPotential, PotentialShaping, Shaping, apply_shaping, elementwise
 from policygrad.envs.vector import Environments
 
 __all__ = [
     "Backend",
+    "CompiledPotential",
     "KERNELS",
     "EnvLike",
     "EnvOptions",

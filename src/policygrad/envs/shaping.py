@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import update_wrapper
 from typing import Any, TypeAlias
 
 import numpy as np
+from numba import types
 
+from policygrad._support.compiling import compiled_when_called
+from policygrad._support.function_pointers import address_of, function_at
 from policygrad.errors import NonFiniteError
-from policygrad.types import F64, Array, Bool, check_shape
+from policygrad.types import F32, F64, Array, Bool, check_shape
 
 Shaping: TypeAlias = Callable[[F64, Array, Array, Bool, Bool], Array]
 """shaping(reward, observation, next_observation, terminated, truncated) -> shaped reward
@@ -17,6 +22,87 @@ Shaping: TypeAlias = Callable[[F64, Array, Array, Bool, Bool], Array]
 All arguments are arrays over many steps: rewards and flags [...], observations [..., *shape] in the environment's
 own form. `elementwise` turns a function of a single step into a shaping function.
 """
+
+
+POTENTIAL: Any = types.float64(types.float64[::1])
+"""Machine code of a potential: observation [D] -> Φ."""
+_potential_at = function_at(POTENTIAL)
+
+
+class CompiledPotential:
+    """A potential Φ in machine code, which can be used as a decorator.
+
+    Runs whose potential is compiled stay in machine code, with compiled environments. It may be used with others too.
+
+    Args:
+        function: Φ of one observation: [D] float64 -> float, written for Numba's nopython mode. The observation has the
+            numbers of a Box in order, or the index of a Discrete space. Every index is checked.
+
+    Raises:
+        TypeError: Numba cannot compile the function; this is raised when it is first used.
+    """
+
+    def __init__(self, function: Callable[[Any], float]) -> None:
+        self.function = function
+        update_wrapper(self, function)
+
+    @property
+    def address(self) -> int:
+        """Address of the machine code in this process."""
+        return address_of(self.function, POTENTIAL, exact=True)
+
+    def __call__(self, observation: Array) -> F64:
+        """Return Φ of observations [..., D]: [...] float64."""
+        rows = np.ascontiguousarray(observation, np.float64)
+        rows, found = rows.reshape(-1, rows.shape[-1]), np.empty(rows.shape[:-1])
+        _write_potential(self.address, rows, found.reshape(-1))
+        return found
+
+
+@compiled_when_called
+def _write_potential(potential: int, observation: F64, found: F64) -> None:
+    for i in range(len(found)):
+        found[i] = _potential_at(potential)(observation[i])
+
+
+@compiled_when_called
+def shape_by_potential(
+    potential: int,
+    gamma: float,
+    reward: F64,
+    observation: F32,
+    next_observation: F32,
+    terminated: Bool,
+    valid: Bool,
+    work: F64,
+    shaped: F64,
+) -> bool:
+    """Write the rewards [T, N] of `PotentialShaping`, 0 in rows that are not valid; return whether all are finite.
+
+    Args:
+        potential: address of a compiled potential.
+        gamma: discount.
+        reward, terminated, valid: [T, N]: see `Rollout`.
+        observation, next_observation: [T, N, D] float32.
+        work: [D] float64: workspace.
+        shaped: [T, N] float64, which receives the rewards.
+    """
+    finite = True
+    for t in range(reward.shape[0]):
+        for n in range(reward.shape[1]):
+            shaped[t, n] = 0.0
+            if valid[t, n]:
+                there = 0.0
+                for d in range(len(work)):
+                    work[d] = observation[t, n, d]
+                here = _potential_at(potential)(work)
+                if not terminated[t, n]:
+                    for d in range(len(work)):
+                        work[d] = next_observation[t, n, d]
+                    there = _potential_at(potential)(work)
+                shaped[t, n] = reward[t, n] + gamma * there - here
+                finite = finite and np.isfinite(shaped[t, n])
+    return finite
 
 
 @dataclass(frozen=True)
@@ -29,8 +115,8 @@ class PotentialShaping:
     At a time limit Φ(s′) is kept, because the last state is like any other.
     """
 
-    potential: Callable[[Array], Array]
-    """Φ: observations [..., *shape] -> [...]."""
+    potential: Callable[[Array], Array] | CompiledPotential
+    """Φ: observations [..., *shape] -> [...], or a `CompiledPotential`."""
     gamma: float | None = None
 
     def with_gamma(self, gamma: float) -> PotentialShaping:
@@ -48,10 +134,19 @@ class PotentialShaping:
         """Return the shaped reward [...] float64; see `Shaping`."""
         if self.gamma is None:
             raise ValueError("PotentialShaping.gamma is not set; pass the algorithm's discount")
+        if isinstance(self.potential, CompiledPotential):
+            shape = *reward.shape, math.prod(observation.shape[reward.ndim :])
+            observation, next_observation = observation.reshape(shape), next_observation.reshape(shape)
         here = np.asarray(self.potential(observation), np.float64)
         there = np.asarray(self.potential(next_observation), np.float64)
         check_shape("potential(observation)", here, reward.shape)
         return reward + self.gamma * np.where(terminated, 0.0, there) - here
+
+
+def compiled_potential(shaping: Shaping | None) -> CompiledPotential | None:
+    """Return the potential of a shaping by a compiled potential; None for any other shaping."""
+    potential = shaping.potential if isinstance(shaping, PotentialShaping) else None
+    return potential if isinstance(potential, CompiledPotential) else None
 
 
 def elementwise(function: Callable[..., float]) -> Shaping:

@@ -64,23 +64,24 @@ class Moments(nn.Module):
         """
         if not len(x):
             return
-        x = x.astype(np.float64)
-        before = float(self.count)
-        total = before + len(x)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = x.mean(0)
-            difference = mean - self.mean.numpy(force=True)
-            increase = ((x - mean) ** 2).sum(0) + difference**2 * (before * len(x) / total)
-            squares = self.squares.numpy(force=True) + increase
-        if not np.isfinite(squares).all():
+        x = np.ascontiguousarray(x, np.float32 if x.dtype == np.float32 else np.float64)
+        moments = self.arrays()
+        if not add_rows(x, *moments, np.empty((2, x.shape[1]))):
             raise NonFiniteError(
                 "the running variance is not finite; the largest observation or return has magnitude "
                 f"{np.abs(x).max():g}. Scale observations and rewards down in the environment, or turn off "
                 "normalize_observations or normalize_rewards."
             )
-        self.squares.copy_(torch.from_numpy(squares))
-        self.mean += torch.from_numpy(difference * (len(x) / total)).to(self.mean.device)
-        self.count.fill_(total)
+        for tensor, numbers in zip((self.count, self.mean, self.squares), moments, strict=True):
+            tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
+
+    def arrays(self) -> tuple[F64, F64, F64]:
+        """Return copies of (count [1], mean [size], squares [size]) for compiled code."""
+        count, mean, squares = (
+            np.array(moment.numpy(force=True), np.float64).reshape(-1)
+            for moment in (self.count, self.mean, self.squares)
+        )
+        return count, mean, squares
 
     def variance(self) -> F64:
         """Return the variance [size]; zeros before the first update."""
@@ -99,8 +100,8 @@ class RewardScale(nn.Module):
 
     def add(self, reward: F64, done: Bool, valid: Bool, gamma: float, so_far: F64) -> None:
         """Update the statistics with T × N steps; `so_far` is R [N] before the first step and is updated in place."""
-        running = np.empty_like(reward)
-        _run(reward, done, gamma, so_far, running)
+        running = np.empty(reward.shape)
+        continue_returns(reward, done, gamma, so_far, running)
         self.moments.add(running[valid][:, None])
 
     def deviation(self) -> float:
@@ -109,7 +110,57 @@ class RewardScale(nn.Module):
 
 
 @compiled_when_called
-def _run(reward: F64, done: Bool, gamma: float, so_far: F64, running: F64) -> None:
+def add_rows(x: Array, count: F64, mean: F64, squares: F64, work: F64) -> bool:
+    """Add the rows of x [B, size] to `Moments`; return False, without a change, if a variance would not be finite.
+
+    Args:
+        x: [B, size] float32 or float64, with at least one row.
+        count, mean, squares: the moments, [1], [size] and [size]. They are updated in place.
+        work: [2, size] float64: workspace.
+    """
+    B, size = x.shape
+    before, total = count[0], count[0] + B
+    work[:] = 0.0
+    for i in range(B):
+        for d in range(size):
+            work[0, d] += np.float64(x[i, d])
+    for d in range(size):
+        work[0, d] /= B
+    for i in range(B):
+        for d in range(size):
+            work[1, d] += (np.float64(x[i, d]) - work[0, d]) ** 2
+    for d in range(size):
+        difference = work[0, d] - mean[d]
+        work[1, d] = squares[d] + (work[1, d] + difference**2 * (before * B / total))
+        if not np.isfinite(work[1, d]):
+            return False
+    for d in range(size):
+        mean[d] += (work[0, d] - mean[d]) * (B / total)
+        squares[d] = work[1, d]
+    count[0] = total
+    return True
+
+
+@compiled_when_called
+def write_normalizer(count: F64, mean: F64, squares: F64, shift: F64, scale: F64) -> None:
+    """Write (shift, scale), [size] each, of the normalizer x ↦ (x − shift) · scale of `Moments`."""
+    for d in range(len(mean)):
+        shift[d] = mean[d]
+        scale[d] = 1 / np.sqrt(squares[d] / max(count[0], 1.0) + SMALLEST_VARIANCE)
+
+
+@compiled_when_called
+def scale_rewards(reward: F64, count: F64, squares: F64, limit: float, scaled: F64) -> None:
+    """Write rewards divided by the deviation of returns with these `Moments`, clipped to ± `limit`."""
+    deviation = np.sqrt(squares[0] / max(count[0], 1.0) + SMALLEST_VARIANCE)
+    for t in range(reward.shape[0]):
+        for n in range(reward.shape[1]):
+            scaled[t, n] = min(max(reward[t, n] / deviation, -limit), limit)
+
+
+@compiled_when_called
+def continue_returns(reward: F64, done: Bool, gamma: float, so_far: F64, running: F64) -> None:
+    """Write R_t = r_t + γ R_{t−1} of T × N steps; `so_far` [N] is R before the first step, and is updated in place."""
     T, N = reward.shape
     for t in range(T):
         for n in range(N):

@@ -18,7 +18,7 @@ from policygrad.policies.distributions import Distribution, DistributionName, di
 from policygrad.policies.fit import check_same_spaces, check_sizes
 from policygrad.policies.flat import flat_parameters, leave_inference_mode
 from policygrad.policies.networks import PerceptronPolicy
-from policygrad.policies.normalization import SMALLEST_VARIANCE, Moments, Normalization, RewardScale
+from policygrad.policies.normalization import Moments, Normalization, RewardScale, write_normalizer
 from policygrad.policies.tensors import as_tensors
 from policygrad.spaces import (
     Space,
@@ -167,9 +167,9 @@ class Policy(nn.Module):
     def refresh_normalizer(self) -> None:
         """Set the normalizer from the current statistics. Call it between updates: it must not change within one."""
         if self.observation_moments is not None and self.observation_moments.count > 0:
-            deviation = np.sqrt(self.observation_moments.variance() + SMALLEST_VARIANCE)
-            mean = self.observation_moments.mean.numpy(force=True)
-            self.set_normalizer(mean.copy(), 1 / deviation)
+            shift, scale = np.empty(self.observation_size), np.empty(self.observation_size)
+            write_normalizer(*self.observation_moments.arrays(), shift, scale)
+            self.set_normalizer(shift, scale)
 
     def project(self) -> None:
         """Clamp the log standard deviations to their bounds, if they are parameters."""

@@ -1,22 +1,23 @@
 """MountainCarContinuous-v0: drive an underpowered car up a hill. Solved at a mean return of 90."""
 
-import numpy as np
+import math
 
 from policygrad.algorithms import PPO, Reinforce
-from policygrad.envs import PotentialShaping
+from policygrad.envs import CompiledPotential, PotentialShaping
 from policygrad.policies import Network, Normalization
 from policygrad.presets.preset import Preset
 from policygrad.types import Array
 
 
-def mechanical_energy(observation: Array) -> Array:
-    """Return height plus kinetic energy of the car, scaled to the magnitude of the reward: [..., 2] -> [...].
+@CompiledPotential
+def mechanical_energy(observation: Array) -> float:
+    """Return height plus kinetic energy of the car, scaled to the magnitude of the reward: [2] -> float.
 
     The height of the hill is sin(3x), and gravity is 0.0025 in the dynamics. A speed v is therefore equivalent to a
     height of v²/(2 · 0.0025), up to the factor 3 from the derivative of the slope.
     """
-    position, speed = observation[..., 0], observation[..., 1]
-    return 10 * (np.sin(3 * position) + 3 * speed**2 / (2 * 0.0025))
+    position, speed = observation[0], observation[1]
+    return 10 * (math.sin(3 * position) + 3 * speed**2 / (2 * 0.0025))
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""Samples, values, advantages and targets of one update in machine code: see `compiled_learning`."""
+"""Rewards, samples, values, advantages and targets of one update in machine code: see `compiled_learning`."""
 
 # pyright: basic
 # compiled code: `m` is a reference to `memory.Memory`, and other arrays are those of its fields
@@ -16,10 +16,70 @@ from policygrad.advantages.scaling import normalize_each, normalize_episodes
 from policygrad.algorithms.recipe import FLOAT64_ROUNDING
 from policygrad.algorithms.steps import copy_to_float32
 from policygrad.engines.fused.forward_loop import EVALUATIONS, VALUES
+from policygrad.envs.shaping import shape_by_potential
+from policygrad.policies.normalization import add_rows, continue_returns, scale_rewards
+from policygrad.training import compiled_plan as plan
 from policygrad.training import memory as at
-from policygrad.training.memory import BAD_TARGET, FINE
+from policygrad.training.memory import BAD_RETURN, BAD_SHAPED, BAD_TARGET, FINE
 
 _values_at, _evaluations_at = function_at(VALUES), function_at(EVALUATIONS)
+
+
+@exact
+def add_observations(m, T):
+    """Add the samples' observations to the running statistics. Variances of float32 numbers are finite in float64."""
+    raw, valid, x, statistics = m.work.steps.raw, m.work.valid, m.work.part_x, m.carried.statistics
+    D, i = raw.shape[2], 0
+    for t in range(T):
+        for n in range(raw.shape[1]):
+            if valid[t, n]:
+                for d in range(D):
+                    x[i * D + d] = raw[t, n, d]
+                i += 1
+    add_rows(as_matrix(x, i, D), statistics.samples, statistics.mean, statistics.squares, m.work.sums)
+
+
+@inlined
+def shaped_rewards(m, T):
+    """Return the rewards [T, N] after shaping."""
+    N = m.work.valid.shape[1]
+    return as_matrix(m.work.shaped, T, N) if m.plan.potential else as_matrix(m.work.steps.reward, T, N)
+
+
+@inlined
+def learned_rewards(m, T):
+    """Return the rewards [T, N] after shaping and scaling."""
+    return (
+        as_matrix(m.work.scaled, T, m.work.valid.shape[1])
+        if m.plan.normalizes_rewards
+        else shaped_rewards(m, T)
+    )
+
+
+@exact
+def write_rewards(m, T, samples):
+    """Write the rewards that are learned from and update their statistics; return the status."""
+    steps, statistics = m.work.steps, m.carried.statistics
+    shaped, scaled = shaped_rewards(m, T), as_matrix(m.work.scaled, T, m.work.valid.shape[1])
+    if m.plan.potential:
+        finite = shape_by_potential(
+            m.plan.potential, m.plan.gamma, steps.reward[:T], steps.raw[:T], steps.raw_next[:T], steps.terminated[:T],
+            m.work.valid[:T], m.work.numbers, shaped,
+        )  # fmt: skip
+        if not finite:
+            return BAD_SHAPED
+    if m.plan.normalizes_rewards:
+        continue_returns(shaped, m.work.done[:T], m.plan.gamma, statistics.returns, scaled)
+        flatten(m, scaled, m.work.flat[0])
+        running = as_matrix(m.work.flat[0], samples, 1)
+        if not add_rows(
+            running, statistics.reward_samples, statistics.reward_mean, statistics.reward_squares, m.work.sums
+        ):
+            return BAD_RETURN
+        scale_rewards(
+            shaped, statistics.reward_samples, statistics.reward_squares, m.plan.reward_limit, scaled
+        )
+    return FINE
 
 
 @inlined
@@ -131,18 +191,18 @@ def normalize(m, kind, parts, T, B):
     raw, order = m.work.flat[0, :B], m.work.order
     for i in range(B):
         x[i] = raw[i]
-    if kind == at.EPISODES:
+    if kind == plan.EPISODES:
         normalize_episodes(
             x, m.work.valid[:T], m.work.flat[2, : m.work.valid.shape[1]], m.plan.relative_rounding, negligible
         )
-    elif kind == at.MINIBATCH and parts > 1:
+    elif kind == plan.MINIBATCH and parts > 1:
         ordered = m.work.flat[2, :B]
         for i in range(B):
             ordered[i] = x[order[i]]
         normalize_each(ordered, m.work.bounds[: parts + 1], m.plan.relative_rounding, negligible)
         for i in range(B):
             x[order[i]] = ordered[i]
-    elif kind != at.NO_NORMALIZATION and B > 1:
+    elif kind != plan.NO_NORMALIZATION and B > 1:
         normalize_in_place(x, m.plan.relative_rounding, negligible)
     if m.plan.discount_weighting:
         flatten(m, real(m, 5, T), m.work.flat[2])

@@ -28,6 +28,7 @@ from policygrad.losses.compiled_loss import VALUE
 from policygrad.policies.distributions.gaussian import mean_std
 from policygrad.policies.distributions.units import share_outside
 from policygrad.rollout.compiled_steps import copy
+from policygrad.training import compiled_plan as plan
 from policygrad.training import memory as at
 from policygrad.training.compiled_estimates import (
     estimate,
@@ -52,7 +53,7 @@ _take_steps_at, _loss_at, _step_along_traces_at = (
 @inlined
 def columns_of(m, p, B):
     """Return the columns [C, B] that a pass reads."""
-    count = m.plan.passes[p, at.COLUMNS]
+    count = m.plan.passes[p, plan.COLUMNS]
     matrix = as_matrix(m.work.matrix, count, B)
     for k in range(count):
         copy(m.work.columns[m.plan.columns[p, k], :B], matrix[k])
@@ -63,29 +64,30 @@ def columns_of(m, p, B):
 def take_steps(m, x, action, outputs, p, T, progress):
     """Take the steps of one epoch of pass p and return the status."""
     B, one = len(x), m.plan.passes[p]
-    steps_policy = one[at.NETWORKS] != at.VALUE_ONLY and m.work.marks[at.STOPPED] == 0
-    steps_value = one[at.NETWORKS] != at.POLICY
+    steps_policy = one[plan.NETWORKS] != plan.VALUE_ONLY and m.work.marks[at.STOPPED] == 0
+    steps_value = one[plan.NETWORKS] != plan.POLICY
     if not (steps_policy or steps_value):
         return FINE
-    if one[at.TRACES]:
+    if one[plan.TRACES]:
         return step_along_traces(m, x, action, outputs, p, progress)
-    parts = number_of_parts(B, one[at.SIZE], 2 if one[at.NORMALIZE] == at.MINIBATCH else 1)
+    parts = number_of_parts(B, one[plan.SIZE], 2 if one[plan.NORMALIZE] == plan.MINIBATCH else 1)
     order, bounds = m.work.order[:B], m.work.bounds[: parts + 1]
     if parts > 1:
         write_minibatches(m.world.bits, parts, order, bounds)
     else:
         order, bounds = order[:0], bounds[:1]
-    only_target = one[at.COLUMNS] == 0 or (one[at.COLUMNS] == 1 and m.plan.columns[p, 0] == at.TARGET)
-    if not only_target and not normalize(m, one[at.NORMALIZE], parts, T, B):
+    only_target = one[plan.COLUMNS] == 0 or (one[plan.COLUMNS] == 1 and m.plan.columns[p, 0] == at.TARGET)
+    if not only_target and not normalize(m, one[plan.NORMALIZE], parts, T, B):
         return BAD_ADVANTAGE
     policy_rate = interpolated(m.plan.rates[0, 0], m.plan.rates[0, 1], progress) if steps_policy else LEFT_OUT
     value_rate = interpolated(m.plan.rates[1, 0], m.plan.rates[1, 1], progress) if steps_value else LEFT_OUT
     m.results.norms[:] = 0.0
     status = _take_steps_at(m.plan.take_steps)(
         x, x, action, outputs, columns_of(m, p, B), m.work.part_x[:0], 0, B, 1,
-        one[at.TOGETHER] > 0, one[at.LOSS], m.plan.coefficients[p, 2, : one[at.COEFFICIENTS]], 1 / B, order, bounds,
-        GRADIENT | STEP, value_of(m.world.head), m.world.actor, policy_rate, m.world.critic, value_rate,
-        m.plan.optimizer, m.plan.max_grad_norm, m.plan.max_kl[p], one[at.OLD_LOG_PROB], m.results.norms,
+        one[plan.TOGETHER] > 0, one[plan.LOSS], m.plan.coefficients[p, 2, : one[plan.COEFFICIENTS]],
+        1 / B, order, bounds, GRADIENT | STEP,
+        value_of(m.world.head), m.world.actor, policy_rate, m.world.critic, value_rate, m.plan.optimizer,
+        m.plan.max_grad_norm, m.plan.max_kl[p], one[plan.OLD_LOG_PROB], m.results.norms,
         value_of(m.work.minibatch),
     )  # fmt: skip
     if status != DONE:
@@ -142,12 +144,12 @@ def remember_policy(m, outputs):
 def write_coefficients(m, progress, samples, episodes):
     """Write the current coefficients of all passes."""
     for p in range(len(m.plan.passes)):
-        for k in range(m.plan.passes[p, at.COEFFICIENTS]):
+        for k in range(m.plan.passes[p, plan.COEFFICIENTS]):
             kind = m.plan.computed[p, k]
             number = interpolated(m.plan.coefficients[p, 0, k], m.plan.coefficients[p, 1, k], progress)
-            if kind == at.PER_EPISODE:
+            if kind == plan.PER_EPISODE:
                 number = samples / episodes if m.plan.per_episode else 1.0
-            elif kind == at.ADAPTED:
+            elif kind == plan.ADAPTED:
                 number = m.plan.penalty[0]
             m.plan.coefficients[p, 2, k] = number
 
@@ -157,14 +159,14 @@ def estimate_first(m, reward, x, action, outputs, T, finals, progress):
     """Evaluate what is needed of both networks as they were when they acted, and estimate; return the status."""
     B, N = len(x), m.work.valid.shape[1]
     old_value = m.work.columns[at.OLD_VALUE, :B]
-    if m.plan.bootstrap == at.EVERYWHERE:
+    if m.plan.bootstrap == plan.EVERYWHERE:
         values_along(m, T, finals)
         flatten(m, real(m, 0, T), m.work.flat[2])
         if not copy_to_float32(m.work.flat[2, :B], old_value):
             return BAD_VALUE
-    elif m.plan.bootstrap == at.AT_TRUNCATIONS:
+    elif m.plan.bootstrap == plan.AT_TRUNCATIONS:
         values_at_truncations(m, T)
-    if m.plan.bootstrap != at.EVERYWHERE and m.plan.reads_value:
+    if m.plan.bootstrap != plan.EVERYWHERE and m.plan.reads_value:
         if m.plan.early_pass >= 0:
             # a step of V(s) returns V(s) as it was before it
             if not estimate(m, reward, T, B):
@@ -197,10 +199,10 @@ def write_metrics(m, x, action, outputs, progress):
     B = len(x)
     main = 0
     for p in range(len(m.plan.passes)):
-        if m.plan.passes[p, at.MAIN]:
+        if m.plan.passes[p, plan.MAIN]:
             main = p
     if m.plan.loss_value != 0:
-        coefficients = m.plan.coefficients[main, 2, : m.plan.passes[main, at.COEFFICIENTS]]
+        coefficients = m.plan.coefficients[main, 2, : m.plan.passes[main, plan.COEFFICIENTS]]
         m.work.metrics[at.LOSS_MEAN] = _loss_at(m.plan.loss_value)(
             outputs, columns_of(m, main, B), coefficients
         )
@@ -223,8 +225,8 @@ def write_metrics(m, x, action, outputs, progress):
     evaluate_policy(m, some_x, some_action, log_prob, entropy)
     if m.plan.limits.shape[1] > 0:
         m.work.metrics[at.CLIPPED_ACTIONS] = share_outside(action, m.plan.limits[0], m.plan.limits[1])
-    if m.plan.logs_std:
-        m.work.metrics[at.STD] = mean_std(parameters_ahead(m.world.actor))
+    if m.plan.std > 0:
+        m.work.metrics[at.STD] = m.plan.std * mean_std(parameters_ahead(m.world.actor))
     clip = interpolated(m.plan.clip[0], m.plan.clip[1], progress)
     m.work.metrics[at.KL], m.work.metrics[at.LARGEST_RATIO], m.work.metrics[at.CLIP_SHARE] = policy_change(
         log_prob, old, clip
@@ -268,8 +270,8 @@ def learn(m, reward, T, finals, progress):
             value_errors(old_value, target, m.carried.moments, m.plan.remembered)
         )
     for p in range(len(m.plan.passes)):
-        for epoch in range(1 if p == m.plan.early_pass else 0, m.plan.passes[p, at.EPOCHS]):
-            if status == FINE and epoch > 0 and m.plan.passes[p, at.AGAIN]:
+        for epoch in range(1 if p == m.plan.early_pass else 0, m.plan.passes[p, plan.EPOCHS]):
+            if status == FINE and epoch > 0 and m.plan.passes[p, plan.AGAIN]:
                 status = estimate_again(m, reward, x, action, T, finals)
             if status == FINE:
                 status = take_steps(m, x, action, outputs, p, T, progress)

@@ -18,12 +18,19 @@ from policygrad.algorithms.diagnostics import mean
 from policygrad.engines.fused.mlp import transpose
 from policygrad.engines.fused.net import net_at
 from policygrad.envs.kernel_vector import reset_all
+from policygrad.policies.normalization import write_normalizer
 from policygrad.rollout.compiled_steps import BAD_INDEX, WALK, copy, encode
 from policygrad.rollout.episode_returns import add_up, add_up_whole
 from policygrad.training.candidates import NONE, best_of, place_of
+from policygrad.training.compiled_estimates import (
+    add_observations,
+    learned_rewards,
+    shaped_rewards,
+    write_rewards,
+)
 from policygrad.training.compiled_learning import learn
 from policygrad.training.iteration import SMALLEST_ROW
-from policygrad.training.memory import FINE, MEMORY
+from policygrad.training.memory import FINE, MEMORY, SHAPED_RETURN
 from policygrad.training.recent_returns import WINDOW, mean_of_recent, remember
 
 ROWS, PREVIOUS, NOISE, USED, ALL_EPISODES, ROW_SAMPLES, ROW_STEPS, ROW_UPDATES, ROW_BEGAN = range(9)
@@ -124,6 +131,21 @@ def count_episodes(m, c, T):
     else:
         so_far = m.carried.so_far
         c[RETURNS] += add_up(reward, valid, done, so_far[0], so_far[1], returns, lengths)
+    if m.plan.potential:
+        count_shaped_episodes(m, T)
+
+
+@exact
+def count_shaped_episodes(m, T):
+    """Write the mean of the shaped returns of the episodes that ended in T steps."""
+    reward, valid, done, returns = shaped_rewards(m, T), m.work.valid[:T], m.work.done[:T], m.work.flat[0]
+    if m.plan.horizon == 0:
+        ended = add_up_whole(reward, valid, returns, m.work.flat[1])
+    else:
+        so_far = m.carried.shaped_so_far
+        ended = add_up(reward, valid, done, so_far[0], so_far[1], returns, m.work.flat[1])
+    if ended > 0:
+        m.work.metrics[SHAPED_RETURN] = mean(returns[:ended])
 
 
 @exact
@@ -161,6 +183,7 @@ def write_row(m, c):
     if place != NONE:
         m.results.changed[place] = 1
         copy(m.results.acted[c[TURN]], m.results.candidates[place])
+        copy(m.results.acted_statistics[c[TURN]], m.results.candidate_statistics[place])
         best = best_of(m.results.means, m.results.candidate_episodes, m.results.candidate_count)
         c[NEW_BEST] |= place == best
     c[ROW_SAMPLES], c[ROW_STEPS], c[ROW_UPDATES], c[ROW_BEGAN] = 0, 0, 0, c[RETURNS]
@@ -185,22 +208,30 @@ def run_updates(memory, budget, threshold, pause_at, most_rows):
     while c[USED] < budget:
         if c[ROW_UPDATES] == 0 and c[ROWS] == 0:
             copy(net_at(m.world.actor).parameters, m.results.acted[c[TURN]])
+            copy(m.carried.statistics.all, m.results.acted_statistics[c[TURN]])
         ending = collect(m, c)
         if ending != FINE:
             return ending
         T = c[ROWS]
         samples = mark(m, T)
         progress = c[USED] / budget
-        reward = m.work.steps.reward[:T]
-        finals = m.work.steps.final_count[0]
-        ending = learn(m, reward, T, finals, progress)
+        if m.plan.normalizes_observations:
+            add_observations(m, T)
+        ending = write_rewards(m, T, samples)
+        if ending == FINE:
+            ending = learn(m, learned_rewards(m, T), T, m.work.steps.final_count[0], progress)
         if ending != FINE:
             return 10 * LEARNING + ending
+        if m.plan.normalizes_observations:
+            statistics = m.carried.statistics
+            write_normalizer(
+                statistics.samples, statistics.mean, statistics.squares, statistics.shift, statistics.scale
+            )
+        count_episodes(m, c, T)
         for k in range(len(metrics)):
             if not np.isnan(metrics[k]):
                 m.carried.sums[k] += metrics[k]
                 m.carried.defined[k] += 1
-        count_episodes(m, c, T)
         c[USED] += samples
         c[ROW_SAMPLES] += samples
         c[ROW_STEPS] += T * N

@@ -12,18 +12,22 @@ from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.algorithms.steps import not_finite
 from policygrad.engines.fused import FusedEngine
 from policygrad.engines.fused.traces import new_traces
+from policygrad.envs import Shaping
 from policygrad.envs.kernel_vector import named_faults
+from policygrad.envs.shaping import compiled_potential
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Collector, Engine
 from policygrad.policies import Policy, Snapshot
-from policygrad.rollout import EpisodeReturns
+from policygrad.rollout import EpisodeReturns, RewardScaling
 from policygrad.rollout.compiled_collector import CompiledCollector
+from policygrad.rollout.host_collector import shaped_reward
 from policygrad.training import compiled_loop as loop
 from policygrad.training import memory as code
 from policygrad.training.candidates import Candidates
 from policygrad.training.iteration import Iteration
-from policygrad.training.memory import MEMORY, Carried, Memory, World
+from policygrad.training.memory import MEMORY, Carried, Memory, Statistics, World
 from policygrad.training.plan import MOST_ROWS, logged_metrics, make_plan, make_results, make_work
+from policygrad.training.policy_statistics import PolicyStatistics
 from policygrad.training.recent_returns import RecentReturns
 from policygrad.types import Inputs, LearnerState
 
@@ -62,7 +66,10 @@ class CompiledTraining:
         recent: RecentReturns,
         candidates: Candidates,
         ended: EpisodeReturns,
+        ended_shaped: EpisodeReturns,
+        scaled: RewardScaling,
         *,
+        shaping: Shaping | None,
         steps: int,
         stop_at: float,
     ) -> None:
@@ -74,19 +81,20 @@ class CompiledTraining:
         loop.run_updates.compile()
         self._recipe, self._policy, self._engine, self._collector = recipe, policy, engine, collector
         self._learner, self._recent, self._candidates, self._ended = learner, recent, candidates, ended
+        self._ended_shaped, self._scaled, self._shaping = ended_shaped, scaled, shaping
         self._steps, self._stop_at = steps, stop_at
         N = collector.vector.num_envs
         algorithm.check_update(recipe.horizon or collector.vector.kernel.max_steps, N)
         self._penalty = recipe.penalty
-        self._plan = make_plan(algorithm, recipe, engine, algorithm.optimizer)
-        logged = logged_metrics(algorithm, recipe, policy)
+        potential = compiled_potential(shaping)
+        self._plan = make_plan(algorithm, recipe, engine, algorithm.optimizer, potential)
+        logged = logged_metrics(algorithm, recipe, policy, shaped=potential is not None)
         self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
         self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
         self._work = make_work(collector, recipe, engine)
-        self._results = make_results(
-            policy, candidates, len(loop.OWN_METRICS) + len(code.METRICS), self._work.valid.size
-        )
-        self._buffers = policy.snapshot().buffers
+        self._statistics = PolicyStatistics(policy)
+        columns, statistics = len(loop.OWN_METRICS) + len(code.METRICS), self._statistics.all.size
+        self._results = make_results(policy, candidates, columns, statistics, self._work.valid.size)
         self._counts = np.zeros(loop.COUNTS, np.int64)
         self._sums, self._defined = np.zeros(len(code.METRICS)), np.zeros(len(code.METRICS), np.int64)
         self._fault: Exception | None = None
@@ -126,13 +134,15 @@ class CompiledTraining:
         table[:, 2] = seconds + took * done / done[-1]
         self._samples = min(done[-1] * PAUSE / max(took, 1e-9), 4 * max(self._samples, done[-1]))
         for place in np.flatnonzero(results.changed).tolist():
-            self._candidates.put(place, Snapshot(results.candidates[place].copy(), self._buffers))
+            buffers = self._statistics.buffers(results.candidate_statistics[place])
+            self._candidates.put(place, Snapshot(results.candidates[place].copy(), buffers))
+        turn = 1 - counts[loop.TURN]
         return Iteration(
             self._names,
             table,
             results.returns[: counts[loop.ROW_BEGAN]].copy(),
             results.episodes[:rows].copy(),
-            Snapshot(results.acted[1 - counts[loop.TURN]].copy(), self._buffers),
+            Snapshot(results.acted[turn].copy(), self._statistics.buffers(results.acted_statistics[turn])),
             bool(counts[loop.NEW_BEST]),
             False,
         )
@@ -141,8 +151,10 @@ class CompiledTraining:
         """Run the compiled loop until a row is complete and it pauses; raise the error of a fault."""
         collector, counts, plan, work = self._collector, self._counts, self._plan, self._work
         vector, N = collector.vector, collector.vector.num_envs
-        world = self._world()
-        memory = Placed(Memory(world, plan, work, self._carried(), self._results), MEMORY)
+        self._statistics.load()
+        carried = self._carried()
+        world = self._world(carried.statistics)
+        memory = Placed(Memory(world, plan, work, carried, self._results), MEMORY)
         if self._penalty is not None:
             plan.penalty[0] = self._penalty.weight(self._learner)
         ending = loop.NEEDS_NOISE
@@ -158,6 +170,7 @@ class CompiledTraining:
                 collector.noise.advance(int(counts[loop.NOISE]))
         finally:
             collector.seeds.restore({"next": int(world.seeds[0]), "stride": int(world.seeds[1])})
+            self._statistics.store()
             vector.over[:] = plan.horizon == 0
             collector.environments.current = vector.shown()
             if self._penalty is not None:
@@ -168,7 +181,7 @@ class CompiledTraining:
         if fault == loop.LEARNING:
             self._raise(status)
 
-    def _world(self) -> World:
+    def _world(self, statistics: Statistics) -> World:
         collector = self._collector
         vector, seeds = collector.vector, collector.seeds.state()
         if self._recipe.horizon is not None and collector.environments.current is None:
@@ -183,18 +196,20 @@ class CompiledTraining:
             head=collector.head,
             actor=actor,
             critic=critic,
-            spaces=collector.spaces,
+            spaces=collector.spaces._replace(shift=statistics.shift, scale=statistics.scale),
             noise=np.zeros((0, 0, 0)),
             bits=bits_of(self._learner.rng),
         )  # fmt: skip
 
     def _carried(self) -> Carried:
-        N, traces = self._collector.vector.num_envs, self._learner.traces
+        collector, traces = self._collector, self._learner.traces
+        N = collector.vector.num_envs
         weight, moments = np.ones(N), np.zeros((2, 3))
         if self._recipe.discount_weighting and self._recipe.horizon is not None:
             weight = traces.setdefault("importance", weight)
         if self._recipe.remembered is not None:
             moments = traces.setdefault("moments", moments)
+        returns = np.zeros(0) if self._policy.reward_scale is None else self._scaled.of(N)
         trace = np.zeros((0, 0), np.float32)
         if any(one.traces is not None for one in self._recipe.passes):
             for name, new in new_traces(self._engine.nets, N).items():
@@ -202,12 +217,24 @@ class CompiledTraining:
         return Carried(
             self._counts, self._ended.so_far, weight, moments, self._recent.ring, self._recent.count,
             self._sums, self._defined, traces.get("policy", trace), traces.get("value", trace),
+            self._ended_shaped.so_far,
+            self._statistics.views(collector.spaces.shift, collector.spaces.scale, returns),
         )  # fmt: skip
 
     def _raise(self, status: int) -> None:
         """Raise the error of an update that was not finished."""
-        T, work = int(self._counts[loop.ROWS]), self._work
-        reward = work.steps.reward[:T]
+        T, work, policy = int(self._counts[loop.ROWS]), self._work, self._policy
+        valid, steps = work.valid[:T], work.steps
+        shaped, scaled = (x[: valid.size].reshape(valid.shape) for x in (work.shaped, work.scaled))
+        reward = shaped if self._shaping is not None else steps.reward[:T]
+        if status == code.BAD_SHAPED and self._shaping is not None:
+            raw, raw_next = (self._collector.vector.in_own_form(x[:T]) for x in (steps.raw, steps.raw_next))
+            ends = steps.terminated[:T], steps.truncated[:T]
+            shaped_reward(self._shaping, steps.reward[:T], raw, raw_next, *ends, valid)
+        if policy.reward_scale is not None:
+            if status == code.BAD_RETURN:
+                policy.reward_scale.moments.add(scaled[valid][:, None])
+            reward = scaled
         names = {
             code.BAD_VALUE: "V(s)",
             code.BAD_ADVANTAGE: "advantage",
@@ -215,8 +242,7 @@ class CompiledTraining:
         }
         if status in names:
             raise NonFiniteError(not_finite(names[status], reward))
-        valid = work.valid[:T]
-        observation = work.steps.observation[:T][valid]
+        observation = steps.observation[:T][valid]
         outputs = work.outputs[: 3 * len(observation)].reshape(3, len(observation))
         self._engine.check_finite(
             outputs, Inputs(observation), policy=True, value=self._engine.value is not None

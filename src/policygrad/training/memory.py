@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from policygrad._support.function_pointers import ADDRESS
 from policygrad._support.random_bits import BITS
 from policygrad.engines.fused.gathering import MINIBATCH_WORKSPACE, MinibatchWorkspace
 from policygrad.engines.fused.heads import HEAD, Head
 from policygrad.engines.fused.net import NET
 from policygrad.envs.kernel_vector import KERNEL
 from policygrad.rollout.compiled_steps import SPACES, STEP_WORKSPACE, STEPS, Spaces, Steps, StepWorkspace
+from policygrad.training.compiled_plan import PLAN, Plan
 from policygrad.types import F32, F64, I64, Array, Bool
 
 _I1, _F1, _D1 = types.int64[::1], types.float32[::1], types.float64[::1]
@@ -20,44 +20,23 @@ _I2, _F2, _D2 = types.int64[:, ::1], types.float32[:, ::1], types.float64[:, ::1
 _B1, _B2, _D3 = types.boolean[::1], types.boolean[:, ::1], types.float64[:, :, ::1]
 
 
-NEVER, AT_TRUNCATIONS, EVERYWHERE = range(3)
-POLICY, VALUE_ONLY, BOTH = range(3)
-NO_NORMALIZATION, BATCH, MINIBATCH, EPISODES = range(4)
-(
-    NETWORKS,
-    EPOCHS,
-    SIZE,
-    NORMALIZE,
-    AGAIN,
-    LOSS,
-    COLUMNS,
-    COEFFICIENTS,
-    TOGETHER,
-    OLD_LOG_PROB,
-    MAIN,
-    TRACES,
-) = range(12)
-"""Columns of `Plan.passes`. COLUMNS and COEFFICIENTS are numbers of columns and coefficients of the loss, TOGETHER says
-that each network's derivatives depend on the other one, MAIN is 1 for the algorithm's loss, and TRACES is 1 for a step
-along eligibility traces."""
-SCHEDULED, PER_EPISODE, ADAPTED = range(3)
-"""How a coefficient is computed."""
 ADVANTAGE, TARGET, OLD_POLICY, OLD_VALUE, EPISODE_LENGTH = range(5)
 """Rows of `Work.columns`."""
 LEARNING_RATE, ENTROPY, POLICY_NORM, VALUE_NORM, LOSS_MEAN, KL, LARGEST_RATIO, CLIP_SHARE = range(8)
-VALUE_LOSS, VALUE_BIAS, EXPLAINED, POLICY_STEPS, PENALTY, CLIPPED_ACTIONS, STD = range(8, 15)
+VALUE_LOSS, VALUE_BIAS, EXPLAINED, POLICY_STEPS, PENALTY, CLIPPED_ACTIONS, STD, SHAPED_RETURN = range(8, 16)
 METRICS = (
     "learning_rate", "entropy", "policy_grad_norm", "value_grad_norm", "loss", "kl", "largest_ratio", "clip_share",
     "value_loss", "value_bias", "explained_variance", "policy_steps", "kl_penalty", "clipped_actions",
-    "std",
+    "std", "shaped_return",
 )  # fmt: skip
 """The metrics of an update, in the order of these constants."""
 
 KNOWN, STOPPED, TAKEN = range(3)
 """Entries of `Work.marks`: log π(a|s) of the policy that acted is known; the KL has stopped the policy; the number of
 steps that the policy has taken."""
-FINE, BAD_TARGET, BAD_VALUE, BAD_ADVANTAGE, BAD_UPDATE = range(5)
-"""Status of an update. BAD_UPDATE is a step of the engine that was not taken."""
+FINE, BAD_TARGET, BAD_VALUE, BAD_ADVANTAGE, BAD_UPDATE, BAD_SHAPED, BAD_RETURN = range(7)
+"""Status of an update. BAD_UPDATE is a step of the engine that was not taken, BAD_SHAPED a shaped reward that is not
+finite, and BAD_RETURN a return whose variance would not be finite."""
 
 
 class World(NamedTuple):
@@ -93,76 +72,6 @@ WORLD: Any = types.NamedTuple(
         KERNEL, _D2, types.uint64[:, ::1], _I1, _F2, types.int64, _B1, _I1, _I1, HEAD, NET, NET, SPACES, _D3, BITS,
     ],
     World,
-)  # fmt: skip
-
-
-class Plan(NamedTuple):
-    """A recipe as numbers. See `recipe.Recipe` for fields of the same name."""
-
-    horizon: int
-    """0 collects one whole episode of each environment."""
-    estimator: int
-    """Address of the estimator."""
-    parameters: F64
-    bootstrap: int
-    """`NEVER`, `AT_TRUNCATIONS` or `EVERYWHERE`."""
-    reads_value: bool
-    reads_log_ratio: bool
-    relative_rounding: float
-    """Relative difference below which advantages count as equal."""
-    early_pass: int
-    """−1 for none."""
-    evaluates_policy_first: bool
-    discount_weighting: bool
-    per_episode: bool
-    gamma: float
-    passes: I64
-    """[passes, fields]: see `plan.PASS_FIELDS`."""
-    max_kl: F64
-    """[passes]."""
-    columns: I64
-    """[passes, columns]: the columns that a pass reads, as rows of `Work.columns`."""
-    coefficients: F64
-    """[passes, 3, coefficients]: start, end and current value of each coefficient."""
-    computed: I64
-    """[passes, coefficients]: 0, or `EPISODES` or `PENALTY` for a coefficient that is computed."""
-    rates: F64
-    """[2, 2]: start and end of the learning rates of the policy and of V(s)."""
-    optimizer: int
-    max_grad_norm: float
-    loss_value: int
-    """Address of the machine code of the loss itself; 0 if it has none."""
-    clip: F64
-    """[2]: start and end of the clip range; infinite if it is not measured."""
-    kl_samples: int
-    penalty: F64
-    """[3]: current weight, initial weight, and target of the KL, which is 0 for a constant weight."""
-    remembered: float
-    """0 for the explained variance of single updates."""
-    values: int
-    evaluations: int
-    take_steps: int
-    """Addresses of the functions of `engines.fused.forward_loop` and of `update_loop`."""
-    walk: int
-    """Address of the function of `rollout.compiled_steps`."""
-    step_along_traces: int
-    """Address of the function of `engines.fused.traces`; 0 without traces."""
-    decays: F64
-    """[2]: γλ of the policy's and of the value network's traces."""
-    limits: F64
-    """[2, K]: stored actions below the first or above the second are clipped; [2, 0] if they never are."""
-    logs_std: bool
-    """True if the parameters ahead of the policy's layers are log σ, whose mean σ is logged."""
-
-
-PLAN: Any = types.NamedTuple(
-    [
-        types.int64, ADDRESS, _D1, types.int64, types.boolean, types.boolean, types.float64, types.int64, types.boolean,
-        types.boolean, types.boolean, types.float64, _I2, _D1, _I2, _D3, _I2, _D2, types.int64, types.float64, ADDRESS,
-        _D1, types.int64, _D1, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, _D1, _D2,
-        types.boolean,
-    ],
-    Plan,
 )  # fmt: skip
 
 
@@ -212,15 +121,45 @@ class Work(NamedTuple):
     value_direction: F32
     trace_derivatives: F32
     """Workspace of `engines.fused.traces`."""
+    shaped: F64
+    scaled: F64
+    """[T · N] each: shaped rewards, and rewards in units of the deviation of returns."""
+    numbers: F64
+    """[observation's numbers]: one observation, for a potential."""
+    sums: F64
+    """[2, D]: workspace of `normalization.add_rows`."""
 
 
 WORK: Any = types.NamedTuple(
     [
         STEPS, STEP_WORKSPACE, MINIBATCH_WORKSPACE, _B2, _B2, _D2, _F1, _F1, _F1, _F1, _F2, _F1, _D2, _I1, _I1, _D1,
-        _I1, _D1, _F1, _F1, _F1, _B1, _F1, _F1, _F2,
+        _I1, _D1, _F1, _F1, _F1, _B1, _F1, _F1, _F2, _D1, _D1, _D1, _D2,
     ],
     Work,
 )  # fmt: skip
+
+
+class Statistics(NamedTuple):
+    """The policy's running statistics. All but the last are views of `all`."""
+
+    all: F64
+    """[Q]: the float64 buffers of the policy, which every candidate has its own copy of; [0] without normalization."""
+    shift: F64
+    scale: F64
+    """[D]: the policy's normalizer, which is that of `World.spaces`."""
+    samples: F64
+    mean: F64
+    squares: F64
+    """[1], [D] and [D]: `Moments` of observations."""
+    reward_samples: F64
+    reward_mean: F64
+    reward_squares: F64
+    """[1] each: `Moments` of returns."""
+    returns: F64
+    """[N]: running returns of the episodes in progress; see `RewardScaling`."""
+
+
+STATISTICS: Any = types.NamedTuple([_D1] * 10, Statistics)
 
 
 class Carried(NamedTuple):
@@ -243,9 +182,12 @@ class Carried(NamedTuple):
     policy_traces: F32
     value_traces: F32
     """[N, P]: eligibility traces; [0, 0] without them."""
+    shaped_so_far: F64
+    """[2, N]: like `so_far`, for shaped rewards."""
+    statistics: Statistics
 
 
-CARRIED: Any = types.NamedTuple([_I1, _D2, _D1, _D2, _D1, _I1, _D1, _I1, _F2, _F2], Carried)
+CARRIED: Any = types.NamedTuple([_I1, _D2, _D1, _D2, _D1, _I1, _D1, _I1, _F2, _F2, _D2, STATISTICS], Carried)
 
 
 class Results(NamedTuple):
@@ -260,6 +202,8 @@ class Results(NamedTuple):
     """[E]: of the episodes that ended."""
     acted: F32
     """[2, P]: parameters of the policy as it was at the start of the current row and of the one before, in turns."""
+    acted_statistics: F64
+    """[2, Q]: its `Statistics.all`."""
     means: F64
     candidate_episodes: I64
     candidate_count: I64
@@ -268,11 +212,13 @@ class Results(NamedTuple):
     """[candidates]: 1 for candidates that are new."""
     candidates: F32
     """[candidates, P]: like `acted`."""
+    candidate_statistics: F64
+    """[candidates, Q]."""
     norms: F64
     """[3]: report of the last update of the engine."""
 
 
-RESULTS: Any = types.NamedTuple([_D2, _I1, _D1, _D1, _F2, _D1, _I1, _I1, _I1, _F2, _D1], Results)
+RESULTS: Any = types.NamedTuple([_D2, _I1, _D1, _D1, _F2, _D2, _D1, _I1, _I1, _I1, _F2, _D2, _D1], Results)
 
 
 class Memory(NamedTuple):

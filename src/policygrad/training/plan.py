@@ -15,28 +15,44 @@ from policygrad.engines.fused import FusedEngine, forward_loop, update_loop
 from policygrad.engines.fused import traces as fused_traces
 from policygrad.engines.fused.gathering import MinibatchWorkspace
 from policygrad.engines.fused.update_loop import ROWS
-from policygrad.policies import GaussianPolicy, Policy
+from policygrad.envs import CompiledPotential
+from policygrad.policies import GaussianPolicy, GSDEPolicy, Policy
 from policygrad.rollout import compiled_steps
 from policygrad.rollout.compiled_collector import CompiledCollector
 from policygrad.rollout.compiled_steps import StepWorkspace
+from policygrad.training import compiled_plan as numbers
 from policygrad.training import memory as code
 from policygrad.training.candidates import CANDIDATES, Candidates
-from policygrad.training.memory import Plan, Results, Work
+from policygrad.training.compiled_plan import Plan
+from policygrad.training.memory import Results, Work
 from policygrad.types import F32, F64
 
-BOOTSTRAPS = {"never": code.NEVER, "at truncations": code.AT_TRUNCATIONS, "everywhere": code.EVERYWHERE}
-NETWORKS = {"policy": code.POLICY, "value": code.VALUE_ONLY, "both": code.BOTH}
+BOOTSTRAPS = {
+    "never": numbers.NEVER,
+    "at truncations": numbers.AT_TRUNCATIONS,
+    "everywhere": numbers.EVERYWHERE,
+}
+NETWORKS = {"policy": numbers.POLICY, "value": numbers.VALUE_ONLY, "both": numbers.BOTH}
 NORMALIZATIONS = {
-    "none": code.NO_NORMALIZATION, "batch": code.BATCH, "minibatch": code.MINIBATCH, "episodes": code.EPISODES,
-}  # fmt: skip
+    "none": numbers.NO_NORMALIZATION,
+    "batch": numbers.BATCH,
+    "minibatch": numbers.MINIBATCH,
+    "episodes": numbers.EPISODES,
+}
 COLUMNS = ("advantage", "target", "old_log_prob", "old_value", "episode_length")
 """Columns that the compiled loop supplies, in the order of the constants of `memory`."""
 MOST_ROWS, MOST_RETURNS = 4096, 65536
 """Largest numbers of rows and of episodes that one call returns."""
 
 
-def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimizer: str) -> Plan:
-    """Return the plan of an algorithm's recipe, with the optimizer of this name."""
+def make_plan(
+    algorithm: WithRecipe,
+    recipe: Recipe,
+    engine: FusedEngine,
+    optimizer: str,
+    potential: CompiledPotential | None,
+) -> Plan:
+    """Return the plan of an algorithm's recipe, with the optimizer of this name and a potential that shapes rewards."""
     passes, main = recipe.passes, algorithm.traced_loss
     most = max(len(one.loss.coefficients) for one in passes)
     coefficients = np.zeros((len(passes), 3, most))
@@ -44,9 +60,9 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
     for p, one in enumerate(passes):
         for k, name in enumerate(one.loss.coefficients):
             if name == "policy_scale" and name in algorithm.computed_coefficients:
-                computed[p, k] = code.PER_EPISODE
+                computed[p, k] = numbers.PER_EPISODE
             elif recipe.penalty is not None and name == recipe.penalty.coefficient:
-                computed[p, k] = code.ADAPTED
+                computed[p, k] = numbers.ADAPTED
             else:
                 coefficients[p, :2, k] = algorithm.schedule(name)
     columns = np.zeros((len(passes), len(COLUMNS)), np.int64)
@@ -91,7 +107,11 @@ def make_plan(algorithm: WithRecipe, recipe: Recipe, engine: FusedEngine, optimi
         else address_in(fused_traces.step_along_traces, fused_traces.STEP_ALONG_TRACES),
         decays=np.zeros(2) if traces is None else recipe.gamma * np.array([traces.policy, traces.value]),
         limits=_limits(engine.policy),
-        logs_std=logs_std(engine.policy),
+        std=factor_of_std(engine.policy),
+        potential=0 if potential is None else potential.address,
+        normalizes_observations=engine.policy.observation_moments is not None,
+        normalizes_rewards=engine.policy.reward_scale is not None,
+        reward_limit=engine.policy.normalization.clip_rewards,
     )
 
 
@@ -151,11 +171,24 @@ def make_work(collector: CompiledCollector, recipe: Recipe, engine: FusedEngine)
         policy_direction=policy_direction,
         value_direction=value_direction,
         trace_derivatives=derivatives,
+        shaped=np.empty(B),
+        scaled=np.empty(B),
+        numbers=np.empty(vector.kernel.observation_numbers),
+        sums=np.empty((2, max(D, 1))),
     )
 
 
-def make_results(policy: Policy, candidates: Candidates, columns: int, largest: int) -> Results:
-    """Return memory for the results, of which one update adds at most `largest` returns."""
+def make_results(
+    policy: Policy, candidates: Candidates, columns: int, statistics: int, largest: int
+) -> Results:
+    """Return memory for the results.
+
+    Args:
+        policy, candidates: the policy that learns, and its candidates.
+        columns: number of metrics of a row.
+        statistics: size of `Statistics.all`.
+        largest: largest number of samples of an update, which is the largest number of episodes that may end in it.
+    """
     P = len(policy.snapshot().parameters)
     return Results(
         table=np.empty((MOST_ROWS, columns)),
@@ -163,22 +196,26 @@ def make_results(policy: Policy, candidates: Candidates, columns: int, largest: 
         returns=np.empty(MOST_RETURNS + 2 * largest),
         lengths=np.empty(MOST_RETURNS + 2 * largest),
         acted=np.empty((2, P), np.float32),
+        acted_statistics=np.empty((2, statistics)),
         means=candidates.means,
         candidate_episodes=candidates.episodes,
         candidate_count=candidates.count,
         changed=np.zeros(CANDIDATES, np.int64),
         candidates=np.empty((CANDIDATES, P), np.float32),
+        candidate_statistics=np.empty((CANDIDATES, statistics)),
         norms=np.zeros(3),
     )
 
 
-def logs_std(policy: Policy) -> bool:
-    """Return True if σ is a parameter of the policy."""
+def factor_of_std(policy: Policy) -> float:
+    """Return what the mean of σ is multiplied by in the metric `std`; 0 if σ is not a parameter of the policy."""
     network = policy.network
-    return isinstance(network, GaussianPolicy) and not network.state_dependent_std
+    if isinstance(network, GSDEPolicy):
+        return network.typical_norm
+    return float(isinstance(network, GaussianPolicy) and not network.state_dependent_std)
 
 
-def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy) -> list[int]:
+def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy, *, shaped: bool) -> list[int]:
     """Return the indices of the metrics that this recipe logs, in `memory.METRICS`."""
     left_out = set[str]()
     if not recipe.uses_value:
@@ -193,8 +230,10 @@ def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy) -> lis
         left_out.add("kl_penalty")
     if not _limits(policy).size:
         left_out.add("clipped_actions")
-    if not logs_std(policy):
+    if not factor_of_std(policy):
         left_out.add("std")
+    if not shaped:
+        left_out.add("shaped_return")
     return [k for k, name in enumerate(code.METRICS) if name not in left_out]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.envs import Environments, KernelVectorEnv, Shaping
+from policygrad.envs.shaping import compiled_potential
 from policygrad.interfaces import Engine
 from policygrad.policies import Policy
-from policygrad.policies.distributions import GSDE
 
 MOST_STEPS = 1_000_000
 """Largest number of steps of an update for which the compiled loop allocates memory."""
@@ -25,6 +25,21 @@ def reason_for_python(
         return "the environments are not compiled"
     if engine.name != "fused":
         return f"the engine is {engine.name}"
+    if (reason := reason_of_algorithm(algorithm)) is not None:
+        return reason
+    if shaping is not None and compiled_potential(shaping) is None:
+        return "a Python function shapes the rewards; see CompiledPotential"
+    horizon = algorithm.recipe.horizon if isinstance(algorithm, WithRecipe) and algorithm.recipe else None
+    steps = environments.num_envs * (horizon or environments.vector.kernel.max_steps)
+    if steps > MOST_STEPS:
+        return f"an update may have {steps:,} steps"
+    if cores > 1:
+        return "large batches are split between cores"
+    return None
+
+
+def reason_of_algorithm(algorithm: Algorithm) -> str | None:
+    """Return why machine code cannot perform the updates of an algorithm, or None if it can."""
     if not isinstance(algorithm, WithRecipe):
         return f"{type(algorithm).__name__} has an update of its own"
     if (method := algorithm.own_method) is not None:
@@ -36,17 +51,4 @@ def reason_for_python(
         return "the optimal baseline needs the gradient of each sample"
     if (recipe.episodes_per_env or 1) > 1:
         return "each environment runs several episodes per update"
-    if algorithm.columns:
-        return "the loss has columns of its own"
-    if shaping is not None:
-        return "rewards are shaped"
-    if policy.observation_moments is not None or policy.reward_scale is not None:
-        return "observations or rewards are normalized by running statistics"
-    if isinstance(policy.distribution, GSDE):
-        return "the noise of gSDE is kept for several steps"
-    steps = environments.num_envs * (recipe.horizon or environments.vector.kernel.max_steps)
-    if steps > MOST_STEPS:
-        return f"an update may have {steps:,} steps"
-    if cores > 1:
-        return "large batches are split between cores"
-    return None
+    return "the loss has columns of its own" if algorithm.columns else None

@@ -141,7 +141,8 @@ class Training:
 
         return CompiledTraining(
             self._algorithm, self._policy, self._engine, self._collector, self._learner, self._recent,
-            self.candidates, self._ended, steps=self._steps, stop_at=self._stop_at,
+            self.candidates, self._ended, self._ended_shaped, self._scaled,
+            shaping=self._shaping, steps=self._steps, stop_at=self._stop_at,
         )  # fmt: skip
 
     def _iteration_of(self, compiled: CompiledTraining) -> Iteration:
@@ -168,7 +169,7 @@ class Training:
             update = _rollout_metrics(collected, self._policy) | learned
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
-                update["shaped_return"] = float(shaped_returns.mean()) if len(shaped_returns) else math.nan
+                update["shaped_return"] = mean(shaped_returns) if len(shaped_returns) else math.nan
             updates.add(update)
             returns, lengths = np.append(returns, more_returns), np.append(lengths, more_lengths)
             rows += collected.valid.size

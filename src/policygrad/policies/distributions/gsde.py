@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from policygrad.policies.distributions.distribution import Distribution
-from policygrad.policies.distributions.gaussian import LOG_2PI, clipped_actions
+from policygrad.policies.distributions.gaussian import LOG_2PI, clipped_actions, mean_std
 from policygrad.policies.distributions.units import Units
 from policygrad.policies.networks import GSDEPolicy
 from policygrad.types import F64, Array, Inputs
@@ -73,7 +73,10 @@ class GSDE(Distribution):
 
     def metrics(self, network: nn.Module, action: Array) -> dict[str, float]:
         """Return the share of actions outside of the box and the typical σ of the noise."""
-        std = {"std": network.typical_std()} if isinstance(network, GSDEPolicy) else {}
+        std = dict[str, float]()
+        if isinstance(network, GSDEPolicy):
+            log_std = network.log_std.numpy(force=True).reshape(-1)
+            std["std"] = network.typical_norm * mean_std(log_std)
         return clipped_actions(self.units, action) | std
 
     def features_of(self, network: nn.Module) -> list[str]:

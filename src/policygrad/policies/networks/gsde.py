@@ -72,10 +72,6 @@ class GSDEPolicy(PerceptronPolicy):
         share = math.log(self.typical_norm)
         return self.log_std_bounds[0] - share, self.log_std_bounds[1] - share
 
-    def typical_std(self) -> float:
-        """Return the noise's mean standard deviation, in units of the action, for the norm that `log_std` assumes."""
-        return self.typical_norm * float(self.log_std.detach().exp().mean())
-
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (mean [..., action_dim], φ [..., L] detached, σ [L, action_dim]) for states [..., state_dim]."""
         features = state
