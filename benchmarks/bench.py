@@ -71,6 +71,37 @@ CHEETAH: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 """HalfCheetah-v5: steps/s. PPO uses 10 epochs and minibatches of 64 samples in every library."""
 
+UPDATE_SIZES: dict[str, dict[str, tuple[str, list[str]]]] = {
+    "A2C, 8 environments, 5 steps per update": {
+        "ours": ("ours", ["a2c", "--steps", "4000000"]),
+        "stable-baselines3": ("peers", ["sb3_a2c", "--steps", "30000"]),
+    },
+    "actor-critic, 1 environment, 1 step per update": {
+        "ours": ("ours", ["actor_critic", "--steps", "300000"]),
+        "ours, with traces": ("ours", ["actor_critic_traces", "--steps", "300000"]),
+        "ours, linear": ("ours", ["actor_critic_linear", "--steps", "1500000"]),
+        "stable-baselines3 A2C": ("peers", ["sb3_a2c_one", "--steps", "5000"]),
+    },
+    "actor-critic, 8 environments, 1 step per update": {
+        "ours": ("ours", ["actor_critic", "--steps", "1500000", "--num-envs", "8"]),
+        "ours, with traces": ("ours", ["actor_critic_traces", "--steps", "800000", "--num-envs", "8"]),
+    },
+    "REINFORCE, 1 environment, 1 episode per update": {
+        "ours, with V(s)": ("ours", ["reinforce_one", "--steps", "3000000"]),
+        "ours, without V(s)": ("ours", ["reinforce_one_plain", "--steps", "6000000"]),
+        "the lesson's loop in plain torch": ("peers", ["lesson", "--steps", "8000", "--seed", "1"]),
+    },
+    "REINFORCE, linear policy, short corridor, 1 episode per update": {
+        "ours": ("ours", ["corridor", "--steps", "5000000"]),
+    },
+    "PPO, 256 environments, 64 steps, 1 epoch, minibatches of 8,192": {
+        "ours": ("ours", ["ppo_large", "--steps", "3000000"]),
+        "rejax on JAX": ("peers", ["rejax_ppo_large", "--steps", "2000000"]),
+        "stable-baselines3": ("peers", ["sb3_ppo_large", "--steps", "65536"]),
+    },
+}
+"""CartPole-v1 with 64-64 networks unless stated: steps/s with very small and with very large updates."""
+
 ENGINES = {
     "ours": ("ours", "update", []),
     "ours, 16 minibatches a call": ("ours", "update", ["--minibatches", "16"]),
@@ -254,8 +285,20 @@ def peers_solving() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def update_sizes(repeats: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Measure all rows of `UPDATE_SIZES`, interleaved."""
+    rows = {f"{what}|{who}": row for what, group in UPDATE_SIZES.items() for who, row in group.items()}
+    measured = repeated(rows, repeats)
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name, figures in measured.items():
+        what, who = name.split("|")
+        found.setdefault(what, {})[who] = figures
+    return found
+
+
 PARTS: dict[str, Callable[[int], Any]] = {
     "training": lambda repeats: repeated(TRAINING, repeats),
+    "update sizes": update_sizes,
     "half cheetah": lambda repeats: repeated(CHEETAH, repeats),
     "updates": lambda _: updates(1),  # each is already a median of 300
     "start": lambda _: start_up(3),
@@ -281,7 +324,7 @@ def measure(parts: Sequence[str], repeats: int) -> None:
             "machine": f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}",
             "on": time.strftime("%Y-%m-%d"),
             "minutes": round((time.time() - began) / 60, 1),
-            "repeats": repeats if name in ("training", "half cheetah") else None,
+            "repeats": repeats if name in ("training", "update sizes", "half cheetah") else None,
             "figures": figures,
         }
         write_atomically(file, (json.dumps(found, indent=1) + "\n").encode())

@@ -76,6 +76,27 @@ def training(found: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
+def update_sizes(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for what, rows in found["update sizes"].items():
+        first = next(iter(rows.values()))
+        for who, figures in rows.items():
+            speeds = [f["steps"] / f["seconds"] for f in figures]
+            compiling = median(f.get("compile_seconds", 0.0) for f in figures)
+            extra = f"; plus {compiling:.1f} s of compilation" if compiling else ""
+            lines.append((
+                what, who + extra, f"{median(speeds):,.0f}", f"{min(speeds):,.0f} to {max(speeds):,.0f}",
+                f"{rate(first) / median(speeds):.1f}",
+            ))  # fmt: skip
+    return [
+        "## CartPole-v1 with small and with large updates: steps per second, learning included",
+        "",
+        *table(("", "library", "steps/s", "range", "speedup of the first"), lines),
+        "All networks but the linear ones have two hidden layers of 64 units.",
+        "",
+    ]
+
+
 def half_cheetah(found: dict[str, Any]) -> list[str]:
     rows = found["half cheetah"]
     if not rows:
@@ -149,7 +170,8 @@ def report(parts: dict[str, Any]) -> str:
         "were interleaved with those of the other rows of the table. The speed of a machine drifts: compare "
         "only ratios within a table.",
         "",
-        *training(found), *updates(found), *half_cheetah(found), *solving(found), *start_up(found),
+        *training(found), *update_sizes(found), *updates(found), *half_cheetah(found), *solving(found),
+        *start_up(found),
         KNEES, "![How the cost grows](bench_curves.png)", "",
         "## Dates and machines", "", *table(("part", "machine", "date", "repeats", "minutes"), when),
         *(f"{part['note']}\n" for part in parts.values() if "note" in part),

@@ -102,6 +102,55 @@ def ppo_residual(steps: int, seed: int) -> Speed:
     return replace(speed_of(run), seconds=time.perf_counter() - began)
 
 
+def a2c(steps: int, seed: int) -> Speed:
+    """A2C at its defaults, which are 8 environments and 5 steps here."""
+    return trained(pg.A2C(), steps, seed, num_envs=8, loop="compiled")
+
+
+def reinforce_one(steps: int, seed: int, baseline: Any = "value") -> Speed:
+    """REINFORCE at its defaults with one environment, so with one episode per update."""
+    return trained(pg.Reinforce(baseline=baseline), steps, seed, num_envs=1, loop="compiled")
+
+
+def reinforce_one_plain(steps: int, seed: int) -> Speed:
+    """Like `reinforce_one`, without V(s)."""
+    return reinforce_one(steps, seed, "none")
+
+
+def actor_critic(
+    steps: int, seed: int, num_envs: int = 1, decay: float = 0.0, hidden: Any = (64, 64)
+) -> Speed:
+    """The one-step actor-critic at its defaults, with traces of this decay."""
+    algorithm = pg.ActorCritic(policy_trace=decay, value_trace=decay)
+    network = pg.Network(hidden=hidden)
+    return trained(algorithm, steps, seed, num_envs=num_envs, network=network, loop="compiled")
+
+
+def actor_critic_traces(steps: int, seed: int, num_envs: int = 1) -> Speed:
+    """Like `actor_critic`, with traces that decay by 0.9."""
+    return actor_critic(steps, seed, num_envs, 0.9)
+
+
+def actor_critic_linear(steps: int, seed: int, num_envs: int = 1) -> Speed:
+    """Like `actor_critic`, with networks without hidden layers."""
+    return actor_critic(steps, seed, num_envs, hidden=())
+
+
+def corridor(steps: int, seed: int) -> Speed:
+    """REINFORCE with a linear policy and one episode per update on Sutton & Barto's short corridor."""
+    plain: dict[str, Any] = {"normalize_advantages": False, "average": "episodes", "max_grad_norm": None}
+    algorithm = pg.Reinforce(gamma=1.0, baseline="none", optimizer="sgd", learning_rate=2**-13, **plain)
+    options: dict[str, Any] = {"num_envs": 1, "network": pg.Network(hidden=()), "progress": False}
+    options |= {"loop": "compiled", "select": False}
+    pg.train("ShortCorridor-v0", algorithm, steps=100, **options)
+    return speed_of(pg.train("ShortCorridor-v0", algorithm, steps=steps, seed=seed, **options))
+
+
+def ppo_large(steps: int, seed: int) -> Speed:
+    """PPO with large batches, as PufferLib uses it: 256 × 64 steps, one epoch of minibatches of 8,192."""
+    return trained(pg.PPO(horizon=64, epochs=1, minibatch_size=8192), steps, seed, num_envs=256)
+
+
 def half_cheetah(steps: int, seed: int, num_envs: int = 64, cores: int = 2) -> Speed:
     """REINFORCE with V(s) on EnvPool's HalfCheetah-v5."""
     return on_half_cheetah(pg.Reinforce(value_steps=1, episodes_per_env=1), steps, seed, num_envs, cores)
@@ -162,7 +211,8 @@ OURS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         reinforce, reinforce_autograd, reinforce_plain, reinforce_gymnasium, ppo, ppo_autograd, ppo_residual,
-        half_cheetah, half_cheetah_ppo, update, sgemm,
+        a2c, reinforce_one, reinforce_one_plain, actor_critic, actor_critic_traces, actor_critic_linear, corridor,
+        ppo_large, half_cheetah, half_cheetah_ppo, update, sgemm,
     )
 }  # fmt: skip
 
@@ -170,7 +220,7 @@ OURS: dict[str, Callable[..., Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=OURS)
-    for option, default in (("steps", 100_000), ("seed", 0), ("num-envs", 64), ("cores", 1), ("B", 256)):
+    for option, default in (("steps", 100_000), ("seed", 0), ("num-envs", None), ("cores", 1), ("B", 256)):
         parser.add_argument(f"--{option}", type=int, default=default)
     for option, default in (("width", 64), ("depth", 2), ("minibatches", 1)):
         parser.add_argument(f"--{option}", type=int, default=default)
@@ -178,7 +228,8 @@ def main() -> None:
     function = OURS[options["name"]]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options["cores"]])
-    settings = {name: options[name] for name in inspect.signature(function).parameters if name in options}
+    parameters = inspect.signature(function).parameters
+    settings = {name: value for name, value in options.items() if name in parameters and value is not None}
     found = function(**settings)
     figures = asdict(found) if isinstance(found, Speed) else {"figure": found}
     print(json.dumps({"name": options["name"], **settings, **figures, "peak_mib": round(peak_mib(), 1)}))

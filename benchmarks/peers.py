@@ -130,6 +130,16 @@ def sb3_a2c(steps: int, seed: int) -> Speed:
     return stable_baselines3("A2C", CARTPOLE, 8, steps, seed, ent_coef=0.0)
 
 
+def sb3_a2c_one(steps: int, seed: int) -> Speed:
+    """Stable-Baselines3's A2C with one environment and one step per update, which is the one-step actor-critic."""
+    return stable_baselines3("A2C", CARTPOLE, 1, steps, seed, n_steps=1, ent_coef=0.0)
+
+
+def sb3_ppo_large(steps: int, seed: int) -> Speed:
+    """Stable-Baselines3's PPO with large batches: 256 × 64 steps, one epoch of minibatches of 8,192."""
+    return stable_baselines3("PPO", CARTPOLE, 256, steps, seed, n_steps=64, batch_size=8192, n_epochs=1)
+
+
 def sb3_half_cheetah(steps: int, seed: int, num_envs: int = 1) -> Speed:
     """Stable-Baselines3's PPO at its defaults, with 2048 steps per rollout in total over all environments."""
     import mujoco
@@ -324,12 +334,23 @@ def rejax_ppo(steps: int, seed: int) -> Speed:
     It has no schedule for the clip range, which is constant here. It always clips the value loss, and it clips
     gradients element by element.
     """
+    return rejax(steps, seed, N=8, T=32, epochs=20, minibatches=1, gamma=0.98, gae_lambda=0.8)
+
+
+def rejax_ppo_large(steps: int, seed: int) -> Speed:
+    """Like `rejax_ppo`, at `sb3_ppo_large`'s settings."""
+    return rejax(steps, seed, N=256, T=64, epochs=1, minibatches=2, gamma=0.99, gae_lambda=0.95)
+
+
+def rejax(
+    steps: int, seed: int, *, N: int, T: int, epochs: int, minibatches: int, gamma: float, gae_lambda: float
+) -> Speed:
+    """PPO of Rejax, on one core."""
     one_xla_thread()
     import jax
     import optax
     from rejax import PPO
 
-    N, T, epochs = 8, 32, 20
     iterations = max(1, -(-steps // (N * T)))
     algorithm = PPO.create(
         env=CARTPOLE,
@@ -340,10 +361,10 @@ def rejax_ppo(steps: int, seed: int) -> Speed:
         num_envs=N,
         num_steps=T,
         num_epochs=epochs,
-        num_minibatches=1,
-        learning_rate=optax.linear_schedule(0.001, 0.0, iterations * epochs),
-        gamma=0.98,
-        gae_lambda=0.8,
+        num_minibatches=minibatches,
+        learning_rate=optax.linear_schedule(0.001, 0.0, iterations * epochs * minibatches),
+        gamma=gamma,
+        gae_lambda=gae_lambda,
         clip_eps=0.2,
         ent_coef=0.0,
         max_grad_norm=0.5,
@@ -541,9 +562,12 @@ PEERS: dict[str, tuple[Callable[..., Speed | float], str]] = {
     "sb3_ppo": (sb3_ppo, "stable-baselines3"),
     "sb3_ppo_residual": (sb3_ppo_residual, "stable-baselines3"),
     "sb3_a2c": (sb3_a2c, "stable-baselines3"),
+    "sb3_a2c_one": (sb3_a2c_one, "stable-baselines3"),
+    "sb3_ppo_large": (sb3_ppo_large, "stable-baselines3"),
     "cleanrl_ppo": (cleanrl_ppo, "torch"),
     "tianshou_reinforce": (tianshou_reinforce, "tianshou"),
     "rejax_ppo": (rejax_ppo, "rejax"),
+    "rejax_ppo_large": (rejax_ppo_large, "rejax"),
     "sb3_half_cheetah": (sb3_half_cheetah, "stable-baselines3"),
     "envpool_physics": (envpool_physics, "envpool"),
     "update_torch_eager": (update_torch_eager, "torch"),

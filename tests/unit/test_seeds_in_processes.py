@@ -293,8 +293,12 @@ def test_threads_are_used_where_everything_is_compiled():
         (lambda: Countdown([3]), {}),
     ):
         assert in_python(experiment(env, **options)) == "Python steps the environments"
-    for options in ({"engine": "autograd"}, {"policy": Net}, {"value": Net}):
+    for options in ({"engine": "autograd"}, {"policy": Net}, {"value": lambda inputs: Net(inputs, 1)}):
         assert in_python(experiment(**options)) == "torch computes the networks"
+    # the fused engine takes a Sequential, and making one to find out leaves torch's generator as it is
+    before = torch.get_rng_state()
+    assert in_python(experiment(policy=lambda *sizes: nn.Sequential(nn.Linear(*sizes)))) is None
+    assert torch.equal(torch.get_rng_state(), before)
     shaped = experiment("MountainCar-v0", shaping=lambda reward, *_: reward)
     assert in_python(shaped) == "Python shapes the rewards"
     assert in_python(experiment("MountainCarContinuous-v0")) is None

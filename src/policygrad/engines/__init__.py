@@ -57,4 +57,4 @@ def _checked(engine: Engine, needs: Any) -> Engine:
     return engine
 
 
-__all__ = ["EngineName", "make_engine"]
+__all__ = ["EngineName", "make_engine", "unsupported_reason"]

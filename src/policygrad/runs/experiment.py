@@ -141,7 +141,7 @@ class Experiment:
 
     def _built(self, seed: int, display: Progress, open_until_the_end: ExitStack) -> _Parts:
         """Make the environments, the networks, the engine and the training loop of one run."""
-        settings, algorithm, rng = self.settings, self.algorithm, stream(seed, "init")
+        settings, algorithm = self.settings, self.algorithm
         if isinstance(algorithm, WithLoss):
             algorithm.check_unchanged()
         workers = Workers(self.cores)
@@ -155,34 +155,10 @@ class Experiment:
             say=display.say,
         )
         open_until_the_end.callback(environments.close)
-        policy = make_policy(
-            environments.observation_space,
-            environments.action_space,
-            cast(Network, settings.network),
-            rng,
-            normalization=cast(Normalization, settings.normalization),
-            given=cast("nn.Module | None", settings.policy),
-            environment_name=environments.name,
-        ).to(settings.device)
-        # a given policy may have acted greedily, which says nothing about the policy that it becomes
-        policy.greedy = False
-        value = make_value(
-            policy,
-            cast(Network, settings.network),
-            rng,
-            given=cast("nn.Module | None", settings.value),
-            wanted=algorithm.uses_value,
-            sees_action=critic_sees_action(algorithm),
-        )
+        policy, value = self.networks(environments, seed)
         engine = make_engine(
-            policy,
-            value,
-            algorithm.optimizer,
-            settings.engine,
-            display.say,
-            workers,
-            needs=engine_for(algorithm),
-        )
+            policy, value, algorithm.optimizer, settings.engine, display.say, workers, needs=engine_for(algorithm)
+        )  # fmt: skip
         threshold = environments.reward_threshold if settings.stop_at is None else settings.stop_at
         training = Training(
             environments,
@@ -206,6 +182,26 @@ class Experiment:
             open_until_the_end.callback(evaluations.close)
         run = Run(policy, policy, threshold, engine.name, environments.name, seed=seed)
         return _Parts(environments, policy, engine, training, evaluations, run)
+
+    def networks(self, environments: Environments, seed: int) -> tuple[Policy, nn.Module | None]:
+        """Make the policy and the value network of one run, or take the given ones."""
+        settings, architecture, rng = (
+            self.settings,
+            cast(Network, self.settings.network),
+            stream(seed, "init"),
+        )
+        policy = make_policy(
+            environments.observation_space, environments.action_space, architecture, rng,
+            normalization=cast(Normalization, settings.normalization),
+            given=cast("nn.Module | None", settings.policy), environment_name=environments.name,
+        ).to(settings.device)  # fmt: skip
+        # a given policy may have acted greedily, which says nothing about the policy that it becomes
+        policy.greedy = False
+        given = cast("nn.Module | None", settings.value)
+        wanted, sees_action = self.algorithm.uses_value, critic_sees_action(self.algorithm)
+        return policy, make_value(
+            policy, architecture, rng, given=given, wanted=wanted, sees_action=sees_action
+        )
 
     def _say_if_an_update_exceeds_the_budget(self, environments: Environments, display: Progress) -> None:
         """Tell the user if one update, in which all parallel environments take part, exceeds the budget."""

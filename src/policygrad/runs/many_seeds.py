@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import nn
 
 from policygrad._support.threads import single_thread
+from policygrad.engines import unsupported_reason
 from policygrad.envs import Shaping, make
 from policygrad.envs.kernel import Kernel
 from policygrad.envs.registry import KERNELS, find
@@ -109,13 +111,25 @@ def in_python(experiment: Experiment) -> str | None:
         compiled = settings.backend in ("auto", "compiled") and not settings.needs_python
     if not compiled:
         return "Python steps the environments"
-    if settings.engine == "autograd" or settings.policy is not None or settings.value is not None:
+    given = settings.policy is not None or settings.value is not None
+    if settings.engine == "autograd" or (given and _needs_torch(experiment)):
         return "torch computes the networks"
     shaping = cast("Shaping | None", settings.shaping)
     if shaping is not None and compiled_potential(shaping) is None:
         return "Python shapes the rewards"
     small = _steps_per_update(experiment) < SMALL_UPDATE
     return "Python performs small updates" if small and reason_of_algorithm(experiment.algorithm) else None
+
+
+def _needs_torch(experiment: Experiment) -> bool:
+    """Return True if the fused engine does not support the given networks, of which this makes one pair."""
+    settings = experiment.settings
+    environments = make(experiment.env, 1, replace(settings, vectorize="sync"), otherwise=DEFAULT_ENVS)
+    # networks that are made later must not depend on this pair
+    with torch.random.fork_rng(devices=[]):
+        policy, value = experiment.networks(environments, seed=0)
+    environments.close()
+    return unsupported_reason(policy, value) is not None
 
 
 def _steps_per_update(experiment: Experiment) -> int:
