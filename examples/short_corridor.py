@@ -67,7 +67,7 @@ def draw(axes: plt.Axes, title: str, curves: dict[str, np.ndarray]) -> None:
 
 if __name__ == "__main__":
     plain = {f"α = 2^{k}": mean_returns(k, steps, baseline="none") for k, steps in RATES.items()}
-    learned = mean_returns(-9, 46_000, baseline="value", value_steps=1, value_learning_rate=1 / 8)
+    learned = mean_returns(-9, 34_000, baseline="value", value_steps=1, value_learning_rate=1 / 8)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
     draw(left, "REINFORCE", plain)
     draw(right, "with a baseline", {"V(s), α = 2^-9": learned, "no baseline, α = 2^-13": plain["α = 2^-13"]})

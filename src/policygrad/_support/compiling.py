@@ -86,7 +86,7 @@ class CompiledLater:
 
     def compile(self) -> None:
         """Compile the function now, or load it from the cache, unless that has been done."""
-        with announce_compilation():
+        with announce_compilation(unless=bool(self._dispatcher.overloads)):
             self._dispatcher._compile_for_args()
 
     @property
@@ -179,8 +179,14 @@ def inlined(function: F) -> F:
 
 
 @contextmanager
-def announce_compilation(after: float = 1.5) -> Generator[None]:
-    """Say on stderr that code is being compiled if the block takes longer than `after` seconds (a cold cache)."""
+def announce_compilation(after: float = 1.5, *, unless: bool = False) -> Generator[None]:
+    """Say on stderr that code is being compiled if the block takes longer than `after` seconds (a cold cache).
+
+    With `unless`, nothing remains to be compiled, and the cost of a timer is saved.
+    """
+    if unless:
+        yield
+        return
     message = "policygrad: compiling to machine code (up to half a minute; cached for the next time) ..."
     timer = threading.Timer(after, say, [message])
     timer.daemon = True

@@ -53,6 +53,11 @@ def address_of(
     return address_in(_compiled[key], signature)
 
 
+def is_compiled(function: Callable[..., Any], signature: Any, *, exact: bool = False) -> bool:
+    """Return True if `address_of` need not compile or load this function."""
+    return (function, signature, exact, False, False) in _compiled
+
+
 class Addressable:
     """A function that compiled code calls by its `address`. It is compiled when the address is first needed."""
 

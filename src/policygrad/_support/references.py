@@ -125,7 +125,7 @@ class Placed:
             for name, part in zip(names, value, strict=True):
                 self.set((*path, name), part)
             return
-        offset, kind = self._fields[path]
+        offset, kind, number = self._fields[path]
         if isinstance(kind, types.Array):
             _check(kind, value)
             self._kept[path] = value
@@ -133,21 +133,21 @@ class Placed:
             words = (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
             struct.pack_into(f"{len(words)}q", self._memory, offset, *words)
         else:
-            struct.pack_into(_FORMATS[kind], self._memory, offset, value)
+            struct.pack_into(number, self._memory, offset, value)
 
 
 _FORMATS: dict[Any, str] = {types.int64: "q", types.float64: "d", types.boolean: "?"}
 
 
 @cache
-def _layout_of(kind: Any) -> tuple[int, dict[tuple[str | int, ...], tuple[int, Any]]]:
-    """Return the size of a tuple in memory, and the offset and the type of each array and each number by its path."""
+def _layout_of(kind: Any) -> tuple[int, dict[tuple[str | int, ...], tuple[int, Any, str]]]:
+    """Return the size of a tuple in memory, and (offset, type, format of a number) of each array and number by path."""
     context: Any = cpu_target.target_context
-    fields: dict[tuple[str | int, ...], tuple[int, Any]] = {}
+    fields: dict[tuple[str | int, ...], tuple[int, Any, str]] = {}
 
     def visit(kind: Any, layout: Any, offset: int, path: tuple[str | int, ...]) -> None:
         if not hasattr(kind, "__iter__"):
-            fields[path] = offset, kind
+            fields[path] = offset, kind, _FORMATS.get(kind, "")
             return
         names = kind.fields if hasattr(kind, "fields") else range(len(kind))
         for k, (name, inner) in enumerate(zip(names, kind, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -39,12 +40,12 @@ def make_engine(
     check_choice("engine", engine, EngineName)
     reason = unsupported_reason(policy, value)
     if engine == "fused" or (engine == "auto" and reason is None):
-        with announce_compilation():
+        with announce_compilation(unless="policygrad.engines.fused" in sys.modules):
             from policygrad.engines.fused import FusedEngine
         say("engine: fused (machine code for MLPs on the CPU)")
         return _checked(FusedEngine(policy, value, optimizer, workers), needs)
     say(f"engine: autograd ({reason or 'requested'})")
-    with announce_compilation():
+    with announce_compilation(unless="policygrad.engines.autograd" in sys.modules):
         from policygrad.engines.autograd import AutogradEngine
     return _checked(AutogradEngine(policy, value, optimizer), needs)
 

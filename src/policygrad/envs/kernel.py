@@ -23,7 +23,7 @@ from gymnasium import spaces
 from numba import types
 
 from policygrad._support.checks import whole
-from policygrad._support.function_pointers import address_of, function_at
+from policygrad._support.function_pointers import address_of, function_at, is_compiled
 from policygrad.spaces import CHOICES, Space, check_action_space
 from policygrad.types import F64, Array
 
@@ -91,8 +91,16 @@ class Kernel:
         Raises:
             TypeError: Numba cannot compile one of them.
         """
-        functions = ((self.reset, RESET), (self.step, STEP), (self.observe, OBSERVE))
-        return tuple(address_of(function, signature, exact=True) for function, signature in functions)  # type: ignore[return-value]
+        return tuple(address_of(*function, exact=True) for function in self._functions)  # type: ignore[return-value]
+
+    @property
+    def is_compiled(self) -> bool:
+        """True if the addresses are known in this process."""
+        return all(is_compiled(*function, exact=True) for function in self._functions)
+
+    @property
+    def _functions(self) -> tuple[tuple[Callable[..., Any], Any], ...]:
+        return (self.reset, RESET), (self.step, STEP), (self.observe, OBSERVE)
 
     @property
     def observation_numbers(self) -> int:

@@ -127,7 +127,7 @@ class KernelVectorEnv(VectorEnv[Any, Any, Any]):
     def __init__(self, kernel: Kernel, num_envs: int = 1) -> None:
         self.kernel = kernel
         self.num_envs = num_envs
-        with announce_compilation():
+        with announce_compilation(unless=kernel.is_compiled):
             self.addresses = kernel.addresses
             reset_all.compile(_RESET_ALL)
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -99,7 +100,7 @@ def run_episodes(
 
     rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
     if isinstance(environments.vector, KernelVectorEnv) and unsupported_reason(policy, None) is None:
-        with announce_compilation():
+        with announce_compilation(unless="policygrad.rollout.compiled_collector" in sys.modules):
             from policygrad.engines.fused import FusedEngine
             from policygrad.rollout.compiled_collector import CompiledCollector
         engine = FusedEngine(policy, None, "sgd")
