@@ -1,5 +1,7 @@
 """Compare several seeds on two cores with one core: threads with compiled code, processes with Gymnasium's CartPole.
 
+The environment is CartPole-v1 unless another one is named.
+
 Each measurement trains four seeds. The table gives steps per second of all runs together, from the call of `train` to
 its end, the ratio of two cores to one, and the CPU time per run, start-up included. On a machine that does other work
 at the same time, the wall-clock time of two cores says little. The CPU time per run then shows what the machine could
@@ -19,11 +21,25 @@ from typing import Any
 import policygrad as pg
 
 SEEDS = 4
+LINEAR = pg.Network(hidden=())
+PLAIN = {"baseline": "none", "normalize_advantages": False, "average": "episodes", "max_grad_norm": None}
 ROWS: dict[str, dict[str, Any]] = {
+    "A2C, 8 environments, 5 steps": {"algorithm": pg.A2C(), "num_envs": 8},
+    "ActorCritic, 8 environments": {"algorithm": pg.ActorCritic(), "num_envs": 8},
+    "ActorCritic, 1 environment": {"algorithm": pg.ActorCritic(), "num_envs": 1},
+    "REINFORCE, 1 environment": {"algorithm": pg.Reinforce(), "num_envs": 1},
+    "PPO, 8 environments, 32 steps, 20 epochs of 256": {
+        "algorithm": pg.PPO(horizon=32, epochs=20, minibatch_size=256), "num_envs": 8,
+    },
+    "ShortCorridor-v0, linear, 1 environment": {
+        "env": "ShortCorridor-v0", "network": LINEAR, "num_envs": 1,
+        "algorithm": pg.Reinforce(gamma=1.0, optimizer="sgd", learning_rate=2**-13, **PLAIN),
+    },
+    "MountainCarContinuous-v0, PPO, shaped and normalized": {"env": "MountainCarContinuous-v0", "algorithm": "ppo"},
     "compiled CartPole, PPO": {"algorithm": pg.PPO(), "num_envs": 8},
     "Gymnasium's CartPole, REINFORCE": {"algorithm": pg.Reinforce(), "num_envs": 8, "backend": "gymnasium"},
     "Gymnasium's CartPole, PPO": {"algorithm": pg.PPO(), "num_envs": 8, "backend": "gymnasium"},
-}
+}  # fmt: skip
 WAYS = {"one core": (1, "auto"), "two threads": (2, "threads"), "two processes": (2, "processes")}
 
 
@@ -33,9 +49,13 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="approximate length of each run alone")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     options = parser.parse_args()
-    for name, row in ROWS.items():
-        steps = int(_train(row, steps=20_000)[0] * options.seconds)
+    for name in options.only:
+        row = ROWS[name]
+        # the first training loads the code
+        _train(row, steps=1_000)
+        steps = int(_train(row, steps=50_000)[0] * options.seconds)
         found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
         # all ways once before the next repeat, so that a drift of the machine's speed affects them alike
         for _ in range(options.repeats):
@@ -55,7 +75,9 @@ def main() -> None:
 def _train(row: dict[str, Any], **options: Any) -> tuple[float, float]:
     """Return the steps per second and the seconds of CPU time per run."""
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    runs: Any = pg.train("CartPole-v1", **row, **options, select=False, progress=False)
+    loop = "auto" if row.get("backend") else "compiled"
+    settings = {"env": "CartPole-v1", "loop": loop, "select": False, "progress": False} | row | options
+    runs: Any = pg.train(settings.pop("env"), **settings)
     runs = runs if isinstance(runs, list) else [runs]
     steps = sum(run.steps for run in runs)
     return steps / (time.perf_counter() - wall), (_cpu_seconds() - cpu) / len(runs)
