@@ -49,7 +49,7 @@ bench: $(VENV)/.peers  ## compare the speed with other libraries on this machine
 
 scores: $(VENV)/.ready  ## measure the returns of the REINFORCE presets on ten seeds each: about 10 minutes on two cores
 	$(BIN)/python benchmarks/scores.py
-	$(BIN)/policygrad proof --picture docs/images/proof.png
+	$(BIN)/policygrad prove --picture docs/images/proof.png
 
 # ONLY: names or patterns of rows, separated by commas; SEEDS: number of seeds per row; CORES: number of runs at a time
 scoreboard: $(VENV)/.ready  ## compare every preset with published results; resumes where it stopped: many hours

@@ -125,8 +125,9 @@ def test_shaping_can_be_given_by_name(
         (["train", "CartPole-v1", "--gamma", "2"], "gamma must be in [0, 1]"),
         (["trian", "CartPole-v1"], "did you mean train"),
         (["evaluate", "nowhere"], "no policy at nowhere"),
-        (["proof", "--repeats", "1"], "must be 2 or more"),
-        (["proof", "--picture", "nowhere/p.png"], "the folder nowhere does not exist"),
+        (["prove", "--repeats", "1"], "must be 100 or more"),
+        (["prove", "--picture", "nowhere/p.png"], "the folder nowhere does not exist"),
+        (["proof", "--json", "nowhere/p.json"], "the folder nowhere does not exist"),
         (["train", "CartPole-v1", "--episodes", "0"], "episodes must be 1 or more"),
         (["metrics", "all"], "all is not a run folder"),
         (["train", "CartPole-v1", "--num-envs", "0"], "policygrad: --num-envs must be 1 or more"),
@@ -174,14 +175,6 @@ def test_the_metrics_command_explains_every_metric(capsys: pytest.CaptureFixture
     assert main(["metrics"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in METRICS)
-
-
-def test_the_proof_command_prints_a_table_and_draws_a_picture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    assert main(["proof", "--repeats", "150", "--picture", str(tmp_path / "p.png")]) == 0
-    assert "reward-to-go, leave-one-out" in capsys.readouterr().out
-    assert (tmp_path / "p.png").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_reported_in_one_line(

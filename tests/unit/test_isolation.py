@@ -26,7 +26,7 @@ from policygrad.engines import make_engine
 from policygrad.envs.textbook import three_states
 from policygrad.interfaces import Step, Update
 from policygrad.policies import Policy, ValueNetwork, kl_estimate
-from policygrad.proof import UNBIASED, estimate, theorem_gradient
+from policygrad.proof import prove, theorem_gradient
 from policygrad.types import Inputs
 from tests.helpers import FULL_LOSS, HEADS, batch_for, full_coefficients, networks
 
@@ -111,7 +111,7 @@ def test_settings_of_the_caller_change_no_result(kind: str, engine: Any, tmp_pat
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_settings_of_the_caller_change_no_estimate_and_no_agent(engine: Any, surroundings: str):
     def found() -> list[Any]:
-        estimates = estimate(UNBIASED["reward-to-go, value"], repeats=5, engine=engine)
+        row = prove(pg.Reinforce(discount_weighting=True), estimates=100, num_envs=2, engine=engine).rows[0]
         agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(3), seed=1, engine=engine)
         for i in range(6):
             action = agent.act(i % 2)
@@ -121,7 +121,7 @@ def test_settings_of_the_caller_change_no_estimate_and_no_agent(engine: Any, sur
             pg.DiscretePolicy(3, 2, 4, rng=np.random.default_rng(0)), spaces.Discrete(3), spaces.Discrete(2)
         )
         theorem = theorem_gradient(three_states(2), softmax, 0.9)
-        return [estimates.samples, estimates.exact, theorem, agent.policy(Inputs(torch.eye(2, dtype=torch.float32,
+        return [row.estimates, row.theory.reference, theorem, agent.policy(Inputs(torch.eye(2, dtype=torch.float32,
                 device="cpu"))).detach().float().numpy(), [metrics["entropy"], metrics["kl"]]]  # fmt: skip
 
     expected = found()

@@ -169,9 +169,9 @@ class ActorCritic(WithRecipe):
         choices = engine.num_choices
         assert choices is not None, "make_value accepts Q(s, a) only with Discrete actions"
         shape = rollout.valid.shape
-        probability, q = _evaluate_all_actions(engine, rollout.observation, choices)
+        probability, q = evaluate_all_actions(engine, rollout.observation, choices)
         v = (probability * q).sum(-1)
-        later_probability, later_q = _evaluate_all_actions(engine, rollout.next_observation, choices)
+        later_probability, later_q = evaluate_all_actions(engine, rollout.next_observation, choices)
         later = (later_probability * later_q).sum(-1)
         chosen = np.take_along_axis(q, rollout.action.reshape(-1, 1), -1)[:, 0]
         target = rollout.reward + self.gamma * np.where(rollout.terminated, 0.0, later.reshape(shape))
@@ -181,7 +181,7 @@ class ActorCritic(WithRecipe):
         return replace(batch, inputs=replace(batch.inputs, critic_observation=seen)), value
 
 
-def _evaluate_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:
+def evaluate_all_actions(engine: Engine, observation: F32, choices: int) -> tuple[Array, Array]:
     """Return (π(a|s), Q(s, a)), each [B, choices] float64, for observations [T, N, D]."""
     x = np.repeat(observation.reshape(-1, observation.shape[-1]), choices, 0)
     action = np.tile(np.arange(choices), len(x) // choices)

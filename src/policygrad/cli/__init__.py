@@ -1,4 +1,4 @@
-"""The command line: `policygrad train`, `evaluate`, `proof`, `loss`, `metrics`, `check-env`."""
+"""The command line: `policygrad train`, `evaluate`, `prove`, `loss`, `metrics`, `check-env`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
   policygrad train CartPole-v1 --out runs/cartpole     train a policy and show a table of results
   policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
-  policygrad proof                                     compare REINFORCE with the exact gradient
+  policygrad prove --quick                             compare all estimators with exact gradients
   policygrad loss ppo                                  print the equation of a loss and its derived code
   policygrad metrics                                   explain each logged metric
   policygrad check-env module:Env-v0                   check an environment and measure its speed
@@ -62,7 +62,7 @@ def _run(arguments: list[str], *, freeze: bool) -> int:
     if arguments[0] in ("-V", "--version"):
         say(__version__, stdout)
         return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = FORMER.get(arguments[0], arguments[0]), arguments[1:]
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
@@ -146,11 +146,13 @@ def _fail(message: str, status: int = 2) -> int:
 COMMANDS = {
     "train": "policygrad.cli.train:train_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
-    "proof": "policygrad.cli.proof:proof_command",
+    "prove": "policygrad.cli.prove:prove_command",
     "loss": "policygrad.cli.loss:loss_command",
     "metrics": "policygrad.cli.metrics:metrics_command",
     "check-env": "policygrad.cli.check:check_command",
 }
+FORMER = {"proof": "prove"}
+"""Former names of commands."""
 """Function of each command. Its module is imported only when the command is run."""
 
 __all__ = ["COMMANDS", "main"]

@@ -14,6 +14,7 @@ __all__ = [
     "chain",
     "kernel",
     "mirrored_rock_paper_scissors",
+    "random_mdp",
     "rock_paper_scissors",
     "short_corridor",
     "slippery_grid",
@@ -35,6 +36,27 @@ def three_states(horizon: int = 4) -> FiniteMDP:
     reward[0] = [[1.0, 0.0, -2.0], [0.0, 0.5, -1.0]]
     reward[1] = [[-1.0, 2.0, 0.0], [0.0, 1.0, 4.0]]
     return FiniteMDP(transition, reward, np.array([0.6, 0.4, 0.0]), terminal=(2,), horizon=horizon)
+
+
+def random_mdp(seed: int = 0, states: int = 5, actions: int = 3, horizon: int = 6) -> FiniteMDP:
+    """Return a random problem, in which the gradients of a softmax span (S − 1)(A − 1) dimensions.
+
+    Transitions are drawn from a uniform distribution, and rewards from a standard normal one. Episodes begin in any
+    state but the last one, which is terminal and follows each step with a probability between 0.02 and 0.3.
+
+    Args:
+        seed: seed of the numbers.
+        states: number of states S, 2 or more.
+        actions: number of actions A.
+        horizon: number of steps after which an episode is truncated.
+    """
+    rng = np.random.default_rng(seed)
+    ends = rng.uniform(0.02, 0.3, (states, actions, 1))
+    others = rng.dirichlet(np.ones(states - 1), (states, actions))
+    transition = np.concatenate([(1 - ends) * others, ends], -1)
+    start = np.append(np.full(states - 1, 1 / (states - 1)), 0.0)
+    reward = rng.standard_normal((states, actions, states))
+    return FiniteMDP(transition, reward, start, (states - 1,), horizon)
 
 
 def short_corridor(horizon: int = 1000) -> FiniteMDP:

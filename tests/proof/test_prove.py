@@ -1,0 +1,158 @@
+"""`prove`: its table of the library's algorithms, its rate of false alarms, and what it says and saves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import policygrad as pg
+from policygrad.cli import main
+from policygrad.envs.textbook import random_mdp, short_corridor
+from policygrad.proof import CASES, Case, Proof, draw, prove, solve
+from policygrad.proof.joint_test import joint_test
+from policygrad.proof.sampling import Sampler, plain
+
+WITHOUT_FORMULA = {"baseline: mean", "baseline: means of steps", "baseline: optimal", "divided by steps"}
+
+
+@pytest.fixture(scope="module")
+def proof() -> Proof:
+    return prove(estimates=1_000)
+
+
+@pytest.mark.long
+def test_no_algorithm_of_the_library_contradicts_theory(proof: Proof):
+    assert proof, str(proof)
+    assert {row.case.name for row in proof.rows if row.test is None} == WITHOUT_FORMULA
+    # gradients on this MDP span (S − 1)(A − 1) dimensions, and all of them are tested
+    assert {row.test.coordinates.shape[1] for row in proof.rows if row.test is not None} == {8}
+
+
+@pytest.mark.long
+def test_false_alarms_are_as_rare_as_stated(proof: Proof):
+    """Tables whose means are right by construction: 2,000 of them have 20 ± 4.5 alarms at a rate of 1 %."""
+    assert proof.simulated_false_alarms(2_000) <= 0.01 + 3 * 0.0022
+
+
+@pytest.mark.long
+def test_theory_says_which_of_them_are_biased(proof: Proof):
+    words = {row.case.name: row.theory.words for row in proof.rows}
+    for name, said in words.items():
+        exact = "exact" in name or name.startswith(("REINFORCE", "whole", "leave", "episode", "hidden"))
+        if name in WITHOUT_FORMULA:
+            assert said == "biased, no formula"
+        elif exact or name.startswith(("V(s)", "entropy", "PPO, entropy")):
+            assert said == "unbiased", name
+        else:
+            assert said == "biased, known", name
+    rows = {row.case.name: row for row in proof.rows}
+    # a wrong V(s) does harm where it is bootstrapped from, the less the larger λ is
+    harm = [rows[f"A2C, GAE({lam}), V wrong"].distance for lam in ("0", "0.9")]
+    assert harm[0] > 2 * harm[1] > 0.1
+    assert rows["whole-episode returns"].variance > 1.5 * rows["REINFORCE"].variance
+    assert rows["V(s) wrong"].variance > rows["V(s) exact"].variance
+    cosines = rows["REINFORCE"].cosines()
+    assert list(cosines) == [1, 4, 16, 64]
+    assert (np.diff(list(cosines.values())) > 0).all()
+
+
+@pytest.mark.long
+def test_the_table_fits_a_terminal_and_everything_is_saved(proof: Proof, tmp_path: Path):
+    text = str(proof)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(row.case.name in text for row in proof.rows)
+    assert "Nothing contradicts theory: 28 tests" in text
+    proof.save(tmp_path / "p.json")
+    saved = json.loads((tmp_path / "p.json").read_text())
+    assert [row["name"] for row in saved["rows"]] == [case.name for case in CASES]
+    assert saved["contradicts"] == []
+    draw(proof, tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("engine", ["fused", "autograd"])
+def test_both_engines_are_proven(engine: Any):
+    cases = [
+        case for case in CASES if case.name in ("hidden layer", "traces, V exact", "A2C, V-trace, V wrong")
+    ]
+    assert prove(cases, estimates=200, num_envs=8, engine=engine)
+
+
+def test_an_estimate_is_a_step_of_the_algorithm_and_changes_nothing():
+    mdp = random_mdp()
+    algorithm = plain(pg.A2C(horizon=8, normalize_advantages=True, max_grad_norm=0.1, updates=1))
+    assert (algorithm.optimizer, algorithm.learning_rate, algorithm.max_grad_norm) == ("sgd", 1.0, None)
+    assert not algorithm.normalize_advantages
+    sampler = Sampler(algorithm, mdp, value="exact")
+    before = solve(mdp, sampler.policy, algorithm.gamma)
+    estimates, seconds = sampler.estimates(50)
+    assert np.ptp(estimates, axis=0).max() > 0.01
+    assert seconds > 0
+    np.testing.assert_array_equal(
+        solve(mdp, sampler.policy, algorithm.gamma).probabilities, before.probabilities
+    )
+    np.testing.assert_allclose(sampler.value[:-1], before.value[:-1], atol=1e-5)
+    sampler.close()
+
+
+def test_the_joint_test_sees_what_no_single_parameter_shows():
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((2, 30))
+    samples = rng.standard_normal((2_000, 2)) @ directions
+    assert joint_test(samples, np.zeros(30)).coordinates.shape == (2_000, 2)
+    uniform = [
+        joint_test(rng.standard_normal((200, 2)) @ directions, np.zeros(30)).p_value for _ in range(300)
+    ]
+    assert abs(np.mean(uniform) - 0.5) < 0.06
+    assert joint_test(samples + 0.2 * directions[0], np.zeros(30)).p_value < 1e-3
+    # a mean outside of the span is never right, however small its part
+    outside = np.linalg.qr(np.vstack([directions, rng.standard_normal(30)]).T)[0][:, 2]
+    assert joint_test(samples + 0.01 * outside, np.zeros(30)).p_value == 0
+    with pytest.raises(ValueError, match="15 estimates vary in 2 directions; use at least 21"):
+        joint_test(samples[:15], np.zeros(30))
+
+
+def test_an_mdp_of_ones_own():
+    algorithm = pg.Reinforce(gamma=1.0, baseline="leave-one-out", discount_weighting=True)
+    proof = prove(algorithm, mdp=replace(short_corridor(), horizon=30), estimates=300)
+    assert proof.rows[0].theory.words == "unbiased"
+    assert proof
+    assert proof.rows[0].test is not None
+    assert proof.rows[0].test.coordinates.shape[1] == 1
+
+
+def test_what_cannot_be_proven_is_refused_with_what_can():
+    with pytest.raises(ValueError, match="there is no theory for TRPO"):
+        prove(pg.TRPO(), estimates=100)
+    with pytest.raises(
+        TypeError, match=r"prove needs an algorithm, an Estimator or a sequence of Cases; got 3"
+    ):
+        prove(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"\['value'\] belong to each Case"):
+        prove([Case("a", pg.A2C())], value="exact")
+    with pytest.raises(ValueError, match="whose states can be told apart"):
+        prove(pg.A2C(), mdp=short_corridor(), value="exact", estimates=100)
+
+
+def test_the_command_returns_1_if_something_contradicts_theory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def wrong(s: Any, k: Any) -> Any:
+        return k.policy_scale * s.advantage * s.log_prob
+
+    cases = (CASES[0], Case("the sign", pg.Reinforce(loss=wrong, baseline="none")))
+    monkeypatch.setattr("policygrad.proof.cases.CASES", cases)
+    picture = tmp_path / "p.png"
+    assert main(["prove", "--quick", "--picture", str(picture)]) == 1
+    shown = capsys.readouterr()
+    assert "These rows contradict theory" in shown.out
+    assert shown.out.count("the sign") == 2
+    assert "estimating 2/2: the sign" in shown.err
+    assert picture.exists()
+    monkeypatch.setattr("policygrad.proof.cases.CASES", cases[:1])
+    assert main(["proof", "--repeats", "200"]) == 0
