@@ -33,13 +33,13 @@ RECENT_EPISODES = 20
 
 
 def plain_loss(s: Any, k: Any) -> Any:
-    """Return −T G log π, whose mean over the T steps of an episode is −Σ_t G_t log π(a_t|s_t)."""
-    return -k.T * s.returns * s.log_prob
+    """Return −T G log π − β H, whose mean over the T steps of an episode is −Σ_t G_t log π(a_t|s_t) − β mean(H)."""
+    return -k.T * s.returns * s.log_prob - k.entropy_coef * s.entropy
 
 
-def baseline_loss(s: Any, _k: Any) -> Any:
-    """Return −A log π + (V − G)²."""
-    return -s.advantage * s.log_prob + (s.value - s.returns) ** 2
+def baseline_loss(s: Any, k: Any) -> Any:
+    """Return −A log π + (V − G)² − β H."""
+    return -s.advantage * s.log_prob + (s.value - s.returns) ** 2 - k.entropy_coef * s.entropy
 
 
 PLAIN, WITH_BASELINE = traced(plain_loss), traced(baseline_loss)
@@ -48,21 +48,22 @@ PLAIN, WITH_BASELINE = traced(plain_loss), traced(baseline_loss)
 class _EpisodeLearner:
     """Base class of the three agents: stores the states, actions and rewards of one episode, and has an engine."""
 
-    def __init__(self, network: nn.Module, state_dim: int, action_space: Any, gamma: float) -> None:
+    def __init__(
+        self, network: nn.Module, state_dim: int, action_space: Any, gamma: float, entropy_coef: float
+    ) -> None:
         observation_space = spaces.Box(-np.inf, np.inf, (state_dim,))
         policy = Policy(network, observation_space, action_space)
         self.policy: Any = network
         self.value: ValueNetwork | None = getattr(self, "value", None)
-        self.gamma = gamma
+        self.gamma, self.entropy_coef = gamma, entropy_coef
         self.states: list[F32] = []
         self.actions: list[Array] = []
         self.rewards: list[float] = []
         self._engine = make_engine(policy, self.value, "adam")
         self._policy = policy
         # seeded from torch's global generator, so that torch.manual_seed determines the actions, as in plain torch
-        self._rng = np.random.default_rng(
-            int(torch.randint(2**62, (), dtype=torch.int64, device="cpu").item())
-        )
+        seed = torch.randint(2**62, (), dtype=torch.int64, device="cpu")
+        self._rng = np.random.default_rng(int(seed.item()))
 
     def store_reward(self, reward: float) -> None:
         """Store the reward of the last action. `rewards.append(reward)` does the same."""
@@ -91,13 +92,13 @@ class _EpisodeLearner:
     ) -> Outputs:
         """Take one optimizer step on the episode, then discard it."""
         if len(self.rewards) != len(self.actions):
-            raise RuntimeError(
-                f"there are {len(self.actions)} actions but {len(self.rewards)} rewards: store one reward per action"
-            )
+            stored = f"there are {len(self.actions)} actions but {len(self.rewards)} rewards"
+            raise RuntimeError(f"{stored}: store one reward per action")
         learned = {name: column.astype(np.float32) for name, column in columns.items()}
         batch = Batch(Inputs(np.concatenate(self.states)), np.concatenate(self.actions), learned)
         with single_thread():
-            outputs = self._engine.update(Update(batch, loss, {"T": len(batch)}, Step(lr, lr_value)))
+            coefficients = {"T": len(batch), "entropy_coef": self.entropy_coef}
+            outputs = self._engine.update(Update(batch, loss, coefficients, Step(lr, lr_value)))
         self.states, self.actions, self.rewards = [], [], []
         return outputs
 
@@ -106,9 +107,9 @@ class _PlainLearner(_EpisodeLearner):
     """Learns along Σ_t G_t ∇ log π(a_t|s_t), with G normalized over recent episodes."""
 
     def __init__(
-        self, network: nn.Module, state_dim: int, action_space: Any, lr: float, gamma: float
-    ) -> None:
-        super().__init__(network, state_dim, action_space, gamma)
+        self, network: nn.Module, state_dim: int, action_space: Any, lr: float, gamma: float, entropy_coef: float
+    ) -> None:  # fmt: skip
+        super().__init__(network, state_dim, action_space, gamma, entropy_coef)
         self.lr = lr
         self._recent: deque[F64] = deque(maxlen=RECENT_EPISODES - 1)
 
@@ -133,12 +134,15 @@ class REINFORCE(_PlainLearner):
         action_dim: number of actions.
         lr: learning rate of Adam.
         gamma: discount factor.
+        entropy_coef: weight β of the entropy, which is subtracted from the loss. The losses that `update` returns
+            leave it out.
     """
 
-    def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
-        super().__init__(
-            DiscretePolicy(state_dim, action_dim), state_dim, spaces.Discrete(action_dim), lr, gamma
-        )
+    def __init__(
+        self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99, entropy_coef: float = 0.0
+    ) -> None:  # fmt: skip
+        policy, choices = DiscretePolicy(state_dim, action_dim), spaces.Discrete(action_dim)
+        super().__init__(policy, state_dim, choices, lr, gamma, entropy_coef)
 
     def choose_action(self, state: Any) -> int:
         """Sample an action for a state [state_dim]."""
@@ -152,9 +156,11 @@ class REINFORCE(_PlainLearner):
 class ContinuousREINFORCE(_PlainLearner):
     """`REINFORCE` with a Gaussian policy. The arguments are the same, but `action_dim` is the size of an action."""
 
-    def __init__(self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99) -> None:
-        box = spaces.Box(-np.inf, np.inf, (action_dim,))
-        super().__init__(GaussianPolicy(state_dim, action_dim), state_dim, box, lr, gamma)
+    def __init__(
+        self, state_dim: int, action_dim: int, lr: float = 1e-3, gamma: float = 0.99, entropy_coef: float = 0.0
+    ) -> None:  # fmt: skip
+        policy, box = GaussianPolicy(state_dim, action_dim), spaces.Box(-np.inf, np.inf, (action_dim,))
+        super().__init__(policy, state_dim, box, lr, gamma, entropy_coef)
 
     def choose_action(self, state: Any) -> Array:
         """Sample an action [action_dim] for a state [state_dim]. The caller must clip it to the environment's box."""
@@ -169,21 +175,18 @@ class REINFORCEWithBaseline(_EpisodeLearner):
     """REINFORCE with a learned baseline V(s): the advantage is G_t − V(s_t).
 
     Args:
-        state_dim, action_dim, gamma: as in `REINFORCE`.
+        state_dim, action_dim, gamma, entropy_coef: as in `REINFORCE`.
         lr_policy: learning rate of Adam for the policy.
         lr_value: learning rate of Adam for V(s).
     """
 
     def __init__(
-        self,
-        state_dim: int,
-        action_dim: int,
-        lr_policy: float = 1e-3,
-        lr_value: float = 1e-3,
-        gamma: float = 0.99,
-    ) -> None:
+        self, state_dim: int, action_dim: int, lr_policy: float = 1e-3, lr_value: float = 1e-3, gamma: float = 0.99,
+        entropy_coef: float = 0.0,
+    ) -> None:  # fmt: skip
         self.value = ValueNetwork(state_dim)
-        super().__init__(DiscretePolicy(state_dim, action_dim), state_dim, spaces.Discrete(action_dim), gamma)
+        policy, choices = DiscretePolicy(state_dim, action_dim), spaces.Discrete(action_dim)
+        super().__init__(policy, state_dim, choices, gamma, entropy_coef)
         self.lr_policy, self.lr_value = lr_policy, lr_value
 
     def choose_action(self, state: Any) -> int:
@@ -220,9 +223,7 @@ def train_reinforce(
     """
     env, state_dim = _open(env_name, seed)
     if not isinstance(env.action_space, spaces.Discrete):
-        raise ValueError(
-            f"{env_name} has continuous actions; train_reinforce needs discrete ones. Use train_continuous."
-        )
+        raise ValueError(f"{env_name} has continuous actions: use train_continuous")
     agent = REINFORCE(state_dim, int(env.action_space.n))
     scores: list[float] = []
     for episode in range(n_episodes):
@@ -243,9 +244,7 @@ def train_continuous(
     """
     env, state_dim = _open(env_name, seed)
     if not isinstance(env.action_space, spaces.Box):
-        raise ValueError(
-            f"{env_name} has discrete actions; train_continuous needs a Box. Use train_reinforce."
-        )
+        raise ValueError(f"{env_name} has discrete actions: use train_reinforce")
     agent = ContinuousREINFORCE(state_dim, int(np.prod(env.action_space.shape)))
     scores: list[float] = []
     for episode in range(n_episodes):

@@ -150,7 +150,7 @@ def test_the_command_returns_1_if_something_contradicts_theory(
     picture = tmp_path / "p.png"
     assert main(["prove", "--quick", "--picture", str(picture)]) == 1
     shown = capsys.readouterr()
-    assert "These rows contradict theory" in shown.out
+    assert "contradict theory (p <" in shown.out
     assert shown.out.count("the sign") == 2
     assert "estimating 2/2: the sign" in shown.err
     assert picture.exists()

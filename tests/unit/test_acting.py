@@ -21,6 +21,7 @@ from policygrad.interfaces import Step, Update
 from policygrad.losses import traced
 from policygrad.policies import Network, Policy, acting, make_policy
 from policygrad.types import Batch, Inputs
+from tests.helpers import D, networks
 
 BOX = spaces.Box(-2.0, 3.0, (3,))
 ACTIONS: dict[str, tuple[spaces.Space[Any], dict[str, Any]]] = {
@@ -297,3 +298,17 @@ def test_the_code_of_a_policy_is_freed_with_it():
     del policy
     gc.collect()
     assert len(acting._prepared) == before  # pyright: ignore[reportPrivateUsage]
+
+
+def test_probabilities_are_those_of_the_samples():
+    policy, _ = networks("categorical")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, D)).astype(np.float32)
+    found = policy.probabilities(x)
+    assert found.shape == (3, 3)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(policy.probabilities(x[0]), found[0], rtol=1e-6)
+    actions = np.bincount([policy.act(x[0], rng=rng) for _ in range(4_000)], minlength=3) / 4_000
+    np.testing.assert_allclose(actions, found[0], atol=0.03)
+    with pytest.raises(ValueError, match=r"only Discrete actions have probabilities; these are Box"):
+        networks("gaussian")[0].probabilities(x)

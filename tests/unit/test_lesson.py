@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
+import policygrad as pg
 from policygrad import lesson
 from policygrad.policies import flat_parameters
+from policygrad.types import Inputs
 
 pytestmark = pytest.mark.draws_globally
 
@@ -127,14 +131,14 @@ def test_train_reinforce_is_reproducible_and_prints_progress(capsys: pytest.Capt
     assert "episode 100: mean score" in capsys.readouterr().out
     _, repeated = lesson.train_reinforce("CartPole-v1", 20, seed=0)
     assert repeated == scores[:20]
-    with pytest.raises(ValueError, match="Use train_continuous"):
+    with pytest.raises(ValueError, match="use train_continuous"):
         lesson.train_reinforce("Pendulum-v1", 1)
 
 
 def test_train_continuous_returns_scores(capsys: pytest.CaptureFixture[str]):
     _, scores = lesson.train_continuous(n_episodes=3, seed=0)
     assert len(scores) == 3
-    with pytest.raises(ValueError, match="Use train_reinforce"):
+    with pytest.raises(ValueError, match="use train_reinforce"):
         lesson.train_continuous("CartPole-v1", 1)
 
 
@@ -173,3 +177,43 @@ def test_compute_entropy_has_a_gradient_of_0_at_the_uniform():
     logits = torch.zeros(4, requires_grad=True)
     lesson.compute_entropy(torch.softmax(logits, -1)).backward()
     assert torch.allclose(logits.grad, torch.zeros(4), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "gaussian", "baseline"])
+def test_the_entropy_term_is_subtracted_from_the_loss(kind: str):
+    """Without rewards, the agent only follows the gradient of its entropy."""
+    torch.manual_seed(0)
+    agents: dict[str, Any] = {
+        "softmax": lambda beta: lesson.REINFORCE(2, 3, lr=0.01, entropy_coef=beta),
+        "gaussian": lambda beta: lesson.ContinuousREINFORCE(2, 1, lr=0.01, entropy_coef=beta),
+        "baseline": lambda beta: lesson.REINFORCEWithBaseline(2, 3, lr_policy=0.01, entropy_coef=beta),
+    }
+    changes = []
+    for beta in (0.0, 0.5):
+        torch.manual_seed(0)
+        agent = agents[kind](beta)
+        with torch.no_grad():
+            # far from uniform, so that the entropy can rise
+            for p in agent.policy.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+        state = np.array([0.5, -1.0], np.float32)
+        entropies = []
+        for _ in range(30):
+            entropies.append(float(agent._engine.evaluate(Inputs(state[None]), np.zeros((1, 1)))[1][0]))
+            for _ in range(4):
+                agent.choose_action(state)
+                agent.store_reward(0.0)
+            agent.update()
+        changes.append(entropies[-1] - entropies[0])
+    assert changes[1] > changes[0] + 0.05
+
+
+def test_the_lessons_own_shaping_works_as_shaping():
+    """It has four arguments, and is a function of a single step with an `if`."""
+    run = pg.train(
+        "MountainCar-v0", pg.Reinforce(), shaping=lesson.shape_reward, steps=400, num_envs=2, progress=False
+    )
+    shaped = run.history["shaped_return"]
+    assert np.isfinite(shaped).any()
+    # moving is rewarded
+    assert (shaped > run.history["return"]).all()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numba import types
@@ -20,7 +21,8 @@ Shaping: TypeAlias = Callable[[F64, Array, Array, Bool, Bool], Array]
 """shaping(reward, observation, next_observation, terminated, truncated) -> shaped reward
 
 All arguments are arrays over many steps: rewards and flags [...], observations [..., *shape] in the environment's
-own form. `elementwise` turns a function of a single step into a shaping function.
+own form. `elementwise` turns a function of a single step into a shaping function. So does `train` with a function of
+four arguments, (reward, state, next_state, done) -> float.
 """
 
 
@@ -164,6 +166,20 @@ def elementwise(function: Callable[..., float]) -> Shaping:
         return shaped
 
     return shaping
+
+
+def as_shaping(function: Callable[..., Any]) -> Shaping:
+    """Return a shaping of many steps, also from a function (reward, state, next_state, done) -> float of one step."""
+    try:
+        inspect.signature(function).bind(*range(4))
+    except (TypeError, ValueError):
+        # it takes five arguments, or cannot be inspected
+        return function
+
+    def step(reward: float, state: Any, next_state: Any, terminated: bool, truncated: bool) -> float:
+        return function(reward, state, next_state, terminated or truncated)
+
+    return cast(Shaping, update_wrapper(elementwise(step), function))
 
 
 def apply_shaping(shaping: Shaping, *columns: Any) -> F64:

@@ -14,6 +14,7 @@ from policygrad._support.garbage_pause import collection_paused
 from policygrad._support.providers import provided
 from policygrad.policies.faults import check_actions
 from policygrad.policies.modes import evaluation_mode
+from policygrad.policies.tensors import as_tensors
 from policygrad.types import F32, F64, Array, Inputs
 
 # `Policy` calls these functions, so its module cannot be imported here: `policy` is one
@@ -88,3 +89,13 @@ def _chooser_of(policy: Any) -> Chooser | None:
     if prepared is None or not prepared.is_for(policy):
         prepared = _prepared[policy] = _Prepared(policy)
     return None if prepared.has_hooks() else prepared.chooser
+
+
+def probabilities(policy: Any, observation: Any) -> F32:
+    """Return π(a|s) for one observation, or for several: see `Policy.probabilities`."""
+    if policy.num_choices is None:
+        raise ValueError(f"only Discrete actions have probabilities; these are {policy.action_space}")
+    encoded, single = policy.encode_checked(observation)
+    with evaluation_mode(policy):
+        found = policy(as_tensors(Inputs(encoded), policy.device)).exp().numpy(force=True)
+    return found[0] if single else found

@@ -263,6 +263,16 @@ class Policy(nn.Module):
 
     @in_ordinary_torch
     @torch.no_grad()
+    def probabilities(self, observation: Any) -> F32:
+        """Return π(a|s) of each action, [A] for one observation or [N, A] for a batch of them: see `act`.
+
+        Raises:
+            ValueError: the actions are not Discrete, or the observation does not have the shape of the space.
+        """
+        return acting.probabilities(self, observation)
+
+    @in_ordinary_torch
+    @torch.no_grad()
     def choose(self, inputs: Inputs, noise: F64 | None) -> Array:
         """Return stored actions, [N] or [N, K] int64 or [N, K] float32, for N rows.
 

@@ -56,7 +56,7 @@ CASES = (
     Case("divided by steps", _reinforce(baseline="none"), settings={"average": "steps"}),
     Case("actor-critic, V exact", ActorCritic(gamma=GAMMA), "exact", updates=8),
     Case("actor-critic, V wrong", ActorCritic(gamma=GAMMA), "wrong", updates=8),
-    Case("actor-critic, Q(s, a)", ActorCritic(gamma=GAMMA, critic="q"), updates=8),
+    Case("actor-critic, Q untrained", ActorCritic(gamma=GAMMA, critic="q"), updates=8),
     Case("traces, V exact", ActorCritic(gamma=GAMMA, policy_trace=0.8), "exact", updates=8),
     Case("traces, V wrong", ActorCritic(gamma=GAMMA, policy_trace=0.8), "wrong", updates=8),
     Case("n-step returns, V exact", A2C(gamma=GAMMA, horizon=8, estimator="n-step", n=3), "exact"),

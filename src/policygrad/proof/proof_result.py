@@ -112,7 +112,7 @@ class Proof:
         write_atomically(path, (json.dumps(as_json(self), indent=1, allow_nan=False) + "\n").encode())
 
 
-HEAD = f"{'':26} {'theory':14} {'bias, %':>13} {'variance':>8} {'cosine':>6} {'p':>6}"
+HEAD = f"{'':25} {'theory':8} {'bias, %':>14} {'all':>5} {'variance':>8} {'cosine':>6} {'p':>5}"
 
 
 def verdict(proof: Proof, row: Row) -> str:
@@ -129,23 +129,24 @@ def text_of(proof: Proof) -> str:
         bias, half = row.bias
         p = "" if row.test is None else f"{row.p_value:.3f}" if row.p_value >= 0.001 else f"{row.p_value:.0e}"
         theory = {"unbiased": "unbiased", "biased, known": "biased"}.get(row.theory.words, "biased*")
-        numbers = (
-            f"{100 * bias:+7.1f} ± {100 * half:<4.1f} {row.variance:8.2f} {row.cosines()[1]:6.2f} {p:>6}"
-        )
-        mark = "  WRONG" if verdict(proof, row) == "WRONG" else ""
-        lines.append(f"{row.case.name[:26]:26} {theory:9} {numbers}{mark}".rstrip())
+        along, everywhere = f"{100 * bias:+7.1f} ± {100 * half:<4.1f}", f"{100 * row.distance:5.1f}"
+        numbers = f"{along} {everywhere} {row.variance:8.2f} {row.cosines()[1]:6.2f} {p:>5}"
+        mark = " !" if verdict(proof, row) == "WRONG" else ""
+        lines.append(f"{row.case.name[:25]:25} {theory:8} {numbers}{mark}".rstrip())
     tests = sum(row.test is not None for row in proof.rows)
     R = len(proof.rows[0].estimates)
     lines += [
         "",
-        f"Each row has {R:,} estimates. Bias (with its 99 % interval) and variance are",
-        "relative to the exact gradient; the cosine is that of one estimate with it.",
-        "p tests the mean against its exact expectation in all directions at once.",
+        f"Each row has {R:,} estimates. Bias and variance are relative to the exact",
+        "gradient: the bias along it, with a 99 % interval, and the length of the bias",
+        "in all directions, which noise alone makes positive. The cosine is that of one",
+        "estimate with the gradient. p tests the mean against its exact expectation in",
+        "all directions at once.",
         "* biased, without a formula for the expectation",
         "",
     ]
     if proof.contradictions:
-        lines.append(f"These rows contradict theory (p < {proof.limit:.1e}):")
+        lines.append(f"These rows, marked with !, contradict theory (p < {proof.limit:.1e}):")
         lines += [f"  {row.case.name}" for row in proof.contradictions]
     else:
         lines.append(f"Nothing contradicts theory: {tests} tests, none with p < {proof.limit:.1e}.")

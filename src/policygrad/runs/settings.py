@@ -16,6 +16,7 @@ from policygrad._support.lookup import name_of_object, named
 from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName
 from policygrad.envs import EnvLike, EnvOptions, PotentialShaping, Shaping, without_module
+from policygrad.envs.shaping import as_shaping
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
 from policygrad.training import LoopName
@@ -185,6 +186,8 @@ class Settings(EnvOptions):
             shaping = None if shaping == "none" else named("shaping", shaping, "preset, none or ")
         if isinstance(shaping, PotentialShaping):
             shaping = shaping.with_gamma(preset.algorithm.gamma)
+        elif callable(shaping):
+            shaping = as_shaping(shaping)
         policy, value = (
             named(name, given) if isinstance(given, str) else given
             for name, given in (("policy", self.policy), ("value", self.value))
