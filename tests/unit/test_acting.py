@@ -312,3 +312,7 @@ def test_probabilities_are_those_of_the_samples():
     np.testing.assert_allclose(actions, found[0], atol=0.03)
     with pytest.raises(ValueError, match=r"only Discrete actions have probabilities; these are Box"):
         networks("gaussian")[0].probabilities(x)
+    with torch.no_grad():
+        next(policy.network.parameters()).fill_(np.nan)
+    with pytest.raises(NonFiniteError):
+        policy.probabilities(x)

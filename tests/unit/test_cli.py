@@ -107,6 +107,17 @@ def test_shaping_can_be_given_by_name(
     assert main(["train", "CartPole-v1", "--shaping", "my_shaping:double", "--out", "run", *QUICK]) == 0
     row = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[0])
     assert row["shaped_return"] == 2 * row["return"]
+    (tmp_path / "potentials.py").write_text(
+        "import policygrad as pg\n\n\n@pg.CompiledPotential\ndef height(x):\n    return x[0]\n\n\n"
+        "shaping = pg.PotentialShaping(height)\n"
+    )
+    assert (
+        main(["train", "MountainCar-v0", "--shaping", "potentials:shaping", "--out", "by potential", *QUICK])
+        == 0
+    )
+    assert "potentials:height" in json.loads(Path("by potential/config.json").read_text())["shaping"]
+    assert main(["train", "MountainCar-v0", "--shaping", "potentials:height"]) == 2
+    assert "write shaping=PotentialShaping(potential)" in capsys.readouterr().err
     for wrong in ("double", "nowhere:double", "my_shaping:triple"):
         assert main(["train", "CartPole-v1", "--shaping", wrong]) == 2
         error = capsys.readouterr().err

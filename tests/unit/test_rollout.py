@@ -13,6 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 import policygrad as pg
 from policygrad._support.seeding import EpisodeSeeds
 from policygrad.envs import elementwise, make
+from policygrad.envs.shaping import as_shaping
 from policygrad.errors import EnvironmentFault, NonFiniteError
 from policygrad.policies import DiscretePolicy, GaussianPolicy, Policy
 from policygrad.rollout import HostCollector
@@ -306,6 +307,27 @@ def test_elementwise_shaping_equals_vectorized_shaping():
     assert_same(a, b)
     with pytest.raises(ValueError, match=r"wrap the function in policygrad\.elementwise"):
         collect(lambda: Countdown([3]), 2, shaping=single)
+
+
+def test_functions_of_four_arguments_are_called_for_each_step_and_all_others_as_they_are():
+    def four(reward: float, state: Array, next_state: Array, done: bool) -> float:
+        return reward + 10 if done else reward
+
+    def five(reward: float, state: Array, next_state: Array, terminated: bool, truncated: bool) -> float:
+        return reward + 10 if terminated else reward
+
+    def defaults(reward: F64, s: Array, s2: Array, terminated: Array, truncated: Any = None) -> F64:
+        return reward + 10 * terminated
+
+    vector, each = defaults, elementwise(five)
+    expected = collect(lambda: Countdown([3, 5]), 2, shaping=vector)
+    for function in (vector, each, as_shaping(four), lambda *columns: columns[0] + 10 * columns[3]):
+        shaping = as_shaping(function)
+        assert as_shaping(shaping) is shaping
+        assert_same(expected, collect(lambda: Countdown([3, 5]), 2, shaping=shaping))
+    assert as_shaping(four).__name__ == "four"
+    run = pg.train("CartPole-v1", shaping=elementwise(lambda r, *_: r + 1.0), steps=200, progress=False)
+    assert run.history["shaped_return"][-1] == 2 * run.history["return"][-1]
 
 
 def test_a_compiled_potential_equals_the_same_function_in_python():

@@ -44,6 +44,8 @@ class FiniteMDP:
             raise ValueError("transition and start must sum to 1 over their last axis")
         if self.transition.min() < 0 or self.start.min() < 0:
             raise ValueError("transition and start must contain probabilities; none of them may be negative")
+        if any(not 0 <= s < S for s in self.terminal):
+            raise ValueError(f"terminal is {self.terminal}; expected states from 0 to {S - 1}")
         if self.looks is not None and (len(self.looks) != S or min(self.looks) < 0):
             raise ValueError(
                 f"looks is {self.looks}; expected an observation (0 or more) for each of {S} states"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import types
@@ -54,7 +54,7 @@ class CompiledPotential:
         return address_of(self.function, POTENTIAL, exact=True)
 
     def __call__(self, observation: Array) -> F64:
-        """Return Φ of observations [..., D]: [...] float64."""
+        """Return Φ of observations [..., D]: [...] float64. For a Discrete space, D is 1."""
         rows = np.ascontiguousarray(observation, np.float64)
         rows, found = rows.reshape(-1, rows.shape[-1]), np.empty(rows.shape[:-1])
         _write_potential(self.address, rows, found.reshape(-1))
@@ -157,12 +157,13 @@ def elementwise(function: Callable[..., float]) -> Shaping:
     Python calls the function once per step, which is slow. Use it for functions that contain an `if`.
     """
 
-    def shaping(reward: F64, observation: Array, next_observation: Array, *flags: Bool) -> Array:
+    def shaping(
+        reward: F64, observation: Array, next_observation: Array, terminated: Bool, truncated: Bool
+    ) -> Array:
         shaped = np.empty_like(reward)
         for i in np.ndindex(reward.shape):
-            shaped[i] = function(
-                float(reward[i]), observation[i], next_observation[i], *(bool(f[i]) for f in flags)
-            )
+            ends = bool(terminated[i]), bool(truncated[i])
+            shaped[i] = function(float(reward[i]), observation[i], next_observation[i], *ends)
         return shaped
 
     return shaping
@@ -170,16 +171,26 @@ def elementwise(function: Callable[..., float]) -> Shaping:
 
 def as_shaping(function: Callable[..., Any]) -> Shaping:
     """Return a shaping of many steps, also from a function (reward, state, next_state, done) -> float of one step."""
-    try:
-        inspect.signature(function).bind(*range(4))
-    except (TypeError, ValueError):
-        # it takes five arguments, or cannot be inspected
+    if _accepts(function, 5) or not _accepts(function, 4):
         return function
 
     def step(reward: float, state: Any, next_state: Any, terminated: bool, truncated: bool) -> float:
         return function(reward, state, next_state, terminated or truncated)
 
-    return cast(Shaping, update_wrapper(elementwise(step), function))
+    shaping = elementwise(step)
+    # a `__wrapped__` would show the four arguments of the function
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(shaping, name, getattr(function, name, None))
+    return shaping
+
+
+def _accepts(function: Callable[..., Any], count: int) -> bool:
+    """Return True if a function can be called with so many positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def apply_shaping(shaping: Shaping, *columns: Any) -> F64:

@@ -98,4 +98,7 @@ def probabilities(policy: Any, observation: Any) -> F32:
     encoded, single = policy.encode_checked(observation)
     with evaluation_mode(policy):
         found = policy(as_tensors(Inputs(encoded), policy.device)).exp().numpy(force=True)
+    if not np.isfinite(found).all():
+        # it names what is not finite, as for an action that cannot be chosen
+        check_actions(policy, encoded, np.full(len(found), -1))
     return found[0] if single else found

@@ -9,8 +9,10 @@ from scipy import stats
 
 from policygrad.types import F64
 
-SPAN = 1e-9
-"""Directions with less than this share of the largest variance are not tested: rounding in float32 causes them."""
+SPAN = 1e-6
+"""Directions with less than this share of the longest one, or of the largest variance, do not count."""
+LEAST = 30
+"""Smallest effective number of estimates in a direction, (Σ z²)² / Σ z⁴. With fewer, the mean is not normal."""
 OUTSIDE = 1e-4
 """Largest distance, relative to the size of the vectors, between mean and expectation outside of the tested span."""
 
@@ -59,27 +61,40 @@ class JointTest:
         return found
 
 
-def joint_test(samples: F64, expected: F64) -> JointTest:
+def joint_test(samples: F64, expected: F64, span: F64) -> JointTest:
     """Return the test of samples [R, P] against their expectation [P].
 
+    Args:
+        samples, expected: the vectors and what they should average to.
+        span: [K, P]: vectors of which all samples are sums, such as the scores of all actions.
+
     Raises:
-        ValueError: there are too few samples for the directions in which they vary.
+        ValueError: a number is not finite, or there are too few samples for a mean that is normally distributed.
     """
-    R = len(samples)
+    if not (np.isfinite(samples).all() and np.isfinite(expected).all()):
+        raise ValueError("an estimate or the exact expectation is not finite")
+    _, lengths, directions = np.linalg.svd(span, full_matrices=False)
+    basis = directions[lengths > SPAN * max(float(lengths[0]), np.finfo(float).tiny)]
     difference = samples - expected
-    _, spread, directions = np.linalg.svd(samples - samples.mean(0), full_matrices=False)
-    inside = spread**2 > SPAN * max(spread[0] ** 2, np.finfo(float).tiny)
-    if not spread[0] > 0:
-        inside[:] = False
-    if 10 * inside.sum() >= R:
-        raise ValueError(
-            f"{R} estimates vary in {inside.sum()} directions; use at least {10 * inside.sum() + 1} estimates"
-        )
-    basis = directions[inside]
     distance = difference.mean(0)
     size = max(float(np.sqrt((samples**2).sum(1).mean())), float(np.linalg.norm(expected)), 1e-12)
     outside = float(np.linalg.norm(distance - distance @ basis.T @ basis)) / size
-    return JointTest(difference @ basis.T / (spread[inside] / np.sqrt(R - 1)), outside)
+    within = (samples - samples.mean(0)) @ basis.T
+    variances, axes = np.linalg.eigh(within.T @ within / (len(samples) - 1))
+    hint = "Use more estimates, or more environments per estimate."
+    if not variances.min(initial=np.inf) > SPAN * max(variances.max(initial=0.0), np.finfo(float).tiny):
+        raise ValueError(
+            f"the estimates do not vary in all of the {len(basis)} directions that gradients have: some actions were "
+            f"never taken, or there are only {len(samples)} estimates. {hint}"
+        )
+    turned = within @ axes
+    weights = (turned**2).sum(0) ** 2 / (turned**4).sum(0)
+    if weights.min(initial=np.inf) < LEAST:
+        raise ValueError(
+            f"a few rare estimates decide the mean: their effective number is {weights.min():.0f} of {len(samples)}, "
+            f"and a test needs {LEAST}. {hint}"
+        )
+    return JointTest(difference @ basis.T @ axes / np.sqrt(variances), outside)
 
 
 def _p_values(moments: F64, R: int, r: int) -> F64:

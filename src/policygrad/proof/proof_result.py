@@ -63,7 +63,7 @@ class Row:
     def cosines(self) -> dict[int, float]:
         """Return the mean cosine between the gradient and the mean of 1, 4, 16, … estimates."""
         g, found, n = self.theory.reference, dict[int, float](), 1
-        while n <= len(self.estimates) // 8:
+        while n <= max(1, len(self.estimates) // 8):
             means = self.estimates[: len(self.estimates) // n * n].reshape(-1, n, len(g)).mean(1)
             sizes = np.linalg.norm(means, axis=1) * np.linalg.norm(g)
             found[n] = float((means @ g / np.where(sizes > 0, sizes, 1)).mean())
@@ -90,7 +90,7 @@ class Proof:
     @property
     def contradictions(self) -> list[Row]:
         """The rows whose mean is not what theory says."""
-        return [row for row in self.rows if row.p_value < self.limit]
+        return [row for row in self.rows if row.test is not None and not row.p_value >= self.limit]
 
     def __bool__(self) -> bool:
         return not self.contradictions
@@ -119,7 +119,7 @@ def verdict(proof: Proof, row: Row) -> str:
     """Return `ok`, `WRONG`, or `—` where there is no formula."""
     if row.test is None:
         return "—"
-    return "WRONG" if row.p_value < proof.limit else "ok"
+    return "ok" if row.p_value >= proof.limit else "WRONG"
 
 
 def text_of(proof: Proof) -> str:
@@ -129,8 +129,9 @@ def text_of(proof: Proof) -> str:
         bias, half = row.bias
         p = "" if row.test is None else f"{row.p_value:.3f}" if row.p_value >= 0.001 else f"{row.p_value:.0e}"
         theory = {"unbiased": "unbiased", "biased, known": "biased"}.get(row.theory.words, "biased*")
-        along, everywhere = f"{100 * bias:+7.1f} ± {100 * half:<4.1f}", f"{100 * row.distance:5.1f}"
-        numbers = f"{along} {everywhere} {row.variance:8.2f} {row.cosines()[1]:6.2f} {p:>5}"
+        along = f"{_short(100 * bias, 7, '+')} ± {_short(100 * half, 4).strip():<4}"
+        others = f"{_short(100 * row.distance, 5)} {_short(row.variance, 8, digits=2)}"
+        numbers = f"{along} {others} {row.cosines()[1]:6.2f} {p:>5}"
         mark = " !" if verdict(proof, row) == "WRONG" else ""
         lines.append(f"{row.case.name[:25]:25} {theory:8} {numbers}{mark}".rstrip())
     tests = sum(row.test is not None for row in proof.rows)
@@ -139,19 +140,26 @@ def text_of(proof: Proof) -> str:
         "",
         f"Each row has {R:,} estimates. Bias and variance are relative to the exact",
         "gradient: the bias along it, with a 99 % interval, and the length of the bias",
-        "in all directions, which noise alone makes positive. The cosine is that of one",
-        "estimate with the gradient. p tests the mean against its exact expectation in",
-        "all directions at once.",
+        "in all directions, which noise alone makes positive. The gradient is ∇J(θ) for",
+        "whole episodes, and Σ_s weight(s) Σ_a ∇π(a|s) A(s, a) for a number of steps. The",
+        "cosine is that of one estimate with it. p tests the mean against its exact",
+        "expectation in all directions at once.",
         "* biased, without a formula for the expectation",
         "",
     ]
     if proof.contradictions:
         lines.append(f"These rows, marked with !, contradict theory (p < {proof.limit:.1e}):")
-        lines += [f"  {row.case.name}" for row in proof.contradictions]
+        lines += [f"  {row.case.name[:78]}" for row in proof.contradictions]
     else:
         lines.append(f"Nothing contradicts theory: {tests} tests, none with p < {proof.limit:.1e}.")
     lines.append(f"If everything is right, this fails with a probability of {proof.false_alarms:g}.")
     return "\n".join(lines)
+
+
+def _short(number: float, width: int, sign: str = "", digits: int = 1) -> str:
+    """Return a number in `width` characters, with fewer digits if it is large."""
+    fixed = f"{number:{sign}{width}.{digits}f}"
+    return fixed if len(fixed) <= width else f"{number:{sign}{width}.0e}"
 
 
 def as_json(proof: Proof) -> dict[str, Any]:

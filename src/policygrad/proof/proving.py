@@ -6,19 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from policygrad._support.checks import check_choice, whole
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.advantages import Estimator
-from policygrad.algorithms import A2C, Algorithm
+from policygrad.algorithms import A2C, Algorithm, Reinforce
 from policygrad.engines import EngineName
 from policygrad.envs.finite import FiniteMDP
 from policygrad.envs.textbook import random_mdp
 from policygrad.proof.cases import CASES, GAMMA, Case
 from policygrad.proof.joint_test import joint_test
 from policygrad.proof.proof_result import Proof, Row
-from policygrad.proof.sampling import Sampler, plain
+from policygrad.proof.sampling import PLAIN, Sampler, ValueKind, plain
 from policygrad.proof.solution import solve
-from policygrad.proof.theory import theory_of
+from policygrad.proof.theory import theory_of, time_limit_of
 
+SMALLEST = 1e-4
+"""Smallest length of a gradient that steps of float32 parameters can show."""
 FALSE_ALARMS = 0.01
 """Probability that a table contradicts theory although everything is right."""
 
@@ -39,11 +44,13 @@ def prove(
     """Compare the mean of an algorithm's estimates of the gradient with theory.
 
     Each estimate is an update of the real algorithm, with the collector and the engine of training, one step of
-    gradient descent and no clipping or normalization. An algorithm of yours, with your loss or your recipe, is compared
-    with an unbiased estimator, as is an estimator.
+    gradient descent and no clipping or normalization. With a loss of yours, an algorithm of the library should have
+    the same expectation as with its own loss. An estimator, and an algorithm that is a class of yours, are compared
+    with an unbiased one, with the exact V(s).
 
     Args:
-        what: an algorithm, an `Estimator` (which `A2C` then uses), or `Case`s. The default is the library's own.
+        what: an algorithm, an `Estimator` (which `A2C` then uses, or `Reinforce` if it bootstraps at truncations or
+            never), or `Case`s. The default is the library's own.
         mdp: the decision process; by default a random one with five states and three actions.
         estimates: number of estimates R.
         num_envs: number of environments that each estimate uses.
@@ -56,57 +63,108 @@ def prove(
 
     Raises:
         TypeError: what is to be proved is neither.
-        ValueError: there is no theory for an algorithm of this kind, or too few estimates.
+        ValueError: there is no theory for an algorithm of this kind, or nothing to test, or too few estimates for a
+            mean that is normally distributed.
     """
     mdp = random_mdp() if mdp is None else mdp
-    rows = list[Row]()
-    cases = _cases_of(what, settings)
+    whole("estimates", estimates, at_least=2)
+    whole("num_envs", num_envs, at_least=1)
+    if not 0 < false_alarms < 1:
+        raise ValueError(f"false_alarms must be between 0 and 1; got {false_alarms}")
+    if mdp.start[list(mdp.terminal)].any():
+        raise ValueError(
+            "an episode may begin in a terminal state, where no action is taken: set start to 0 there"
+        )
+    cases, rows = _cases_of(what, settings), list[Row]()
     for i, (case, claim) in enumerate(cases):
         tick(i + 1, len(cases), case.name)
-        algorithm = replace(plain(case.algorithm), **case.settings)  # type: ignore[type-var]
-        sampler = Sampler(
-            algorithm,
-            mdp,
-            hidden=case.hidden,
-            value=case.value,
-            num_envs=num_envs,
-            updates=case.updates,
-            engine=engine,
-            seed=seed,
+        rows.append(_row(case, claim, mdp, estimates, num_envs, engine, seed))
+    if all(row.test is None for row in rows):
+        raise ValueError(
+            "nothing was tested, because there is no formula for the expectation of "
+            f"{', '.join(row.case.name for row in rows)}: choose another baseline, and average over episodes"
         )
-        found, seconds = sampler.estimates(estimates)
-        sampler.close()
-        theory = theory_of(
-            algorithm, solve(mdp, sampler.policy, algorithm.gamma), sampler.value, case.updates, claim=claim
-        )
-        test = None if theory.expected is None else joint_test(found, theory.expected)
-        rows.append(Row(case, theory, found, seconds, test))
     return Proof(tuple(rows), false_alarms)
 
 
-def _cases_of(what: Any, settings: dict[str, Any]) -> list[tuple[Case, bool]]:
-    """Return the cases, and whether each is compared with an unbiased estimator whatever it computes."""
-    if isinstance(what, Estimator):
-        # the first number of the library's estimators is γ
-        given, gamma = what, settings.pop("gamma", what.parameters[0] if what.parameters else GAMMA)
+def _row(
+    case: Case, claim: bool, mdp: FiniteMDP, estimates: int, num_envs: int, engine: EngineName, seed: int
+) -> Row:
+    algorithm = _prepared(case)
+    sampler = Sampler(
+        algorithm, mdp, hidden=case.hidden, value=case.value, num_envs=num_envs, updates=case.updates,
+        engine=engine, seed=seed,
+    )  # fmt: skip
+    limit = time_limit_of(algorithm)
+    exact = solve(mdp, sampler.policy, algorithm.gamma, time_limit=limit)
+    theory = theory_of(algorithm, exact, sampler.value, case.updates, claim=claim)
+    size = float(np.linalg.norm(theory.reference))
+    if not size > SMALLEST:
+        raise ValueError(
+            f"{case.name}: the exact gradient has the length {size:.1e}, which is too small to be measured in float32. "
+            "Choose other rewards or another MDP."
+        )
+    found, seconds = sampler.estimates(estimates)
+    sampler.close()
+    taken = exact.scores[(exact.visits[:, None] > 0) & (exact.probabilities > 0)]
+    test = None if theory.expected is None else joint_test(found, theory.expected, taken)
+    return Row(case, theory, found, seconds, test)
 
-        class WithEstimator(A2C):
+
+def _prepared(case: Case) -> Algorithm:
+    """Return the algorithm of a case with plain settings and its own, after checking them."""
+    check_choice("value", case.value, ValueKind)
+    whole("updates", case.updates, at_least=1)
+    kept = set(case.settings) & (set(PLAIN) - {"average"})
+    if kept:
+        raise ValueError(f"prove needs its own {sorted(kept)}: an update must be one step along the gradient")
+    return replace(plain(case.algorithm), **case.settings)  # type: ignore[type-var]
+
+
+def _cases_of(what: Any, settings: dict[str, Any]) -> list[tuple[Case, bool]]:
+    """Return the cases, and whether each is compared with an unbiased estimator, because its recipe is the user's."""
+    if not isinstance(what, Sequence) or isinstance(what, str):
+        settings = dict(settings)
+        case = _case_of(what, settings)
+        unknown = set(settings) - {"value", "hidden", "updates", "settings"}
+        if unknown:
+            raise TypeError(
+                f"prove has no setting {sorted(unknown)}; a Case has value, hidden, updates and settings"
+            )
+        return [(replace(case, **settings), isinstance(what, Estimator) or _is_own(case.algorithm))]
+    if not what or not all(isinstance(case, Case) for case in what):
+        raise TypeError(f"prove needs an algorithm, an Estimator or a sequence of Cases; got {what!r}")
+    if settings:
+        raise ValueError(f"{sorted(settings)} belong to each Case: write Case(name, algorithm, ...)")
+    return [(case, _is_own(case.algorithm)) for case in what]
+
+
+def _is_own(algorithm: Algorithm) -> bool:
+    return not type(algorithm).__module__.startswith("policygrad.")
+
+
+def _case_of(what: Any, settings: dict[str, Any]) -> Case:
+    """Return the case of an algorithm or an estimator, and remove from the settings what it has used."""
+    if isinstance(what, Estimator):
+        given = what
+        # the first number of the library's estimators is γ
+        gamma = settings.pop("gamma", what.parameters[0] if what.parameters else GAMMA)
+
+        class OnSteps(A2C):
             @property
             def recipe(self) -> Any:
                 return replace(super().recipe, estimator=given)
 
-        case = Case(what.function.__name__, WithEstimator(gamma=gamma, horizon=8), "exact")
-        return [(replace(case, **settings), True)]
-    if isinstance(what, Algorithm):
-        return [(replace(Case(type(what).__name__, what), **settings), _is_own(what))]
-    if isinstance(what, Sequence) and all(isinstance(case, Case) for case in what):
-        if settings:
-            raise ValueError(f"{sorted(settings)} belong to each Case: write Case(name, algorithm, ...)")
-        return [(case, _is_own(case.algorithm)) for case in what]
-    raise TypeError(f"prove needs an algorithm, an Estimator or a sequence of Cases; got {what!r}")
+        class OnEpisodes(Reinforce):
+            @property
+            def recipe(self) -> Any:
+                return replace(super().recipe, estimator=given)
 
-
-def _is_own(algorithm: Algorithm) -> bool:
-    """Return True if an algorithm or its loss is not the library's."""
-    library = type(algorithm).__module__.startswith("policygrad.")
-    return not library or bool(getattr(algorithm, "has_own_loss", False))
+        if what.bootstrap == "everywhere":
+            algorithm: Algorithm = OnSteps(gamma=gamma, horizon=8)
+        else:
+            algorithm = OnEpisodes(gamma=gamma, baseline="value" if what.reads_value else "none")
+        return Case(what.function.__name__.strip("_"), algorithm, "exact")
+    if not isinstance(what, Algorithm):
+        raise TypeError(f"prove needs an algorithm, an Estimator or a sequence of Cases; got {what!r}")
+    return Case(type(what).__name__, what, "exact" if _is_own(what) else "untrained")

@@ -58,6 +58,10 @@ def plain(algorithm: A) -> A:
         )
     names = {field.name for field in fields(algorithm)}
     changes = {name: setting for name, setting in PLAIN.items() if name in names}
+    loss = getattr(algorithm, "traced_loss", None)
+    if loss is not None and "policy_scale" not in loss.coefficients:
+        # the loss is a mean over steps
+        changes.pop("average", None)
     normalized = getattr(algorithm, "normalize_advantages", None)
     if normalized is not None:
         changes["normalize_advantages"] = False if isinstance(normalized, bool) else "none"
@@ -133,7 +137,7 @@ class Sampler:
                 raise ValueError(f"value={kind!r} needs an MDP whose states can be told apart")
             exact = solve(mdp, self.policy, algorithm.gamma).value
             # V of a terminal state must not be read
-            exact = np.where(going_on(mdp), exact, 3.0)
+            exact = np.where(going_on(mdp), np.nan_to_num(exact), 3.0)
             wrong = 2 * rng.standard_normal(len(exact)) if kind == "wrong" else 0.0
             with torch.no_grad():
                 weight, bias = value.parameters()

@@ -66,8 +66,12 @@ class Solution:
         following = self.value
         if self.time_limit == "termination":
             following = values_by_step(mdp, self.probabilities, self.gamma)[1]
-        reward = (mdp.transition * mdp.reward).sum(-1) + self.gamma * mdp.transition @ following
-        return np.where(going_on(mdp)[:, None], reward, 0.0)
+        # a state whose value does not exist matters only where it may follow
+        exists = np.isfinite(following)
+        found = (mdp.transition * mdp.reward).sum(-1)
+        found += self.gamma * mdp.transition @ np.where(exists, following, 0.0)
+        found[(mdp.transition[:, :, ~exists] > 0).any(-1)] = np.nan
+        return np.where(going_on(mdp)[:, None], found, 0.0)
 
     @cached_property
     def advantage(self) -> F64:
@@ -128,14 +132,16 @@ class Solution:
     def direction(self, weight: F64, judged: F64) -> F64:
         """Return Σ_s weight(s) Σ_a π(a|s) judged(s, a) ∇log π(a|s), [P].
 
-        With `visits` and `action_value` this is ∇J(θ), by the policy gradient theorem (Sutton & Barto 2018, section
-        13.2). With other weights and advantages, it is the expectation of other estimators.
+        With `visits` and `action_value` of `time_limit="truncation"` this is ∇J(θ), by the policy gradient theorem
+        (Sutton & Barto 2018, section 13.2). With other weights and advantages, it is the expectation of other
+        estimators. States of weight 0 do not count.
 
         Args:
             weight: [S], or [T, S] for each step separately.
             judged: [S, A], or [T, S, A]: what the score of each action is multiplied by.
         """
-        summed = (weight[..., None] * judged).reshape(-1, *self.probabilities.shape).sum(0)
+        each = weight[..., None] * np.where(weight[..., None] > 0, judged, 0.0)
+        summed = each.reshape(-1, *self.probabilities.shape).sum(0)
         return np.einsum("sa,sai->i", summed * self.probabilities, self.scores)
 
     def _differentiable_value(self, probabilities: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from policygrad.advantages import estimators
 from policygrad.algorithms import ActorCritic, Algorithm, WithRecipe
 from policygrad.algorithms.recipe import Recipe
 from policygrad.proof.expectation import by_returns, by_td_errors, steps_of_a_fragment
-from policygrad.proof.solution import Solution, reached_by_step
+from policygrad.proof.solution import Solution, TimeLimit, reached_by_step
 from policygrad.types import F64
 
 WITHOUT_BIAS = (estimators.NO_BASELINE, estimators.VALUE, estimators.LEAVE_ONE_OUT)
@@ -23,7 +23,8 @@ class Theory:
 
     reference: F64
     """[P]: the gradient that the estimates are for. With whole episodes it is ∇J(θ). With a number of steps it is the
-    usual form Σ_s weight(s) Σ_a ∇π(a|s) A(s, a), with the states that are collected and without γ^t."""
+    usual form Σ_s weight(s) Σ_a ∇π(a|s) A(s, a), with the states that are collected, and without γ^t unless the
+    algorithm's settings include it."""
     expected: F64 | None
     """[P]: the exact expectation of the estimates; None if there is no formula for it."""
 
@@ -36,12 +37,19 @@ class Theory:
         return "unbiased" if distance <= 1e-5 * np.linalg.norm(self.reference) else "biased, known"
 
 
+def time_limit_of(algorithm: Algorithm) -> TimeLimit:
+    """Return what a time limit means for the values that the estimates of an algorithm stand for."""
+    recipe = algorithm.recipe if isinstance(algorithm, WithRecipe) else None
+    ends = recipe is not None and recipe.horizon is None and recipe.estimator.bootstrap == "never"
+    return "termination" if ends else "truncation"
+
+
 def theory_of(algorithm: Algorithm, exact: Solution, value: F64, updates: int, *, claim: bool) -> Theory:
     """Return the theory of an algorithm with `plain` settings.
 
     Args:
         algorithm: an algorithm with a recipe, or the actor-critic.
-        exact: the exact solution for its policy.
+        exact: the exact solution for its policy, with `time_limit_of` the algorithm.
         value: V(s) [S] of the estimates, or Q(s, a) [S, A].
         updates: number of updates that an estimate adds up.
         claim: compare it with an unbiased estimator that has the exact values, whatever it computes itself.
@@ -51,7 +59,8 @@ def theory_of(algorithm: Algorithm, exact: Solution, value: F64, updates: int, *
     """
     recipe = algorithm.recipe if isinstance(algorithm, WithRecipe) else None
     if recipe is not None and recipe.horizon is None:
-        return _of_episodes(algorithm, recipe, exact, value, claim)
+        one = _of_episodes(algorithm, recipe, exact, value, claim)
+        return Theory(updates * one.reference, None if one.expected is None else updates * one.expected)
     if recipe is None and not isinstance(algorithm, ActorCritic):
         raise ValueError(
             f"there is no theory for {type(algorithm).__name__}: prove knows ActorCritic, and algorithms that are a "
@@ -71,15 +80,16 @@ def _of_episodes(algorithm: Algorithm, recipe: Recipe, exact: Solution, value: F
     # whole-episode returns are discounted from the start
     whole_returns = getattr(algorithm, "returns", "") == "episode"
     weight = discounted if recipe.discount_weighting or whole_returns else reached
+    reference = exact.direction(discounted, right) + bonus
+    if not recipe.per_episode:
+        return Theory(reference, None)
     if claim:
         # what the settings say, whatever the recipe does
         if getattr(algorithm, "discount_weighting", False):
             weight = discounted
-        usual = exact.direction(weight, right) + bonus
-        return Theory(usual, usual)
-    reference = exact.direction(discounted, right) + bonus
+        return Theory(reference, exact.direction(weight, right) + bonus)
     baseline = int(recipe.estimator.parameters[1])
-    if baseline not in WITHOUT_BIAS or not recipe.per_episode:
+    if baseline not in WITHOUT_BIAS:
         return Theory(reference, None)
     judged = by_returns(mdp, pi, gamma, value) if bootstraps else right
     return Theory(reference, exact.direction(weight, judged) + bonus)

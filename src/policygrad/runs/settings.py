@@ -15,7 +15,14 @@ from policygrad._support.checks import Finite, check_fields, check_is_a, check_n
 from policygrad._support.lookup import name_of_object, named
 from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName
-from policygrad.envs import EnvLike, EnvOptions, PotentialShaping, Shaping, without_module
+from policygrad.envs import (
+    CompiledPotential,
+    EnvLike,
+    EnvOptions,
+    PotentialShaping,
+    Shaping,
+    without_module,
+)
 from policygrad.envs.shaping import as_shaping
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
@@ -186,6 +193,8 @@ class Settings(EnvOptions):
             shaping = None if shaping == "none" else named("shaping", shaping, "preset, none or ")
         if isinstance(shaping, PotentialShaping):
             shaping = shaping.with_gamma(preset.algorithm.gamma)
+        elif isinstance(shaping, CompiledPotential):
+            raise TypeError("shaping is a CompiledPotential: write shaping=PotentialShaping(potential)")
         elif callable(shaping):
             shaping = as_shaping(shaping)
         policy, value = (
