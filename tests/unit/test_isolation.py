@@ -111,7 +111,7 @@ def test_settings_of_the_caller_change_no_result(kind: str, engine: Any, tmp_pat
 @pytest.mark.parametrize("engine", ["fused", "autograd"])
 def test_settings_of_the_caller_change_no_estimate_and_no_agent(engine: Any, surroundings: str):
     def found() -> list[Any]:
-        row = prove(pg.Reinforce(discount_weighting=True), estimates=100, num_envs=2, engine=engine).rows[0]
+        row = prove(pg.Reinforce(discount_weighting=True), estimates=200, engine=engine).rows[0]
         agent = pg.Agent(spaces.Discrete(2), spaces.Discrete(3), seed=1, engine=engine)
         for i in range(6):
             action = agent.act(i % 2)
