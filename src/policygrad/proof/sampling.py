@@ -17,7 +17,6 @@ from policygrad.algorithms.actor_critic import evaluate_all_actions
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Environments, make
 from policygrad.envs.finite import FiniteMDP, kernel
-from policygrad.interfaces import Engine
 from policygrad.policies import DiscretePolicy, Policy, ValueNetwork, flat_parameters, make_value
 from policygrad.policies import Network as Architecture
 from policygrad.proof.solution import going_on, solve
@@ -153,11 +152,6 @@ class Sampler:
             choices = int(self.mdp.action_space.n)
             return evaluate_all_actions(self._engine, observed[None], choices)[1]
         return self._engine.values(Inputs(observed)).astype(np.float64)
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that makes the estimates."""
-        return self._engine
 
     def estimates(self, repeats: int) -> tuple[F64, float]:
         """Return (estimates [repeats, P] float64, seconds per estimate)."""
