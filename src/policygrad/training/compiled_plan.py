@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     per_episode: bool
     gamma: float
     passes: I64
-    """[passes, fields]: see `plan.PASS_FIELDS`."""
+    """[passes, fields]: see `NETWORKS` and the other constants of this module."""
     max_kl: F64
     """[passes]."""
     columns: I64
@@ -64,7 +64,7 @@ class Plan(NamedTuple):
     coefficients: F64
     """[passes, 3, coefficients]: start, end and current value of each coefficient."""
     computed: I64
-    """[passes, coefficients]: 0, or `EPISODES` or `PENALTY` for a coefficient that is computed."""
+    """[passes, coefficients]: `SCHEDULED`, or `PER_EPISODE` or `ADAPTED` for a coefficient that is computed."""
     rates: F64
     """[2, 2]: start and end of the learning rates of the policy and of V(s)."""
     optimizer: int
