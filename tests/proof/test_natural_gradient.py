@@ -35,10 +35,15 @@ def test_natural_steps_of_large_batches_point_along_the_exact_natural_gradient(
     found = {}
     for num_envs in (16, 2_048):
         sampler = Sampler(
-            algorithm, mdp, hidden=hidden, value="exact", num_envs=num_envs, engine=engine, seed=1
+            algorithm,
+            mdp,
+            network=pg.Network(hidden=hidden),
+            value="exact",
+            num_envs=num_envs,
+            engine=engine,
+            seed=1,
         )
-        estimates, _ = sampler.estimates(8)
-        found[num_envs] = estimates
+        found[num_envs] = sampler.estimates(8).gradients
         exact = solve(mdp, sampler.policy, 0.9)
         sampler.close()
     # where the samples are: fragments of this length, from the beginning of an episode on

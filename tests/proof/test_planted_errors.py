@@ -17,18 +17,13 @@ import pytest
 
 import policygrad as pg
 from policygrad.advantages import Estimator
-from policygrad.losses import exp
-from policygrad.proof import Proof, prove
+from policygrad.envs.continuous_mdp import ContinuousMDP
+from policygrad.envs.textbook import random_mdp
+from policygrad.losses import clip, exp, maximum, minimum
+from policygrad.proof import Case, Proof, prove
 
 GAMMA, LAMBDA = 0.7, 0.8
 ESTIMATES = 1_000
-SMALL = {
-    "leave-one-out with its own share": {"num_envs": 2, "estimates": 10_000},
-    "a time limit is a termination": {"estimates": 4_000},
-    "V(reset) at a truncation": {"estimates": 4_000},
-    "n-step returns discount V once": {"estimates": 4_000},
-}
-"""Errors that take more estimates to find, because they are small."""
 
 
 def with_estimator(algorithm: Any, estimator: Estimator) -> Any:
@@ -316,6 +311,54 @@ class RewardsOfAnotherStep(pg.A2C):
         return super().learn(engine, replace(rollout, reward=np.roll(rollout.reward, 1, 0)), learner)
 
 
+class ClipsStoredActions(pg.Reinforce):
+    """log π of the action that the environment received, and not of the one that was sampled."""
+
+    def learn(self, engine: Any, rollout: Any, learner: Any) -> dict[str, float]:
+        clipped = replace(rollout, action=np.clip(rollout.action, -1, 1))
+        return super().learn(engine, clipped, learner)
+
+
+def later(loss: Callable[[Any, Any], Any], moved: float, **settings: Any) -> Case:
+    """PPO with a loss of a user's own, at a policy that has moved since it collected."""
+    algorithm = pg.PPO(loss=loss, gamma=GAMMA, gae_lambda=0.0, horizon=8, **settings)
+    return Case("mine", algorithm, "exact", moved=moved)
+
+
+def with_penalty(divergence: Callable[[Any, Any], Any]) -> Case:
+    """PPO with a KL penalty of a user's own."""
+
+    def loss(s: Any, k: Any) -> Any:
+        log_ratio = s.log_prob - s.old_log_prob
+        ratio = exp(log_ratio)
+        surrogate = ratio * s.advantage - k.kl_penalty * divergence(ratio, log_ratio)
+        return -surrogate + k.value_coef * (s.value - s.target) ** 2
+
+    return later(loss, 3.0, kl_penalty=3.0)
+
+
+def clipped(chosen: Callable[[Any, Any], Any]) -> Case:
+    """PPO with a choice of a user's own between the surrogate and the clipped surrogate."""
+
+    def loss(s: Any, k: Any) -> Any:
+        ratio = exp(s.log_prob - s.old_log_prob)
+        surrogate = chosen(ratio * s.advantage, clip(ratio, 1 - k.clip, 1 + k.clip) * s.advantage)
+        return -surrogate + k.value_coef * (s.value - s.target) ** 2
+
+    return later(loss, 1.0, clip=0.3)
+
+
+GAUSSIAN: dict[str, Any] = {"mdp": ContinuousMDP(random_mdp(actions=2), cost=0.3), "estimates": 2_000}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "leave-one-out with its own share": {"num_envs": 2, "estimates": 10_000},
+    "a time limit is a termination": {"estimates": 4_000},
+    "V(reset) at a truncation": {"estimates": 4_000},
+    "n-step returns discount V once": {"estimates": 4_000},
+    "a Gaussian": GAUSSIAN,
+    "log π of the clipped action": GAUSSIAN,
+    "the entropy of a Gaussian has the wrong sign": GAUSSIAN,
+}
+"""Errors that take more estimates to find, because they are small, and those of a continuous action."""
 ENTROPY: dict[str, Any] = {"entropy_coef": 0.3}
 RIGHT: dict[str, Any] = {
     "returns": episodes(returns),
@@ -323,6 +366,9 @@ RIGHT: dict[str, Any] = {
     "loss": own_loss(the_right_loss),
     "entropy": own_loss(the_right_loss, **ENTROPY),
     "ratio": pg.A2C(loss=the_right_ratio, gamma=GAMMA, horizon=8),
+    "a Gaussian": own_loss(the_right_loss, **ENTROPY),
+    "KL penalty": with_penalty(lambda ratio, log_ratio: ratio - 1 - log_ratio),
+    "clipped": clipped(minimum),
 }
 PLANTED: dict[str, Any] = {
     "mean(log π) · ΣG": episodes(mean_score_times_sum_of_returns),
@@ -349,19 +395,25 @@ PLANTED: dict[str, Any] = {
     "half of the gradient": own_loss(half_of_the_gradient),
     "a squared ratio": pg.A2C(loss=a_ratio_that_is_squared, gamma=GAMMA, horizon=8),
     "γ^t forgotten": ForgetsTheDiscountWeights(gamma=GAMMA, baseline="none", discount_weighting=True),
+    "log π of the clipped action": ClipsStoredActions(gamma=GAMMA, baseline="none", discount_weighting=True),
+    "the entropy of a Gaussian has the wrong sign": own_loss(the_entropy_has_the_wrong_sign, **ENTROPY),
+    "KL the wrong way round": with_penalty(lambda ratio, log_ratio: ratio * log_ratio),
+    "the KL penalty forgets the ratio": with_penalty(lambda ratio, log_ratio: -log_ratio / 2),
+    "a clipped ratio without the minimum": clipped(lambda surrogate, limited: limited),
+    "the maximum in place of the minimum": clipped(maximum),
     "rewards of another step": RewardsOfAnotherStep(gamma=GAMMA, horizon=8),
 }
 
 
 def proof_of(what: Any, **settings: Any) -> Proof:
-    return prove(what, **({"estimates": ESTIMATES} | settings))
+    return prove([what] if isinstance(what, Case) else what, **({"estimates": ESTIMATES} | settings))
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_is_not_objected_to(name: str):
-    assert proof_of(RIGHT[name]), name
+    assert proof_of(RIGHT[name], **SETTINGS.get(name, {})), name
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_each_planted_error_is_found(name: str):
-    assert not proof_of(PLANTED[name], **SMALL.get(name, {})), name
+    assert not proof_of(PLANTED[name], **SETTINGS.get(name, {})), name

@@ -19,7 +19,10 @@ from policygrad.proof.joint_test import joint_test
 from policygrad.proof.sampling import Sampler, plain
 from tests.proof.test_solution import policy_for
 
-WITHOUT_FORMULA = {"baseline: mean", "baseline: means of steps", "baseline: optimal", "divided by steps"}
+WITHOUT_FORMULA = {
+    "baseline: mean", "baseline: means of steps", "baseline: optimal", "divided by steps", "natural gradient", "TRPO",
+}  # fmt: skip
+CONTINUOUS = ("Gaussian", "Gaussian, σ of the state", "squashed Gaussian", "Beta", "gSDE")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,11 @@ def test_no_algorithm_of_the_library_contradicts_theory(proof: Proof):
     assert proof, str(proof)
     assert {row.case.name for row in proof.rows if row.test is None} == WITHOUT_FORMULA
     # gradients on this MDP span (S − 1)(A − 1) dimensions, and all of them are tested
-    assert {row.test.coordinates.shape[1] for row in proof.rows if row.test is not None} == {8}
+    tested = {row.case.name: row.test.coordinates.shape[1] for row in proof.rows if row.test is not None}
+    assert {size for name, size in tested.items() if name not in (*CONTINUOUS, "two choices at once")} == {8}
+    # a mean for each of the four states, and one standard deviation, or two numbers for each state
+    assert [tested[name] for name in CONTINUOUS] == [5, 8, 5, 8, 8]
+    assert tested["two choices at once"] == 8
 
 
 @pytest.mark.long
@@ -48,7 +55,9 @@ def test_theory_says_which_of_them_are_biased(proof: Proof):
         exact = "exact" in name or name.startswith(("REINFORCE", "whole", "leave", "episode", "hidden"))
         if name in WITHOUT_FORMULA:
             assert said == "biased, no formula"
-        elif exact or name.startswith(("V(s)", "entropy", "PPO, entropy")):
+        elif exact or name.startswith(
+            ("V(s)", "entropy", "PPO, entropy", "PPO, later step, penalty", "two", *CONTINUOUS)
+        ):
             assert said == "unbiased", name
         else:
             assert said == "biased, known", name
@@ -68,7 +77,7 @@ def test_the_table_fits_a_terminal_and_everything_is_saved(proof: Proof, tmp_pat
     text = str(proof)
     assert max(map(len, text.splitlines())) <= 80
     assert all(row.case.name in text for row in proof.rows)
-    assert "Nothing contradicts theory: 28 tests" in text
+    assert "Nothing contradicts theory: 38 tests" in text
     proof.save(tmp_path / "p.json")
     saved = json.loads((tmp_path / "p.json").read_text())
     assert [row["name"] for row in saved["rows"]] == [case.name for case in CASES]
@@ -92,9 +101,10 @@ def test_an_estimate_is_a_step_of_the_algorithm_and_changes_nothing():
     assert not algorithm.normalize_advantages
     sampler = Sampler(algorithm, mdp, value="exact")
     before = solve(mdp, sampler.policy, algorithm.gamma)
-    estimates, seconds = sampler.estimates(50)
-    assert np.ptp(estimates, axis=0).max() > 0.01
-    assert seconds > 0
+    found = sampler.estimates(50)
+    assert np.ptp(found.gradients, axis=0).max() > 0.01
+    assert found.seconds > 0
+    assert found.samples == 8 * 16
     np.testing.assert_array_equal(
         solve(mdp, sampler.policy, algorithm.gamma).probabilities, before.probabilities
     )
@@ -134,8 +144,10 @@ def test_an_mdp_of_ones_own():
 
 
 def test_what_cannot_be_proven_is_refused_with_what_can():
-    with pytest.raises(ValueError, match="there is no theory for TRPO"):
-        prove(pg.TRPO(), estimates=100)
+    with pytest.raises(ValueError, match=r"nothing was tested.*expectation of TRPO"):
+        prove(pg.TRPO(horizon=8), estimates=100)
+    with pytest.raises(ValueError, match="moved needs PPO with gae_lambda=0"):
+        prove(pg.PPO(horizon=8), moved=0.1, estimates=100)
     with pytest.raises(
         TypeError, match=r"prove needs an algorithm, an Estimator or a sequence of Cases; got 3"
     ):
@@ -208,7 +220,7 @@ def test_what_cannot_be_tested_is_never_called_proven():
         pg.Reinforce(baseline="mean"),
         pg.Reinforce(loss=lambda s, k: -s.advantage * s.log_prob, baseline="none"),
     ):
-        with pytest.raises(ValueError, match=r"nothing was tested.*average over episodes"):
+        with pytest.raises(ValueError, match=r"nothing was tested.*averaged over episodes"):
             prove(algorithm, estimates=100)
     with pytest.raises(ValueError, match="may begin in a terminal state"):
         prove(pg.A2C(), mdp=replace(rare, start=np.full(5, 0.2)))

@@ -34,6 +34,9 @@ class FiniteMDP:
     """Number of steps after which an episode is truncated."""
     looks: tuple[int, ...] | None = None
     """[S]: observation in each state, counted from 0; states may share one. None means the state itself is observed."""
+    choices: tuple[int, ...] | None = None
+    """Number of alternatives of each choice, if an action is several choices at once (a MultiDiscrete space). Their
+    combinations are the A actions, in the order of `np.ndindex(choices)`."""
 
     def __post_init__(self) -> None:
         S, A = self.transition.shape[:2]
@@ -50,6 +53,11 @@ class FiniteMDP:
             raise ValueError(
                 f"looks is {self.looks}; expected an observation (0 or more) for each of {S} states"
             )
+        if self.choices is not None and (min(self.choices, default=0) < 1 or np.prod(self.choices) != A):
+            raise ValueError(
+                f"choices is {self.choices}; expected numbers of alternatives whose product is {A}, the number of "
+                "actions"
+            )
 
     @property
     def observations(self) -> tuple[int, ...]:
@@ -62,9 +70,13 @@ class FiniteMDP:
         return spaces.Discrete(max(self.observations) + 1)
 
     @property
-    def action_space(self) -> spaces.Discrete:
-        """Discrete space of the A actions."""
-        return spaces.Discrete(self.transition.shape[1])
+    def action_space(self) -> spaces.Discrete | spaces.MultiDiscrete:
+        """Discrete space of the A actions, or a MultiDiscrete of `choices`."""
+        return (
+            spaces.Discrete(self.transition.shape[1])
+            if self.choices is None
+            else spaces.MultiDiscrete(list(self.choices))
+        )
 
 
 class FiniteEnv(gym.Env[Any, Any]):
@@ -87,8 +99,10 @@ class FiniteEnv(gym.Env[Any, Any]):
         self._steps = 0
         return self._looks[self._state], {}
 
-    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[int, float, bool, bool, dict[str, Any]]:
         """Take one step."""
+        if self.mdp.choices is not None:
+            action = np.ravel_multi_index(tuple(action), self.mdp.choices)
         before, self._steps = self._state, self._steps + 1
         self._state = self._draw(self.mdp.transition[before, action])
         terminated = self._state in self.mdp.terminal
@@ -106,7 +120,7 @@ def kernel(mdp: FiniteMDP, name: str) -> Kernel:
     All of these environments share the same machine code, because the tables are part of the state. The state
     contains, one after the other, `s, S, A` and the flattened tables, each in C order:
     `start` [S] and `transition` [S, A, S], both cumulative over the last axis, `reward` [S, A, S],
-    `terminal` [S] as 0 or 1, and `observations` [S].
+    `terminal` [S] as 0 or 1, `observations` [S], and the number of alternatives of each choice.
     """
     S, A = mdp.transition.shape[:2]
     tables = (
@@ -116,6 +130,7 @@ def kernel(mdp: FiniteMDP, name: str) -> Kernel:
         mdp.reward,
         np.isin(np.arange(S), mdp.terminal),
         np.array(mdp.observations),
+        np.array((A,) if mdp.choices is None else mdp.choices),
     )
     return Kernel(
         name=name,
@@ -150,8 +165,19 @@ def _reset(state: F64, rng: Array) -> None:
 
 
 def _step(state: F64, action: F64, rng: Array) -> tuple[float, bool]:
+    S, A = int(state[1]), int(state[2])
+    alternatives = 3 + 3 * S + 2 * S * A * S
+    combined = 0
+    for k in range(len(action)):
+        combined = combined * int(state[alternatives + k]) + int(action[k])
+    return draw_next(state, combined, rng)
+
+
+@numba.njit(error_model="numpy", boundscheck=True)
+def draw_next(state: F64, action: int, rng: Array) -> tuple[float, bool]:
+    """Draw and write the next state of a kernel's state; return (reward, terminated)."""
     before, S, A = int(state[0]), int(state[1]), int(state[2])
-    row = (before * A + int(action[0])) * S
+    row = (before * A + action) * S
     transition = 3 + S
     reward = transition + S * A * S
     terminal = reward + S * A * S

@@ -12,6 +12,7 @@ import numpy as np
 from policygrad._support.files import write_atomically
 from policygrad.proof.cases import Case
 from policygrad.proof.joint_test import JointTest
+from policygrad.proof.sampling import Estimates
 from policygrad.proof.theory import Theory
 from policygrad.types import F64
 
@@ -25,12 +26,19 @@ class Row:
 
     case: Case
     theory: Theory
-    estimates: F64
-    """[R, P]: the estimates."""
-    seconds: float
-    """Seconds per estimate."""
+    found: Estimates
     test: JointTest | None
     """Test of the mean against the exact expectation; None if there is no formula for it."""
+
+    @property
+    def estimates(self) -> F64:
+        """The estimates, [R, P]."""
+        return self.found.gradients
+
+    @property
+    def microseconds(self) -> float:
+        """Microseconds per sample, to collect it and to learn from it."""
+        return 1e6 * self.found.seconds / self.found.samples
 
     @property
     def p_value(self) -> float:
@@ -112,7 +120,7 @@ class Proof:
         write_atomically(path, (json.dumps(as_json(self), indent=1, allow_nan=False) + "\n").encode())
 
 
-HEAD = f"{'':25} {'theory':8} {'bias, %':>14} {'all':>5} {'variance':>8} {'cosine':>6} {'p':>5}"
+HEAD = f"{'':25} {'theory':8} {'bias, %':>13} {'all':>5} {'var':>6} {'cos':>5} {'µs':>5} {'p':>5}"
 
 
 def verdict(proof: Proof, row: Row) -> str:
@@ -129,10 +137,12 @@ def text_of(proof: Proof) -> str:
         bias, half = row.bias
         p = "" if row.test is None else f"{row.p_value:.3f}" if row.p_value >= 0.001 else f"{row.p_value:.0e}"
         theory = {"unbiased": "unbiased", "biased, known": "biased"}.get(row.theory.words, "biased*")
-        along = f"{_short(100 * bias, 7, '+')} ± {_short(100 * half, 4).strip():<4}"
-        others = f"{_short(100 * row.distance, 5)} {_short(row.variance, 8, digits=2)}"
-        numbers = f"{along} {others} {row.cosines()[1]:6.2f} {p:>5}"
-        mark = " !" if verdict(proof, row) == "WRONG" else ""
+        along = f"{_short(100 * bias, 6, '+')} ± {_short(100 * half, 4).strip():<4}"
+        others = (
+            f"{_short(100 * row.distance, 5)} {_short(row.variance, 6, digits=2)} {row.cosines()[1]:5.2f}"
+        )
+        numbers = f"{along} {others} {_short(row.microseconds, 5)} {p:>5}"
+        mark = "!" if verdict(proof, row) == "WRONG" else ""
         lines.append(f"{row.case.name[:25]:25} {theory:8} {numbers}{mark}".rstrip())
     tests = sum(row.test is not None for row in proof.rows)
     R = len(proof.rows[0].estimates)
@@ -142,8 +152,9 @@ def text_of(proof: Proof) -> str:
         "gradient: the bias along it, with a 99 % interval, and the length of the bias",
         "in all directions, which noise alone makes positive. The gradient is ∇J(θ) for",
         "whole episodes, and Σ_s weight(s) Σ_a ∇π(a|s) A(s, a) for a number of steps. The",
-        "cosine is that of one estimate with it. p tests the mean against its exact",
-        "expectation in all directions at once.",
+        "cosine is that of one estimate with it. µs is the time per sample, to collect it",
+        "and to learn from it. p tests the mean against its exact expectation in all",
+        "directions at once.",
         "* biased, without a formula for the expectation",
         "",
     ]
@@ -180,7 +191,8 @@ def as_json(proof: Proof) -> dict[str, Any]:
                 "relative_distance": row.distance,
                 "relative_variance": row.variance,
                 "cosine_by_estimates": {str(n): cosine for n, cosine in row.cosines().items()},
-                "seconds_per_estimate": row.seconds,
+                "seconds_per_estimate": row.found.seconds,
+                "samples_per_estimate": row.found.samples,
                 "reference": row.theory.reference.tolist(),
                 "expected": None if row.theory.expected is None else row.theory.expected.tolist(),
                 "mean": row.estimates.mean(0).tolist(),

@@ -13,17 +13,19 @@ from policygrad._support.isolation import in_ordinary_torch
 from policygrad.advantages import Estimator
 from policygrad.algorithms import A2C, Algorithm, Reinforce
 from policygrad.engines import EngineName
+from policygrad.envs.continuous_mdp import ContinuousMDP
 from policygrad.envs.finite import FiniteMDP
 from policygrad.envs.textbook import random_mdp
 from policygrad.proof.cases import CASES, GAMMA, Case
 from policygrad.proof.joint_test import joint_test
 from policygrad.proof.proof_result import Proof, Row
 from policygrad.proof.sampling import PLAIN, Sampler, ValueKind, plain
-from policygrad.proof.solution import solve
 from policygrad.proof.theory import theory_of, time_limit_of
 
 SMALLEST = 1e-4
 """Smallest length of a gradient that steps of float32 parameters can show."""
+TAKEN = 1e-12
+"""Probability above which an action counts as one that is taken."""
 FALSE_ALARMS = 0.01
 """Probability that a table contradicts theory although everything is right."""
 
@@ -32,7 +34,7 @@ FALSE_ALARMS = 0.01
 def prove(
     what: Algorithm | Estimator | Sequence[Case] = CASES,
     *,
-    mdp: FiniteMDP | None = None,
+    mdp: FiniteMDP | ContinuousMDP | None = None,
     estimates: int = 2_000,
     num_envs: int = 32,
     false_alarms: float = FALSE_ALARMS,
@@ -58,8 +60,8 @@ def prove(
         engine: as in `train`.
         seed: seed of all random numbers.
         tick: called before each case with its number, the number of cases, and its name.
-        settings: further settings of the `Case` of an algorithm or an estimator: `value`, `hidden` and `updates`; and
-            `gamma`, the discount for an estimator, which is its first number if it is left out.
+        settings: further settings of the `Case` of an algorithm or an estimator: `value`, `network`, `updates` and
+            `moved`; and `gamma`, the discount for an estimator, which is its first number if it is left out.
 
     Raises:
         TypeError: what is to be proved is neither.
@@ -71,7 +73,8 @@ def prove(
     whole("num_envs", num_envs, at_least=1)
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms must be between 0 and 1; got {false_alarms}")
-    if mdp.start[list(mdp.terminal)].any():
+    finite = mdp if isinstance(mdp, FiniteMDP) else mdp.mdp
+    if finite.start[list(finite.terminal)].any():
         raise ValueError(
             "an episode may begin in a terminal state, where no action is taken: set start to 0 there"
         )
@@ -82,33 +85,40 @@ def prove(
     if all(row.test is None for row in rows):
         raise ValueError(
             "nothing was tested, because there is no formula for the expectation of "
-            f"{', '.join(row.case.name for row in rows)}: choose another baseline, and average over episodes"
+            f"{', '.join(row.case.name for row in rows)}. There are formulas for gradients that are averaged over "
+            "episodes or over a number of steps, with the baselines none, value and leave-one-out."
         )
     return Proof(tuple(rows), false_alarms)
 
 
 def _row(
-    case: Case, claim: bool, mdp: FiniteMDP, estimates: int, num_envs: int, engine: EngineName, seed: int
+    case: Case,
+    claim: bool,
+    mdp: FiniteMDP | ContinuousMDP,
+    estimates: int,
+    num_envs: int,
+    engine: EngineName,
+    seed: int,
 ) -> Row:
-    algorithm = _prepared(case)
+    algorithm, mdp = _prepared(case), mdp if case.mdp is None else case.mdp
     sampler = Sampler(
-        algorithm, mdp, hidden=case.hidden, value=case.value, num_envs=num_envs, updates=case.updates,
-        engine=engine, seed=seed,
+        algorithm, mdp, network=case.network, value=case.value, num_envs=num_envs, updates=case.updates,
+        moved=case.moved, engine=engine, seed=seed,
     )  # fmt: skip
     limit = time_limit_of(algorithm)
-    exact = solve(mdp, sampler.policy, algorithm.gamma, time_limit=limit)
-    theory = theory_of(algorithm, exact, sampler.value, case.updates, claim=claim)
+    exact, moved = sampler.solution(limit), sampler.solution(limit, moved=True) if case.moved else None
+    theory = theory_of(algorithm, exact, sampler.value, case.updates, claim=claim, moved=moved)
     size = float(np.linalg.norm(theory.reference))
     if not size > SMALLEST:
         raise ValueError(
             f"{case.name}: the exact gradient has the length {size:.1e}, which is too small to be measured in float32. "
             "Choose other rewards or another MDP."
         )
-    found, seconds = sampler.estimates(estimates)
+    found = sampler.estimates(estimates)
     sampler.close()
-    taken = exact.scores[(exact.visits[:, None] > 0) & (exact.probabilities > 0)]
-    test = None if theory.expected is None else joint_test(found, theory.expected, taken)
-    return Row(case, theory, found, seconds, test)
+    taken = exact.scores[(exact.visits[:, None] > 0) & (exact.probabilities > TAKEN)]
+    test = None if theory.expected is None else joint_test(found.gradients, theory.expected, taken)
+    return Row(case, theory, found, test)
 
 
 def _prepared(case: Case) -> Algorithm:
@@ -126,10 +136,10 @@ def _cases_of(what: Any, settings: dict[str, Any]) -> list[tuple[Case, bool]]:
     if not isinstance(what, Sequence) or isinstance(what, str):
         settings = dict(settings)
         case = _case_of(what, settings)
-        unknown = set(settings) - {"value", "hidden", "updates", "settings"}
+        unknown = set(settings) - {"value", "network", "updates", "moved", "settings"}
         if unknown:
             raise TypeError(
-                f"prove has no setting {sorted(unknown)}; a Case has value, hidden, updates and settings"
+                f"prove has no setting {sorted(unknown)}; a Case has value, network, updates, moved and settings"
             )
         return [(replace(case, **settings), isinstance(what, Estimator) or _is_own(case.algorithm))]
     if not what or not all(isinstance(case, Case) for case in what):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -15,19 +15,24 @@ from policygrad._support.threads import single_thread
 from policygrad.algorithms import Algorithm, critic_sees_action, engine_for
 from policygrad.algorithms.actor_critic import evaluate_all_actions
 from policygrad.engines import EngineName, make_engine
-from policygrad.envs import Environments, make
-from policygrad.envs.finite import FiniteMDP, kernel
-from policygrad.policies import DiscretePolicy, Policy, ValueNetwork, flat_parameters, make_value
-from policygrad.policies import Network as Architecture
-from policygrad.proof.solution import going_on, solve
+from policygrad.envs import Environments, continuous_mdp, finite, make
+from policygrad.envs.continuous_mdp import ContinuousMDP
+from policygrad.envs.finite import FiniteMDP
+from policygrad.interfaces import Engine, Update
+from policygrad.policies import Network, ValueNetwork, flat_parameters, make_policy, make_value
+from policygrad.proof.solution import Solution, TimeLimit, going_on, solve
 from policygrad.rollout import make_collector
-from policygrad.types import F64, Inputs, LearnerState
+from policygrad.types import F32, F64, Inputs, LearnerState
 
 A = TypeVar("A", bound=Algorithm)
-ValueKind = Literal["untrained", "exact", "wrong"]
-"""V(s) of the estimates: as it is initialized, the exact one, or the exact one plus a large error. In terminal states,
-where V(s) must not be read, the last two are not 0."""
+ValueKind = Literal["untrained", "trained", "exact", "wrong"]
+"""V(s) of the estimates: as it is initialized, after `TRAINING` updates, the exact one, or the exact one plus a large
+error. In terminal states, where V(s) must not be read, the last two are not 0."""
+TRAINING, VALUE_RATE = 100, 0.1
+"""Number of updates and learning rate that train V(s)."""
 LARGE = 2**30
+LINEAR = Network(hidden=(), init="uniform")
+"""A policy without hidden layers."""
 PLAIN: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 1.0,
@@ -67,16 +72,30 @@ def plain(algorithm: A) -> A:
     return replace(algorithm, **changes)
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """R estimates of the gradient of P parameters."""
+
+    gradients: F64
+    """[R, P]."""
+    samples: float
+    """Mean number of samples of an estimate."""
+    seconds: float
+    """Mean number of seconds that an estimate took."""
+
+
 class Sampler:
     """Makes independent estimates of the gradient of an algorithm on a finite MDP.
 
     Args:
         algorithm: as returned by `plain`.
         mdp: the decision process.
-        hidden: widths of the policy's hidden layers.
+        network: architecture of the policy, and its distribution.
         value: see `ValueKind`.
         num_envs: number of environments.
         updates: number of updates whose steps are added up, from the beginning of the environments' first episodes on.
+        moved: length of a step that the policy takes after it has collected, before it learns, as in the later epochs
+            of PPO. Its direction is random, and the same in each estimate.
         engine: as in `train`.
         seed: seed of all random numbers.
     """
@@ -84,26 +103,26 @@ class Sampler:
     def __init__(
         self,
         algorithm: Algorithm,
-        mdp: FiniteMDP,
+        mdp: FiniteMDP | ContinuousMDP,
         *,
-        hidden: tuple[int, ...] = (),
+        network: Network = LINEAR,
         value: ValueKind = "untrained",
         num_envs: int = 16,
         updates: int = 1,
+        moved: float = 0.0,
         engine: EngineName = "auto",
         seed: int = 0,
     ) -> None:
         self.algorithm, self.mdp, self.updates = algorithm, mdp, updates
-        self._environments: Environments = make(kernel(mdp, "the decision process"), num_envs)
-        inputs, actions = int(mdp.observation_space.n), int(mdp.action_space.n)
+        compiled = (finite if isinstance(mdp, FiniteMDP) else continuous_mdp).kernel
+        self._environments: Environments = make(compiled(mdp, "the decision process"), num_envs)  # pyright: ignore[reportArgumentType]
         rng = stream(seed, "init")
-        network = DiscretePolicy(inputs, actions, hidden, activation="tanh", rng=rng)
+        self.policy = make_policy(mdp.observation_space, mdp.action_space, network, rng)
         with torch.no_grad():
-            for parameter in network.parameters():
+            for parameter in self.policy.network.parameters():
                 # the initial probabilities are almost equal, which would hide errors; rare actions would need more
                 # estimates for a mean that is normally distributed
                 parameter += 0.5 * torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).float()
-        self.policy = Policy(network, mdp.observation_space, mdp.action_space)
         self._value = self._made_value(value, rng)
         self._engine = make_engine(
             self.policy, self._value, algorithm.optimizer, engine, needs=engine_for(algorithm)
@@ -116,9 +135,16 @@ class Sampler:
             action_rng=stream(seed, "action"),
         )
         self._learner_rng = stream(seed, "shuffle")
-        self._networks = [flat_parameters(network)]
+        self._networks = [flat_parameters(self.policy.network)]
+        step = rng.standard_normal(self._networks[0].numel())
+        self.shift: F32 = (moved / np.linalg.norm(step) * step).astype(np.float32)
+        """[P]: the step that the policy takes after it has collected."""
+        moves: Any = _MovesFirst(self._engine, self._networks[0], self.shift)
+        self._learning_engine: Engine = moves if moved else self._engine
         if self._value is not None:
             self._networks.append(flat_parameters(self._value))
+        if value == "trained":
+            self._train_value()
         self.value = self._values()
         """V(s) of the estimates, [S] float64, or Q(s, a), [S, A]; zeros if there is none."""
 
@@ -128,15 +154,15 @@ class Sampler:
             return None
         if critic_sees_action(algorithm):
             return make_value(
-                self.policy, Architecture(hidden=(8,)), rng, given=None, wanted=True, sees_action=True
+                self.policy, Network(hidden=(8,)), rng, given=None, wanted=True, sees_action=True
             )
         value = ValueNetwork(int(mdp.observation_space.n), (), rng=rng)
-        if kind != "untrained":
-            if mdp.looks is not None:
+        if kind in ("exact", "wrong"):
+            if _finite(mdp).looks is not None:
                 raise ValueError(f"value={kind!r} needs an MDP whose states can be told apart")
             exact = solve(mdp, self.policy, algorithm.gamma).value
             # V of a terminal state must not be read
-            exact = np.where(going_on(mdp), np.nan_to_num(exact), 3.0)
+            exact = np.where(going_on(_finite(mdp)), np.nan_to_num(exact), 3.0)
             wrong = 2 * rng.standard_normal(len(exact)) if kind == "wrong" else 0.0
             with torch.no_grad():
                 weight, bias = value.parameters()
@@ -144,37 +170,81 @@ class Sampler:
                 bias.zero_()
         return value
 
+    def _train_value(self) -> None:
+        """Let V(s) learn for a number of updates in which the policy stays as it is."""
+        before = self._networks[0].clone()
+        learner, algorithm = LearnerState(self._learner_rng), self.algorithm
+        if hasattr(algorithm, "value_learning_rate"):
+            algorithm = replace(algorithm, value_learning_rate=VALUE_RATE)  # type: ignore[type-var]
+        with single_thread():
+            for _ in range(TRAINING):
+                algorithm.learn(self._engine, algorithm.collect(self._collector), learner)
+                self._networks[0].copy_(before)
+
     def _values(self) -> F64:
+        mdp = _finite(self.mdp)
         if self._value is None:
-            return np.zeros(len(self.mdp.start))
-        observed = self.policy.encode(np.array(self.mdp.observations))
+            return np.zeros(len(mdp.start))
+        observed = self.policy.encode(np.array(mdp.observations))
         if critic_sees_action(self.algorithm):
-            choices = int(self.mdp.action_space.n)
+            choices = mdp.transition.shape[1]
             return evaluate_all_actions(self._engine, observed[None], choices)[1]
         return self._engine.values(Inputs(observed)).astype(np.float64)
 
-    def estimates(self, repeats: int) -> tuple[F64, float]:
-        """Return (estimates [repeats, P] float64, seconds per estimate)."""
+    def estimates(self, repeats: int) -> Estimates:
+        """Return independent estimates."""
         before = [parameters.clone() for parameters in self._networks]
-        found = np.empty((repeats, before[0].numel()))
+        found, samples = np.empty((repeats, before[0].numel())), 0
         began = time.perf_counter()
         with single_thread():
             for i in range(repeats):
-                found[i] = self._estimate(before)
-        return found, (time.perf_counter() - began) / repeats
+                found[i], count = self._estimate(before)
+                samples += count
+        return Estimates(found, samples / repeats, (time.perf_counter() - began) / repeats)
 
-    def _estimate(self, before: list[torch.Tensor]) -> F64:
-        """Return the sum of the steps that `updates` updates take, all from the same parameters."""
+    def _estimate(self, before: list[torch.Tensor]) -> tuple[F64, int]:
+        """Return the sum of the steps that `updates` updates take, all from the same parameters; and their samples."""
         # every estimate begins with new episodes, so that it depends on no other
         self._environments.current = None
-        learner, total = LearnerState(self._learner_rng), np.zeros(before[0].numel())
+        learner, total, samples = LearnerState(self._learner_rng), np.zeros(before[0].numel()), 0
         for _ in range(self.updates):
-            self.algorithm.learn(self._engine, self.algorithm.collect(self._collector), learner)
-            total += (self._networks[0].double() - before[0].double()).numpy()
+            rollout = self.algorithm.collect(self._collector)
+            samples += int(rollout.valid.sum())
+            self.algorithm.learn(self._learning_engine, rollout, learner)
+            total += (self._networks[0].double() - before[0].double()).numpy() - self.shift
             for parameters, kept in zip(self._networks, before, strict=True):
                 parameters.copy_(kept)
-        return total
+        return total, samples
+
+    def solution(self, time_limit: TimeLimit, *, moved: bool = False) -> Solution:
+        """Return the exact solution for the policy that collects, or for the one that has moved."""
+        parameters = self._networks[0]
+        kept = parameters.clone()
+        if moved:
+            parameters += torch.from_numpy(self.shift)
+        found = solve(self.mdp, self.policy, self.algorithm.gamma, time_limit=time_limit)
+        parameters.copy_(kept)
+        return found
 
     def close(self) -> None:
         """Close the environments."""
         self._environments.close()
+
+
+class _MovesFirst:
+    """An engine whose policy takes a fixed step just before an update."""
+
+    def __init__(self, engine: Engine, parameters: torch.Tensor, shift: F32) -> None:
+        self._engine, self._parameters, self._shift = engine, parameters, torch.from_numpy(shift)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def update(self, update: Update) -> Any:
+        """Take the fixed step, and then those of the update."""
+        self._parameters += self._shift
+        return self._engine.update(update)
+
+
+def _finite(mdp: FiniteMDP | ContinuousMDP) -> FiniteMDP:
+    return mdp if isinstance(mdp, FiniteMDP) else mdp.mdp

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from policygrad._support.checks import check_choice
 from policygrad._support.isolation import in_ordinary_torch
+from policygrad.envs.continuous_mdp import ContinuousMDP
 from policygrad.envs.finite import FiniteMDP
 from policygrad.policies import Policy
+from policygrad.proof.action_sums import actions_of
 from policygrad.types import F64, Bool, Inputs
 
 TimeLimit = Literal["truncation", "termination"]
@@ -37,14 +39,22 @@ class Solution:
     mdp: FiniteMDP
     gamma: float
     time_limit: TimeLimit
-    log_prob: Tensor
-    """[S, A] float64: log π(a|s), with the graph that leads to the parameters."""
+    log_density: Tensor
+    """[S, A] float64: log π(a|s), with the graph that leads to the parameters. For a continuous action, the A actions
+    are the nodes of an integral, and π is a density."""
+    weight: F64
+    """[A]: weight of each action in sums over actions: 1, or that of a node of the integral."""
     parameters: tuple[Tensor, ...]
     """The policy's parameters in float64, in `parameters()` order."""
 
     @cached_property
+    def log_prob(self) -> Tensor:
+        """log π(a|s), [S, A] float64, of probabilities that sum to 1, with the graph that leads to the parameters."""
+        return self.log_density + torch.from_numpy(np.log(self.weight))
+
+    @cached_property
     def probabilities(self) -> F64:
-        """π(a|s), [S, A]."""
+        """π(a|s), [S, A]; for a continuous action, π(a|s) times the weight of the node."""
         return self.log_prob.detach().exp().numpy()
 
     @cached_property
@@ -104,10 +114,10 @@ class Solution:
     @in_ordinary_torch
     def scores(self) -> F64:
         """∇_θ log π(a|s), [S, A, P]; 0 for actions of probability 0."""
-        possible = torch.isfinite(self.log_prob)
-        S, A = self.log_prob.shape
+        possible = torch.isfinite(self.log_density)
+        S, A = self.log_density.shape
         rows = [
-            self._gradient_of(self.log_prob[s, a])
+            self._gradient_of(self.log_density[s, a])
             if possible[s, a]
             else np.zeros(sum(p.numel() for p in self.parameters))
             for s in range(S)
@@ -169,8 +179,10 @@ class Solution:
 
 
 @in_ordinary_torch
-def solve(mdp: FiniteMDP, policy: Policy, gamma: float, *, time_limit: TimeLimit = "truncation") -> Solution:
-    """Return the exact quantities of a policy on a finite MDP.
+def solve(
+    mdp: FiniteMDP | ContinuousMDP, policy: Policy, gamma: float, *, time_limit: TimeLimit = "truncation"
+) -> Solution:
+    """Return the exact quantities of a policy on a finite MDP, or on one with a continuous action.
 
     Args:
         mdp: the decision process. States with equal `looks` look the same to the policy.
@@ -180,19 +192,23 @@ def solve(mdp: FiniteMDP, policy: Policy, gamma: float, *, time_limit: TimeLimit
 
     Raises:
         ValueError: the policy is for other spaces, or the value does not exist, because with gamma 1 the episode may
-            never end.
+            never end, or a density cannot be integrated.
     """
     check_choice("time_limit", time_limit, TimeLimit)
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be from 0 to 1; got {gamma}")
     policy.check_spaces(mdp.observation_space, mdp.action_space, "the decision process")
     exact = copy.deepcopy(policy).double().cpu().eval()
-    observed = torch.from_numpy(policy.encode(np.array(mdp.observations)).astype(np.float64))
+    actions = actions_of(policy.distribution, mdp)
+    finite = actions.mdp
+    observed = torch.from_numpy(policy.encode(np.array(finite.observations)).astype(np.float64))
     with torch.enable_grad():
-        log_prob = exact(Inputs(observed))  # pyright: ignore[reportArgumentType]
-    found = Solution(mdp, gamma, time_limit, log_prob, tuple(exact.network.parameters()))
+        log_density = actions.log_density(exact, Inputs(observed))  # pyright: ignore[reportArgumentType]
+    found = Solution(
+        finite, gamma, time_limit, log_density, actions.weight, tuple(exact.network.parameters())
+    )
     if time_limit == "truncation":
-        solvable(mdp, found.probabilities, gamma)
+        solvable(finite, found.probabilities, gamma)
     return found
 
 

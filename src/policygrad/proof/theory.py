@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from policygrad.advantages import estimators
-from policygrad.algorithms import ActorCritic, Algorithm, WithRecipe
+from policygrad.algorithms import PPO, TRPO, ActorCritic, Algorithm, NaturalGradient, WithRecipe
 from policygrad.algorithms.recipe import Recipe
 from policygrad.proof.expectation import by_returns, by_td_errors, steps_of_a_fragment
-from policygrad.proof.solution import Solution, TimeLimit, reached_by_step
+from policygrad.proof.solution import Solution, TimeLimit, going_on, reached_by_step
 from policygrad.types import F64
 
 WITHOUT_BIAS = (estimators.NO_BASELINE, estimators.VALUE, estimators.LEAVE_ONE_OUT)
@@ -44,7 +44,15 @@ def time_limit_of(algorithm: Algorithm) -> TimeLimit:
     return "termination" if ends else "truncation"
 
 
-def theory_of(algorithm: Algorithm, exact: Solution, value: F64, updates: int, *, claim: bool) -> Theory:
+def theory_of(
+    algorithm: Algorithm,
+    exact: Solution,
+    value: F64,
+    updates: int,
+    *,
+    claim: bool,
+    moved: Solution | None = None,
+) -> Theory:
     """Return the theory of an algorithm with `plain` settings.
 
     Args:
@@ -52,11 +60,20 @@ def theory_of(algorithm: Algorithm, exact: Solution, value: F64, updates: int, *
         exact: the exact solution for its policy, with `time_limit_of` the algorithm.
         value: V(s) [S] of the estimates, or Q(s, a) [S, A].
         updates: number of updates that an estimate adds up.
+        moved: the exact solution for the policy that learns, if it is no longer the one that collected.
         claim: compare it with an unbiased estimator that has the exact values, whatever it computes itself.
 
     Raises:
         ValueError: there is no theory for an algorithm of this kind.
     """
+    if moved is not None:
+        if not isinstance(algorithm, PPO) or algorithm.gae_lambda != 0 or updates > 1:
+            raise ValueError(
+                "moved needs PPO with gae_lambda=0 and one update: there is no other theory for it"
+            )
+        return _of_a_later_step(algorithm, exact, moved, value)
+    if isinstance(algorithm, NaturalGradient | TRPO):
+        return Theory(_natural_step(algorithm, exact), None)
     recipe = algorithm.recipe if isinstance(algorithm, WithRecipe) else None
     if recipe is not None and recipe.horizon is None:
         one = _of_episodes(algorithm, recipe, exact, value, claim)
@@ -125,7 +142,45 @@ def _of_steps(
     return Theory(reference, exact.direction(weight, judged) + bonus)
 
 
+def _of_a_later_step(algorithm: PPO, exact: Solution, moved: Solution, value: F64) -> Theory:
+    """Return the theory of PPO's gradient at a policy that has moved: Schulman et al. 2017, eq. 7 and 8.
+
+    With λ = 0 an advantage depends on s, a and s′ only, so that the minimum can be averaged exactly. The gradient that
+    the estimates are for has the exact advantages in its place.
+    """
+    mdp, old = exact.mdp, exact.probabilities
+    weight = steps_of_a_fragment(mdp, old, algorithm.horizon).sum((0, 1)) / algorithm.horizon
+    ratio = np.where(old > 0, moved.probabilities / np.where(old > 0, old, 1), 1.0)
+    # a loss of one's own may have no clipping
+    clip = np.inf if algorithm.clip is None or algorithm.recipe.clip is None else algorithm.clip
+    error = mdp.reward + exact.gamma * value * going_on(mdp) - value[:, None, None]
+
+    def judged(advantage: F64) -> F64:
+        """Return what ∇log π is multiplied by, without the part that a clipped ratio removes; [S, A, ...]."""
+        beyond = np.where(advantage > 0, ratio[..., None] > 1 + clip, ratio[..., None] < 1 - clip)
+        return np.where(beyond, 0.0, advantage)
+
+    others = _entropy_bonus(algorithm, moved) - algorithm.kl_penalty * (1 - 1 / ratio)
+    averaged = (mdp.transition * judged(error)).sum(-1)
+    return Theory(
+        moved.direction(weight, judged(exact.advantage[..., None])[..., 0] + others),
+        moved.direction(weight, averaged + others),
+    )
+
+
+def _natural_step(algorithm: NaturalGradient | TRPO, exact: Solution) -> F64:
+    """Return the exact natural step d = sqrt(2δ / xᵀ(F + λ)x) x with (F + λ)x = g, [P]: Schulman et al. 2015."""
+    weight = (
+        steps_of_a_fragment(exact.mdp, exact.probabilities, algorithm.horizon).sum((0, 1)) / algorithm.horizon
+    )
+    gradient = exact.direction(weight, exact.advantage)
+    fisher = np.einsum("sa,sai,saj->ij", weight[:, None] * exact.probabilities, exact.scores, exact.scores)
+    natural = np.linalg.solve(fisher + algorithm.damping * np.eye(len(fisher)), gradient)
+    length = np.sqrt(2 * algorithm.max_kl / (natural @ gradient))
+    return (length * natural).astype(np.float64)
+
+
 def _entropy_bonus(algorithm: Algorithm, exact: Solution) -> F64:
     """Return what Q(s, a) is to the return, for the term β H(π(·|s)): −β log π(a|s), [S, A]."""
-    log_prob = np.where(exact.probabilities > 0, exact.log_prob.detach().numpy(), 0.0)
+    log_prob = np.where(exact.probabilities > 0, exact.log_density.detach().numpy(), 0.0)
     return -float(getattr(algorithm, "entropy_coef", 0.0)) * log_prob
