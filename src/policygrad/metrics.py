@@ -54,6 +54,17 @@ METRICS: dict[str, Metric] = {
         "—", "‖∇L‖₂ of the policy before clipping, at the last step of the update",
         "finite, without lasting growth",
     ),
+    "gradient_snr": Metric(
+        "—", "‖G‖² / tr Cov(g) of the policy's gradient g of one step with mean G, averaged over about the last 100 "
+        "measurements; NaN until the second step",
+        "falls in the course of a run; below about 0.01, steps are mostly noise",
+    ),
+    "noise_scale": Metric(
+        "samples", "gradient noise scale tr Σ / ‖G‖², with the covariance Σ of the gradient of a single sample: the "
+        "number of samples of a step whose noise is as large as its gradient; NaN where the gradient is lost in noise",
+        "near the number of samples of a step: a much larger one calls for more samples per step, and a much smaller "
+        "one for fewer, or for a larger learning rate",
+    ),
     "learning_rate": Metric("—", "learning rate of the policy according to its schedule", "as configured"),
     "value_loss": Metric("reward²", "½ mean (V(s) − G)² before the update", "falls relative to Var(G)"),
     "value_grad_norm": Metric(

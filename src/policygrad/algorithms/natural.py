@@ -79,9 +79,8 @@ class _Settings(WithLoss):
     @property
     def missing_columns(self) -> dict[str, str]:
         """V(s), which the loss cannot read, with the reason: it is trained separately."""
-        return {
-            "value": f"the loss of {type(self).__name__} is for the policy only; V(s) is trained by its squared error"
-        }
+        name = type(self).__name__
+        return {"value": f"the loss of {name} is for the policy only; V(s) is trained by its squared error"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,6 +205,8 @@ def natural_step(
     """
     loss_gradient, _ = engine.gradient(batch, settings.traced_loss, coefficients)
     g = -loss_gradient.astype(np.float64)
+    if (noise := getattr(engine, "gradient_noise", None)) is not None:
+        noise.add(lambda: loss_gradient, len(batch))
     fisher = engine.fisher_vector_product(batch.inputs)
 
     def product(v: F64) -> F64:

@@ -130,6 +130,11 @@ class Recipe:
         """True if V(s) is learned."""
         return any(one.steps_value for one in self.passes)
 
+    @property
+    def has_traces(self) -> bool:
+        """True if a pass steps along eligibility traces."""
+        return any(one.traces is not None for one in self.passes)
+
     def evaluates_policy_first(self, loss: Loss) -> bool:
         """Return True if log π(a|s) must be known before the first step, and not only before the second one."""
         first = next(one for one in self.passes if one.steps_policy)

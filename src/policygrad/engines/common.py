@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from policygrad._support.state import module_state, restore_module, unpack
+from policygrad.engines.gradient_noise import GradientNoise
 from policygrad.errors import NonFiniteError
 from policygrad.interfaces import Update
 from policygrad.losses import Loss
@@ -128,18 +129,24 @@ def as_column_matrix(action: Array) -> F32:
     return np.ascontiguousarray(action.reshape(len(action), -1), np.float32)
 
 
-def engine_state(value: nn.Module | None, policy_optimizer: State, value_optimizer: State) -> State:
+def engine_state(
+    value: nn.Module | None, policy_optimizer: State, value_optimizer: State, *, noise: GradientNoise
+) -> State:
     """See `Engine.state`."""
     return {
         "value": {} if value is None else module_state(value),
         "policy_optimizer": policy_optimizer,
         "value_optimizer": value_optimizer,
+        "gradient_noise": noise.state(),
     }
 
 
-def restore_value(value: nn.Module | None, state: State) -> tuple[State, State]:
-    """Restore the value network from an `engine_state`; return the (policy's, value network's) optimizer state."""
-    saved, policy_optimizer, value_optimizer = unpack(state, "value", "policy_optimizer", "value_optimizer")
+def restore_engine(value: nn.Module | None, state: State, noise: GradientNoise) -> tuple[State, State]:
+    """Restore an `engine_state` except the optimizers; return the (policy's, value network's) optimizer state."""
+    saved, policy_optimizer, value_optimizer, measured = unpack(
+        state, "value", "policy_optimizer", "value_optimizer", "gradient_noise"
+    )
+    noise.restore(measured)
     if value is not None:
         restore_module(value, saved, "value network")
     return policy_optimizer, value_optimizer

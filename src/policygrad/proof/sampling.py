@@ -124,13 +124,13 @@ class Sampler:
                 # estimates for a mean that is normally distributed
                 parameter += 0.5 * torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).float()
         self._value = self._made_value(value, rng)
-        self._engine = make_engine(
+        self.engine = make_engine(
             self.policy, self._value, algorithm.optimizer, engine, needs=engine_for(algorithm)
         )
         self._collector = make_collector(
             self._environments,
             self.policy,
-            self._engine,
+            self.engine,
             seeds=EpisodeSeeds(stream(seed, "env")),
             action_rng=stream(seed, "action"),
         )
@@ -139,8 +139,8 @@ class Sampler:
         step = rng.standard_normal(self._networks[0].numel())
         self.shift: F32 = (moved / np.linalg.norm(step) * step).astype(np.float32)
         """[P]: the step that the policy takes after it has collected."""
-        moves: Any = _MovesFirst(self._engine, self._networks[0], self.shift)
-        self._learning_engine: Engine = moves if moved else self._engine
+        moves: Any = _MovesFirst(self.engine, self._networks[0], self.shift)
+        self._learning_engine: Engine = moves if moved else self.engine
         if self._value is not None:
             self._networks.append(flat_parameters(self._value))
         if value == "trained":
@@ -178,7 +178,7 @@ class Sampler:
             algorithm = replace(algorithm, value_learning_rate=VALUE_RATE)  # type: ignore[type-var]
         with single_thread():
             for _ in range(TRAINING):
-                algorithm.learn(self._engine, algorithm.collect(self._collector), learner)
+                algorithm.learn(self.engine, algorithm.collect(self._collector), learner)
                 self._networks[0].copy_(before)
 
     def _values(self) -> F64:
@@ -188,8 +188,8 @@ class Sampler:
         observed = self.policy.encode(np.array(mdp.observations))
         if critic_sees_action(self.algorithm):
             choices = mdp.transition.shape[1]
-            return evaluate_all_actions(self._engine, observed[None], choices)[1]
-        return self._engine.values(Inputs(observed)).astype(np.float64)
+            return evaluate_all_actions(self.engine, observed[None], choices)[1]
+        return self.engine.values(Inputs(observed)).astype(np.float64)
 
     def estimates(self, repeats: int) -> Estimates:
         """Return independent estimates."""

@@ -219,6 +219,7 @@ class CompiledTraining:
             self._sums, self._defined, traces.get("policy", trace), traces.get("value", trace),
             self._ended_shaped.so_far,
             self._statistics.views(collector.spaces.shift, collector.spaces.scale, returns),
+            self._engine.gradient_noise.numbers,
         )  # fmt: skip
 
     def _raise(self, status: int) -> None:

@@ -15,7 +15,7 @@ from policygrad._support.isolation import default_numpy_errors
 from policygrad._support.seeding import EpisodeSeeds, stream
 from policygrad._support.state import module_state, restore_module, restore_rng, rng_state, unpack
 from policygrad._support.threads import Workers
-from policygrad.algorithms import Algorithm
+from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.algorithms.diagnostics import mean
 from policygrad.envs import Environments, Shaping
 from policygrad.interfaces import Engine
@@ -94,6 +94,7 @@ class Training:
             max_steps=max(steps, LONGEST_EPISODE),
             workers=workers,
         )
+        self._noise = None if _has_traces(algorithm) else getattr(engine, "gradient_noise", None)
         self._learner = LearnerState(stream(seed, "shuffle"))
         self._scaled = RewardScaling(policy, algorithm.gamma)
         self._ended = EpisodeReturns(environments.num_envs)
@@ -162,11 +163,15 @@ class Training:
             if not collected.num_samples:
                 # every environment was only reset
                 continue
+            if self._noise is not None:
+                self._noise.begin_update(collected.num_samples)
             with default_numpy_errors():
                 learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learner)
             self._policy.refresh_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
             update = _rollout_metrics(collected, self._policy) | learned
+            if self._noise is not None:
+                update |= self._noise.metrics()
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
                 update["shaped_return"] = mean(shaped_returns) if len(shaped_returns) else math.nan
@@ -275,6 +280,11 @@ class _Means:
 
     def means(self) -> dict[str, float]:
         return {name: self._sums[name] / count if count else math.nan for name, count in self._counts.items()}
+
+
+def _has_traces(algorithm: Algorithm) -> bool:
+    """Return True if gradients are along traces, whose noise is not that of a mean over samples."""
+    return isinstance(algorithm, WithRecipe) and algorithm.recipe is not None and algorithm.recipe.has_traces
 
 
 def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:

@@ -21,6 +21,7 @@ from policygrad.engines.autograd.loss_derivatives import MinibatchDerivatives, d
 from policygrad.engines.autograd.policy_heads import evaluated
 from policygrad.engines.autograd.scores import fisher_vector_product, squared_scores
 from policygrad.engines.fusible import is_fusible
+from policygrad.engines.gradient_noise import GradientNoise
 from policygrad.interfaces import Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import (
@@ -69,6 +70,7 @@ class AutogradEngine:
         self._policy = LearnedNetwork("policy", policy, optimizer)
         self._value = None if value is None else LearnedNetwork("value", value, optimizer)
         self._networks = (self._policy, self._value)
+        self.gradient_noise = GradientNoise.of(policy)
         self._policy_modules = modules_with_modes(policy, is_standard(policy.network))
         self._value_modules = modules_with_modes(value, value is None or is_fusible(value))
         if isinstance(value, SharedValueNetwork):
@@ -184,9 +186,14 @@ class AutogradEngine:
             if step.policy_rate is not None and update.max_kl is not None:
                 kl = kl_estimate(outputs[0], columns[old_log_prob][rows]).mean()
                 step = step if kl <= update.max_kl else step._replace(policy_rate=None)
+            if step.policy_rate is not None:
+                self.gradient_noise.add(self._policy_gradient, len(batch) if part is None else len(part))
             self._step(step, norms)
             policy_steps += step.policy_rate is not None
         return Outputs(latest, columns, norms[0], norms[1], policy_steps)
+
+    def _policy_gradient(self) -> F32:
+        return flat_gradient(self._policy.parameters).numpy(force=True)
 
     def _step(self, step: Step, norms: list[float]) -> None:
         """Take a step of each network that has a rate, along the gradient stored in it; write the norms to `norms`."""
@@ -202,12 +209,13 @@ class AutogradEngine:
     def state(self) -> State:
         """See `Engine.state`."""
         states = [{} if network is None else network.optimizer.state() for network in self._networks]
-        return common.engine_state(self.value, *states)
+        return common.engine_state(self.value, *states, noise=self.gradient_noise)
 
     @in_ordinary_torch
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        for network, saved in zip(self._networks, common.restore_value(self.value, state), strict=True):
+        restored = common.restore_engine(self.value, state, self.gradient_noise)
+        for network, saved in zip(self._networks, restored, strict=True):
             if network is None:
                 unpack(saved)
             else:

@@ -17,6 +17,7 @@ from policygrad.engines.fused import forward_loop, heads, optimizers, traces, up
 from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces
 from policygrad.engines.fusible import unsupported_reason
+from policygrad.engines.gradient_noise import GradientNoise
 from policygrad.interfaces import AlongTraces, Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
@@ -67,7 +68,8 @@ class FusedEngine:
         stored = policy.distribution
         self._single, self._columns = stored.stored_shape == (), math.prod(stored.stored_shape)
         self._dtype = stored.stored_dtype
-        self._actor, self._critic = make_nets(policy.network, value)
+        self.gradient_noise = GradientNoise.of(policy)
+        self._actor, self._critic = make_nets(policy.network, value, self.gradient_noise)
         self.networks_are_separate = not self._critic.net.trunk
         self.num_choices = policy.num_choices
         self._optimizer = common.OPTIMIZERS[optimizer]
@@ -204,13 +206,9 @@ class FusedEngine:
         columns, old_log_prob = common.columns_of(update)
         updates = [update]
         may_separate = (
-            update.minibatches is not None
-            and self._workers.cores > 1
-            and self.networks_are_separate
-            and None not in step[:2]
-            and update.loss.separates
+            update.minibatches is not None and self._workers.cores > 1 and self.networks_are_separate
         )
-        if may_separate:
+        if may_separate and None not in step[:2] and update.loss.separates:
             one_by_one = (step._replace(value_rate=None), step._replace(policy_rate=None))
             updates = [replace(update, step=one) for one in one_by_one]
         reports = np.zeros((len(updates), 3))
@@ -242,11 +240,13 @@ class FusedEngine:
 
     def state(self) -> State:
         """See `Engine.state`."""
-        return common.engine_state(self.value, *(optimizers.state(placed.net) for placed in self._nets[0]))
+        states = (optimizers.state(placed.net) for placed in self.nets)
+        return common.engine_state(self.value, *states, noise=self.gradient_noise)
 
     def restore(self, state: State) -> None:
         """See `Engine.restore`."""
-        for placed, saved in zip(self._nets[0], common.restore_value(self.value, state), strict=True):
+        restored = common.restore_engine(self.value, state, self.gradient_noise)
+        for placed, saved in zip(self.nets, restored, strict=True):
             optimizers.restore(placed.net, saved)
 
     def _run(

@@ -13,8 +13,8 @@ from numba import types
 from policygrad._support import references
 from policygrad._support.compiling import inlined, inner
 from policygrad._support.function_pointers import ADDRESS
-from policygrad.engines.signatures import SIZES, VECTOR
-from policygrad.types import F32, I64
+from policygrad.engines.signatures import NUMBERS, SIZES, VECTOR
+from policygrad.types import F32, F64, I64
 
 f32 = np.float32
 LINEAR, ACTIVATION, NORM, COPY = 0, 1, 2, 3
@@ -65,6 +65,9 @@ class Net(NamedTuple):
     """Address of the forward pass of `mlp`."""
     back_pass: int
     """Address of the backward pass of `mlp`."""
+    previous: F32
+    noise: F64
+    """[P] and [6]: `GradientNoise.previous` and `numbers` of the policy network; not used for V(s)."""
     trunk: int
     """`Placed.address` of the policy network whose last hidden layer is the input of V(s); 0 for other networks."""
 
@@ -72,7 +75,7 @@ class Net(NamedTuple):
 _NET: Any = types.NamedTuple(
     [
         VECTOR, types.int64, SIZES, types.int64[:, ::1], VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
-        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, ADDRESS,
+        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, VECTOR, NUMBERS, ADDRESS,
     ],
     Net,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from policygrad.engines import sequential
 from policygrad.engines.fused import layers, matmul, mlp, update_loop
 from policygrad.engines.fused.net import ACTIVATION, COLUMNS, COPY, LINEAR, NORM, START, Net, Placed
 from policygrad.engines.fusible import sequential_of
+from policygrad.engines.gradient_noise import GradientNoise
 from policygrad.engines.sequential import Layer, layers_of
 from policygrad.policies import PerceptronPolicy, SharedValueNetwork, flat_parameters
 from policygrad.types import F32, I64
@@ -21,9 +22,11 @@ FUSED = {"relu": matmul.RELU, "tanh": matmul.TANH}
 PLACEHOLDER = [Layer(sequential.LINEAR, 1, 1, 2, has_bias=True)]
 
 
-def make_nets(policy: nn.Module, value: nn.Module | None) -> tuple[Placed, Placed]:
+def make_nets(
+    policy: nn.Module, value: nn.Module | None, noise: GradientNoise | None = None
+) -> tuple[Placed, Placed]:
     """Return the (policy, value network) for compiled code. Without V(s), the second is a placeholder."""
-    actor, critic = make_net(policy), make_net(value)
+    actor, critic = make_net(policy, noise), make_net(value)
     return actor, _on_trunk_of(actor, critic) if isinstance(value, SharedValueNetwork) else critic
 
 
@@ -39,7 +42,7 @@ def _on_trunk_of(actor: Placed, critic: Placed) -> Placed:
     return Placed(critic.net._replace(trunk=actor.address))
 
 
-def make_net(module: nn.Module | None) -> Placed:
+def make_net(module: nn.Module | None, noise: GradientNoise | None = None) -> Placed:
     """Return a network for compiled code that shares the memory of the torch parameters; for None, a placeholder."""
     described = PLACEHOLDER if module is None else layers_of(sequential_of(module))
     parameters: F32 = np.zeros(2, np.float32) if module is None else flat_parameters(module).numpy()
@@ -48,6 +51,7 @@ def make_net(module: nn.Module | None) -> Placed:
     ahead = len(parameters) - sum(layer.parameters for layer in described)
     described, table, stored = _table(described, ahead)
     sizes = [described[0].fan_in, *(layer.fan_out for layer in described)]
+    noise = GradientNoise(len(parameters)) if noise is None else noise
     net = Net(
         parameters=parameters,
         ahead=ahead,
@@ -65,6 +69,8 @@ def make_net(module: nn.Module | None) -> Placed:
         product=product,
         ahead_pass=ahead_pass,
         back_pass=back_pass,
+        previous=noise.previous,
+        noise=noise.numbers,
         trunk=0,
     )
     return Placed(net)

@@ -124,7 +124,7 @@ def step_along_traces(
     gradient = net_at(critic).gradient
     for k in range(gradient.size):
         gradient[k] = value_direction[k]
-    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, report)
+    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, report, 0)
 
 
 def new_traces(nets: tuple[Placed, Placed], num_envs: int) -> dict[str, F32]:

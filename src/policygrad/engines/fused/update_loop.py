@@ -17,6 +17,7 @@ from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
 from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
+from policygrad.engines.gradient_noise import WANTED, measure
 from policygrad.engines.signatures import MATRIX, NUMBERS, SIZES, VECTOR
 from policygrad.losses.compiled_loss import derivatives_at
 from policygrad.policies.distributions.kl import kl_of
@@ -122,8 +123,11 @@ def finite(x):
 
 
 @inner
-def step_along_gradients(nets, rates, optimizer, max_norm, norms):
-    """Clip the gradients and take the step, unless a gradient is not finite; return the status."""
+def step_along_gradients(nets, rates, optimizer, max_norm, norms, samples):
+    """Clip the gradients and take the step, unless a gradient is not finite; return the status.
+
+    The noise of the policy's gradient is measured where it is the mean over a number of `samples`, and not if it is 0.
+    """
     for i in range(len(nets)):
         if rates[i] >= 0:
             norms[i] = norm(net_at(nets[i]).gradient)
@@ -133,6 +137,8 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms):
     for i in range(len(nets)):
         net = net_at(nets[i])
         if rates[i] >= 0:
+            if i == 0 and samples > 0 and net.noise[WANTED]:
+                measure(net.gradient, samples, net.previous, net.noise)
             step(optimizer, net, rates[i], clip_factor(norms[i], max_norm))
             for k in range(net.ahead):
                 net.parameters[k] = min(max(net.parameters[k], f32(net.lowest)), f32(net.highest))
@@ -145,7 +151,7 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms):
 )
 def step_of_both(actor, critic, policy_rate, value_rate, optimizer, max_norm, norms):
     """Take a step of both networks along the gradients stored in them."""
-    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms)
+    return step_along_gradients((actor, critic), (policy_rate, value_rate), optimizer, max_norm, norms, 0)
 
 
 _ARGUMENTS: Any = (
@@ -199,7 +205,7 @@ def take_steps(
                 if not finite(part[k, first:last]):
                     return OUTPUTS_NOT_FINITE
             status = step_along_gradients(
-                (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report
+                (actor, critic), (policy_rate, value_rate), optimizer, max_norm, report, last - first
             )
             report[2] += policy_rate >= 0
         if status != DONE:
