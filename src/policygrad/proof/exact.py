@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.envs.textbook import FiniteMDP
-from policygrad.policies import Policy, as_tensors
+from policygrad.policies import Policy
 from policygrad.types import F64, Inputs
 
 
@@ -54,11 +55,9 @@ def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
 @in_ordinary_torch
 def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     """Return ∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
-    S = mdp.transition.shape[0]
-    inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
-    probabilities = policy(inputs).exp().double()
-    gradients = torch.autograd.grad(objective(mdp, probabilities, gamma), list(policy.parameters()))
-    return torch.cat([g.reshape(-1) for g in gradients]).double().numpy()
+    log_prob, parameters = _in_float64(mdp, policy)
+    gradients = torch.autograd.grad(objective(mdp, log_prob.exp(), gamma), parameters)
+    return torch.cat([g.reshape(-1) for g in gradients]).numpy()
 
 
 @in_ordinary_torch
@@ -67,10 +66,8 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
 
     See Sutton & Barto (2018), section 13.3; this is the form for the discounted episodic objective.
     """
-    S, A = mdp.transition.shape[:2]
-    inputs = as_tensors(Inputs(policy.encode(np.arange(S))), policy.device)
-    log_prob = policy(inputs).double()
-    weight = np.zeros((S, A))
+    log_prob, parameters = _in_float64(mdp, policy)
+    weight = np.zeros(mdp.transition.shape[:2])
     probabilities = log_prob.detach().exp().numpy()
     for states, actions, rewards, chance in trajectories(mdp):
         if not actions:
@@ -81,6 +78,14 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     # actions that are never taken must contribute 0 even if their log-probability is −inf
     score = torch.autograd.grad(
         (log_prob.masked_fill(torch.from_numpy(weight == 0), 0.0) * torch.from_numpy(weight)).sum(),
-        list(policy.parameters()),
+        parameters,
     )
-    return torch.cat([g.reshape(-1) for g in score]).double().numpy()
+    return torch.cat([g.reshape(-1) for g in score]).numpy()
+
+
+def _in_float64(mdp: FiniteMDP, policy: Policy) -> tuple[Tensor, list[Tensor]]:
+    """Return log π(a|s) [S, A] of a copy of the policy that computes in float64, and the copy's parameters."""
+    exact = copy.deepcopy(policy).double().cpu()
+    observed = policy.encode(np.arange(len(mdp.start))).astype(np.float64)
+    log_prob = exact(Inputs(torch.from_numpy(observed)))  # pyright: ignore[reportArgumentType]
+    return log_prob, list(exact.parameters())

@@ -155,9 +155,10 @@ def text_of(proof: Proof) -> str:
         "cosine is that of one estimate with it. µs is the time per sample, to collect it",
         "and to learn from it. p tests the mean against its exact expectation in all",
         "directions at once.",
-        "* biased, without a formula for the expectation",
-        "",
     ]
+    if any(row.theory.expected is None for row in proof.rows):
+        lines.append("* biased, without a formula for the expectation")
+    lines.append("")
     if proof.contradictions:
         lines.append(f"These rows, marked with !, contradict theory (p < {proof.limit:.1e}):")
         lines += [f"  {row.case.name[:78]}" for row in proof.contradictions]
