@@ -1,24 +1,6 @@
 """Comparison of the code with the theory: exact gradients, and the bias and variance of estimators."""
 
-from policygrad.proof.cases import CASES, Case
-from policygrad.proof.exact import exact_gradient, objective, theorem_gradient, trajectories
-from policygrad.proof.picture import draw
-from policygrad.proof.proof_result import Proof, Row
-from policygrad.proof.proving import prove
-from policygrad.proof.solution import Solution, TimeLimit, solve
+import lazy_loader
 
-__all__ = [
-    "CASES",
-    "Case",
-    "Proof",
-    "Row",
-    "Solution",
-    "TimeLimit",
-    "draw",
-    "exact_gradient",
-    "objective",
-    "prove",
-    "solve",
-    "theorem_gradient",
-    "trajectories",
-]
+# __init__.pyi lists the names; each is imported on first use, because exact gradients need no algorithms and no scipy
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

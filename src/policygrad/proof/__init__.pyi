@@ -1,0 +1,13 @@
+from .cases import CASES as CASES
+from .cases import Case as Case
+from .exact import exact_gradient as exact_gradient
+from .exact import objective as objective
+from .exact import theorem_gradient as theorem_gradient
+from .exact import trajectories as trajectories
+from .picture import draw as draw
+from .proof_result import Proof as Proof
+from .proof_result import Row as Row
+from .proving import prove as prove
+from .solution import Solution as Solution
+from .solution import TimeLimit as TimeLimit
+from .solution import solve as solve
