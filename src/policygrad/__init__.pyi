@@ -4,6 +4,7 @@ from . import engines as engines
 from . import envs as envs
 from . import errors as errors
 from . import evaluation as evaluation
+from . import exercises as exercises
 from . import lesson as lesson
 from . import losses as losses
 from . import metrics as metrics

@@ -19,11 +19,13 @@ from policygrad.engines.fused import update_loop
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "policygrad"
-FILES = sorted(SOURCE.rglob("*.py"))
+FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "templates")
+"""All modules. The templates of exercises are handed out and not imported."""
 
 ORDER = [
     "errors", "_support", "types", "metrics", "spaces", "losses", "interfaces", "policies", "envs", "advantages",
-    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "proof", "lesson", "cli",
+    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "proof", "exercises",
+    "lesson", "cli",
 ]  # fmt: skip
 """Packages and top-level modules. Each imports only from those before it, and from itself."""
 

@@ -1,4 +1,4 @@
-"""The command line: `policygrad train`, `evaluate`, `prove`, `loss`, `metrics`, `check-env`."""
+"""The command line: `policygrad train`, `evaluate`, `prove`, `loss`, `metrics`, `check-env`, `exercise`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad loss ppo                                  print the equation of a loss and its derived code
   policygrad metrics                                   explain each logged metric
   policygrad check-env module:Env-v0                   check an environment and measure its speed
+  policygrad exercise                                  learn policy gradients by exercises, graded exactly
 
 You can train on any Gymnasium environment id. `policygrad COMMAND --help` lists all options of a command.
 """
@@ -150,6 +151,7 @@ COMMANDS = {
     "loss": "policygrad.cli.loss:loss_command",
     "metrics": "policygrad.cli.metrics:metrics_command",
     "check-env": "policygrad.cli.check:check_command",
+    "exercise": "policygrad.cli.exercise:exercise_command",
 }
 FORMER = {"proof": "prove"}
 """Former names of commands."""
