@@ -359,6 +359,16 @@ def test_the_references_of_the_checkers_are_those_of_the_library():
     np.testing.assert_allclose(g.gae(error, ~arrays[-1], 0.8 * 0.7), expected, atol=1e-14)
 
 
+def test_the_exact_variances_of_the_baselines_are_shown(tmp_path: Path):
+    text = words(checked(tmp_path, "hunt-baseline", SOLUTIONS["hunt-baseline"]))
+    found = re.search(
+        r"variance is ([\d.]+), and without a baseline it would be ([\d.]+)\..* would be ([\d.]+)\.", text
+    )
+    assert found is not None
+    mine, plain, ideal = map(float, found.groups())
+    assert ideal < plain < mine
+
+
 def test_nan_is_never_right():
     nan = np.full(3, np.nan)
     assert not comparison.same(nan, np.zeros(3))

@@ -34,8 +34,14 @@ def _judge(function: StudentFunction) -> tuple[bool, str]:
             f"The exact mean of the estimates over all {len(pairs):,} pairs of episodes is not the gradient of J. "
             f"{explain(found, right, _mistakes(problem, pairs))}"
         )
-    without = _terms(problem, pairs, np.zeros((len(pairs), 2, HORIZON)))
-    mine, plain = (float(probability @ (x**2).sum(-1) - (right**2).sum()) for x in (estimates, without))
+    e = problem.episodes
+    running = e.probability[:, None] * e.active
+    mean_return = (running * to_go(e.rewards, GAMMA)).sum(0) / running.sum(0)
+    shape = (len(pairs), 2, HORIZON)
+    without, ideal = (_terms(problem, pairs, np.broadcast_to(b, shape)) for b in (0.0, mean_return))
+    mine, plain, least = (
+        float(probability @ (x**2).sum(-1) - (right**2).sum()) for x in (estimates, without, ideal)
+    )
     if same(estimates, without):
         return False, (
             "The estimate has no bias any more, but also no baseline. It is plain REINFORCE, whose variance for "
@@ -43,8 +49,8 @@ def _judge(function: StudentFunction) -> tuple[bool, str]:
         )
     return True, (
         f"The exact mean of the estimates over all {len(pairs):,} pairs of episodes is the gradient of J. Their "
-        f"variance is {mine:.3g}, and without a baseline it would be {plain:.3g}. (With only two episodes, a "
-        "baseline from the other one is itself noisy; with more episodes it pays off.)"
+        f"variance is {mine:.3g}, and without a baseline it would be {plain:.3g}. The mean of only one other episode "
+        f"is a noisy baseline; with the mean return of very many others, the variance would be {least:.3g}."
     )
 
 
