@@ -58,8 +58,8 @@ def train(
             SystemExit: SIGTERM (status 143) or SIGHUP (status 129) ended the training in the same way as Ctrl-C. These
                 signals are not handled in threads other than the main one, or if the program has its own handlers.
 
-            If an exception is raised during training, what was learned is saved at `out`, and the exception's
-            attribute `run` is the run up to that point.
+    If an exception is raised during training, what was learned is saved at `out`, and the exception's attribute `run`
+    is the run up to that point.
     """
     requested = settings_from({**settings, "seeds": seeds})
     if requested.eval_every is not None and isinstance(env, gym.Env | VectorEnv):

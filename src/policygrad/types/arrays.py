@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32: TypeAlias = NDArray[np.float32]
+"""NumPy array of float32."""
 F64: TypeAlias = NDArray[np.float64]
+"""NumPy array of float64."""
 I64: TypeAlias = NDArray[np.int64]
+"""NumPy array of int64."""
 Bool: TypeAlias = NDArray[np.bool_]
+"""NumPy array of bool."""
 Array: TypeAlias = NDArray[Any]
+"""NumPy array of any type."""
 
 
 def check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
