@@ -5,7 +5,8 @@ TORCH ?= torch==2.13.*
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test quick coverage test-oldest test-slow lint types check bench scores scoreboard third-party clean
+.PHONY: train test quick coverage test-oldest test-slow lint types check docs docs-check bench scores scoreboard
+.PHONY: third-party clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
@@ -43,6 +44,18 @@ types: $(VENV)/.ready
 	$(BIN)/pyright
 
 check: lint types test  ## run everything that CI runs
+
+docs: $(VENV)/.docs  ## build the documentation site from scratch; a reference that leads nowhere is an error
+	rm -rf build/html build/doctrees build/notebooks
+	$(BIN)/python -m sphinx -b html -W --keep-going -j 2 -d build/doctrees docs build/html
+	@echo "Open file://$(CURDIR)/build/html/index.html in a browser."
+
+docs-check: docs  ## build the documentation site and look at its pages in Chromium, if there is one
+	SITE=$(CURDIR)/build/html $(BIN)/python -m pytest -n 2 -rs tests/site
+
+$(VENV)/.docs: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable ".[dev,docs]" "$(TORCH)"
+	touch $@
 
 bench: $(VENV)/.peers  ## compare the speed with other libraries on this machine: about 20 minutes
 	$(BIN)/python benchmarks/bench.py

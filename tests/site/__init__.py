@@ -1,0 +1,1 @@
+# noqa: A005  # nothing imports it as `site`
