@@ -92,6 +92,7 @@ bibtex_reference_style = "author_year"
 # --- pages
 html_theme = "furo"
 html_title = "policygrad"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -33,8 +33,13 @@ def convert(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 
 
 def without_types(app: Sphinx, what: str, name: str, thing: Any, *rest: Any) -> tuple[str, str] | None:
-    """Leave the types out of the signature of a dataclass or of `train`, because its fields or settings state them."""
-    if what not in ("class", "function") or not (is_dataclass(thing) or hasattr(thing, "__signature__")):
+    """Leave the types out of the signature of a dataclass or of `train`, because its fields or settings state them.
+
+    A field of a dataclass that contains a function is taken for a method, which would lose its first argument.
+    """
+    is_field = what == "method" and thing.__name__ != name.rpartition(".")[2]
+    lists_fields = what in ("class", "function") and (is_dataclass(thing) or hasattr(thing, "__signature__"))
+    if not is_field and not lists_fields:
         return None
     signature = inspect.signature(thing)
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
@@ -88,9 +93,9 @@ def find(app: Sphinx, env: BuildEnvironment, node: Any, content: Any) -> Any:
         place = objects[name]
         return make_refnode(app.builder, node["refdoc"], place.docname, place.node_id, content, name)
     # `x` is often just a symbol, and signatures may name types that the reference leaves out
-    if node["reftype"] == "obj" or (target.startswith("policygrad.") and imported(target) is not None):
+    if node["reftype"] == "obj":
         return content if isinstance(content, nodes.literal) else nodes.literal("", content.astext())
-    return None
+    return content if target.startswith("policygrad.") and imported(target) is not None else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -25,9 +25,9 @@ class Metrics(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        rows = ["| metric | unit | what it measures | a healthy run |", "|-|-|-|-|"]
+        rows = ["| metric, unit | what it measures | a healthy run |", "|-|-|-|"]
         for name, metric in METRICS.items():
-            cells = [f"`{name}`", metric.unit, metric.formula, metric.healthy]
+            cells = [f"`{name}`<br>{metric.unit}", metric.formula, metric.healthy]
             rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         return self.parse_text_to_nodes("\n".join(rows))
 

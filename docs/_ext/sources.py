@@ -1,6 +1,7 @@
 """References to code and tests, which must exist, and pages with the source of what is referred to.
 
 - {code}`policygrad.proof.solve` links to the reference or, for what the reference leaves out, to the source.
+  {code}`~policygrad.proof.solve` shows the name without its module.
 - {test}`tests/proof/test_solution.py::test_name` links to the source of a test.
 - {source}`examples/plain_ppo.py` links to the source of a file.
 """
@@ -106,13 +107,15 @@ class CheckedRole(ReferenceRole):
 
     def code(self) -> nodes.Node | None:
         """Refer to an object of the library. The link is made once it is known what the reference contains."""
-        if not self.target.startswith("policygrad") or imported(self.target) is None:
+        name = self.target.removeprefix("~")
+        if not name.startswith("policygrad") or imported(name) is None:
             return None
-        text = self.title if self.has_explicit_title else self.target.removeprefix("policygrad.")
-        node = pending_xref("", nodes.literal("", text), refdomain="", reftype="code", reftarget=self.target)
+        short = place_of(name)[1] if self.target.startswith("~") else name.removeprefix("policygrad.")
+        text = self.title if self.has_explicit_title else short
+        node = pending_xref("", nodes.literal("", text), refdomain="", reftype="code", reftarget=name)
         node["refdoc"] = self.env.docname
         self.set_source_info(node)
-        self.env.metadata[self.env.docname].setdefault("code", set()).add(self.target)
+        self.env.metadata[self.env.docname].setdefault("code", set()).add(name)
         return node
 
     def test(self) -> nodes.Node | None:
@@ -156,7 +159,8 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for path in sorted(wanted):
         language = {".py": "python", ".md": "markdown"}.get(Path(path).suffix, "text")
         code = app.builder.highlighter.highlight_block((ROOT / path).read_text(), language, linespans="line")
-        yield f"source/{path}", {"title": path, "body": f"<h1>{escape(path)}</h1>{code}"}, "page.html"
+        body = f'<h1 class="source">{escape(path)}</h1>{code}'
+        yield f"source/{path}", {"title": path, "body": body}, "page.html"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
