@@ -43,7 +43,7 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/pyright
 
-check: lint types test  ## run everything that CI runs
+check: lint types test docs-check  ## run everything that CI runs
 
 docs: $(VENV)/.docs  ## build the documentation site from scratch; a reference that leads nowhere is an error
 	rm -rf build/html build/doctrees build/notebooks
