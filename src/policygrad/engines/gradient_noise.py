@@ -15,12 +15,14 @@ covariance of the gradient of a single sample.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import types
 from torch import nn
 
-from policygrad._support.compiling import compiled, compiled_when_called, inlined, inner
+from policygrad._support.compiling import compiled, compiled_when_called, inlined
+from policygrad._support.function_pointers import ADDRESS, addressable, function_at
 from policygrad._support.state import copy_into, unpack
 from policygrad.engines.signatures import NUMBERS, VECTOR
 from policygrad.types import F32, F64, State
@@ -29,13 +31,18 @@ WANTED, SINCE, PAIRS, SIGNAL, NOISE, SAMPLES = range(6)
 """Entries of `GradientNoise.numbers`: which gradient of a pair the next one is (`FIRST`, `SECOND`, or 0 for neither);
 the samples since the last pair; the number of pairs; and the running means of g₁ · g₂, of ½ ‖g₁ − g₂‖² and of B."""
 FIRST, SECOND = 1, 2
+NOISE_METRICS = ("gradient_snr", "noise_scale")
+"""Names of the metrics that a run logs."""
 BETWEEN = 1_024
 """Number of samples between two pairs, which keeps the cost below one percent."""
 MEMORY = 100
 """Number of pairs after which the running means forget older ones."""
 
 
-@inner
+MEASURE: Any = types.void(VECTOR, types.float64, VECTOR, NUMBERS)
+
+
+@addressable(MEASURE)
 def measure(gradient, samples, previous, numbers):
     """Use the gradient of a step over some samples as the first or the second of a pair, whichever is wanted."""
     if numbers[WANTED] == SECOND:
@@ -64,9 +71,13 @@ def begin_update(numbers, samples):
     numbers[SINCE] += samples
 
 
-@compiled(types.void(VECTOR, types.float64, VECTOR, NUMBERS), at_first_call=True)
-def _measure(gradient, samples, previous, numbers):
-    measure(gradient, samples, previous, numbers)
+measure_at = function_at(MEASURE)
+"""Calls `measure` by its address: a copy in the loop of optimizer steps would make each of them slower."""
+
+
+@compiled(types.void(ADDRESS, VECTOR, types.float64, VECTOR, NUMBERS), at_first_call=True)
+def _measure(address, gradient, samples, previous, numbers):
+    measure_at(address)(gradient, samples, previous, numbers)
 
 
 @compiled(types.void(NUMBERS, types.float64), at_first_call=True)
@@ -112,12 +123,12 @@ class GradientNoise:
     def add(self, gradient: Callable[[], F32], samples: int) -> None:
         """Use the gradient [P] of a step over some samples, which a function returns, if it is wanted."""
         if self.numbers[WANTED]:
-            _measure(gradient(), float(samples), self.previous, self.numbers)
+            _measure(measure.address, gradient(), float(samples), self.previous, self.numbers)
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of a run; NaN while they are not known."""
         ratio, scale = ratios(self.numbers)
-        return {"gradient_snr": ratio, "noise_scale": scale}
+        return dict(zip(NOISE_METRICS, (ratio, scale), strict=True))
 
     def state(self) -> State:
         """Return the serializable state."""

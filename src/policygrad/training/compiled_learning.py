@@ -24,7 +24,7 @@ from policygrad.algorithms.steps import copy_to_float32
 from policygrad.engines.fused.net import parameters_ahead
 from policygrad.engines.fused.traces import STEP_ALONG_TRACES
 from policygrad.engines.fused.update_loop import DONE, GRADIENT, LEFT_OUT, STEP, TAKE_STEPS
-from policygrad.engines.gradient_noise import begin_update, ratios
+from policygrad.engines.gradient_noise import begin_update
 from policygrad.losses.compiled_loss import VALUE
 from policygrad.policies.distributions.gaussian import mean_std
 from policygrad.policies.distributions.units import share_outside
@@ -232,7 +232,6 @@ def write_metrics(m, x, action, outputs, progress):
     m.work.metrics[at.KL], m.work.metrics[at.LARGEST_RATIO], m.work.metrics[at.CLIP_SHARE] = policy_change(
         log_prob, old, clip
     )
-    m.work.metrics[at.GRADIENT_SNR], m.work.metrics[at.NOISE_SCALE] = ratios(m.carried.noise)
     m.work.metrics[at.POLICY_STEPS] = m.work.marks[at.TAKEN]
     m.work.metrics[at.PENALTY] = m.plan.penalty[0]
     if m.plan.penalty[2] > 0:

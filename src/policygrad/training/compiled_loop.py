@@ -17,6 +17,7 @@ from policygrad._support.references import reference_at, value_of
 from policygrad.algorithms.diagnostics import mean
 from policygrad.engines.fused.mlp import transpose
 from policygrad.engines.fused.net import net_at
+from policygrad.engines.gradient_noise import ratios
 from policygrad.envs.kernel_vector import reset_all
 from policygrad.policies.normalization import write_normalizer
 from policygrad.rollout.compiled_steps import BAD_INDEX, WALK, copy, encode
@@ -44,7 +45,17 @@ environment failed, and which part of `Results.acted` is that of the current row
 PAUSED, NEEDS_NOISE, SOLVED, FINISHED, ENVIRONMENT, LEARNING = range(6)
 """Why a call ended: as many rows as requested, no more noise, the threshold, the budget, or a fault: 10 times the last
 two, plus the status of `run_steps` or of `learn`."""
-OWN_METRICS = ("steps", "episodes", "seconds", "return", "return_100", "episode_length", "idle_share")
+OWN_METRICS = (
+    "steps",
+    "episodes",
+    "seconds",
+    "return",
+    "return_100",
+    "episode_length",
+    "idle_share",
+    "gradient_snr",
+    "noise_scale",
+)
 """The first columns of a row, before those of `memory.METRICS`. Seconds are left to the caller."""
 
 _walk_at = function_at(WALK)
@@ -166,8 +177,9 @@ def write_row(m, c):
     row[4] = recent
     row[5] = mean(lengths) if ended > 0 else np.nan
     row[6] = 1 - c[ROW_SAMPLES] / c[ROW_STEPS]
+    row[7], row[8] = ratios(m.carried.noise)
     for k in range(len(m.carried.sums)):
-        row[7 + k] = m.carried.sums[k] / m.carried.defined[k] if m.carried.defined[k] > 0 else np.nan
+        row[9 + k] = m.carried.sums[k] / m.carried.defined[k] if m.carried.defined[k] > 0 else np.nan
         m.carried.sums[k], m.carried.defined[k] = 0.0, 0
     m.results.episodes[c[WRITTEN]] = ended
     c[WRITTEN] += 1

@@ -12,6 +12,7 @@ from policygrad.algorithms import Algorithm, WithRecipe
 from policygrad.algorithms.steps import not_finite
 from policygrad.engines.fused import FusedEngine
 from policygrad.engines.fused.traces import new_traces
+from policygrad.engines.gradient_noise import NOISE_METRICS
 from policygrad.envs import Shaping
 from policygrad.envs.kernel_vector import named_faults
 from policygrad.envs.shaping import compiled_potential
@@ -89,8 +90,11 @@ class CompiledTraining:
         potential = compiled_potential(shaping)
         self._plan = make_plan(algorithm, recipe, engine, algorithm.optimizer, potential)
         logged = logged_metrics(algorithm, recipe, policy, shaped=potential is not None)
-        self._names = (*loop.OWN_METRICS, *(code.METRICS[k] for k in logged))
-        self._logged = [*range(len(loop.OWN_METRICS)), *(len(loop.OWN_METRICS) + k for k in logged)]
+        own = [
+            k for k, name in enumerate(loop.OWN_METRICS) if not (recipe.has_traces and name in NOISE_METRICS)
+        ]
+        self._names = (*(loop.OWN_METRICS[k] for k in own), *(code.METRICS[k] for k in logged))
+        self._logged = [*own, *(len(loop.OWN_METRICS) + k for k in logged)]
         self._work = make_work(collector, recipe, engine)
         self._statistics = PolicyStatistics(policy)
         columns, statistics = len(loop.OWN_METRICS) + len(code.METRICS), self._statistics.all.size

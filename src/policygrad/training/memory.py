@@ -24,11 +24,10 @@ ADVANTAGE, TARGET, OLD_POLICY, OLD_VALUE, EPISODE_LENGTH = range(5)
 """Rows of `Work.columns`."""
 LEARNING_RATE, ENTROPY, POLICY_NORM, VALUE_NORM, LOSS_MEAN, KL, LARGEST_RATIO, CLIP_SHARE = range(8)
 VALUE_LOSS, VALUE_BIAS, EXPLAINED, POLICY_STEPS, PENALTY, CLIPPED_ACTIONS, STD, SHAPED_RETURN = range(8, 16)
-GRADIENT_SNR, NOISE_SCALE = range(16, 18)
 METRICS = (
     "learning_rate", "entropy", "policy_grad_norm", "value_grad_norm", "loss", "kl", "largest_ratio", "clip_share",
     "value_loss", "value_bias", "explained_variance", "policy_steps", "kl_penalty", "clipped_actions",
-    "std", "shaped_return", "gradient_snr", "noise_scale",
+    "std", "shaped_return",
 )  # fmt: skip
 """The metrics of an update, in the order of these constants."""
 

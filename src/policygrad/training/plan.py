@@ -234,8 +234,6 @@ def logged_metrics(algorithm: WithRecipe, recipe: Recipe, policy: Policy, *, sha
         left_out.add("std")
     if not shaped:
         left_out.add("shaped_return")
-    if recipe.has_traces:
-        left_out |= {"gradient_snr", "noise_scale"}
     return [k for k, name in enumerate(code.METRICS) if name not in left_out]
 
 

@@ -170,8 +170,6 @@ class Training:
             self._policy.refresh_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
             update = _rollout_metrics(collected, self._policy) | learned
-            if self._noise is not None:
-                update |= self._noise.metrics()
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
                 update["shaped_return"] = mean(shaped_returns) if len(shaped_returns) else math.nan
@@ -199,6 +197,7 @@ class Training:
             "return_100": recent,
             "episode_length": mean(lengths) if len(returns) else math.nan,
             "idle_share": 1 - samples / rows,
+            **({} if self._noise is None else self._noise.metrics()),
             **updates.means(),
         }
         table = np.array([list(metrics.values())], np.float64)

@@ -68,6 +68,8 @@ class Net(NamedTuple):
     previous: F32
     noise: F64
     """[P] and [6]: `GradientNoise.previous` and `numbers` of the policy network; not used for V(s)."""
+    measure: int
+    """Address of the machine code of `gradient_noise.measure`."""
     trunk: int
     """`Placed.address` of the policy network whose last hidden layer is the input of V(s); 0 for other networks."""
 
@@ -75,7 +77,7 @@ class Net(NamedTuple):
 _NET: Any = types.NamedTuple(
     [
         VECTOR, types.int64, SIZES, types.int64[:, ::1], VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, SIZES,
-        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, VECTOR, NUMBERS, ADDRESS,
+        types.float64, types.float64, ADDRESS, ADDRESS, ADDRESS, VECTOR, NUMBERS, ADDRESS, ADDRESS,
     ],
     Net,
 )  # fmt: skip

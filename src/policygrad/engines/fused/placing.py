@@ -12,7 +12,7 @@ from policygrad.engines import sequential
 from policygrad.engines.fused import layers, matmul, mlp, update_loop
 from policygrad.engines.fused.net import ACTIVATION, COLUMNS, COPY, LINEAR, NORM, START, Net, Placed
 from policygrad.engines.fusible import sequential_of
-from policygrad.engines.gradient_noise import GradientNoise
+from policygrad.engines.gradient_noise import GradientNoise, measure
 from policygrad.engines.sequential import Layer, layers_of
 from policygrad.policies import PerceptronPolicy, SharedValueNetwork, flat_parameters
 from policygrad.types import F32, I64
@@ -71,6 +71,7 @@ def make_net(module: nn.Module | None, noise: GradientNoise | None = None) -> Pl
         back_pass=back_pass,
         previous=noise.previous,
         noise=noise.numbers,
+        measure=measure.address,
         trunk=0,
     )
     return Placed(net)

@@ -17,7 +17,7 @@ from policygrad.engines.fused.heads import HEAD, differentiate, evaluate
 from policygrad.engines.fused.mlp import backward, backward_from_both, forward, last_hidden, transpose
 from policygrad.engines.fused.net import NET, clear_gradient, gradient_ahead, net_at, parameters_ahead
 from policygrad.engines.fused.optimizers import clip_factor, norm, step
-from policygrad.engines.gradient_noise import WANTED, measure
+from policygrad.engines.gradient_noise import WANTED, measure_at
 from policygrad.engines.signatures import MATRIX, NUMBERS, SIZES, VECTOR
 from policygrad.losses.compiled_loss import derivatives_at
 from policygrad.policies.distributions.kl import kl_of
@@ -138,7 +138,7 @@ def step_along_gradients(nets, rates, optimizer, max_norm, norms, samples):
         net = net_at(nets[i])
         if rates[i] >= 0:
             if i == 0 and samples > 0 and net.noise[WANTED]:
-                measure(net.gradient, samples, net.previous, net.noise)
+                measure_at(net.measure)(net.gradient, samples, net.previous, net.noise)
             step(optimizer, net, rates[i], clip_factor(norms[i], max_norm))
             for k in range(net.ahead):
                 net.parameters[k] = min(max(net.parameters[k], f32(net.lowest)), f32(net.highest))
