@@ -19,10 +19,9 @@ def q_learning(mdp, steps, alpha, epsilon, gamma, seed):
     q, returns, total = np.zeros((S, A)), [], 0.0
     s, _ = env.reset(seed=seed)
     for step in range(steps):
-        if rng.random() < epsilon:
-            a = rng.integers(A)
-        else:
-            a = rng.choice(np.flatnonzero(q[s] == q[s].max()))  # any of the best, at random
+        # any of the best actions, at random
+        best = np.flatnonzero(q[s] == q[s].max())
+        a = rng.integers(A) if rng.random() < epsilon else rng.choice(best)
         following, reward, terminated, truncated, _ = env.step(a)
         total += reward
         # the target looks one step ahead and uses the table itself for everything after that
@@ -42,4 +41,6 @@ if __name__ == "__main__":
         ("short corridor", short_corridor(), 1.0),
     ):
         q, returns = q_learning(mdp, steps=100_000, alpha=0.2, epsilon=0.3, gamma=gamma, seed=0)
-        print(f"{name}: mean of the last 100 returns {returns[-100:].mean():.2f}; Q in the first state {q[0].round(2)}")
+        print(
+            f"{name}: mean of the last 100 returns {returns[-100:].mean():.2f}; Q in the first state {q[0].round(2)}"
+        )
