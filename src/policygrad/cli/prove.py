@@ -22,7 +22,7 @@ class Prove:
     episodes: int = 32
     """Number of environments that each estimate uses."""
     quick: bool = False
-    """Make 1,000 estimates per row, which takes about twenty seconds."""
+    """Make 1,000 estimates per row, which takes less than a minute."""
     seed: int = 0
     """Seed of all random numbers."""
     json: Path | None = None

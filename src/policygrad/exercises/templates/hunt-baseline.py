@@ -6,8 +6,8 @@ J(θ) = E[Σ_t γ^t r_t]. It should be, because the baseline of an episode comes
     ĝ = 1/N Σ_n Σ_t γ^t (G_tn − b_tn) ∇ log π(a_tn|s_tn)
     b_tn = mean of G_tm over the other episodes m ≠ n that still run at step t, or 0 if there are none
 
-A baseline may be any number that does not depend on the action whose return it is subtracted from. It makes the
-estimate less noisy, so the mended program must still have one.
+A baseline may be any number that does not depend on the action whose return it is subtracted from. With enough
+episodes it makes the estimate less noisy, so the mended program must still have one that is unbiased.
 
 The policy is a softmax with a table of logits. All arrays are time-major [T, N]: column n contains one episode from its
 first row on. After its end, `active` is False and the rewards are 0.
