@@ -34,7 +34,8 @@ FIRST, SECOND = 1, 2
 NOISE_METRICS = ("gradient_snr", "noise_scale")
 """Names of the metrics that a run logs."""
 BETWEEN = 1_024
-"""Number of samples between two pairs, which keeps the cost below one percent."""
+"""Number of samples between two pairs, which keeps the cost near one percent unless an update takes only a few
+microseconds."""
 MEMORY = 100
 """Number of pairs after which the running means forget older ones."""
 

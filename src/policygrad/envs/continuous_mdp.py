@@ -56,6 +56,11 @@ class ContinuousMDP:
         return replace(self.mdp, transition=transition, reward=reward - self.cost * clipped[:, None] ** 2)
 
 
+def finite_part(mdp: FiniteMDP | ContinuousMDP) -> FiniteMDP:
+    """Return the finite MDP of a `ContinuousMDP`, or a finite MDP itself."""
+    return mdp if isinstance(mdp, FiniteMDP) else mdp.mdp
+
+
 def kernel(mdp: ContinuousMDP, name: str) -> Kernel:
     """Return a `ContinuousMDP` as a compiled environment. The last number of its state is the cost."""
     finite = finite_kernel(mdp.mdp, name)

@@ -56,7 +56,7 @@ def exercise_named(name: str) -> Exercise:
     """Return an exercise.
 
     Raises:
-        ValueError: there is none of this name. The message suggests a similar name.
+        ValueError: there is no exercise of this name. The message suggests a similar name.
     """
     wanted = name.removesuffix(".py")
     if wanted in EXERCISES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policygrad.envs.continuous_mdp import ContinuousMDP
+from policygrad.envs.continuous_mdp import ContinuousMDP, finite_part
 from policygrad.envs.finite import FiniteMDP
 from policygrad.policies import Policy
 from policygrad.policies.distributions import Distribution
@@ -59,6 +60,14 @@ class Actions:
                 "A density needs a standard deviation between 0.2 and 3 to be integrated exactly."
             )
         return found
+
+
+def in_float64(policy: Policy, mdp: FiniteMDP | ContinuousMDP) -> tuple[Policy, Inputs]:
+    """Return a copy of a policy that computes in float64 on the CPU, and its inputs in the S states."""
+    finite = finite_part(mdp)
+    observed = policy.encode(np.array(finite.observations)).astype(np.float64)
+    inputs = Inputs(torch.from_numpy(observed))  # pyright: ignore[reportArgumentType]
+    return copy.deepcopy(policy).double().cpu().eval(), inputs
 
 
 def actions_of(distribution: Distribution, mdp: FiniteMDP | ContinuousMDP) -> Actions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +11,8 @@ from torch import Tensor
 from policygrad._support.isolation import in_ordinary_torch
 from policygrad.envs.textbook import FiniteMDP
 from policygrad.policies import Policy
-from policygrad.types import F64, Inputs
+from policygrad.proof.action_sums import in_float64
+from policygrad.types import F64
 
 
 def trajectories(mdp: FiniteMDP) -> Iterator[tuple[list[int], list[int], list[float], float]]:
@@ -55,7 +55,7 @@ def objective(mdp: FiniteMDP, probabilities: Tensor, gamma: float) -> Tensor:
 @in_ordinary_torch
 def exact_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     """Return ∇J(θ) [P] float64 with respect to the policy's parameters, flat, in `parameters()` order."""
-    log_prob, parameters = _in_float64(mdp, policy)
+    log_prob, parameters = _log_prob(mdp, policy)
     gradients = torch.autograd.grad(objective(mdp, log_prob.exp(), gamma), parameters)
     return torch.cat([g.reshape(-1) for g in gradients]).numpy()
 
@@ -66,7 +66,7 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
 
     See Sutton & Barto (2018), section 13.3; this is the form for the discounted episodic objective.
     """
-    log_prob, parameters = _in_float64(mdp, policy)
+    log_prob, parameters = _log_prob(mdp, policy)
     weight = np.zeros(mdp.transition.shape[:2])
     probabilities = log_prob.detach().exp().numpy()
     for states, actions, rewards, chance in trajectories(mdp):
@@ -83,9 +83,7 @@ def theorem_gradient(mdp: FiniteMDP, policy: Policy, gamma: float) -> F64:
     return torch.cat([g.reshape(-1) for g in score]).numpy()
 
 
-def _in_float64(mdp: FiniteMDP, policy: Policy) -> tuple[Tensor, list[Tensor]]:
+def _log_prob(mdp: FiniteMDP, policy: Policy) -> tuple[Tensor, list[Tensor]]:
     """Return log π(a|s) [S, A] of a copy of the policy that computes in float64, and the copy's parameters."""
-    exact = copy.deepcopy(policy).double().cpu()
-    observed = policy.encode(np.arange(len(mdp.start))).astype(np.float64)
-    log_prob = exact(Inputs(torch.from_numpy(observed)))  # pyright: ignore[reportArgumentType]
-    return log_prob, list(exact.parameters())
+    exact, inputs = in_float64(policy, mdp)
+    return exact(inputs), list(exact.parameters())

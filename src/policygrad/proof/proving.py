@@ -13,7 +13,7 @@ from policygrad._support.isolation import in_ordinary_torch
 from policygrad.advantages import Estimator
 from policygrad.algorithms import A2C, Algorithm, Reinforce
 from policygrad.engines import EngineName
-from policygrad.envs.continuous_mdp import ContinuousMDP
+from policygrad.envs.continuous_mdp import ContinuousMDP, finite_part
 from policygrad.envs.finite import FiniteMDP
 from policygrad.envs.textbook import random_mdp
 from policygrad.proof.cases import CASES, GAMMA, Case
@@ -73,7 +73,7 @@ def prove(
     whole("num_envs", num_envs, at_least=1)
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms must be between 0 and 1; got {false_alarms}")
-    finite = mdp if isinstance(mdp, FiniteMDP) else mdp.mdp
+    finite = finite_part(mdp)
     if finite.start[list(finite.terminal)].any():
         raise ValueError(
             "an episode may begin in a terminal state, where no action is taken: set start to 0 there"

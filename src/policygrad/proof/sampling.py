@@ -16,7 +16,7 @@ from policygrad.algorithms import Algorithm, critic_sees_action, engine_for
 from policygrad.algorithms.actor_critic import evaluate_all_actions
 from policygrad.engines import EngineName, make_engine
 from policygrad.envs import Environments, continuous_mdp, finite, make
-from policygrad.envs.continuous_mdp import ContinuousMDP
+from policygrad.envs.continuous_mdp import ContinuousMDP, finite_part
 from policygrad.envs.finite import FiniteMDP
 from policygrad.interfaces import Engine, Update
 from policygrad.policies import Network, ValueNetwork, flat_parameters, make_policy, make_value
@@ -158,11 +158,11 @@ class Sampler:
             )
         value = ValueNetwork(int(mdp.observation_space.n), (), rng=rng)
         if kind in ("exact", "wrong"):
-            if _finite(mdp).looks is not None:
+            if finite_part(mdp).looks is not None:
                 raise ValueError(f"value={kind!r} needs an MDP whose states can be told apart")
             exact = solve(mdp, self.policy, algorithm.gamma).value
             # V of a terminal state must not be read
-            exact = np.where(going_on(_finite(mdp)), np.nan_to_num(exact), 3.0)
+            exact = np.where(going_on(finite_part(mdp)), np.nan_to_num(exact), 3.0)
             wrong = 2 * rng.standard_normal(len(exact)) if kind == "wrong" else 0.0
             with torch.no_grad():
                 weight, bias = value.parameters()
@@ -182,7 +182,7 @@ class Sampler:
                 self._networks[0].copy_(before)
 
     def _values(self) -> F64:
-        mdp = _finite(self.mdp)
+        mdp = finite_part(self.mdp)
         if self._value is None:
             return np.zeros(len(mdp.start))
         observed = self.policy.encode(np.array(mdp.observations))
@@ -244,7 +244,3 @@ class _MovesFirst:
         """Take the fixed step, and then those of the update."""
         self._parameters += self._shift
         return self._engine.update(update)
-
-
-def _finite(mdp: FiniteMDP | ContinuousMDP) -> FiniteMDP:
-    return mdp if isinstance(mdp, FiniteMDP) else mdp.mdp

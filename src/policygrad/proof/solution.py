@@ -7,7 +7,6 @@ neither samples nor the policy gradient theorem, so it is a reference for both.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -21,8 +20,8 @@ from policygrad._support.isolation import in_ordinary_torch
 from policygrad.envs.continuous_mdp import ContinuousMDP
 from policygrad.envs.finite import FiniteMDP
 from policygrad.policies import Policy
-from policygrad.proof.action_sums import actions_of
-from policygrad.types import F64, Bool, Inputs
+from policygrad.proof.action_sums import actions_of, in_float64
+from policygrad.types import F64, Bool
 
 TimeLimit = Literal["truncation", "termination"]
 """What the time limit of an MDP means for its value. `truncation`: nothing; the rewards that would have followed belong
@@ -131,8 +130,12 @@ class Solution:
 
         Kakade 2001, "A natural policy gradient".
         """
-        weight = self.state_distribution[:, None] * self.probabilities
-        return np.einsum("sa,sai,saj->ij", weight, self.scores, self.scores)
+        return self.fisher_for(self.state_distribution)
+
+    def fisher_for(self, weight: F64) -> F64:
+        """Return the Fisher matrix, [P, P], with states of these weights [S]."""
+        joint = weight[:, None] * self.probabilities
+        return np.einsum("sa,sai,saj->ij", joint, self.scores, self.scores)
 
     def natural_gradient(self, damping: float = 0.0) -> F64:
         """Return (F + λI)⁻¹ ∇J(θ), [P], with the damping λ. Without damping, it is the shortest solution."""
@@ -198,12 +201,11 @@ def solve(
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be from 0 to 1; got {gamma}")
     policy.check_spaces(mdp.observation_space, mdp.action_space, "the decision process")
-    exact = copy.deepcopy(policy).double().cpu().eval()
+    exact, inputs = in_float64(policy, mdp)
     actions = actions_of(policy.distribution, mdp)
     finite = actions.mdp
-    observed = torch.from_numpy(policy.encode(np.array(finite.observations)).astype(np.float64))
     with torch.enable_grad():
-        log_density = actions.log_density(exact, Inputs(observed))  # pyright: ignore[reportArgumentType]
+        log_density = actions.log_density(exact, inputs)
     found = Solution(
         finite, gamma, time_limit, log_density, actions.weight, tuple(exact.network.parameters())
     )

@@ -149,7 +149,7 @@ def _of_a_later_step(algorithm: PPO, exact: Solution, moved: Solution, value: F6
     the estimates are for has the exact advantages in its place.
     """
     mdp, old = exact.mdp, exact.probabilities
-    weight = steps_of_a_fragment(mdp, old, algorithm.horizon).sum((0, 1)) / algorithm.horizon
+    weight = _visited(algorithm, exact)
     ratio = np.where(old > 0, moved.probabilities / np.where(old > 0, old, 1), 1.0)
     # a loss of one's own may have no clipping
     clip = np.inf if algorithm.clip is None or algorithm.recipe.clip is None else algorithm.clip
@@ -170,14 +170,18 @@ def _of_a_later_step(algorithm: PPO, exact: Solution, moved: Solution, value: F6
 
 def _natural_step(algorithm: NaturalGradient | TRPO, exact: Solution) -> F64:
     """Return the exact natural step d = sqrt(2δ / xᵀ(F + λ)x) x with (F + λ)x = g, [P]: Schulman et al. 2015."""
-    weight = (
-        steps_of_a_fragment(exact.mdp, exact.probabilities, algorithm.horizon).sum((0, 1)) / algorithm.horizon
-    )
+    weight = _visited(algorithm, exact)
     gradient = exact.direction(weight, exact.advantage)
-    fisher = np.einsum("sa,sai,saj->ij", weight[:, None] * exact.probabilities, exact.scores, exact.scores)
+    fisher = exact.fisher_for(weight)
     natural = np.linalg.solve(fisher + algorithm.damping * np.eye(len(fisher)), gradient)
     length = np.sqrt(2 * algorithm.max_kl / (natural @ gradient))
     return (length * natural).astype(np.float64)
+
+
+def _visited(algorithm: PPO | NaturalGradient | TRPO, exact: Solution) -> F64:
+    """Return the share of each state in the samples of an update, [S]."""
+    T = algorithm.horizon
+    return steps_of_a_fragment(exact.mdp, exact.probabilities, T).sum((0, 1)) / T
 
 
 def _entropy_bonus(algorithm: Algorithm, exact: Solution) -> F64:

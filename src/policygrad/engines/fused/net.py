@@ -67,7 +67,7 @@ class Net(NamedTuple):
     """Address of the backward pass of `mlp`."""
     previous: F32
     noise: F64
-    """[P] and [6]: `GradientNoise.previous` and `numbers` of the policy network; not used for V(s)."""
+    """[P] and [6]: `GradientNoise.previous` and `numbers` of the policy network; [0] and [6] for V(s)."""
     measure: int
     """Address of the machine code of `gradient_noise.measure`."""
     trunk: int
