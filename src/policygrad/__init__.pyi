@@ -13,7 +13,9 @@ from . import presets as presets
 from . import proof as proof
 from . import rollout as rollout
 from . import runs as runs
+from . import scheduling as scheduling
 from . import spaces as spaces
+from . import studies as studies
 from . import training as training
 from . import types as types
 from .agent import Agent as Agent
@@ -51,7 +53,12 @@ from .policies import ValueNetwork as ValueNetwork
 from .policies.policy_file import load as load
 from .policies.policy_file import save as save
 from .runs.run import Run as Run
+from .runs.saved_run import SavedRun as SavedRun
+from .runs.saved_run import open_run as open_run
 from .runs.settings import Settings as Settings
-from .runs.train import train as train
+from .studies.saved_study import SavedStudy as SavedStudy
+from .studies.saved_study import open_study as open_study
+from .studies.study import study as study
+from .studies.train import train as train
 
 __version__: str

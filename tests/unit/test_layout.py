@@ -24,15 +24,15 @@ FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "tem
 
 ORDER = [
     "errors", "_support", "types", "metrics", "spaces", "losses", "interfaces", "policies", "envs", "advantages",
-    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "proof", "exercises",
-    "lesson", "cli",
+    "algorithms", "engines", "rollout", "agent", "training", "evaluation", "presets", "runs", "scheduling",
+    "studies", "proof", "exercises", "lesson", "cli",
 ]  # fmt: skip
 """Packages and top-level modules. Each imports only from those before it, and from itself."""
 
 MOST_AT_THE_TOP, LONGEST_FILE = 14, 300
 SAME_ROLE = {
     "__init__.py", "beta.py", "categorical.py", "gaussian.py", "gsde.py", "engine.py", "scores.py", "mlp.py",
-    "loss.py", "metrics.py", "progress.py", "train.py",
+    "loss.py", "metrics.py", "progress.py", "study.py", "train.py",
 }  # fmt: skip
 """Names that several files share because they play the same role: the torch module and the machine code of a
 distribution, the two engines, the command for something and the thing itself."""
@@ -146,5 +146,5 @@ def test_the_path_from_train_to_the_gradient_is_as_described(monkeypatch: pytest
     assert len(CALLS) == 12
     assert calls == CALLS
     in_between = [file for file in stack if not file.startswith("_support/")]
-    assert in_between[0] == "runs/train.py"
+    assert in_between[0] == "studies/train.py"
     assert len([*in_between, "engines/fused/update_loop.py"]) <= 8

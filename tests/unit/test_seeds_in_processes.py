@@ -26,9 +26,9 @@ from policygrad.algorithms import ALGORITHMS
 from policygrad.cli import main
 from policygrad.envs.registry import KERNELS
 from policygrad.runs.experiment import Experiment
-from policygrad.runs.many_seeds import in_python
-from policygrad.runs.sending import packed, unpacked
 from policygrad.runs.settings import settings_from
+from policygrad.scheduling.placement import in_python
+from policygrad.scheduling.sending import packed, unpacked
 from tests.helpers import Countdown, history_rows, same_parameters
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="processes that train are started on Linux and macOS")

@@ -22,7 +22,7 @@ from policygrad.policies import Network, Normalization
 from policygrad.presets import Preset, preset_for
 from policygrad.runs.interruption import INTERRUPTED
 from policygrad.runs.settings import Settings
-from policygrad.runs.train import train
+from policygrad.studies.train import train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policygrad._support.files import save_png
 from policygrad.training import WINDOW
 from policygrad.types import F64, Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 2000
 """Maximum number of points per line; a screen shows no more."""
@@ -35,18 +38,21 @@ def thinned(x: F64, y: F64, most: int = POINTS) -> tuple[F64, F64]:
     return x[chosen], y[chosen]
 
 
-def save_curve(
-    path: Path,
+def save_curve(path: Path, *arguments: Any) -> None:
+    """Write the plot that `curve_figure` returns for these arguments as a PNG file."""
+    save_png(curve_figure(*arguments), path)
+
+
+def curve_figure(
     history: Mapping[str, F64],
     episodes: tuple[Array, F64],
     title: str,
     threshold: float | None = None,
     solved_at: int | None = None,
-) -> None:
-    """Plot each episode's return and the running mean against environment steps.
+) -> Figure:
+    """Return a plot of each episode's return and the running mean against environment steps.
 
     Args:
-        path: the PNG file to write.
         history: `steps`, `return` and `return_100` of each update: [updates] float64.
         episodes: the steps and the return of each episode, both [episodes].
         title: the title of the plot.
@@ -55,8 +61,9 @@ def save_curve(
     """
     figure, axes = _figure()
     blue, orange = "#2166ac", "#d6604d"
-    steps, returns = (each[:: math.ceil(len(episodes[0]) / DOTS)] for each in episodes)
-    axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="training episode")
+    if len(episodes[0]):
+        steps, returns = (each[:: math.ceil(len(episodes[0]) / DOTS)] for each in episodes)
+        axes.scatter(steps, returns, s=6, color=blue, alpha=0.25, linewidths=0, label="training episode")
     ended = np.isfinite(history["return"])
     at = history["steps"][ended]
     axes.plot(
@@ -68,7 +75,8 @@ def save_curve(
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
     if solved_at is not None:
         axes.axvline(solved_at, color=orange, linewidth=1.5, label=f"solved after {solved_at:,} steps")
-    _finish(figure, axes, path, title, "episode return")
+    _finish(figure, axes, title, "episode return")
+    return figure
 
 
 def save_curves(
@@ -98,7 +106,8 @@ def save_curves(
     axes.plot(grid, middle, color="#d6604d", linewidth=2, label=f"median of {len(runs)} seeds")
     if threshold is not None:
         axes.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=f"solved: {threshold:g}")
-    _finish(figure, axes, path, title, f"mean return of the last {WINDOW} episodes")
+    _finish(figure, axes, title, f"mean return of the last {WINDOW} episodes")
+    save_png(figure, path)
 
 
 @contextmanager
@@ -118,7 +127,7 @@ def _figure() -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def _finish(figure: Any, axes: Any, path: Path, title: str, what: str) -> None:
+def _finish(figure: Any, axes: Any, title: str, what: str) -> None:
     # a name may contain $, which would begin a formula
     axes.set_title(title, parse_math=False)
     axes.set(xlabel="environment steps", ylabel=what)
@@ -127,4 +136,3 @@ def _finish(figure: Any, axes: Any, path: Path, title: str, what: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     # below the plot, where it hides nothing; searching for the best position is slow for many points
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    save_png(figure, path)

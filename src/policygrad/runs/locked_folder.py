@@ -166,8 +166,8 @@ def _holds_usable_run(path: Path, may_replace: bool) -> bool:
     holds = holds_run(path)
     if holds and not may_replace:
         raise FileExistsError(
-            f"{path} already contains a run. Choose another folder (--out), or replace the run with overwrite "
-            "(--overwrite)."
+            f"{path} already contains a run. Choose another folder (--out), continue the run with resume (--resume), "
+            "or replace it with overwrite (--overwrite)."
         )
     return holds
 

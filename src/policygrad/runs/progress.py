@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,7 +68,7 @@ class Lines(Silent):
         """Print the row if the last one was printed at least `interval` seconds ago."""
         if time.perf_counter() - self._last >= self.interval:
             self._last = time.perf_counter()
-            self.say(f"{int(metrics['steps']):,} of {self._total:,} steps: {_summary(metrics)}")
+            self.say(f"{int(metrics['steps']):,} of {self._total:,} steps: {in_words(metrics)}")
 
 
 class Live:
@@ -109,59 +108,10 @@ class Live:
         """Redraw the line with this row."""
         if self._task is not None:
             completed = min(metrics["steps"], self._total)
-            self._progress.update(self._task, completed=completed, description=_summary(metrics, self._width))
+            self._progress.update(self._task, completed=completed, description=in_words(metrics, self._width))
 
 
-class CombinedProgress:
-    """Shows several parallel runs in one display, with the sum of their steps and the mean of their returns."""
-
-    def __init__(self, display: Progress, at_a_time: int) -> None:
-        self._display = display
-        self._at_a_time = at_a_time
-        self._latest: dict[int, dict[str, float]] = {}
-        self._lock = threading.Lock()
-        self._said: set[str] = set()
-        self._shown = time.perf_counter()
-
-    def for_seed(self, seed: int) -> Progress:
-        """Return the display to which one run reports."""
-        return _SeedProgress(self, seed)
-
-    def say(self, message: str) -> None:
-        """Show a message, but only the first time."""
-        with self._lock:
-            if message not in self._said:
-                self._said.add(message)
-                self._display.say(message)
-
-    def update(self, seed: int, metrics: dict[str, float]) -> None:
-        """Show the combined progress, at most ten times per second so that the runs are not slowed down."""
-        self._latest[seed] = metrics
-        now = time.perf_counter()
-        if now - self._shown >= 0.1:
-            self._shown = now
-            rows = list(self._latest.values())
-            steps, seconds, mean = (
-                sum(row[name] for row in rows) for name in ("steps", "seconds", "return_100")
-            )
-            seconds /= min(self._at_a_time, len(rows))
-            with self._lock:
-                self._display.update({"steps": steps, "seconds": seconds, "return_100": mean / len(rows)})
-
-
-class _SeedProgress(Silent):
-    def __init__(self, combined: CombinedProgress, seed: int) -> None:
-        self._combined = combined
-        self._seed = seed
-
-    def say(self, message: str) -> None:
-        self._combined.say(message)
-
-    def update(self, metrics: dict[str, float]) -> None:
-        self._combined.update(self._seed, metrics)
-
-
-def _summary(metrics: dict[str, float], width: int = 10_000) -> str:
+def in_words(metrics: dict[str, float], width: int = 10_000) -> str:
     """Return the most informative numbers, as many as fit into `width` characters."""
     rate = metrics["steps"] / max(metrics["seconds"], 1e-9)
     parts = [f"return {metrics['return_100']:.1f}", f"{rate:,.0f} steps/s"]

@@ -11,13 +11,14 @@ from policygrad.errors import NonFiniteError
 from policygrad.evaluation.selection import Selection
 from policygrad.policies import Policy
 from policygrad.runs.history import Episodes, Updates
+from policygrad.runs.view import RunView
 from policygrad.types import F64, I64
 
 Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
 
 
 @dataclass
-class Run:
+class Run(RunView):
     """The result of a training run."""
 
     policy: Policy = field(repr=False)
@@ -101,7 +102,9 @@ class Run:
             "episode_returns_every": self.episodes.every,
             "updates": len(self.updates),
             "history_every": self.updates.every,
+            "threshold": self.threshold,
             "solved_at": self.solved_at,
+            "solved_seconds": self.solved_seconds,
             "best_mean_return": self.best_mean if math.isfinite(self.best_mean) else None,
             "findings": self.findings,
             "selection": None if self.selection is None else self.selection.summary(),

@@ -16,10 +16,10 @@ from policygrad.algorithms import Algorithm
 from policygrad.envs import EnvLike, EnvOptions
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
-from policygrad.runs.many_seeds import run_seeds
 from policygrad.runs.progress import make_progress
 from policygrad.runs.run import Run
 from policygrad.runs.settings import Settings, settings_from
+from policygrad.studies.seeds import run_seeds
 
 
 @overload

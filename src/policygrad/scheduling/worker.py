@@ -1,4 +1,4 @@
-"""A worker: a process that trains one seed after another, as `worker_process.WorkerProcess` tells it to.
+"""A worker: a process that trains one job after another, as `worker_process.WorkerProcess` tells it to.
 
 It ignores Ctrl-C, because its parent receives it as well. SIGTERM asks it to save and to stop. It sends this signal to
 itself if its parent asks for that, or is gone.
@@ -12,22 +12,22 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
 
 from policygrad._support.child_processes import SIGNALS, leave_to_parent, traceback_of
 from policygrad._support.console import relay_messages
 from policygrad._support.lookup import working_directory_importable
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
-from policygrad.runs.progress import Progress, Silent
-from policygrad.runs.run import Run, StoppedError
-from policygrad.runs.sending import packed_result, unpacked, unpacked_result
+from policygrad.runs.progress import Silent
+from policygrad.runs.run import Run
+from policygrad.scheduling.job import Job
+from policygrad.scheduling.sending import Parcel, packed_result, unpacked, unpacked_result
 
-Order: TypeAlias = tuple[int, Path | None]
-"""Message to a worker: train with this seed, and save the run in this folder. None instead of an order ends it."""
 SAVE = "save"
 """Message to a worker: save, and train no further."""
 ROW_INTERVAL = 0.1
@@ -38,14 +38,18 @@ LONGEST_SAVING = 60.0
 """Seconds after which a worker that has lost its parent ends, even if it has not finished saving."""
 
 
-def trained(experiment: Experiment, order: Order, display: Progress, interruption: Interruption) -> Run:
-    """Train with one seed of several. A run that a NaN ended is returned too; other errors are those of `train`."""
-    seed, out = order
-    try:
-        return experiment.run(seed, display, interruption, out=out, alone=False)
-    except StoppedError as error:
-        display.say(f"seed {seed}: {error}")
-        return error.run
+@dataclass(frozen=True)
+class Order:
+    """Message to a worker: train this job. None instead of an order ends the worker."""
+
+    experiment: str
+    """Key of the experiment's `Parcel`."""
+    parcel: bytes | None
+    """The parcel's data, if the worker does not have the experiment yet."""
+    seed: int
+    out: Path | None
+    episodes: int
+    name: str
 
 
 def main(descriptor: int) -> None:
@@ -55,15 +59,6 @@ def main(descriptor: int) -> None:
     parent = _Parent(connection)
     relay_messages(parent.say)
     warnings.showwarning = parent.warn
-    try:
-        with working_directory_importable():
-            contents, parcel = unpacked(connection.recv_bytes())
-        contents.register()
-    except EOFError:
-        return
-    except BaseException as error:
-        parent.send("unusable", f"{type(error).__name__}: {error}")
-        return
     # it has been blocked since this process was created, so that it cannot arrive before the handler that follows
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     orders: SimpleQueue[Order | None] = SimpleQueue()
@@ -71,20 +66,29 @@ def main(descriptor: int) -> None:
     with Interruption(lambda message: None) as interruption, interruption.saving:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
+        known = dict[str, tuple[Experiment, Parcel]]()
         while (order := orders.get()) is not None:
-            parent.send(*_outcome(contents.experiment, order, parent, interruption))
-    del parcel  # its classes were needed until here
+            parent.send(*_outcome(order, known, parent, interruption))
 
 
 def _outcome(
-    experiment: Experiment, order: Order, parent: _Parent, interruption: Interruption
-) -> tuple[str, bytes]:
-    """Return the message that answers an order."""
+    order: Order, known: dict[str, tuple[Experiment, Parcel]], parent: _Parent, interruption: Interruption
+) -> tuple[str, Any]:
+    """Return the message that answers an order. The experiments that are `known` keep the classes of their parcels."""
+    if order.parcel is not None:
+        try:
+            with working_directory_importable():
+                contents, parcel = unpacked(order.parcel)
+            contents.register()
+        except Exception as error:
+            return "unusable", f"{type(error).__name__}: {error}"
+        known[order.experiment] = contents.experiment, parcel
     run = None
     try:
         if not interruption.requested:
+            job = Job(known[order.experiment][0], order.seed, order.out, order.episodes, order.name)
             with interruption.opening:
-                run = trained(experiment, order, parent, interruption)
+                run = job.train(parent, interruption)
     except KeyboardInterrupt:
         # before the first update
         pass
@@ -94,7 +98,7 @@ def _outcome(
         return "ended", packed_result(run)
     except Exception as error:
         text = (
-            f"the run with seed {order[0]} has ended, but it cannot be sent to the main process: {error}. What it "
+            f"the run with seed {order.seed} has ended, but it cannot be sent to the main process: {error}. What it "
             "saved in out (--out) is complete. Use parallel='threads' (--parallel threads)."
         )
         return _failure(TypeError(text).with_traceback(error.__traceback__), None)

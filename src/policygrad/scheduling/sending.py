@@ -67,6 +67,8 @@ class Contents:
 class Parcel:
     """`Contents` as bytes, and the classes among them that were sent by value."""
 
+    key: str
+    """Unique name of the parcel, in both processes."""
     data: bytes
     classes: _Classes
 
@@ -106,7 +108,7 @@ def packed(experiment: Experiment) -> Parcel:
     key, buffer = uuid4().hex, io.BytesIO()
     _known[key] = first.classes
     _Sending(buffer).dump((key, list(first.classes), contents))
-    return Parcel(buffer.getvalue(), first.classes)
+    return Parcel(key, buffer.getvalue(), first.classes)
 
 
 def unpacked(data: bytes) -> tuple[Contents, Parcel]:
@@ -116,7 +118,7 @@ def unpacked(data: bytes) -> tuple[Contents, Parcel]:
         Exception: whatever an import or an object raises that is restored.
     """
     key, classes, contents = pickle.loads(data)
-    parcel = Parcel(data, _Classes(classes))
+    parcel = Parcel(key, data, _Classes(classes))
     _known[key] = parcel.classes
     return contents, parcel
 

@@ -16,8 +16,9 @@ from policygrad.errors import RunProcessError
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress
 from policygrad.runs.run import Run
-from policygrad.runs.sending import Parcel, SendingError, unpacked_result
-from policygrad.runs.worker import SAVE, Order
+from policygrad.scheduling.job import Job
+from policygrad.scheduling.sending import Parcel, SendingError, unpacked_result
+from policygrad.scheduling.worker import SAVE, Order
 
 CHECK = 0.1
 """Seconds between two checks of whether training should end, or a process has ended."""
@@ -29,22 +30,21 @@ import sys
 sys.path[:] = {path}
 from policygrad._support.garbage_pause import collection_paused
 with collection_paused():
-    from policygrad.runs.worker import main
+    from policygrad.scheduling.worker import main
 main({descriptor})
 """
 
 
 class WorkerProcesses:
-    """Trains the runs of a parcel's experiment in processes, each of which trains one seed at a time.
+    """Trains jobs in processes, each of which trains one job at a time.
 
-    A process is started when a run finds none that is idle. All of them end with this context.
+    A process is started when a job finds none that is idle. All of them end with this context.
     """
 
-    def __init__(self, parcel: Parcel) -> None:
-        self._parcel = parcel
+    def __init__(self) -> None:
         self._all: list[_WorkerProcess] = []
         self._idle: list[_WorkerProcess] = []
-        self._unusable: SendingError | None = None
+        self._unusable: dict[str, SendingError] = {}
 
     def __enter__(self) -> WorkerProcesses:
         return self
@@ -60,8 +60,14 @@ class WorkerProcesses:
         for process in self._all:
             process.kill()
 
-    def run(self, order: Order, display: Progress, interruption: Interruption) -> Run | None:
-        """Train with one seed, and wait until its run ends. Several threads may call this at a time.
+    def run(self, job: Job, parcel: Parcel, display: Progress, interruption: Interruption) -> Run | None:
+        """Train a job, and wait until its run ends. Several threads may call this at a time.
+
+        Args:
+            job: the job.
+            parcel: its experiment, as `packed` returns it.
+            display: shows what the process reports.
+            interruption: says when the process should save and end.
 
         Returns:
             The run, or None if training was to end before it began.
@@ -71,26 +77,29 @@ class WorkerProcesses:
             RunProcessError: the process ended.
             Exception: whatever ended the run, with `RemoteTraceback` as its cause.
         """
-        if self._unusable is not None:
-            raise self._unusable
+        if parcel.key in self._unusable:
+            raise self._unusable[parcel.key]
         try:
             process = self._idle.pop()
         except IndexError:
-            process = _WorkerProcess(self._parcel.data)
+            process = _WorkerProcess()
             self._all.append(process)
         try:
-            run = process.run(order, display, interruption)
+            run = process.run(job, parcel, display, interruption)
         except SendingError as error:
-            self._unusable = error
+            self._unusable[parcel.key] = error
             raise
-        self._idle.append(process)
+        finally:
+            # after an error it is as good as before, unless it has ended
+            if process.alive:
+                self._idle.append(process)
         return run
 
 
 class _WorkerProcess:
     """A process that executes `worker.main`, in a new interpreter that does not import the caller's `__main__`."""
 
-    def __init__(self, parcel: bytes) -> None:
+    def __init__(self) -> None:
         self._connection, theirs = Pipe()
         code = START.format(path=[str(path) for path in sys.path], descriptor=theirs.fileno())
         # the process inherits which signals are blocked, so that none can end it while it starts
@@ -105,10 +114,12 @@ class _WorkerProcess:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        with suppress(OSError):
-            self._connection.send_bytes(parcel)
+        self._known: set[str] = set()
 
-    def run(self, order: Order, display: Progress, interruption: Interruption) -> Run | None:
+    def run(self, job: Job, parcel: Parcel, display: Progress, interruption: Interruption) -> Run | None:
+        data = None if parcel.key in self._known else parcel.data
+        self._known.add(parcel.key)
+        order = Order(parcel.key, data, job.seed, job.out, job.episodes, job.name)
         self._send(order)
         saves = False
         while True:
@@ -147,22 +158,26 @@ class _WorkerProcess:
             # a process that the worker has forked may hold the worker's end of the connection open
             if self._process.poll() is None or self._connection.poll():
                 return None
-        seed, out = order
         code = self._process.wait()
         left = (
             "Nothing of its run is left, because out (--out) was not set"
-            if out is None
-            else f"What its run had saved is in {out}; repeat the call with resume=True (--resume) to continue"
+            if order.out is None
+            else f"What its run had saved is in {order.out}; repeat the call with resume=True (--resume) to continue"
         )
         why = " This is often due to a lack of memory." if code == -signal.SIGKILL else ""
         raise RunProcessError(
-            f"the process that trained seed {seed} ended unexpectedly ({exit_in_words(code)}).{why} {left}."
+            f"the process that trained seed {order.seed} ended unexpectedly ({exit_in_words(code)}).{why} {left}."
         )
 
     def _send(self, message: Any) -> None:
         """Send a message. If the process has ended, the next attempt to receive one says so."""
         with suppress(OSError):
             self._connection.send(message)
+
+    @property
+    def alive(self) -> bool:
+        """True if the process has not ended."""
+        return self._process.poll() is None
 
     def release(self) -> None:
         """Let the process end."""
