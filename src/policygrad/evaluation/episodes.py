@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from policygrad.evaluation.result import Evaluation
 from policygrad.policies import Policy, evaluation_mode
 from policygrad.rollout import HostCollector
 from policygrad.types import F64, Array, Inputs
+
+if TYPE_CHECKING:
+    from policygrad.engines.fused import FusedEngine
 
 STEP_LIMIT = 10_000
 """Steps after which an episode is truncated if the environment has no limit."""
@@ -74,6 +77,18 @@ def evaluate(
         environments.close()
 
 
+def engine_for_episodes(policy: Policy, environments: Environments) -> FusedEngine | None:
+    """Return the engine that plays a policy in machine code; None if Python steps the environments or the policy."""
+    if not isinstance(environments.vector, KernelVectorEnv) or unsupported_reason(policy, None) is not None:
+        return None
+    with announce_compilation(unless="policygrad.rollout.compiled_collector" in sys.modules):
+        from policygrad.engines.fused import FusedEngine
+
+        # compiled here as well, because it will be needed
+        from policygrad.rollout import compiled_collector  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    return FusedEngine(policy, None, "sgd")
+
+
 def run_episodes(
     policy: Policy,
     environments: Environments,
@@ -82,6 +97,7 @@ def run_episodes(
     seed: int,
     tick: Callable[[int, int], None] = lambda episodes, steps: None,
     max_steps: int | None = None,
+    engine: FusedEngine | None = None,
 ) -> Evaluation:
     """Run whole episodes in environments that are already open: see `evaluate`.
 
@@ -91,6 +107,7 @@ def run_episodes(
         episodes, greedy, seed: as in `evaluate`.
         tick: called now and then with the number of episodes that have ended and the number of steps taken.
         max_steps: cut episodes in Python environments after this many steps, if that is below the limit.
+        engine: what `engine_for_episodes` returned for this policy, if it is played many times.
     """
     env_rng, action_rng = stream(seed, "evaluation").spawn(2)
     before = [0, 0]
@@ -99,11 +116,10 @@ def run_episodes(
         tick(min(before[0] + ended, episodes), before[1] + steps)
 
     rngs: Any = {"seeds": EpisodeSeeds(env_rng), "action_rng": action_rng}
-    if isinstance(environments.vector, KernelVectorEnv) and unsupported_reason(policy, None) is None:
-        with announce_compilation(unless="policygrad.rollout.compiled_collector" in sys.modules):
-            from policygrad.engines.fused import FusedEngine
-            from policygrad.rollout.compiled_collector import CompiledCollector
-        engine = FusedEngine(policy, None, "sgd")
+    engine = engine or engine_for_episodes(policy, environments)
+    if engine is not None:
+        from policygrad.rollout.compiled_collector import CompiledCollector
+
         collector = CompiledCollector(environments, policy, engine, **rngs, workers=Workers(), greedy=greedy)
     else:
 

@@ -17,7 +17,7 @@ import numpy as np
 from policygrad._support.seeding import stream
 from policygrad.engines.fusible import unsupported_reason
 from policygrad.envs import Environments, KernelVectorEnv
-from policygrad.evaluation.episodes import run_episodes
+from policygrad.evaluation.episodes import engine_for_episodes, run_episodes
 from policygrad.policies import Policy, Snapshot, evaluation_mode
 from policygrad.types import F64
 
@@ -157,6 +157,8 @@ class _Scores:
     ) -> None:
         self._policy, self._snapshots, self._environments = policy, snapshots, environments
         self._budget, self._size = budget, size
+        # reads the parameters where the policy keeps them, so it plays every candidate
+        self._engine = engine_for_episodes(policy, environments)
         self.returns: dict[tuple[int, bool], list[float]] = {}
         self.used = 0
 
@@ -169,7 +171,13 @@ class _Scores:
                 return False
             self._policy.restore(self._snapshots[i])
             result = run_episodes(
-                self._policy, self._environments, self._size, greedy, seed, max_steps=longest
+                self._policy,
+                self._environments,
+                self._size,
+                greedy,
+                seed,
+                max_steps=longest,
+                engine=self._engine,
             )
             self.used += int(result.lengths.sum())
             if result.cut and result.lengths.max() == longest:
