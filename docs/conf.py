@@ -20,6 +20,7 @@ from sources import linkcode_resolve  # noqa: E402, F401  # Sphinx finds it here
 SOURCE = str(Path(policygrad.__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(EXTENSIONS), SOURCE, os.environ.get("PYTHONPATH", "")])
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # otherwise each process prints a warning about debuggers
+os.environ["POLICYGRAD_PROGRESS"] = "0"  # the pages show results only
 
 project = "policygrad"
 author = "The policygrad authors"

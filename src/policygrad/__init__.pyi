@@ -15,6 +15,7 @@ from . import rollout as rollout
 from . import runs as runs
 from . import scheduling as scheduling
 from . import spaces as spaces
+from . import statistics as statistics
 from . import studies as studies
 from . import training as training
 from . import types as types
@@ -56,6 +57,7 @@ from .runs.run import Run as Run
 from .runs.saved_run import SavedRun as SavedRun
 from .runs.saved_run import open_run as open_run
 from .runs.settings import Settings as Settings
+from .studies.compare import compare as compare
 from .studies.saved_study import SavedStudy as SavedStudy
 from .studies.saved_study import open_study as open_study
 from .studies.study import study as study

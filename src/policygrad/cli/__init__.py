@@ -1,4 +1,4 @@
-"""The command line: `policygrad train`, `study`, `evaluate`, `prove`, `loss`, `metrics`, `check-env`, `exercise`."""
+"""The command line: `policygrad` and its commands, of which `COMMANDS` is the list."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
 
   policygrad train CartPole-v1 --out runs/cartpole     train a policy and show a table of results
   policygrad study CartPole-v1 --algos a2c ppo         train many seeds of several algorithms side by side
+  policygrad compare studies/x:a2c studies/x:ppo       tell which is better, or how many seeds would tell
   policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
   policygrad prove --quick                             compare all estimators with exact gradients
   policygrad loss ppo                                  print the equation of a loss and its derived code
@@ -148,6 +149,7 @@ def _fail(message: str, status: int = 2) -> int:
 COMMANDS = {
     "train": "policygrad.cli.train:train_command",
     "study": "policygrad.cli.study:study_command",
+    "compare": "policygrad.cli.compare:compare_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
     "prove": "policygrad.cli.prove:prove_command",
     "loss": "policygrad.cli.loss:loss_command",

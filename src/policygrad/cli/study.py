@@ -17,7 +17,7 @@ from policygrad.cli.parse import FIELDS, check_flags, flags_of, with_whole_numbe
 from policygrad.cli.text_table import Table
 from policygrad.runs.interruption import INTERRUPTED
 from policygrad.runs.settings import Settings
-from policygrad.studies.saved_study import SavedStudy
+from policygrad.studies.saved_study import HEADINGS, SavedStudy
 from policygrad.studies.study import EPISODES, study
 
 OWN = ("env", "algos", "vary", "seeds", "cores", "episodes", "out")
@@ -112,17 +112,9 @@ def _literal(text: str) -> Any:
 
 def study_table(study: SavedStudy) -> Table:
     """Return a table of a study, with one row per environment and configuration."""
-    headings = ("environment", "configuration", "seeds", "failed", "solved")
-    table = Table(f"{study.path}", headings, numbers=True)
-    for cell in study.cells:
-        solved = sum(run.solved_at is not None for run in cell.finished)
-        table.add_row(
-            cell.environment,
-            cell.configuration,
-            f"{len(cell.finished)} of {len(cell.seeds)}",
-            str(len(cell.failed)),
-            "—" if cell.threshold is None else f"{solved} of {len(cell.finished)}",
-        )
+    table = Table(f"{study.path}", HEADINGS, numbers=True)
+    for row in study.table():
+        table.add_row(*row)
     if study.missing:
         table.caption = (
             f"{study.missing} runs are missing. Complete the study with the same command and --resume"

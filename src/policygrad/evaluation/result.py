@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import betaincinv, stdtrit
 
+from policygrad._support.display import table_in_html
 from policygrad.types import F64, Array
 
 
@@ -68,6 +69,17 @@ class Evaluation:
         cut = f", {self.cut} cut after {int(self.lengths.max()):,} steps" if self.cut else ""
         failed = f", {self.failures_in_words}" if self.failures_in_words else ""
         return f"{self.mean_in_words} ({how}, {len(self.returns)} episodes{cut}{failed})"
+
+    def _repr_html_(self) -> str:
+        how = "greedy" if self.greedy else "sampled"
+        rows = [(f"{how} return, {len(self.returns)} episodes", self.mean_in_words)]
+        if self.failures is not None:
+            rows.append(("episodes that failed", self.failures_in_words))
+        if self.cut:
+            rows.append(
+                ("episodes that did not end", f"{self.cut}, cut after {int(self.lengths.max()):,} steps")
+            )
+        return table_in_html((), rows)
 
     @property
     def mean_in_words(self) -> str:

@@ -1,10 +1,12 @@
-"""Progress of a run: a live line on a terminal, and otherwise a plain line every few seconds."""
+"""Progress of a run: a live line on a terminal or in a notebook, and otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
 import math
+import os
+import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from policygrad._support.console import LINE_INTERVAL, console, say, stderr
 
@@ -26,13 +28,30 @@ class Progress(Protocol):
         ...
 
 
+VARIABLE = "POLICYGRAD_PROGRESS"
+"""Environment variable that turns progress off by default if it is 0."""
+
+
 def make_progress(total: int, show: bool | None) -> Progress:
-    """Return the display for a budget of `total` steps. None for `show` means only if stderr is a terminal."""
+    """Return the display for a budget of `total` steps; see `shown_by_default` for None."""
     if show is None:
-        show = stderr.isatty()
+        show = shown_by_default()
     if not show:
         return Silent()
+    if in_notebook():
+        return Notebook(total)
     return Live(total) if stderr.isatty() else Lines(total)
+
+
+def shown_by_default() -> bool:
+    """Return True on a terminal and in a notebook, unless the environment variable `POLICYGRAD_PROGRESS` is 0."""
+    return os.environ.get(VARIABLE) != "0" and (stderr.isatty() or in_notebook())
+
+
+def in_notebook() -> bool:
+    """Return True if this process is the kernel of a notebook."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class Silent:
@@ -69,6 +88,55 @@ class Lines(Silent):
         if time.perf_counter() - self._last >= self.interval:
             self._last = time.perf_counter()
             self.say(f"{int(metrics['steps']):,} of {self._total:,} steps: {in_words(metrics)}")
+
+
+class NotebookLine:
+    """A line in the output of a notebook cell, which is replaced in place and removed at the end."""
+
+    interval = 0.25
+    """Seconds between two updates."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._last = -math.inf
+
+    def show(self, text: str) -> None:
+        """Replace the line, if the last time was long enough ago."""
+        if time.perf_counter() - self._last < self.interval:
+            return
+        self._last = time.perf_counter()
+        from IPython.display import display
+
+        # as a dict of MIME types, so that no class of IPython is needed
+        bundle = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def remove(self) -> None:
+        """Remove the line."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": ""}, raw=True)
+
+
+class Notebook(Silent):
+    """Shows one line below a notebook cell. Messages are printed."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._line = NotebookLine()
+
+    def __exit__(self, *_: object) -> None:
+        self._line.remove()
+
+    def say(self, message: str) -> None:
+        """Print the message."""
+        print(message)
+
+    def update(self, metrics: dict[str, float]) -> None:
+        """Replace the line."""
+        self._line.show(f"{int(metrics['steps']):,} of {self._total:,} steps: {in_words(metrics)}")
 
 
 class Live:

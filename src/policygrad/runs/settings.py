@@ -109,7 +109,8 @@ class Settings(EnvOptions):
     """Shaping of the reward that is learned from: a function, its name as `module:name`, `preset`, or `none`.
     Returns are always reported in the environment's own reward."""
     progress: bool | None = None
-    """Show progress. By default it is shown only on a terminal."""
+    """Show progress. By default it is shown on a terminal and in a notebook, unless the environment variable
+    `POLICYGRAD_PROGRESS` is 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

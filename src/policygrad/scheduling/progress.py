@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from policygrad._support.console import LINE_INTERVAL, console, say, stderr
-from policygrad.runs.progress import Progress, Silent, in_words
+from policygrad.runs.progress import NotebookLine, Progress, Silent, in_notebook, in_words, shown_by_default
 from policygrad.scheduling.job import Job, Outcome
 
 REDRAW = 0.1
@@ -121,13 +121,14 @@ class StudyProgress:
     Args:
         jobs: the jobs that are to be trained.
         at_a_time: number of jobs that run in parallel.
-        show: show progress; None shows it only on a terminal.
+        show: show progress; None shows it on a terminal and in a notebook.
     """
 
     def __init__(self, jobs: Sequence[Job], at_a_time: int, show: bool | None) -> None:
         self._total, self._ended, self._failed = len(jobs), 0, 0
         self._left = TimeLeft(jobs, at_a_time)
-        self._show = stderr.isatty() if show is None else show
+        self._show = shown_by_default() if show is None else show
+        self._line = NotebookLine() if self._show and in_notebook() else None
         self._live: Any = None
         self._lock = threading.Lock()
         self._said: set[str] = set()
@@ -146,6 +147,8 @@ class StudyProgress:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._line is not None:
+            self._line.remove()
 
     def display_of(self, job: Job) -> Progress:
         """Return the display to which one run reports."""
@@ -161,6 +164,8 @@ class StudyProgress:
             self._said.add(message)
         if self._live is not None:
             self._live.console.print(message)
+        elif self._line is not None:
+            print(message)
         else:
             say(message)
 
@@ -169,7 +174,7 @@ class StudyProgress:
         now = time.perf_counter()
         with self._lock:
             self._left.update(job, metrics["steps"], now)
-            due = now - self._shown >= (LINE_INTERVAL if self._live is None else REDRAW)
+            due = now - self._shown >= (LINE_INTERVAL if self._live is self._line is None else REDRAW)
             if due:
                 self._shown = now
         if due:
@@ -188,7 +193,7 @@ class StudyProgress:
             self.say(f"{outcome.job.title} failed: {type(error).__name__}: {error}")
         elif diverged:
             self.say(f"{outcome.job.title} failed: a NaN or an infinity appeared")
-        if self._live is not None:
+        if self._live is not None or self._line is not None:
             self._redraw("")
 
     def _redraw(self, latest: str) -> None:
@@ -200,6 +205,8 @@ class StudyProgress:
         if self._live is not None:
             with suppress(IndexError):
                 self._live.update(self._live.task_ids[0], completed=done, description=text)
+        elif self._line is not None:
+            self._line.show(text)
         elif self._show:
             say(text)
 

@@ -14,7 +14,7 @@ from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, as
 from policygrad.runs.resume import FREE_TO_CHANGE, holds_resumable_run
 from policygrad.runs.scoring import SCORES
 from policygrad.scheduling import Job, Outcome
-from policygrad.studies.saved_study import FAILURES
+from policygrad.studies.saved_cell import FAILURES
 from policygrad.studies.seeds import config_of_seeds, seed_folder, summary
 
 

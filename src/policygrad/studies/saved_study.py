@@ -6,25 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from policygrad._support.checks import check_choice
-from policygrad.runs.locked_folder import CONFIG, MANIFEST, METRICS_FILE, read_json
+from policygrad._support.display import FrameName, data_frame, table_in_html
+from policygrad.runs.locked_folder import CONFIG, MANIFEST, read_json
 from policygrad.runs.saved_run import SavedRun
-from policygrad.types import F64, Bool
+from policygrad.studies.analysis import CellSummary, summarize
+from policygrad.studies.plots import study_figure
+from policygrad.studies.saved_cell import SavedCell, ScoreName
+from policygrad.studies.study_comparison import StudyComparison, compare_cells
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KIND = "study"
 """Entry `kind` in the `config.json` of a study."""
-FAILURES = "failures.json"
-"""File of a cell with the errors and tracebacks of the runs that failed."""
-FINISHED = ("budget", "stop_at", "callback")
-"""Endings of a run that count as finished."""
-
-ScoreName = Literal["greedy", "sampled", "last_100"]
-"""What a run is scored by: the mean return of its best policy over fresh episodes, with greedy or sampled actions, or
-the mean of the last 100 training returns."""
 
 
 def open_study(path: str | Path) -> SavedStudy:
@@ -48,106 +44,6 @@ def open_study(path: str | Path) -> SavedStudy:
     else:
         raise FileNotFoundError(f"{path} holds a single run and not a study: use open_run")
     return SavedStudy(path, tuple(cells))
-
-
-@dataclass(frozen=True)
-class SavedCell:
-    """The runs of one configuration on one environment."""
-
-    environment: str
-    configuration: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Name of the cell: its environment and its configuration."""
-        return f"{self.environment} {self.configuration}"
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """Settings of the runs, with presets and defaults filled in; empty if the cell has not been started."""
-        file = self.path / CONFIG
-        return read_json(file) if file.exists() else {}
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds that were requested, in order."""
-        return self.config.get("seeds", [])
-
-    @cached_property
-    def failures(self) -> dict[int, dict[str, str]]:
-        """Error and traceback of each seed that failed."""
-        file = self.path / FAILURES
-        return {int(seed): failure for seed, failure in read_json(file).items()} if file.exists() else {}
-
-    @cached_property
-    def runs(self) -> list[SavedRun]:
-        """The runs that have begun, in the order of their seeds."""
-        folders = [self.path / f"seed-{seed}" for seed in self.seeds]
-        return [SavedRun(folder) for folder in folders if (folder / METRICS_FILE).exists()]
-
-    @cached_property
-    def finished(self) -> list[SavedRun]:
-        """The runs that reached the end of their budget or were solved, in the order of their seeds."""
-        return [run for run in self.runs if run.ended in FINISHED]
-
-    @property
-    def failed(self) -> list[int]:
-        """Seeds of the runs that ended by an error or a NaN."""
-        diverged = {run.seed for run in self.runs if run.ended in ("error", "non-finite")}
-        return sorted(diverged | set(self.failures))
-
-    @property
-    def threshold(self) -> float | None:
-        """Mean return that counts as solved; None if there is none."""
-        return next((run.threshold for run in self.finished), None)
-
-    @property
-    def score_name(self) -> ScoreName:
-        """The default score: greedy actions if the study scored its runs, else the last training episodes."""
-        return "greedy" if any(run.scores for run in self.finished) else "last_100"
-
-    def scores(self, by: ScoreName | None = None) -> dict[int, float]:
-        """Return the score of each finished run by its seed.
-
-        Args:
-            by: what to score by; by default `score_name`.
-        """
-        by = self.score_name if by is None else by
-        check_choice("by", by, ScoreName)
-        if by == "last_100":
-            return {run.seed: run.updates.latest["return_100"] for run in self.finished}
-        return {run.seed: run.scores[by]["mean"] for run in self.finished if run.scores}
-
-    def times_to_solved(self, what: Literal["steps", "seconds"] = "steps") -> tuple[F64, Bool]:
-        """Return the steps or seconds until each finished run was solved, or was ended unsolved.
-
-        Returns:
-            Times [runs] float64, and whether the run was solved then [runs] bool (otherwise the time is censored).
-        """
-        attribute = {"steps": "solved_at", "seconds": "solved_seconds"}[what]
-        solved = [getattr(run, attribute) for run in self.finished]
-        ends = [getattr(run, what) for run in self.finished]
-        times = [end if time is None else time for time, end in zip(solved, ends, strict=True)]
-        return np.array(times, np.float64), np.array([time is not None for time in solved])
-
-    def curves(self, metric: str = "return_100", points: int = 200) -> tuple[F64, F64]:
-        """Return a metric of all finished runs at common steps, where every run has values.
-
-        Returns:
-            Steps [points], and the metric of each run at these steps by linear interpolation [runs, points]; both are
-            empty if no run has values.
-        """
-        lines = list[tuple[F64, F64]]()
-        for run in self.finished:
-            values = run.history.get(metric, np.zeros(0))
-            known = np.isfinite(values)
-            if known.any():
-                lines.append((run.history["steps"][known], values[known]))
-        if not lines:
-            return np.zeros(0), np.zeros((0, 0))
-        grid = np.linspace(max(steps[0] for steps, _ in lines), min(steps[-1] for steps, _ in lines), points)
-        return grid, np.stack([np.interp(grid, steps, values) for steps, values in lines])
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,12 +93,60 @@ class SavedStudy:
             f"{self.path} has no {environment} {configuration}; it has {', '.join(cell.name for cell in self.cells)}"
         )
 
-    def scores(self, configuration: str, by: ScoreName | None = None) -> dict[str, dict[int, float]]:
-        """Return the scores of a configuration, by environment and seed: see `SavedCell.scores`."""
-        found = {c.environment: c.scores(by) for c in self.cells if c.configuration == configuration}
+    def summaries(self, by: ScoreName | None = None) -> list[CellSummary]:
+        """Return the scores of each cell, and when it was solved. Cells without scores are left out."""
+        return [summary for cell in self.cells if (summary := summarize(cell, by)) is not None]
+
+    def compare(self, a: str, b: str, by: ScoreName | None = None) -> StudyComparison:
+        """Compare two configurations of this study: see `policygrad.compare`."""
+        return compare_cells(*((name, self.cells_of(name)) for name in (a, b)), by=by)
+
+    def cells_of(self, configuration: str) -> dict[str, SavedCell]:
+        """Return the cells of a configuration by environment.
+
+        Raises:
+            ValueError: there is no such configuration.
+        """
+        found = {cell.environment: cell for cell in self.cells if cell.configuration == configuration}
         if not found:
-            raise KeyError(f"{self.path} has no {configuration}; it has {', '.join(self.configurations)}")
+            raise ValueError(
+                f"{self.path} has no configuration {configuration!r}; it has {', '.join(self.configurations)}"
+            )
         return found
+
+    def plot(self, metric: str = "return_100") -> Figure:
+        """Return the curves of all configurations: the interquartile mean over seeds with 95 % intervals.
+
+        Args:
+            metric: name of a metric that the runs have logged.
+        """
+        what = "mean of the last 100 returns" if metric == "return_100" else metric
+        return study_figure(self.cells, metric, what)
+
+    def frame(self, library: FrameName | None = None) -> Any:
+        """Return a data frame with one row per finished run: see `Run.frame`."""
+        rows = [
+            {
+                "environment": cell.environment,
+                "configuration": cell.configuration,
+                "seed": run.seed,
+                "steps": run.steps,
+                "seconds": run.seconds,
+                "solved_at": run.solved_at,
+                "last_100": run.updates.latest["return_100"],
+                **{way: run.scores[way]["mean"] if run.scores else None for way in ("greedy", "sampled")},
+            }
+            for cell in self.cells
+            for run in cell.finished
+        ]
+        return data_frame({name: [row[name] for row in rows] for name in (rows[0] if rows else {})}, library)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>" + table_in_html(HEADINGS, self.table())
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Return the rows of a table of the study, as text, with the columns `HEADINGS`."""
+        return [_row(cell) for cell in self.cells]
 
     def __repr__(self) -> str:
         total = sum(len(cell.seeds) for cell in self.cells)
@@ -213,6 +157,32 @@ class SavedStudy:
             f"{_counted(self.configurations, 'configuration')}, {finished} of {total} runs finished"
             f"{f', {failed} failed' if failed else ''})"
         )
+
+
+HEADINGS = (
+    "environment",
+    "configuration",
+    "runs",
+    "score: IQM",
+    "mean",
+    "solved",
+    "after",
+    "seconds per run",
+)
+"""Columns of `SavedStudy.table`."""
+
+
+def _row(cell: SavedCell) -> tuple[str, ...]:
+    failed = f", {len(cell.failed)} failed" if cell.failed else ""
+    first = (cell.environment, cell.configuration, f"{len(cell.finished)} of {len(cell.seeds)}{failed}")
+    if (summary := summarize(cell)) is None:
+        return (*first, *["—"] * (len(HEADINGS) - len(first)))
+    solved, after = "—", "—"
+    if cell.threshold is not None:
+        solved = f"{summary.solved} of {len(cell.finished)}"
+        median = summary.steps_to_solved.median
+        after = "—" if median is None else f"{median:,.0f} steps"
+    return (*first, str(summary.iqm), f"{summary.mean.value:.4g}", solved, after, f"{summary.seconds:.2f}")
 
 
 def _counted(things: Sequence[Any], name: str) -> str:

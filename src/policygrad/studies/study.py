@@ -65,7 +65,7 @@ def study(
         overwrite: replace an earlier study in `out`.
         resume: complete the study in `out`, or start it if there is none. Environments, configurations and seeds may
             be added.
-        progress: show progress. By default it is shown only on a terminal.
+        progress: show progress. By default it is shown on a terminal and in a notebook.
         scheduler: what trains the runs; by default the cores of this machine.
         settings: further settings of `train`, which all runs share.
 
