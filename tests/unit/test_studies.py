@@ -312,9 +312,11 @@ def test_the_time_left_follows_from_the_measured_speed_of_each_experiment():
     left.end(jobs[0], 1.0)
     # nothing is known about the slow one yet
     assert left.seconds(1.0) == 3.0
+    # what happens before the first row says nothing about the speed
     left.begin(jobs[2], 1.0)
+    left.update(jobs[2], 10, 2.0)
     left.update(jobs[2], 50, 6.0)
-    # half of it took 5 seconds, so the other half and one whole run of it are left, and one of the fast
+    # 40 % took 4 seconds, so half of it and one whole run of it are left, and one of the fast
     assert left.seconds(6.0) == 5.0 + 10.0 + 1.0
     assert left.done == 0.375
     assert time_in_words(left.seconds(6.0)) == "16 s"

@@ -17,6 +17,10 @@ REDRAW = 0.1
 """Seconds between two updates of the display, so that the runs are not slowed down."""
 
 
+RESUMED = 0.2
+"""Share of its budget that the first row of a run must have reached for the run to count as resumed."""
+
+
 class CombinedProgress:
     """Shows several parallel runs in one display, with the sum of their steps and the mean of their returns."""
 
@@ -65,43 +69,42 @@ class TimeLeft:
     def __init__(self, jobs: Sequence[Job], at_a_time: int) -> None:
         self._at_a_time = at_a_time
         self._share: dict[tuple[str, int], float] = {(job.name, job.seed): 0.0 for job in jobs}
-        self._resumed: dict[tuple[str, int], float] = {}
+        self._first: dict[tuple[str, int], tuple[float, float]] = {}
         self._began: dict[tuple[str, int], float] = {}
-        self._measured: dict[str, tuple[float, float]] = {}
+        self._ended: dict[str, tuple[float, float]] = {}
 
     @property
     def done(self) -> float:
         """Share of the study that is done, with every run weighted equally; from 0 to 1."""
         return sum(self._share.values()) / max(len(self._share), 1)
 
-    def update(self, job: Job, steps: float, now: float) -> None:
-        """Note that a job has reached `steps` at a time `now`, in seconds."""
-        key, share = (job.name, job.seed), min(steps / job.experiment.steps, 1.0)
-        self._resumed.setdefault(key, share)
-        self._began.setdefault(key, now)
-        self._share[key] = share
-
     def begin(self, job: Job, now: float) -> None:
-        """Note that a job begins."""
+        """Note that a job begins at a time in seconds."""
         self._began[job.name, job.seed] = now
-        self._resumed[job.name, job.seed] = 0.0
+
+    def update(self, job: Job, steps: float, now: float) -> None:
+        """Note how many steps a job has reached."""
+        key = (job.name, job.seed)
+        self._share[key] = min(steps / job.experiment.steps, 1.0)
+        # what a job does before its first row, such as starting a process, says nothing about its speed
+        self._first.setdefault(key, (self._share[key], now))
 
     def end(self, job: Job, now: float) -> None:
         """Note that a job has ended."""
         key = (job.name, job.seed)
-        progressed = 1.0 - self._resumed.get(key, 0.0)
-        seconds, share = self._measured.get(job.name, (0.0, 0.0))
-        if key in self._began and progressed > 0:
-            self._measured[job.name] = (seconds + now - self._began[key], share + progressed)
+        resumed = self._first[key][0] if key in self._first and self._first[key][0] > RESUMED else 0.0
+        seconds, share = self._ended.get(job.name, (0.0, 0.0))
+        if key in self._began and resumed < 1.0:
+            self._ended[job.name] = (seconds + now - self._began[key], share + 1.0 - resumed)
         self._share[key] = 1.0
 
     def seconds(self, now: float) -> float:
         """Return the estimated seconds until all jobs have ended; NaN before anything was measured."""
-        measured = dict(self._measured)
-        for (name, seed), share in self._share.items():
-            progressed = share - self._resumed.get((name, seed), 0.0)
-            if name not in measured and progressed > 0.02:
-                measured[name] = (now - self._began[name, seed], progressed)
+        measured = dict(self._ended)
+        for key, (first, since) in self._first.items():
+            progressed = self._share[key] - first
+            if key[0] not in measured and progressed > 0:
+                measured[key[0]] = (now - since, progressed)
         if not measured:
             return math.nan
         per_run = {name: seconds / share for name, (seconds, share) in measured.items()}

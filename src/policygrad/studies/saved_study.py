@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,30 +160,22 @@ class SavedStudy:
         )
 
 
-HEADINGS = (
-    "environment",
-    "configuration",
-    "runs",
-    "score: IQM",
-    "mean",
-    "solved",
-    "after",
-    "seconds per run",
-)
-"""Columns of `SavedStudy.table`."""
+HEADINGS = ("environment", "configuration", "runs", "IQM, 95 %", "solved, median")
+"""Columns of `SavedStudy.table`: the IQM is of the score, and the median is of the steps until a run is solved."""
 
 
 def _row(cell: SavedCell) -> tuple[str, ...]:
     failed = f", {len(cell.failed)} failed" if cell.failed else ""
     first = (cell.environment, cell.configuration, f"{len(cell.finished)} of {len(cell.seeds)}{failed}")
     if (summary := summarize(cell)) is None:
-        return (*first, *["—"] * (len(HEADINGS) - len(first)))
-    solved, after = "—", "—"
+        return (*first, "—", "—")
+    iqm, solved = summary.iqm, "—"
+    interval = "" if math.isnan(iqm.low) else f" [{iqm.low:.4g}, {iqm.high:.4g}]"
     if cell.threshold is not None:
-        solved = f"{summary.solved} of {len(cell.finished)}"
         median = summary.steps_to_solved.median
-        after = "—" if median is None else f"{median:,.0f} steps"
-    return (*first, str(summary.iqm), f"{summary.mean.value:.4g}", solved, after, f"{summary.seconds:.2f}")
+        after = "" if median is None else f", {median:,.0f}"
+        solved = f"{summary.solved} of {len(cell.finished)}{after}"
+    return (*first, f"{iqm.value:.4g}{interval}", solved)
 
 
 def _counted(things: Sequence[Any], name: str) -> str:
