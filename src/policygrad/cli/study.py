@@ -10,7 +10,6 @@ from typing import Annotated, Any, cast
 
 import tyro
 
-from policygrad._support.console import say, stdout
 from policygrad.algorithms import ALGORITHMS
 from policygrad.cli.keywords import keywords, pairs
 from policygrad.cli.parse import FIELDS, check_flags, flags_of, with_whole_numbers
@@ -115,9 +114,14 @@ def study_table(study: SavedStudy) -> Table:
     table = Table(f"{study.path}", HEADINGS, numbers=True)
     for row in study.table():
         table.add_row(*row)
+    remarks = [
+        f"{cell.name}: {len(cell.failed)} of {len(cell.seeds)} runs failed"
+        for cell in study.cells
+        if cell.failed
+    ]
     if study.missing:
-        table.caption = (
+        remarks.append(
             f"{study.missing} runs are missing. Complete the study with the same command and --resume"
         )
-        say(f"the study was interrupted: {study.missing} runs are missing", stdout)
+    table.caption = "\n".join(remarks)
     return table

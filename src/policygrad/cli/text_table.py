@@ -12,7 +12,7 @@ NARROW = 60
 
 @dataclass
 class Table:
-    """Rows of text under a title, shown as a table, or one cell per line on a narrow terminal."""
+    """Rows of text under a title, shown as a table, or one cell per line on a terminal that is too narrow."""
 
     title: str
     headings: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Table:
     def show(self) -> None:
         """Print the table on stdout. Long values are wrapped, never truncated."""
         out = console(stdout)
-        if out.width < NARROW:
+        if out.width < max(NARROW, self._least_width):
             out.print(self._listed())
             return
         # slow to import, and only needed here
@@ -46,6 +46,15 @@ class Table:
         for row in self.rows:
             table.add_row(*row)
         out.print(table)
+
+    @property
+    def _least_width(self) -> int:
+        """Columns of a terminal below which numbers would have to be truncated."""
+        if not self.numbers:
+            return 0
+        words = [max(map(len, heading.split())) for heading in self.headings]
+        cells = [max((len(row[i]) for row in self.rows), default=0) for i in range(len(self.headings))]
+        return 1 + sum(max(pair) + 3 for pair in zip(words, cells, strict=True))
 
     def _listed(self) -> str:
         lines = [self.title]

@@ -160,22 +160,20 @@ class SavedStudy:
         )
 
 
-HEADINGS = ("environment", "configuration", "runs", "IQM, 95 %", "solved, median")
-"""Columns of `SavedStudy.table`: the IQM is of the score, and the median is of the steps until a run is solved."""
+HEADINGS = ("environment", "configuration", "IQM, 95 %", "solved, after")
+"""Columns of `SavedStudy.table`: names, the interquartile mean of the scores, and how many runs were solved after how
+many steps in the median. Without a threshold, the last column is the number of runs."""
 
 
 def _row(cell: SavedCell) -> tuple[str, ...]:
-    failed = f", {len(cell.failed)} failed" if cell.failed else ""
-    first = (cell.environment, cell.configuration, f"{len(cell.finished)} of {len(cell.seeds)}{failed}")
     if (summary := summarize(cell)) is None:
-        return (*first, "—", "—")
-    iqm, solved = summary.iqm, "—"
+        return cell.environment, cell.configuration, "—", f"0 of {len(cell.seeds)} runs"
+    iqm, runs = summary.iqm, len(cell.finished)
     interval = "" if math.isnan(iqm.low) else f" [{iqm.low:.4g}, {iqm.high:.4g}]"
-    if cell.threshold is not None:
-        median = summary.steps_to_solved.median
-        after = "" if median is None else f", {median:,.0f}"
-        solved = f"{summary.solved} of {len(cell.finished)}{after}"
-    return (*first, f"{iqm.value:.4g}{interval}", solved)
+    median = summary.steps_to_solved.median
+    after = "" if median is None else f", {median:,.0f}"
+    solved = f"{runs} runs" if cell.threshold is None else f"{summary.solved} of {runs}{after}"
+    return cell.environment, cell.configuration, f"{iqm.value:.4g}{interval}", solved
 
 
 def _counted(things: Sequence[Any], name: str) -> str:
