@@ -19,6 +19,7 @@ from . import statistics as statistics
 from . import studies as studies
 from . import training as training
 from . import types as types
+from . import watching as watching
 from .agent import Agent as Agent
 from .algorithms import A2C as A2C
 from .algorithms import PPO as PPO

@@ -1,7 +1,8 @@
 """Environments: how to open them, reward shaping, and small problems with known transition probabilities."""
 
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv
+from policygrad.envs.kernel_env import KernelEnv
+from policygrad.envs.kernel_vector import KernelVectorEnv
 from policygrad.envs.make import make, make_one
 from policygrad.envs.options import Backend, EnvOptions
 from policygrad.envs.registry import KERNELS, EnvLike, without_module

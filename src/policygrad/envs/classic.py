@@ -10,8 +10,7 @@ formulas therefore keep its order of operations and its precision, which is floa
   their state.
 - Sines and cosines are those of the C library, which NumPy 2 uses for float64. Where NumPy has its own, they agree
   within a few units in the last place of float64, so a single step agrees within one unit of float32. For float32,
-  NumPy always uses its own: the observation of Acrobot right after a reset, when its state is float32, agrees
-  within 1.2e-7.
+  NumPy always uses its own: Acrobot's observation right after a reset, when its state is float32, agrees within 1.2e-7.
 
 Resets draw from the same distributions as Gymnasium's, but draw different numbers.
 """
@@ -19,11 +18,13 @@ Resets draw from the same distributions as Gymnasium's, but draw different numbe
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numba
 import numpy as np
 from gymnasium import spaces
 
+from policygrad.envs.classic_pictures import PICTURES
 from policygrad.envs.kernel import Kernel, uniform
 from policygrad.types import F32, F64, Array
 
@@ -238,7 +239,7 @@ def _box(*high: float) -> spaces.Box:
 _CAR_SPACE = spaces.Box(np.array([WESTERN_END, -TOP_SPEED], f32), np.array([EASTERN_END, TOP_SPEED], f32))
 
 CLASSIC: dict[str, Kernel] = {
-    kernel.name: kernel
+    kernel.name: replace(kernel, **PICTURES[kernel.name])
     for kernel in (
         Kernel(
             name="CartPole-v1",

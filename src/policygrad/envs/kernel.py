@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -61,6 +61,11 @@ class Kernel:
     observe: Callable[..., Any]
     reward_threshold: float | None = None
     """Mean return at which the environment counts as solved."""
+    render: Callable[[F64], Array] | None = None
+    """Draws the state [S] as [H, W, 3] uint8, to watch a policy; need not be compiled. Without it, the observations
+    are drawn."""
+    render_fps: float = 30.0
+    """Number of pictures per second at which the environment is shown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_steps", whole(f"{self.name}: max_steps", self.max_steps, at_least=1))
@@ -80,6 +85,10 @@ class Kernel:
                 raise ValueError(
                     f"{self.name}: {kind}_space is {space}; expected a Box of float32, or {allowed}"
                 )
+
+    def limited_to(self, max_steps: int | None) -> Kernel:
+        """Return a copy with another time limit, or this kernel if that is None."""
+        return self if max_steps is None else replace(self, max_steps=max_steps)
 
     @property
     def addresses(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Compiled environments with Gymnasium's interfaces: N of them as a `VectorEnv`, or one as an `Env`."""
+"""N compiled environments as a Gymnasium `VectorEnv`."""
 
 # pyright: basic
 # the arguments of compiled functions are typed by the Numba signatures above them
@@ -248,43 +248,3 @@ def named_faults(name: str, where: Array) -> Generator[None]:
             f"{name}: {FUNCTIONS[where[0]]} of environment {where[1]} raised {type(error).__name__} at step "
             f"{where[2]} of its episode: {error}"
         ) from error
-
-
-class KernelEnv(gym.Env[Any, Any]):
-    """A single environment of a `Kernel` as a Gymnasium environment.
-
-    Raises:
-        TypeError: Numba cannot compile the kernel's functions.
-    """
-
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.render_mode = None
-        self._vector = KernelVectorEnv(kernel, 1)
-        self.observation_space = kernel.observation_space
-        self.action_space = kernel.action_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
-        super().reset(seed=seed)
-        observation, info = self._vector.reset(seed=[int(self.np_random.integers(2**31))])
-        return self._one(observation), info
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one step.
-
-        Raises:
-            gymnasium.error.ResetNeeded: the episode has ended, or none has begun.
-        """
-        if self._vector.over[0]:
-            raise gym.error.ResetNeeded(
-                f"{self._vector.kernel.name}: the episode has ended; call reset before step"
-            )
-        observation, reward, terminated, truncated, info = self._vector.step(np.asarray(action)[None])
-        return self._one(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def _one(self, observations: Array) -> Any:
-        return int(observations[0]) if observations.ndim == 1 else observations[0]

@@ -15,7 +15,8 @@ from gymnasium.wrappers import TimeLimit
 from policygrad._support.lookup import name_of_object
 from policygrad.envs.contract import Checked, exits_are_faults
 from policygrad.envs.kernel import Kernel
-from policygrad.envs.kernel_vector import KernelEnv, KernelVectorEnv
+from policygrad.envs.kernel_env import KernelEnv
+from policygrad.envs.kernel_vector import KernelVectorEnv
 from policygrad.envs.options import EnvOptions
 from policygrad.envs.pool import EnvPoolVectorEnv, pool_ids, same_limit
 from policygrad.envs.processes import ProcessVectorEnv, processes_pay
@@ -68,7 +69,9 @@ def make(
         _refuse(options, "a compiled environment", "env_kwargs", "wrap")
         _refuse_processes(options, env.name)
         return Environments(
-            KernelVectorEnv(_with_limit(env, options), num_envs or otherwise), env.name, owned=True
+            KernelVectorEnv(env.limited_to(options.max_episode_steps), num_envs or otherwise),
+            env.name,
+            owned=True,
         )
     if isinstance(env, VectorEnv):
         _refuse(options, "a vector environment", "env_kwargs", "wrap", "max_episode_steps")
@@ -125,7 +128,7 @@ def make_one(env: EnvLike, options: EnvOptions = DEFAULT) -> Checked:
         found = KERNELS[found]
     if isinstance(found, Kernel):
         kernel = found
-        return Checked(KernelEnv(_with_limit(kernel, options)), kernel.name)
+        return Checked(KernelEnv(kernel.limited_to(options.max_episode_steps)), kernel.name)
     vector = make(
         env, 1, replace(options, vectorize="sync", backend="auto" if callable(found) else "gymnasium")
     ).vector
@@ -151,11 +154,6 @@ def _refuse_processes(options: EnvOptions, name: str) -> None:
             "one of these. Leave it out, set backend='gymnasium' for an id, or pass a function that creates one "
             "environment"
         )
-
-
-def _with_limit(kernel: Kernel, options: EnvOptions) -> Kernel:
-    limit = options.max_episode_steps
-    return kernel if limit is None else replace(kernel, max_steps=limit)
 
 
 def _from_vector(
@@ -193,7 +191,7 @@ def _from_id(
         _refuse_processes(options, name)
         say(f"environment: {name} (compiled)")
         return Environments(
-            KernelVectorEnv(_with_limit(KERNELS[env_id], options), num_envs), name, owned=True
+            KernelVectorEnv(KERNELS[env_id].limited_to(options.max_episode_steps), num_envs), name, owned=True
         )
     if backend == "compiled":
         raise ValueError(f"{name} has no compiled form. The compiled environments are {', '.join(KERNELS)}")

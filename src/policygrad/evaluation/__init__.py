@@ -1,6 +1,6 @@
 """Evaluation of policies: on fresh episodes, at intervals during training, and to choose the best policy of a run."""
 
-from policygrad.evaluation.episodes import evaluate, run_episodes
+from policygrad.evaluation.episodes import check_policy, evaluate, run_episodes
 from policygrad.evaluation.periodic import PeriodicEvaluation
 from policygrad.evaluation.result import Evaluation, percent, share_interval
 from policygrad.evaluation.selection import (
@@ -15,6 +15,7 @@ __all__ = [
     "PeriodicEvaluation",
     "Selection",
     "allowance",
+    "check_policy",
     "evaluate",
     "percent",
     "run_episodes",

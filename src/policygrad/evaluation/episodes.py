@@ -61,11 +61,7 @@ def evaluate(
         ValueError: the spaces differ from the policy's, or `episodes` is below 1.
         EnvironmentFault: the environment violates Gymnasium's API.
     """
-    if not isinstance(policy, Policy):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"expected a policygrad.Policy; got {type(policy).__name__}. "
-            "Policy(network, observation_space, action_space) makes one from a torch module."
-        )
+    check_policy(policy)
     episodes = whole("episodes", episodes, at_least=1)
     check_names("evaluate", EnvOptions, options)
     environments = make(env, num_envs, EnvOptions(**options), otherwise=min(episodes, SIDE_BY_SIDE))
@@ -75,6 +71,15 @@ def evaluate(
             return run_episodes(policy, environments, episodes, greedy, seed, tick)
     finally:
         environments.close()
+
+
+def check_policy(policy: Any) -> None:
+    """Raise TypeError unless this is a `Policy`, with a hint for torch modules."""
+    if not isinstance(policy, Policy):
+        raise TypeError(
+            f"expected a policygrad.Policy; got {type(policy).__name__}. "
+            "Policy(network, observation_space, action_space) makes one from a torch module."
+        )
 
 
 def engine_for_episodes(policy: Policy, environments: Environments) -> FusedEngine | None:
