@@ -54,6 +54,7 @@ from .policies import Policy as Policy
 from .policies import ValueNetwork as ValueNetwork
 from .policies.policy_file import load as load
 from .policies.policy_file import save as save
+from .runs.callback import Update as Update
 from .runs.run import Run as Run
 from .runs.saved_run import SavedRun as SavedRun
 from .runs.saved_run import open_run as open_run

@@ -127,6 +127,8 @@ class Placed:
             return
         offset, kind, number = self._fields[path]
         if isinstance(kind, types.Array):
+            if self._kept.get(path) is value:
+                return
             _check(kind, value)
             self._kept[path] = value
             # Numba's array: owner, object, size, item size, data, shape, strides; without an owner, it is not counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -63,10 +63,14 @@ class Train(Settings):
     shaping: str = "preset"
     """Reward shaping: `preset`, `none`, or module:function of your own (see docs/environments.md)."""
     progress: tyro.conf.Suppress[bool | None] = True
+    on_update: tyro.conf.Suppress[None] = None
     episodes: int = 100
     """Number of episodes of each evaluation after training: one with sampled and one with greedy actions."""
     network: Annotated[Network, tyro.conf.arg(name="")] = field(default_factory=Network)
     normalization: Annotated[Normalization, tyro.conf.arg(name="")] = field(default_factory=Normalization)
+
+    without_flags: ClassVar[tuple[str, ...]] = ("on_update",)
+    """Settings that exist only in Python."""
 
     def __post_init__(self) -> None:
         """Skip the checks. `train_command` passes the settings to `train`, which checks them."""

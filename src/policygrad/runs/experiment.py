@@ -111,6 +111,7 @@ class Experiment:
                 stop=self.settings.stop_at is not None,
                 select=partial(self._select, parts.environments) if self.settings.select else None,
                 candidates=parts.training.candidates,
+                on_update=self.settings.on_update,
                 state=parts.state,
             )
             if saved is not None and not _resumed(recorder, parts, saved):
@@ -172,6 +173,7 @@ class Experiment:
             stop=settings.stop_at is not None,
             workers=workers,
             loop=settings.loop,
+            row_by_row=settings.on_update is not None,
             say=display.say,
         )
         evaluations = None

@@ -13,12 +13,13 @@ from policygrad._support.state import unpack
 from policygrad.errors import NonFiniteError
 from policygrad.evaluation import Selection
 from policygrad.policies import Policy, Snapshot
+from policygrad.runs.callback import OnUpdate, Update, wants_to_end
 from policygrad.runs.curves import drawing_may_fail, save_curve
 from policygrad.runs.diagnosis import findings
 from policygrad.runs.folder import SUMMARY, RunFolder
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress, Silent
-from policygrad.runs.run import Ending, Run, StoppedError
+from policygrad.runs.run import FINISHED, Ending, Run, StoppedError
 from policygrad.training import WINDOW, Candidates, Iteration
 from policygrad.types import F64, State
 
@@ -37,6 +38,7 @@ class Recorder:
         select: chooses the best of several policies at the end of the run, given the most promising one first; None
             takes the first.
         candidates: the policies that may be the best, which training keeps.
+        on_update: called after every row; see `Settings.on_update`.
         state: returns the state of training for checkpoints; called between iterations.
     """
 
@@ -49,6 +51,7 @@ class Recorder:
         stop: bool,
         select: Callable[[Run, list[Snapshot]], Selection | None] | None = None,
         candidates: Candidates,
+        on_update: OnUpdate | None = None,
         state: Callable[[], State],
     ) -> None:
         self._run = run
@@ -59,6 +62,8 @@ class Recorder:
         self._stop = stop
         self._state = state
         self._select = select
+        self._on_update = on_update
+        self._failure: BaseException | None = None
         self._acted = run.last_policy.snapshot()
         self._candidates = candidates
 
@@ -112,6 +117,9 @@ class Recorder:
                 if iteration is None:
                     break
                 self._take(iteration)
+                if self._called_back(iteration):
+                    run.ended = "callback"
+                    break
                 if self._stop and iteration.solved:
                     run.ended = "stop_at"
                     break
@@ -122,10 +130,10 @@ class Recorder:
         except KeyboardInterrupt:
             # the state is inconsistent in the middle of an update, so the last checkpoint is kept
             run.ended = "interrupted"
-        except NonFiniteError as error:
-            self._finish("non-finite")
-            raise StoppedError(run, str(error)) from error
         except BaseException as error:
+            if isinstance(error, NonFiniteError) and error is not self._failure:
+                self._finish("non-finite")
+                raise StoppedError(run, str(error)) from error
             # an environment that crashes or exits must not cost what was learned
             try:
                 self._finish("error")
@@ -135,6 +143,21 @@ class Recorder:
                 error.run = run  # pyright: ignore[reportAttributeAccessIssue]
             raise
         return self._finish(run.ended)
+
+    def _called_back(self, iteration: Iteration) -> bool:
+        """Call the user's function with the iteration's row, and return whether the run should end."""
+        if self._on_update is None:
+            return False
+        run = self._run
+        try:
+            with self._interruption.learning:
+                return wants_to_end(self._on_update(Update(iteration.last, run.last_policy, run)))
+        except BaseException as error:
+            # training stands between two updates, so its state can be saved
+            self._failure = error
+            if self.folder is not None:
+                self.folder.save_checkpoint(self.state, now=True)
+            raise
 
     def _take(self, iteration: Iteration) -> None:
         run = self._run
@@ -195,13 +218,13 @@ class Recorder:
 
     def _finished(self, ended: Ending) -> Run:
         run, folder = self._run, self.folder
-        if ended in ("budget", "stop_at") and self._interruption.signaled:
+        if ended in FINISHED and self._interruption.signaled:
             ended = "interrupted"
         if ended == "non-finite":
             # the final parameters may have caused the NaN, but those that acted last did not
             run.last_policy.restore(self._acted)
         run.ended = ended
-        if ended in ("budget", "stop_at"):
+        if ended in FINISHED:
             self._select_best()
         else:
             run.policy = self._best_policy()

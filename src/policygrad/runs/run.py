@@ -14,7 +14,9 @@ from policygrad.runs.history import Episodes, Updates
 from policygrad.runs.view import RunView
 from policygrad.types import F64, I64
 
-Ending = Literal["budget", "stop_at", "interrupted", "non-finite", "error"]
+Ending = Literal["budget", "stop_at", "callback", "interrupted", "non-finite", "error"]
+FINISHED: tuple[Ending, ...] = ("budget", "stop_at", "callback")
+"""Endings of runs that are complete."""
 
 
 @dataclass

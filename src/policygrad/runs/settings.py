@@ -26,6 +26,7 @@ from policygrad.envs import (
 from policygrad.envs.shaping import as_shaping
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
+from policygrad.runs.callback import OnUpdate
 from policygrad.training import LoopName
 
 NetworkLike: TypeAlias = nn.Module | Callable[..., nn.Module] | str
@@ -111,6 +112,9 @@ class Settings(EnvOptions):
     progress: bool | None = None
     """Show progress. By default it is shown on a terminal and in a notebook, unless the environment variable
     `POLICYGRAD_PROGRESS` is 0."""
+    on_update: OnUpdate | None = None
+    """Function that is called after every row of the history with an `Update`, which contains the row's metrics and
+    the policy. It ends the run by returning True (see docs/watching.md)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +147,8 @@ class Settings(EnvOptions):
             )
         if not (self.out is None or isinstance(self.out, str | os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"out must be the path of a folder; got {self.out!r}")
+        if not (self.on_update is None or callable(self.on_update)):
+            raise TypeError(f"on_update must be a function of an Update, or None; got {self.on_update!r}")
         if self.out is not None:
             # made absolute at once, because an environment may change the working directory
             self._set("out", Path(self.out).expanduser().absolute())
@@ -222,7 +228,7 @@ class Settings(EnvOptions):
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
-            if field.name not in ("seeds", "parallel", "out", "overwrite", "resume", "progress")
+            if field.name not in ("seeds", "parallel", "out", "overwrite", "resume", "progress", "on_update")
         }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress
-from policygrad.runs.run import Run, StoppedError
+from policygrad.runs.run import FINISHED, Run, StoppedError
 from policygrad.runs.scoring import score
 
 
@@ -37,7 +37,7 @@ class Job:
         except StoppedError as error:
             display.say(f"{self.title}: {error}")
             return error.run
-        if self.episodes and run.ended in ("budget", "stop_at"):
+        if self.episodes and run.ended in FINISHED:
             with interruption.opening:
                 score(self.experiment, run, self.episodes)
         return run

@@ -38,6 +38,8 @@ def placed(experiment: Experiment, at_a_time: int) -> tuple[Parcel | None, str]:
         return None, f"{in_threads} (requested)"
     if parallel == "auto" and at_a_time == 1:
         return None, "one after another"
+    if parallel == "auto" and experiment.settings.on_update is not None:
+        return None, f"{in_threads} (on_update is called in this process)"
     if parallel == "auto" and reason is None:
         return None, f"{in_threads} (everything is compiled)"
     try:

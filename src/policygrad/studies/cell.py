@@ -12,6 +12,7 @@ from policygrad.runs.experiment import Experiment
 from policygrad.runs.folder import SUMMARY
 from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, as_json, read_json
 from policygrad.runs.resume import FREE_TO_CHANGE, holds_resumable_run
+from policygrad.runs.run import FINISHED
 from policygrad.runs.scoring import SCORES
 from policygrad.scheduling import Job, Outcome
 from policygrad.studies.saved_cell import FAILURES
@@ -76,12 +77,12 @@ class Cell:
             return False
         config, ended = read_json(folder / CONFIG), read_json(folder / SUMMARY)["ended"]
         wanted = self.experiment.settings.config()
-        free = [name for name in FREE_TO_CHANGE if name not in ("vectorize", "loop")]
+        free = [name for name in FREE_TO_CHANGE if name not in ("vectorize", "loop", "log_info")]
         if any(config.get(name) != wanted[name] for name in free):
             return False
         if ended == "non-finite":
             return True
-        if ended not in ("budget", "stop_at"):
+        if ended not in FINISHED:
             return False
         if not self.episodes:
             return True

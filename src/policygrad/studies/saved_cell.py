@@ -11,13 +11,12 @@ import numpy as np
 
 from policygrad._support.checks import check_choice
 from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, read_json
+from policygrad.runs.run import FINISHED
 from policygrad.runs.saved_run import SavedRun
 from policygrad.types import F64, Bool
 
 FAILURES = "failures.json"
 """File of a cell with the errors and tracebacks of the runs that failed."""
-FINISHED = ("budget", "stop_at", "callback")
-"""Endings of a run that count as finished."""
 
 ScoreName = Literal["greedy", "sampled", "last_100"]
 """What a run is scored by: the mean return of its best policy over fresh episodes, with greedy or sampled actions, or

@@ -103,6 +103,7 @@ class CompiledTraining:
         self._sums, self._defined = np.zeros(len(code.METRICS)), np.zeros(len(code.METRICS), np.int64)
         self._fault: Exception | None = None
         self._samples = float(FIRST_CALL)
+        self._memory: Placed | None = None
         self.rows_per_call = MOST_ROWS
         """Largest number of rows that a call returns."""
 
@@ -158,7 +159,13 @@ class CompiledTraining:
         self._statistics.load()
         carried = self._carried()
         world = self._world(carried.statistics)
-        memory = Placed(Memory(world, plan, work, carried, self._results), MEMORY)
+        if self._memory is None:
+            self._memory = Placed(Memory(world, plan, work, carried, self._results), MEMORY)
+        else:
+            # the rest stays in place, because there may be a call per update
+            self._memory.set(("world",), world)
+            self._memory.set(("carried",), carried)
+        memory = self._memory
         if self._penalty is not None:
             plan.penalty[0] = self._penalty.weight(self._learner)
         ending = loop.NEEDS_NOISE

@@ -62,6 +62,7 @@ class Training:
         workers: cores on which samples are collected.
         loop: `compiled` performs many updates per call in machine code, `python` performs them one by one, and `auto`
             is `compiled` where possible.
+        row_by_row: iterations have a single row each, in machine code too.
         say: called with a message that says which of the two it is.
     """
 
@@ -79,6 +80,7 @@ class Training:
         stop: bool = False,
         workers: Workers | None = None,
         loop: LoopName = "auto",
+        row_by_row: bool = False,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._policy, self._engine, self._algorithm = policy, engine, algorithm
@@ -104,6 +106,7 @@ class Training:
         """The policies that may be the best of the run."""
         self.used = 0
         """Number of samples learned from."""
+        self._row_by_row = row_by_row
         self.pause_at = math.inf
         """Number of samples after which an iteration should end, because something else is due then."""
         self._episodes = 0
@@ -148,7 +151,9 @@ class Training:
 
     def _iteration_of(self, compiled: CompiledTraining) -> Iteration:
         """Return the next rows from machine code."""
-        iteration = compiled.run(self.used, self._episodes, self._seconds, self.pause_at)
+        iteration = compiled.run(
+            self.used, self._episodes, self._seconds, 0 if self._row_by_row else self.pause_at
+        )
         last = iteration.last
         self.used, self._episodes, self._seconds = int(last["steps"]), int(last["episodes"]), last["seconds"]
         return replace(iteration, solved=self.solved)
