@@ -1,7 +1,7 @@
 """Checks that Python environments follow Gymnasium's API; the first violation raises an EnvironmentFault.
 
 Checked environments return observations as arrays (those of a Dict or a Tuple are flattened), rewards as floats, and
-`terminated` and `truncated` as bools. The environment's `info` is discarded and never read.
+`terminated` and `truncated` as bools. The environment's `info` is discarded, except values that are to be logged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from policygrad.envs.ended_info import number_in
 from policygrad.errors import EnvironmentFault
 from policygrad.spaces import (
     Space,
@@ -122,6 +123,8 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
             self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
         self._discrete = isinstance(env.action_space, spaces.Discrete)
         self._steps = 0
+        self.logged_info: tuple[str, ...] = ()
+        """Names of the values of `info` that the last step of an episode returns, as floats."""
         parameters = inspect.signature(env.unwrapped.reset).parameters.values()
         takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
         missing = {"seed", "options"} - {p.name for p in parameters}
@@ -145,7 +148,7 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
         return self._observation(result[0], "reset"), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Take one step; the environment's info is discarded.
+        """Take one step. The environment's info is discarded, except `logged_info` at the end of an episode.
 
         A Discrete action is passed as a Python int, which every environment accepts.
         """
@@ -161,14 +164,17 @@ class Checked(gym.Wrapper[Any, Any, Any, Any]):
                 f"{self._place()} returned {_described(result)}; expected (observation, reward, terminated, "
                 f"truncated, info){hint}"
             )
-        observation, reward, terminated, truncated, _ = result
+        observation, reward, terminated, truncated, info = result
         if type(reward) is not float:
             reward = as_reward(reward, self._place())
         if terminated is not False:
             terminated = as_flag(terminated, "terminated", self._place())
         if truncated is not False:
             truncated = as_flag(truncated, "truncated", self._place())
-        return self._observation(observation, "step"), reward, terminated, truncated, {}
+        logged: dict[str, Any] = {}
+        if self.logged_info and (terminated or truncated):
+            logged = {name: number_in(info, name, self._place()) for name in self.logged_info}
+        return self._observation(observation, "step"), reward, terminated, truncated, logged
 
     def close(self) -> None:
         """Close the environment; an exception becomes a warning, because all results are complete by then."""

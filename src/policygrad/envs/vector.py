@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from gymnasium.wrappers import TimeLimit
 from policygrad._support.seeding import EpisodeSeeds
 from policygrad._support.state import unpack
 from policygrad.envs.contract import errors_are_warnings
+from policygrad.envs.ended_info import EndedInfo
 from policygrad.envs.kernel_vector import KernelVectorEnv
 from policygrad.envs.pool import EnvPoolVectorEnv
 from policygrad.errors import EnvironmentFault
@@ -88,6 +89,24 @@ class Environments:
         self._takes_seed_list = isinstance(vector.unwrapped, listed)
         self._actions_dtype = self.action_space.dtype
         self._steps = 0
+        self.ended_info: EndedInfo | None = None
+        """Values of `info` that are to be logged; None if there are none."""
+
+    def log_info(self, names: Sequence[str]) -> None:
+        """From now on, average these values of `info` over the episodes that end, in `ended_info`.
+
+        Raises:
+            ValueError: the environments are compiled, so they have no info; or a name is taken by another metric.
+        """
+        if isinstance(self.vector, KernelVectorEnv):
+            raise ValueError(
+                f"log_info={tuple(names)}: {self.name} is compiled, and compiled environments have no info. Use "
+                "backend='gymnasium' (--backend gymnasium) if it is an id of Gymnasium, or leave log_info out"
+            )
+        self.ended_info = EndedInfo(names, self.name)
+        if self._like is not None and isinstance(self.vector, SyncVectorEnv | AsyncVectorEnv):
+            # its environments are `Checked`, and discard everything else
+            self.vector.set_attr("logged_info", [tuple(names)] * self.num_envs)
 
     @property
     def resets_by_seed(self) -> bool:
@@ -121,6 +140,9 @@ class Environments:
         truncated = np.array(self._column("truncated", truncated, "b"))
         done = terminated | truncated
         self.current, self.resetting = observation, done
+        if self.ended_info is not None:
+            ended = "final_info" if self.autoreset_mode is AutoresetMode.SAME_STEP else None
+            self.ended_info.latest = info if ended is None else info.get(ended, {})
         if done.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             self.resetting = np.zeros(self.num_envs, np.bool_)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:

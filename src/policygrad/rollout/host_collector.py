@@ -149,6 +149,8 @@ class HostCollector:
         successor = _encode(policy, raw, environments.name, t + 1)
         if self._shaping:
             record.raw_next.append(np.array(raw))
+        if environments.ended_info is not None:
+            environments.ended_info.add((terminated | truncated) & valid)
         # in most modes and at most steps, the successor is also the next observation to act on
         record.following = successor if environments.current is raw else None
         if record.following is None:

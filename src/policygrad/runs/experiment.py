@@ -156,6 +156,8 @@ class Experiment:
             say=display.say,
         )
         open_until_the_end.callback(environments.close)
+        if settings.log_info:
+            environments.log_info(settings.log_info)
         policy, value = self.networks(environments, seed)
         engine = make_engine(
             policy, value, algorithm.optimizer, settings.engine, display.say, workers, needs=engine_for(algorithm)

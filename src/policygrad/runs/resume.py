@@ -20,7 +20,16 @@ from policygrad.runs.locked_folder import CONFIG, MANIFEST, METRICS_FILE, as_jso
 from policygrad.runs.settings import RENAMED
 from policygrad.types import State
 
-FREE_TO_CHANGE = ("steps", "stop_at", "eval_every", "eval_episodes", "select", "vectorize", "loop")
+FREE_TO_CHANGE = (
+    "steps",
+    "stop_at",
+    "eval_every",
+    "eval_episodes",
+    "select",
+    "vectorize",
+    "loop",
+    "log_info",
+)
 """Settings that may change when a run is resumed. Seeds may also be added to `seeds`."""
 
 LOSS_GRAPH = "algorithm.loss_graph"

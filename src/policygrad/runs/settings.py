@@ -63,9 +63,12 @@ class Settings(EnvOptions):
     """Replace an earlier run at `out`."""
     resume: bool = False
     """Resume the run at `out` from its last checkpoint, or start it if there is no run yet. All other settings must
-    be unchanged, except steps, stop_at, select, vectorize, eval_every and eval_episodes."""
+    be unchanged, except steps, stop_at, select, vectorize, loop, log_info, eval_every and eval_episodes."""
     save_episodes: bool = False
     """Write the return of every episode to `episodes.csv` in `out`."""
+    log_info: tuple[str, ...] = ()
+    """Names of numbers in the `info` of the environment. For each, the mean over the episodes that ended, of its value
+    at their last step, is logged as the metric `info_NAME`."""
     num_envs: int | None = None
     """Number of parallel environments. By default the preset's number, or 8 without a preset."""
     engine: EngineName = "auto"
@@ -141,6 +144,10 @@ class Settings(EnvOptions):
                     f"{name} must be a torch module, a function or class that makes one, or 'module:name'; "
                     f"got {given!r}"
                 )
+        names: Any = (self.log_info,) if isinstance(self.log_info, str) else self.log_info
+        if not (isinstance(names, list | tuple) and all(isinstance(name, str) and name for name in names)):
+            raise TypeError(f"log_info must contain names of values in the info; got {self.log_info!r}")
+        self._set("log_info", tuple(dict.fromkeys(names)))
         if not (self.shaping is None or isinstance(self.shaping, str) or callable(self.shaping)):
             raise TypeError(
                 f"shaping must be a function, None, 'preset' or 'module:name'; got {self.shaping!r}"

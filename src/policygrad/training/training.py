@@ -96,6 +96,7 @@ class Training:
             max_steps=max(steps, LONGEST_EPISODE),
             workers=workers,
         )
+        self._ended_info = environments.ended_info
         self._noise = None if _has_traces(algorithm) else getattr(engine, "gradient_noise", None)
         self._learner = LearnerState(stream(seed, "shuffle"))
         self._scaled = RewardScaling(policy, algorithm.gamma)
@@ -204,6 +205,7 @@ class Training:
             "idle_share": 1 - samples / rows,
             **({} if self._noise is None else self._noise.metrics()),
             **updates.means(),
+            **({} if self._ended_info is None else self._ended_info.means()),
         }
         table = np.array([list(metrics.values())], np.float64)
         return Iteration(
