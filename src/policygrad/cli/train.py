@@ -44,6 +44,8 @@ class Train(Settings):
     ] = "reinforce"
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()  # type: ignore[assignment]
     """Keyword arguments for the environment, each as key=value: numbers, True, False, None, or text."""
+    wandb: Annotated[str | None, tyro.conf.arg(metavar="PROJECT")] = None
+    """Project of Weights & Biases to which the metrics in --out are also sent. It needs policygrad[wandb]."""
     log_info: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     """Numbers in the info of the environment, such as is_success. For each, the mean over the episodes that ended, of
     its value at their last step, is logged as info_NAME."""

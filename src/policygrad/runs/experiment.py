@@ -127,6 +127,7 @@ class Experiment:
                         steps=parts.training.used,
                         alone=alone,
                         save_episodes=self.settings.save_episodes,
+                        wandb=self.settings.wandb,
                     )
                     recorder.folder = open_until_the_end.enter_context(run_folder)
             if saved is not None and alone:

@@ -19,6 +19,7 @@ from policygrad.runs.growing_file import AppendedFile
 from policygrad.runs.locked_folder import METRICS_FILE, LockedFolder
 from policygrad.runs.resume import Resumed
 from policygrad.runs.tensorboard import Events
+from policygrad.runs.weights_and_biases import Tracker
 from policygrad.training import Iteration
 from policygrad.types import State
 
@@ -40,9 +41,11 @@ class RunFolder:
         steps: number of samples learned from up to that checkpoint.
         alone: also write TensorBoard events and, at the end, a learning curve; one run of many has neither.
         save_episodes: also write each episode's return to a file.
+        wandb: project of Weights & Biases to which the metrics are also sent; None sends nothing.
 
     Raises:
         FileExistsError, CheckpointError: as in `LockedFolder.begin`.
+        ValueError: Weights & Biases cannot start.
     """
 
     first_save, save_interval = 0.5, 5.0
@@ -58,9 +61,12 @@ class RunFolder:
         steps: int = 0,
         alone: bool = True,
         save_episodes: bool = False,
+        wandb: str | None = None,
     ) -> None:
         folder.begin(config, facts, resuming=resumed is not None, with_git=alone)
         self._folder, self.path, self.alone = folder, folder.path, alone
+        group = None if alone else self.path.parent.name
+        self._tracker = None if wandb is None else Tracker(wandb, self.path, config, group=group)
         names = [METRICS_FILE, *([EPISODES_FILE] if save_episodes else [])]
         self._files = {
             name: AppendedFile(self.path / name, None if resumed is None else resumed.files.get(name))
@@ -75,12 +81,15 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the appended files."""
+        """Close the appended files and the trackers."""
         for file in self._files.values():
             file.close()
         events, self._events = self._events, None
         if events is not None:
             events.close()
+        tracker, self._tracker = self._tracker, None
+        if tracker is not None:
+            tracker.close()
 
     def log(self, iteration: Iteration) -> None:
         """Append rows of metrics, which must all be registered, and the returns of their episodes."""
@@ -91,9 +100,10 @@ class RunFolder:
             steps = np.repeat(iteration.column("steps").astype(np.int64), iteration.episodes).tolist()
             lines = (f"{n},{x!r}\n" for n, x in zip(steps, iteration.returns.tolist(), strict=True))
             self._files[EPISODES_FILE].write("".join(lines))
-        if self._events is not None:
-            for row in rows:
-                self._events.log(row)
+        for tracker in (self._events, self._tracker):
+            if tracker is not None:
+                for row in rows:
+                    tracker.log(row)
 
     def save_best(self, best: Callable[[], Policy]) -> None:
         """Write the best policy so far, unless it was written in the last few seconds."""
@@ -133,9 +143,11 @@ class RunFolder:
         self.__exit__()
         return self._folder.close(discard=discard, keep_replaced=keep_replaced)
 
-    def write_json(self, name: str, data: dict[str, Any]) -> None:
-        """Write a JSON file in the folder atomically."""
-        self._folder.write_json(name, data)
+    def save_summary(self, summary: dict[str, Any]) -> None:
+        """Write the summary of the run, which has ended."""
+        self._folder.write_json(SUMMARY, summary)
+        if self._tracker is not None:
+            self._tracker.summarize(summary)
 
 
 def _line(row: dict[str, float]) -> str:

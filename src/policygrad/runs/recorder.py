@@ -16,7 +16,7 @@ from policygrad.policies import Policy, Snapshot
 from policygrad.runs.callback import OnUpdate, Update, wants_to_end
 from policygrad.runs.curves import drawing_may_fail, save_curve
 from policygrad.runs.diagnosis import findings
-from policygrad.runs.folder import SUMMARY, RunFolder
+from policygrad.runs.folder import RunFolder
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress, Silent
 from policygrad.runs.run import FINISHED, Ending, Run, StoppedError
@@ -236,7 +236,7 @@ class Recorder:
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)
-        folder.write_json(SUMMARY, run.summary())
+        folder.save_summary(run.summary())
         if run.episodes and folder.alone:
             with drawing_may_fail():
                 save_curve(

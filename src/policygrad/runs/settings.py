@@ -27,6 +27,7 @@ from policygrad.envs.shaping import as_shaping
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
 from policygrad.runs.callback import OnUpdate
+from policygrad.runs.weights_and_biases import check_installed
 from policygrad.training import LoopName
 
 NetworkLike: TypeAlias = nn.Module | Callable[..., nn.Module] | str
@@ -66,6 +67,8 @@ class Settings(EnvOptions):
     be unchanged, except steps, stop_at, select, vectorize, loop, log_info, eval_every and eval_episodes."""
     save_episodes: bool = False
     """Write the return of every episode to `episodes.csv` in `out`."""
+    wandb: str | None = None
+    """Project of Weights & Biases to which the metrics in `out` are also sent. It needs `policygrad[wandb]`."""
     log_info: tuple[str, ...] = ()
     """Names of numbers in the `info` of the environment. For each, the mean over the episodes that ended, of its value
     at their last step, is logged as the metric `info_NAME`."""
@@ -172,6 +175,14 @@ class Settings(EnvOptions):
             raise ValueError(
                 "save_episodes (--save-episodes) writes a file in the run folder. Name the folder with out (--out)."
             )
+        if not (self.wandb is None or (isinstance(self.wandb, str) and self.wandb)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"wandb must be the name of a project; got {self.wandb!r}")
+        if self.wandb is not None:
+            if self.out is None:
+                raise ValueError(
+                    "wandb (--wandb) sends the metrics of a run folder. Name the folder with out (--out)."
+                )
+            check_installed()
         if self.parallel != "auto" and self.seeds is None:
             raise ValueError(
                 f"parallel={self.parallel!r} (--parallel) applies only to several runs. Set their number with seeds "
@@ -235,7 +246,8 @@ class Settings(EnvOptions):
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
-            if field.name not in ("seeds", "parallel", "out", "overwrite", "resume", "progress", "on_update")
+            if field.name
+            not in ("seeds", "parallel", "out", "overwrite", "resume", "progress", "on_update", "wandb")
         }
 
 
