@@ -64,5 +64,8 @@ from .studies.saved_study import SavedStudy as SavedStudy
 from .studies.saved_study import open_study as open_study
 from .studies.study import study as study
 from .studies.train import train as train
+from .watching import film as film
+from .watching import record_video as record_video
+from .watching import watch as watch
 
 __version__: str

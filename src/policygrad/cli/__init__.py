@@ -29,6 +29,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad study CartPole-v1 --algos a2c ppo         train many seeds of several algorithms side by side
   policygrad compare studies/x:a2c studies/x:ppo       tell which is better, or how many seeds would tell
   policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
+  policygrad watch runs/cartpole                       watch the trained policy in a window, or record a video
   policygrad prove --quick                             compare all estimators with exact gradients
   policygrad loss ppo                                  print the equation of a loss and its derived code
   policygrad metrics                                   explain each logged metric
@@ -151,6 +152,7 @@ COMMANDS = {
     "study": "policygrad.cli.study:study_command",
     "compare": "policygrad.cli.compare:compare_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
+    "watch": "policygrad.cli.watch:watch_command",
     "prove": "policygrad.cli.prove:prove_command",
     "loss": "policygrad.cli.loss:loss_command",
     "metrics": "policygrad.cli.metrics:metrics_command",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,8 @@ def film(
         say=say,
         options=EnvOptions(**options),
     )
-    return Film(np.stack(same_size(pictures.kept)), pictures.fps, evaluation)
+    frames = [fitted(picture, pictures.kept[-1].shape) for picture in pictures.kept]
+    return Film(np.stack(frames), pictures.fps, evaluation)
 
 
 class Thinned:
@@ -79,17 +81,19 @@ class Thinned:
     Args:
         most: largest number of pictures that are kept.
         width: largest width of a picture; wider ones are reduced.
+        most_fps: largest number of pictures per second.
     """
 
-    def __init__(self, most: int, width: int) -> None:
-        self._most, self._width = most, width
+    def __init__(self, most: int, width: int, most_fps: float = math.inf) -> None:
+        self._most, self._width, self._most_fps = most, width, most_fps
         self._count, self._every, self._fps = 0, 1, DEFAULT_FPS
         self.kept: list[Array] = []
         """The pictures, [H, W, 3] uint8 each."""
 
     def __call__(self, picture: Callable[[], Array], fps: float) -> None:
         """Take the next picture. It is not drawn if it is not kept."""
-        self._fps = fps
+        if not self._count:
+            self._fps, self._every = fps, max(math.ceil(fps / self._most_fps), 1)
         if self._count % self._every == 0 and len(self.kept) == self._most:
             self.kept, self._every = self.kept[::2], 2 * self._every
         if self._count % self._every == 0:
@@ -114,18 +118,14 @@ def reduced(picture: Array, width: int) -> Array:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def same_size(pictures: list[Array]) -> list[Array]:
-    """Return the pictures with the size of the last one: each is cropped, or filled up with white.
+def fitted(picture: Array, shape: tuple[int, ...]) -> Array:
+    """Return a picture of another shape [H, W, 3]: it is cropped, or filled up with white.
 
     An environment that fails to draw itself at first is drawn differently from then on.
     """
-    size = pictures[-1].shape
-    if all(picture.shape == size for picture in pictures):
-        return pictures
-    fitted = list[Array]()
-    for picture in pictures:
-        frame = np.full(size, 255, np.uint8)
-        h, w = min(size[0], picture.shape[0]), min(size[1], picture.shape[1])
-        frame[:h, :w] = picture[:h, :w]
-        fitted.append(frame)
-    return fitted
+    if picture.shape == shape:
+        return picture
+    frame = np.full(shape, 255, np.uint8)
+    h, w = min(shape[0], picture.shape[0]), min(shape[1], picture.shape[1])
+    frame[:h, :w] = picture[:h, :w]
+    return frame

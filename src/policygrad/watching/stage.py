@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from policygrad._support.checks import whole
+from policygrad._support.checks import is_finite, whole
 from policygrad._support.threads import single_thread
 from policygrad.envs import KERNELS, Environments, EnvLike, EnvOptions, Kernel, KernelEnv, make
 from policygrad.envs.quiet import without_warnings
@@ -69,6 +70,20 @@ def play(
             return run_episodes(policy, environments, episodes, acts_greedily, seed)
     finally:
         environments.close()
+
+
+def at_pace(show: Show, fps: float | None) -> Show:
+    """Return a function that shows pictures at a pace, or at the environment's own pace if that is None.
+
+    Raises:
+        ValueError: the pace is not a positive number.
+    """
+    if fps is None:
+        return show
+    if not (is_finite(fps) and fps > 0):
+        raise ValueError(f"fps must be a positive number; got {fps!r}")
+    pace = float(fps)
+    return lambda picture, _: show(picture, pace)
 
 
 def _opened(
@@ -158,7 +173,8 @@ class _Filmed(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, **options: Any) -> Any:
         """Begin an episode, and show its first picture."""
-        observation, info = self.env.reset(**options)
+        with self._missing_packages_named():
+            observation, info = self.env.reset(**options)
         if self._chart is not None:
             self._chart.begin(observation)
         if not self._shows_itself:
@@ -173,6 +189,14 @@ class _Filmed(gym.Wrapper[Any, Any, Any, Any]):
         if not self._shows_itself:
             self._show(lambda: self._picture(result[0]), self._fps)
         return result
+
+    @contextmanager
+    def _missing_packages_named(self) -> Generator[None]:
+        """Say which package is missing, if an environment that shows itself in a window says so."""
+        try:
+            yield
+        except gym.error.DependencyNotInstalled as error:
+            raise ValueError(f"{self._name} cannot open its window: {error}") from error
 
     def _picture(self, observation: Any) -> Array:
         if self._chart is None:
