@@ -204,7 +204,12 @@ class _Filmed(gym.Wrapper[Any, Any, Any, Any]):
                 return _as_picture(self.env.render())
             except Exception as error:
                 # what it needs may be missing: a package, a display, a graphics driver
-                self._draw_observations(f"render raised {type(error).__name__}: {error}").begin(observation)
+                hint = (
+                    "" if "OpenGL" not in str(error) else ". MUJOCO_GL=egl may draw MuJoCo without a display"
+                )
+                self._draw_observations(f"render raised {type(error).__name__}: {error}{hint}").begin(
+                    observation
+                )
         assert self._chart is not None
         return self._chart.pixels()
 
