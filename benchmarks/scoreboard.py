@@ -5,22 +5,23 @@
     make scoreboard ONLY=CartPole-v1 SEEDS=2   run seeds 0 and 1 of each of these rows
     make scoreboard SEEDS=0                    run nothing; write the page and the pictures of the finished runs
 
-Each run has a file in `benchmarks/results/scoreboard/`. Ctrl-C loses only the runs in progress. This writes
-`docs/scoreboard.md` and the curves in `docs/images/scoreboard/`.
+Each row is a study in `runs/scoreboard/`, which `policygrad.open_study` reads. After Ctrl-C, the same command resumes
+the runs that were in progress. Each run that has ended gets a file in `benchmarks/results/scoreboard/`. From these
+files, this writes `docs/scoreboard.md` and the curves in `docs/images/scoreboard/`. To train a finished run again,
+delete both its file and its folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-from collections import Counter
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from scoreboard_report import report
 from scoreboard_rows import Row, chosen, rows
-from scoreboard_runs import Record, run_all, to_do
+from scoreboard_runs import Record, run_row, to_do, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,29 +38,37 @@ def scoreboard(
     results: Path = ROOT / "benchmarks/results/scoreboard",
     page: Path = ROOT / "docs/scoreboard.md",
     images: Path = ROOT / "docs/images/scoreboard",
+    runs: Path = ROOT / "runs/scoreboard",
 ) -> int:
-    """Run what is missing of the chosen rows, write the page, and return the number of runs."""
+    """Run what is missing of the chosen rows, write the page, and return the number of runs that have ended."""
     among = chosen(rows, only)
-    all_jobs = [(row, seed) for row in among for seed in range(row.seeds if seeds is None else seeds)]
-    jobs = to_do(results, all_jobs, say)
-    say(f"{len(jobs)} runs to do, {len(all_jobs) - len(jobs)} already done")
-    left = Counter(row.environment for row, _ in jobs)
+    wanted = [(row, seed) for row in among for seed in range(row.seeds if seeds is None else seeds)]
+    missing = to_do(results, wanted, say)
+    say(f"{len(missing)} runs to do, {len(wanted) - len(missing)} already done")
     finished = 0
 
     def done(row: Row, record: Record) -> None:
         nonlocal finished
         finished += 1
-        what = record["error"] or f"greedy {record['greedy']:.1f}, {record['wall_seconds']:.0f} s"
-        say(f"{finished}/{len(jobs)} {row.name}, seed {record['seed']}: {what}")
-        left[row.environment] -= 1
-        if not left[row.environment]:
-            report(rows, results, page, images, lambda environment: environment == row.environment)
+        write(results, row, record)
+        what = record["error"] or f"greedy {record['greedy']:.1f}, {record['seconds']:.0f} s"
+        say(f"{finished}/{len(missing)} {row.name}, seed {record['seed']}: {what}")
+
+    def write_page(*environments: str) -> None:
+        report(rows, results, page, images, environments.__contains__)
 
     try:
-        run_all(results, jobs, cores, done)
+        for environment, group in groupby(among, key=lambda row: row.environment):
+            before = finished
+            for row in group:
+                todo = [seed for each, seed in missing if each is row]
+                if todo:
+                    say(f"{row.name}: {len(todo)} runs")
+                    run_row(row, todo, runs, cores, partial(done, row))
+            if finished > before:
+                write_page(environment)
     finally:
-        environments = {row.environment for row in among}
-        report(rows, results, page, images, lambda environment: environment in environments)
+        write_page(*(row.environment for row in among))
     return finished
 
 
@@ -71,16 +80,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="number of seeds per row, instead of the row's own number")
     parser.add_argument("--cores", type=int, default=2, help="number of runs at a time")
     options = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # libraries in the new processes read these when they are loaded
-    # treat SIGTERM like Ctrl-C, because otherwise the runs would continue without this process
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         scoreboard(rows(), options.only, options.seeds, options.cores)
-    except ValueError as error:
+    except (ValueError, FileExistsError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        say("interrupted: finished runs are kept, and the same command continues from there")
+        say("interrupted: all runs are saved, and the same command continues from there")
         sys.exit(130)
 
 

@@ -132,12 +132,12 @@ def circumstances(records: Sequence[Record]) -> str:
         return "Nothing has been run yet."
     machines = [r["machine"] for r in records if "machine" in r]
     kinds = dict.fromkeys(f"{m['processor']}, {m['cores']} cores, Python {m['python']}" for m in machines)
-    minutes = sum(r.get("wall_seconds", 0) for r in records) / 60
+    minutes = sum(r.get("seconds", 0) for r in records) / 60
     took = f"{minutes / 60:,.1f} hours" if minutes >= 60 else f"{minutes:.0f} minutes"
     versions = ", ".join(dict.fromkeys(r["version"] for r in records))
     return (
-        f"{len(records)} runs with version {versions} took {took} of one core in total, including all evaluations, on "
-        f"{'; '.join(kinds)}."
+        f"{len(records)} runs with version {versions} took {took} of one core in total for collecting and learning, "
+        f"without evaluations, on {'; '.join(kinds)}."
     )
 
 

@@ -1,17 +1,12 @@
-"""The runs of the scoreboard. Each has its own process and file; finished runs are kept and not repeated."""
+"""The runs of the scoreboard: each row is a study, and each of its runs becomes a small file that is committed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +15,18 @@ from scoreboard_rows import TEST_EPISODES, Row
 
 import policygrad as pg
 from policygrad._support.files import write_atomically
-from policygrad.algorithms import WithLoss
+from policygrad.algorithms import WithLoss, described
 from policygrad.presets import preset_for
+from policygrad.runs.interruption import Interruption
 from policygrad.runs.manifest import manifest
-from policygrad.runs.run import Run, StoppedError
+from policygrad.runs.progress import Progress
+from policygrad.runs.saved_run import SavedRun
+from policygrad.runs.settings import Settings
+from policygrad.scheduling import Job, LocalScheduler, Outcome
 
 Record = dict[str, Any]
-Job = tuple[Row, int]
 POINTS = 200
 """Number of points of a learning curve that are kept."""
-INTERRUPTED = 130
-"""Exit code of a process that was ended with Ctrl-C, as in a shell."""
 FINISHED = ("budget", "non-finite")
 """Endings that another attempt would only repeat. Errors are tried again, as the machine may have caused them."""
 
@@ -79,10 +75,10 @@ def read(folder: Path, row: Row) -> tuple[list[Record], int]:
     return sorted(current, key=lambda record: record["seed"]), len(found) - len(current)
 
 
-def to_do(folder: Path, jobs: Iterable[Job], say: Callable[[str], None]) -> list[Job]:
-    """Return the jobs without a file, and those whose file has other settings or an error."""
+def to_do(folder: Path, runs: Iterable[tuple[Row, int]], say: Callable[[str], None]) -> list[tuple[Row, int]]:
+    """Return the runs, given by row and seed, without a file, and those whose file has other settings or an error."""
     found = []
-    for row, seed in jobs:
+    for row, seed in runs:
         path = path_of(folder, row, seed)
         if path.exists():
             record = json.loads(path.read_text())
@@ -109,58 +105,133 @@ def _changes(old: Record, new: Record, within: str = "") -> list[str]:
     return found
 
 
-def train_one(row: Row, seed: int) -> Record:
-    """Train a run and return its record. A failed run is recorded with its error and the results until then.
+def run_row(row: Row, seeds: Sequence[int], folder: Path, cores: int, done: Callable[[Record], None]) -> None:
+    """Train seeds of a row in a study, and call `done` with the record of each run that has ended.
+
+    Runs that had finished in an earlier call are not trained again, and interrupted ones are resumed. If the
+    study cannot begin, for example because the environment is not installed, each run gets a record of the error.
+
+    Args:
+        row: the row.
+        seeds: the seeds to train.
+        folder: folder of the studies of all rows.
+        cores: number of runs to train at a time.
+        done: called with each record when the study has ended for any reason.
 
     Raises:
-        KeyboardInterrupt: the run was interrupted, so it has no result.
+        FileExistsError: another process is training this row.
+        KeyboardInterrupt, SystemExit: the study was interrupted. All runs have been saved.
     """
-    began = time.perf_counter()
-    where = manifest(with_git=False)
-    record: Record = {
+    out, scheduler = study_folder(folder, row), WatchedScheduler(cores)
+    error: BaseException | None = None
+    try:
+        pg.study(
+            row.environment,
+            {row.title: row.algorithm},
+            out=out,
+            seeds=seeds,
+            episodes=row.episodes,
+            cores=cores,
+            resume=True,
+            scheduler=scheduler,
+            # a process that dies, for example from lack of memory, does not end the others
+            parallel="processes",
+            **training_settings(row),
+        )
+    except FileExistsError:
+        raise
+    except BaseException as caught:
+        error = caught
+    for seed in seeds:
+        record = saved_record(row, seed, out)
+        if record is None and isinstance(error, Exception):
+            record = _failed(row, seed, manifest(with_git=False), f"{type(error).__name__}: {error}")
+        if record is not None:
+            done(record)
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    if scheduler.interrupted:
+        raise KeyboardInterrupt
+
+
+def training_settings(row: Row) -> dict[str, Any]:
+    """Return the settings of `train` that differ from the preset."""
+    return {"steps": row.steps, "eval_every": row.eval_every, "eval_episodes": TEST_EPISODES}
+
+
+def study_folder(folder: Path, row: Row) -> Path:
+    """Return the folder of the row's study, which is another one if any setting changes."""
+    algorithm, settings = Settings(**training_settings(row)).resolved(row.environment, row.algorithm)
+    everything = {"algorithm": described(algorithm), **settings.config(), "episodes": row.episodes}
+    digest = hashlib.sha256(json.dumps(everything, sort_keys=True, default=_plain).encode()).hexdigest()
+    return folder / f"{row.name}-{digest[:12]}"
+
+
+class WatchedScheduler(LocalScheduler):
+    """Trains on the cores of this machine, and knows whether that was interrupted: after Ctrl-C, a study returns."""
+
+    _interruption: Interruption | None = None
+
+    def outcomes(
+        self,
+        jobs: Sequence[Job],
+        display_of: Callable[[Job], Progress],
+        interruption: Interruption,
+        *,
+        keep_going: bool,
+    ) -> Iterator[Outcome]:
+        """Train the jobs and yield the outcome of each when it ends."""
+        self._interruption = interruption
+        return super().outcomes(jobs, display_of, interruption, keep_going=keep_going)
+
+    @property
+    def interrupted(self) -> bool:
+        """True if training was asked to end early."""
+        return self._interruption is not None and self._interruption.requested
+
+
+def saved_record(row: Row, seed: int, out: Path) -> Record | None:
+    """Return the record of a run from the row's study in `out`; None if the run has not ended."""
+    try:
+        cell = pg.open_study(out).cell(row.environment, row.title)
+    except FileNotFoundError:
+        return None
+    run = next((run for run in cell.runs if run.seed == seed), None)
+    if seed in cell.failures:
+        where = manifest(with_git=False) if run is None else run.manifest
+        return _failed(row, seed, where, cell.failures[seed]["error"])
+    if run is None or run.ended not in FINISHED:
+        return None
+    begun = _begun(row, seed, run.manifest)
+    if run.ended == "non-finite":
+        error = f"training stopped after {run.steps:,} steps: a NaN or an infinity appeared"
+        return begun | {"ended": run.ended, "error": error} | _figures(run)
+    if not run.scores:
+        return None
+    figures = {"ended": run.ended, "error": None, "greedy": run.scores["greedy"]["mean"]}
+    return begun | figures | _figures(run)
+
+
+def _failed(row: Row, seed: int, where: dict[str, Any], error: str) -> Record:
+    return _begun(row, seed, where) | {"ended": "error", "error": error}
+
+
+def _begun(row: Row, seed: int, where: dict[str, Any]) -> Record:
+    """Return what every record begins with; `where` is the manifest of the run, which may have been resumed."""
+    return {
         "row": row.name,
         "seed": seed,
-        "version": pg.__version__,
+        "version": where["packages"]["policygrad"],
         "machine": {name: where[name] for name in ("processor", "cores", "system", "python", "packages")},
-        "started": where["started"],
+        "started": [*where.get("before", []), where][0]["started"],
         "settings": settings_of(row),
     }
-    run = None
-    try:
-        run = pg.train(
-            row.environment,
-            row.algorithm,
-            seed=seed,
-            steps=row.steps,
-            cores=1,
-            eval_every=row.eval_every,
-            eval_episodes=TEST_EPISODES,
-            progress=False,
-        )
-        if run.ended == "interrupted":
-            raise KeyboardInterrupt
-        figures: Record = {"ended": run.ended, "error": None} | _evaluated(run, row, seed)
-    except StoppedError as error:
-        run = error.run
-        figures = {"ended": "non-finite", "error": str(error)}
-    except Exception as error:  # after any error the other runs continue, and the record contains the reason
-        figures = {"ended": "error", "error": f"{type(error).__name__}: {error}"}
-    if run is not None and run.updates:
-        figures |= _figures(run)
-    return record | figures | {"wall_seconds": round(time.perf_counter() - began, 2)}
 
 
-def _evaluated(run: Run, row: Row, seed: int) -> Record:
-    """Return the greedy returns over fresh episodes of the best policy and of the last one."""
-    best, last = (
-        pg.evaluate(policy, row.environment, row.episodes, greedy=True, seed=seed).mean
-        for policy in (run.policy, run.last_policy)
-    )
-    return {"greedy": best, "greedy_last": last}
-
-
-def _figures(run: Run) -> Record:
+def _figures(run: SavedRun) -> Record:
     history = run.history
+    if not len(run.updates):
+        return {}
     steps, returns = history["steps"], history["return_100"]
     tested = np.isfinite(history.get("eval_return", np.full(len(steps), math.nan)))
     tests = history["eval_return"][tested] if tested.any() else np.zeros(0)
@@ -172,7 +243,7 @@ def _figures(run: Run) -> Record:
         "seconds": round(run.seconds, 3),
         "steps_per_second": round(run.steps / run.seconds, 1),
         "solved_at": run.solved_at,
-        "episodes": len(run.episodes),
+        "episodes": run.summary["episodes"],
         "last_100": last if math.isfinite(last) else None,
         "test_max": float(tests.max()) if len(tests) else None,
         "tests": [steps[tested].astype(int).tolist(), np.round(tests, 3).tolist()],
@@ -189,53 +260,3 @@ def write(folder: Path, row: Row, record: Record) -> None:
         for name, value in record.items()
     ]
     write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
-
-
-def work(folder: Path, row: Row, seed: int) -> None:
-    """Train a run in this process and write its record."""
-    try:
-        write(folder, row, train_one(row, seed))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-
-
-def run_all(folder: Path, jobs: list[Job], at_a_time: int, done: Callable[[Row, Record], None]) -> None:
-    """Run each job in a separate process, and call `done` in this process when it ends.
-
-    If a process dies without an error, for example from lack of memory, a record of that is written.
-    """
-    context = get_context("spawn")
-    running: set[Any] = set()
-    stopping = threading.Event()
-
-    def run_one(row: Row, seed: int) -> tuple[Row, Record | None]:
-        if stopping.is_set():
-            return row, None
-        path = path_of(folder, row, seed)
-        # the file of an earlier run must not be mistaken for that of this run, which replaces it
-        earlier = path.stat().st_mtime_ns if path.exists() else None
-        process = context.Process(target=work, args=(folder, row, seed))
-        process.start()
-        running.add(process)
-        process.join()
-        if stopping.is_set() or process.exitcode in (INTERRUPTED, -signal.SIGINT):
-            return row, None
-        if not path.exists() or path.stat().st_mtime_ns == earlier:
-            died = {"ended": "error", "error": f"the process ended with code {process.exitcode}"}
-            record = {"row": row.name, "seed": seed, "version": pg.__version__, "settings": settings_of(row)}
-            write(folder, row, record | died)
-        return row, json.loads(path.read_text())
-
-    pool = ThreadPoolExecutor(at_a_time)
-    try:
-        for future in as_completed([pool.submit(run_one, *job) for job in jobs]):
-            row, record = future.result()
-            if record is None:
-                raise KeyboardInterrupt
-            done(row, record)
-    finally:
-        # this returns at once if all runs have finished; otherwise it ends those in progress
-        stopping.set()
-        for process in list(running):
-            process.kill()
-        pool.shutdown(cancel_futures=True)
