@@ -58,7 +58,8 @@ Each goal was set before the runs, and is judged when all its seeds have run. A 
 failed and the mean over the seeds, by tianshou's rule, reaches the published one, even if not every seed does. A goal
 for *greedy* results is met if enough seeds pass. A seed whose run failed counts as not passing, is left out of the
 means, and is listed under its table. Seconds and steps per second are for collecting and learning with one thread per
-run, and are medians over the seeds.
+run, and are medians over the seeds. Some rows were trained while their machine did other work, so speeds should be
+compared by [the benchmarks](results.md#speed) instead.
 
 The curves show training returns with sampled actions, as medians and quartiles over the seeds. The dashed lines are the
 published results, each by its own rule, so only that of `cleanrl` is of the same kind as the end of a curve.
