@@ -8,12 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from curves import COLORS, Curve, Level, draw
 from scoreboard_rows import Row
 from scoreboard_runs import Record, read
-from scoreboard_scores import RULES, completed, interval, iqm, passing, verdict
+from scoreboard_scores import RULES, completed, passing, verdict
 
 from policygrad._support.files import write_atomically
+from policygrad.statistics import estimate
 from policygrad.types import F64
 
 ALGORITHMS = ("ppo", "a2c", "reinforce", "trpo", "npg")
@@ -48,8 +50,8 @@ rule, it is taken at the chosen moment. The other libraries used earlier version
 landers.
 
 We consider the **greedy** results the most meaningful ones: many fresh episodes of each run's best policy, which was
-chosen without these episodes. IQM is their interquartile mean over the seeds, with a 95 % stratified bootstrap interval
-(Agarwal et al. 2021).
+chosen without these episodes. IQM is their interquartile mean over the seeds, with the 95 % interval of
+`policygrad.statistics.estimate`.
 
 In the tables, *rule, their steps* is the rule of a published result and its number of steps, and *ours* and *theirs*
 are the two scores by this rule. The row `a2c-3M` is A2C trained for 3,000,000 steps.
@@ -90,9 +92,12 @@ def line(row: Row, records: Sequence[Record]) -> str:
     failed = len(records) - len(good)
     greedy = RULES["zoo"](good)
     theirs = [as_is(p.mean) + (f" ± {as_is(p.std)}" if p.std is not None else "") for p in row.published]
-    low_high = ""
-    if len(greedy) > 1:
-        low_high = " [{}, {}]".format(*map(number, interval([greedy])))
+    iqm = "—"
+    if len(greedy):
+        found = estimate(greedy, np.random.default_rng(0))
+        iqm = number(found.value) + (
+            f" [{number(found.low)}, {number(found.high)}]" if len(greedy) > 1 else ""
+        )
     goal = row.goal
     cells = (
         row.title,
@@ -102,7 +107,7 @@ def line(row: Row, records: Sequence[Record]) -> str:
         "<br>".join(spread(RULES[p.rule](good)) for p in row.published) or "—",
         "<br>".join(theirs) or "—",
         spread(greedy),
-        f"{number(float(iqm(greedy)))}{low_high}" if len(greedy) else "—",
+        iqm,
         "—" if goal is None else str(goal),
         f"{passing(goal, records)} of {len(records)}" if goal and records else "—",
         f"{median(r['seconds'] for r in good):,.0f}" if good else "—",

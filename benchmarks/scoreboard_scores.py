@@ -40,23 +40,6 @@ RULES: dict[Rule, Callable[[Sequence[Record]], F64]] = {
 """For each rule, the function that scores each seed. The score of the rule is their mean."""
 
 
-def iqm(scores: F64) -> F64:
-    """Return the interquartile mean over the last axis, without the lowest and highest quarters (rounded down)."""
-    cut = scores.shape[-1] // 4
-    return np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(-1)
-
-
-def interval(strata: Sequence[F64], repeats: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the IQM of all scores, with each stratum resampled separately.
-
-    Agarwal et al. 2021, section 4.1: a stratum is a task, and its scores are those of its runs.
-    """
-    rng = np.random.default_rng(seed)
-    resampled = [s[rng.integers(len(s), size=(repeats, len(s)))] for s in strata]
-    low, high = np.percentile(iqm(np.concatenate(resampled, axis=1)), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def completed(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record["ended"] == "budget"]
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import policygrad as pg
@@ -35,7 +34,7 @@ from scoreboard_runs import (
     training_settings,
     write,
 )
-from scoreboard_scores import RULES, interval, iqm, passing, verdict
+from scoreboard_scores import RULES, passing, verdict
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "scoreboard"
 GOAL = Goal("zoo", 5.0, share=0.9, within=1_000)
@@ -258,26 +257,6 @@ def test_scores_follow_the_rules_of_the_published_ones():
     assert RULES["cleanrl"]([a, b]).tolist() == [1.0, 3.0]
     assert RULES["zoo"]([a, b]).tolist() == [5.0, 7.0]
     assert all(len(rule([])) == 0 for rule in RULES.values())
-
-
-def test_interquartile_mean():
-    assert iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0  # one of five is left out at each end
-    assert iqm(np.array([7.0, 1.0, 2.0, 9.0])) == 4.5
-    assert iqm(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of three is less than one, so none is left out
-
-
-def test_interval_of_the_interquartile_mean():
-    """Resampling the scores 0 and 1 gives a mean of 0 in a quarter, 0.5 in a half and 1 in a quarter of the cases."""
-    assert interval([np.array([0.0, 1.0])]) == (0.0, 1.0)
-    assert interval([np.array([3.0, 3.0, 3.0])]) == (3.0, 3.0)
-    # strata are resampled separately: each sample of {0, 0} and {4, 4} is 0, 0, 4, 4, with the middle half 0, 4
-    assert interval([np.zeros(2), np.full(2, 4.0)]) == (2.0, 2.0)
-    scores = np.random.default_rng(1).normal(size=400)
-    low, high = interval([scores])
-    assert low < iqm(scores) < high
-    # the mean of the middle half of n normal numbers has a standard deviation of about 1.09/sqrt(n)
-    assert high - low == pytest.approx(2 * 1.96 * 1.09 / 20, rel=0.2)
-    assert interval([scores]) == (low, high)
 
 
 def test_verdicts():
