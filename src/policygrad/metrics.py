@@ -15,6 +15,10 @@ class Metric:
     """What the metric measures."""
     healthy: str
     """What a healthy run shows."""
+    low: float | None = None
+    """Lower end of the healthy range, where `healthy` gives one as a number."""
+    high: float | None = None
+    """Upper end of the healthy range, where `healthy` gives one as a number."""
 
 
 METRICS: dict[str, Metric] = {
@@ -39,7 +43,7 @@ METRICS: dict[str, Metric] = {
     "shaped_return": Metric("reward", "like `return`, but of the shaped reward; only with shaping", "rises"),
     "episode_length": Metric("steps", "mean over the episodes of this update", "depends on the task"),
     "idle_share": Metric(
-        "fraction", "rows stepped while waiting for the slowest environment / all rows", "below 0.5"
+        "fraction", "rows stepped while waiting for the slowest environment / all rows", "below 0.5", high=0.5
     ),
     "loss": Metric(
         "—", "mean of the algorithm's loss over the samples of the update, for each sample before the last optimizer "
@@ -57,7 +61,7 @@ METRICS: dict[str, Metric] = {
     "gradient_snr": Metric(
         "—", "‖G‖² / tr Cov(g) of the policy's gradient g of one step with mean G, averaged over about the last 100 "
         "measurements; NaN until the second step",
-        "falls in the course of a run; below about 0.01, steps are mostly noise",
+        "falls in the course of a run; below about 0.01, steps are mostly noise", low=0.01,
     ),
     "noise_scale": Metric(
         "samples", "gradient noise scale tr Σ / ‖G‖², with the covariance Σ of the gradient of a single sample: the "
@@ -82,12 +86,14 @@ METRICS: dict[str, Metric] = {
         "nats", "mean KL(π_old ‖ π) over the samples after the update; TRPO and NPG compute it, the others estimate it "
         "by r − 1 − log r with r = π/π_old, and all except PPO use at most 256 of the samples",
         "0.003 to 0.03 if an update takes several steps (TRPO: up to max_kl), less if it takes one; more means that "
-        "the policy changes too much",
+        "the policy changes too much", high=0.03,
     ),
-    "clip_share": Metric("fraction", "samples with |r − 1| > ε after the update / all samples", "0.05 to 0.3"),
+    "clip_share": Metric(
+        "fraction", "samples with |r − 1| > ε after the update / all samples", "0.05 to 0.3", low=0.05, high=0.3
+    ),
     "largest_ratio": Metric(
         "—", "max r after the update, over the same samples as `kl`",
-        "below 3; if much larger, single samples dominate the step",
+        "below 3; if much larger, single samples dominate the step", high=3.0,
     ),
     "policy_steps": Metric(
         "steps", "optimizer steps of the policy in the update", "epochs × minibatches; fewer if the KL stopped them"
@@ -95,7 +101,7 @@ METRICS: dict[str, Metric] = {
     "kl_penalty": Metric("—", "weight β of the KL penalty in this update", "settles"),
     "surrogate_improvement": Metric(
         "advantage", "mean((π_new/π_old − 1) A) after the step, over the samples that the step was computed from",
-        "above 0",
+        "above 0", low=0.0,
     ),
     "step_fraction": Metric(
         "fraction", "part of the natural gradient step that the line search took; 0 if it accepted none, so that "
@@ -104,11 +110,11 @@ METRICS: dict[str, Metric] = {
     ),
     "cg_residual": Metric(
         "—", "‖g − (F + λ)x‖₂/‖g‖₂ when the conjugate gradient stopped",
-        "below 0.3; otherwise raise cg_iterations or damping",
+        "below 0.3; otherwise raise cg_iterations or damping", high=0.3,
     ),
     "clipped_actions": Metric(
         "fraction", "sampled action components outside the box / all components; only if actions are clipped to it",
-        "below 0.3; otherwise the environment sees little of what the policy does",
+        "below 0.3; otherwise the environment sees little of what the policy does", high=0.3,
     ),
     "std": Metric(
         "units of the box", "mean σ if it is a parameter; for `squashed`, before tanh; for gSDE, σ of the noise at the "
@@ -118,7 +124,15 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
-def register(name: str, *, unit: str, formula: str, healthy: str) -> None:
+def register(
+    name: str,
+    *,
+    unit: str,
+    formula: str,
+    healthy: str,
+    low: float | None = None,
+    high: float | None = None,
+) -> None:
     """Register a metric of a custom algorithm, so that its `learn` may return it.
 
     Args:
@@ -126,11 +140,12 @@ def register(name: str, *, unit: str, formula: str, healthy: str) -> None:
         unit: unit of the metric; "—" for a pure number.
         formula: one line that says what the metric measures.
         healthy: what a healthy run shows.
+        low, high: the healthy range as numbers, which charts shade; None where it has no end.
 
     Raises:
         ValueError: a different metric has this name, or the name is not an identifier.
     """
-    metric = Metric(unit, formula, healthy)
+    metric = Metric(unit, formula, healthy, low, high)
     if not name.isidentifier():
         raise ValueError(f"the name of a metric must be a Python identifier; got {name!r}")
     if METRICS.get(name, metric) != metric:
