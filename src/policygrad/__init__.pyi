@@ -11,6 +11,7 @@ from . import metrics as metrics
 from . import policies as policies
 from . import presets as presets
 from . import proof as proof
+from . import reports as reports
 from . import rollout as rollout
 from . import runs as runs
 from . import scheduling as scheduling
@@ -54,6 +55,7 @@ from .policies import Policy as Policy
 from .policies import ValueNetwork as ValueNetwork
 from .policies.policy_file import load as load
 from .policies.policy_file import save as save
+from .reports import report as report
 from .runs.callback import Update as Update
 from .runs.run import Run as Run
 from .runs.saved_run import SavedRun as SavedRun

@@ -25,14 +25,14 @@ FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "tem
 ORDER = [
     "errors", "_support", "types", "statistics", "metrics", "spaces", "losses", "interfaces", "policies", "envs",
     "advantages", "algorithms", "engines", "rollout", "agent", "training", "evaluation", "watching", "presets", "runs",
-    "scheduling", "studies", "proof", "exercises", "lesson", "cli",
+    "scheduling", "studies", "reports", "proof", "exercises", "lesson", "cli",
 ]  # fmt: skip
 """Packages and top-level modules. Each imports only from those before it, and from itself."""
 
 MOST_AT_THE_TOP, LONGEST_FILE = 14, 300
 SAME_ROLE = {
     "__init__.py", "beta.py", "categorical.py", "gaussian.py", "gsde.py", "engine.py", "scores.py", "mlp.py",
-    "loss.py", "metrics.py", "compare.py", "progress.py", "study.py", "train.py",
+    "loss.py", "metrics.py", "compare.py", "progress.py", "report.py", "study.py", "train.py",
 }  # fmt: skip
 """Names that several files share because they play the same role: the torch module and the machine code of a
 distribution, the two engines, the command for something and the thing itself."""

@@ -28,6 +28,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad train CartPole-v1 --out runs/cartpole     train a policy and show a table of results
   policygrad study CartPole-v1 --algos a2c ppo         train many seeds of several algorithms side by side
   policygrad compare studies/x:a2c studies/x:ppo       tell which is better, or how many seeds would tell
+  policygrad report studies/x                          write one HTML page about a study or a run
   policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
   policygrad watch runs/cartpole                       watch the trained policy in a window, or record a video
   policygrad prove --quick                             compare all estimators with exact gradients
@@ -151,6 +152,7 @@ COMMANDS = {
     "train": "policygrad.cli.train:train_command",
     "study": "policygrad.cli.study:study_command",
     "compare": "policygrad.cli.compare:compare_command",
+    "report": "policygrad.cli.report:report_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
     "watch": "policygrad.cli.watch:watch_command",
     "prove": "policygrad.cli.prove:prove_command",

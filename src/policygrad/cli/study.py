@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 
 import tyro
 
+from policygrad._support.console import say, stdout
 from policygrad.algorithms import ALGORITHMS
 from policygrad.cli.keywords import keywords, pairs
 from policygrad.cli.parse import FIELDS, check_flags, flags_of, with_whole_numbers
@@ -44,6 +45,8 @@ class StudyOptions(Settings):
     """Number of seeds of each combination, which start at --seed."""
     cores: int | None = None
     """Number of runs to train at a time; by default one per core."""
+    report: bool = True
+    """At the end, write a page about the study, report.html in its folder."""
     episodes: int = EPISODES
     """Fresh episodes with which each run's best policy is scored, with greedy and with sampled actions; 0 for none."""
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()  # type: ignore[assignment]
@@ -80,7 +83,19 @@ def study_command(arguments: list[str]) -> int:
         **{name: value for name, value in shared.items() if name not in OWN},
     )
     study_table(result).show()
+    if args.report and not result.missing:
+        _write_report(result)
     return INTERRUPTED if result.missing else int(any(cell.failed for cell in result.cells))
+
+
+def _write_report(result: SavedStudy) -> None:
+    """Write the page about a study. If there is no room for it, the study has not failed."""
+    from policygrad.reports import report
+
+    try:
+        say(f"the report is {report(result.path)}", stdout)
+    except OSError as error:
+        say(f"the report could not be written: {error}")
 
 
 def varied(texts: Sequence[str]) -> dict[str, list[Any]]:
