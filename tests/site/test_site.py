@@ -1,13 +1,12 @@
 """The documentation site in a browser, opened from disk: `make docs-check` builds it and runs these tests.
 
-SITE is the folder of the built site, and CHROMIUM the browser, if it is not on the PATH.
+SITE is the folder of the built site.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from html import unescape
@@ -18,7 +17,6 @@ from urllib.parse import unquote
 import pytest
 
 SITE = Path(os.environ.get("SITE", "no site")).resolve()
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 if not (SITE / "index.html").is_file():
     pytest.skip("there is no built site: `make docs-check` builds it and sets SITE", allow_module_level=True)
 
@@ -26,19 +24,6 @@ FILES = sorted(str(file.relative_to(SITE)) for file in SITE.rglob("*.html"))
 # pages of source only contain code, so a few of them are enough
 PAGES = [name for name in FILES if not name.startswith("source/")]
 PAGES += [name for name in FILES if name.startswith("source/")][::20]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium: run `apt-get install chromium`, or set CHROMIUM to its path")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="run `pip install '.[docs]'`")
-    with sync_api.sync_playwright() as playwright:
-        # the sandbox does not work for root, and containers often have little shared memory
-        options = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
