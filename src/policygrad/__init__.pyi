@@ -1,5 +1,6 @@
 from . import advantages as advantages
 from . import algorithms as algorithms
+from . import doctor as doctor
 from . import engines as engines
 from . import envs as envs
 from . import errors as errors
@@ -57,6 +58,7 @@ from .policies.policy_file import load as load
 from .policies.policy_file import save as save
 from .reports import report as report
 from .runs.callback import Update as Update
+from .runs.examining import diagnose as diagnose
 from .runs.run import Run as Run
 from .runs.saved_run import SavedRun as SavedRun
 from .runs.saved_run import open_run as open_run

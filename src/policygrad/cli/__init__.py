@@ -31,6 +31,7 @@ HELP = f"""policygrad {__version__}: policy-gradient reinforcement learning.
   policygrad report studies/x                          write one HTML page about a study or a run
   policygrad evaluate runs/cartpole                    run the trained policy for 100 fresh episodes
   policygrad watch runs/cartpole                       watch the trained policy in a window, or record a video
+  policygrad doctor runs/cartpole                      name why a run has not learned its task, and a remedy
   policygrad prove --quick                             compare all estimators with exact gradients
   policygrad loss ppo                                  print the equation of a loss and its derived code
   policygrad metrics                                   explain each logged metric
@@ -155,6 +156,7 @@ COMMANDS = {
     "report": "policygrad.cli.report:report_command",
     "evaluate": "policygrad.cli.evaluate:evaluate_command",
     "watch": "policygrad.cli.watch:watch_command",
+    "doctor": "policygrad.cli.doctor:doctor_command",
     "prove": "policygrad.cli.prove:prove_command",
     "loss": "policygrad.cli.loss:loss_command",
     "metrics": "policygrad.cli.metrics:metrics_command",

@@ -7,6 +7,7 @@ from policygrad.envs.make import make, make_one
 from policygrad.envs.options import Backend, EnvOptions
 from policygrad.envs.registry import KERNELS, EnvLike, without_module
 from policygrad.envs.shaping import CompiledPotential, PotentialShaping, Shaping, apply_shaping, elementwise
+from policygrad.envs.stacking import last_observations
 from policygrad.envs.vector import Environments
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Shaping",
     "apply_shaping",
     "elementwise",
+    "last_observations",
     "make",
     "make_one",
     "without_module",

@@ -98,7 +98,7 @@ class Experiment:
             parts = self._built(seed, display, open_until_the_end)
             if alone:
                 self._say_if_an_update_exceeds_the_budget(parts.environments, display)
-            config = self.config(seed, parts.environments)
+            config = parts.run.config = self.config(seed, parts.environments)
             saved = (
                 checkpoint_to_resume(folder.path, config)
                 if folder is not None and folder.can_resume
@@ -113,6 +113,7 @@ class Experiment:
                 candidates=parts.training.candidates,
                 on_update=self.settings.on_update,
                 state=parts.state,
+                alone=alone,
             )
             if saved is not None and not _resumed(recorder, parts, saved):
                 display.say("the episodes that were in progress cannot be resumed, so new ones begin")

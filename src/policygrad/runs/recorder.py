@@ -15,10 +15,10 @@ from policygrad.evaluation import Selection
 from policygrad.policies import Policy, Snapshot
 from policygrad.runs.callback import OnUpdate, Update, wants_to_end
 from policygrad.runs.curves import drawing_may_fail, save_curve
-from policygrad.runs.diagnosis import findings
 from policygrad.runs.folder import RunFolder
 from policygrad.runs.interruption import Interruption
-from policygrad.runs.progress import Progress, Silent
+from policygrad.runs.progress import Progress
+from policygrad.runs.reporting import report_findings
 from policygrad.runs.run import FINISHED, Ending, Run, StoppedError
 from policygrad.training import WINDOW, Candidates, Iteration
 from policygrad.types import F64, State
@@ -40,6 +40,7 @@ class Recorder:
         candidates: the policies that may be the best, which training keeps.
         on_update: called after every row; see `Settings.on_update`.
         state: returns the state of training for checkpoints; called between iterations.
+        alone: False for one run of many.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Recorder:
         candidates: Candidates,
         on_update: OnUpdate | None = None,
         state: Callable[[], State],
+        alone: bool = True,
     ) -> None:
         self._run = run
         self.folder: RunFolder | None = None
@@ -61,6 +63,7 @@ class Recorder:
         self._interruption = interruption
         self._stop = stop
         self._state = state
+        self._alone = alone
         self._select = select
         self._on_update = on_update
         self._failure: BaseException | None = None
@@ -228,11 +231,7 @@ class Recorder:
             self._select_best()
         else:
             run.policy = self._best_policy()
-        run.findings = findings(run.history)
-        for finding in run.findings:
-            if type(self._display) is Silent:
-                warnings.warn(finding, stacklevel=4)
-            self._display.say(finding)
+        report_findings(run, self._display, alone=self._alone)
         if folder is None:
             return run
         folder.save_policies(run.policy, run.last_policy)

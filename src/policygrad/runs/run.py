@@ -45,13 +45,16 @@ class Run(RunView):
     """Seconds spent collecting and learning by then; None if the threshold was never reached."""
     seed: int = 0
     """Seed of all randomness in the run."""
+    config: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """Settings of the run with presets and defaults filled in, as in `config.json`."""
     ended: Ending = "budget"
     """Why the run ended."""
     best_mean: float = -math.inf
     """Best mean of 100 training returns. As the largest of many means it is biased upward; `evaluate` gives a fair
     estimate."""
     findings: list[str] = field(default_factory=list[str], repr=False)
-    """Problems that the run's metrics point to, in words; empty if there are none."""
+    """Problems that the run's metrics point to, in words, the most important first; empty if there are none. See
+    `diagnose`, which also plays with the policy."""
     selection: Selection | None = None
     """How the best policy was chosen; None if nothing was scored."""
     out: Path | None = None
