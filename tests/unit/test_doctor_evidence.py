@@ -78,6 +78,12 @@ def test_a_run_has_learned_if_its_returns_rose_and_stayed(
     assert {name: getattr(evidence, name) for name in expected} == expected
 
 
+def test_a_rise_between_a_few_means_of_many_episodes_may_be_progress():
+    means = np.linspace(-300, 1100, 4)
+    assert not Evidence(history(means, episodes_per_update=64)).fruitless
+    assert Evidence(history(means[::-1], episodes_per_update=64)).fruitless
+
+
 def test_a_setting_is_found_in_each_part_of_the_configuration():
     config = {"num_envs": 8, "algorithm": {"gamma": 0.9, "clip": None}, "network": {"log_std": -1.0}}
     evidence = Evidence({}, config)

@@ -63,6 +63,14 @@ def test_a_policy_that_is_certain_from_the_start_is_reported():
     assert findings(rows) == ["no gradient"]
 
 
+def test_a_single_update_does_not_show_that_all_returns_are_equal():
+    rows = [
+        {"steps": 10.0, "entropy": 0.6, "kl": 0.01, "policy_grad_norm": 0.1, "episodes": 30.0, "return": 21.5}
+    ]
+    assert findings(rows) == ["too few updates"]
+    assert findings(rows * 3) == ["constant rewards"]
+
+
 def test_nothing_is_reported_about_a_healthy_run():
     assert diagnose(Evidence({})) == []
     assert pg.train("CartPole-v1", steps=20_000).findings == []

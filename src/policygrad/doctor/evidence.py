@@ -23,6 +23,8 @@ LOST = 0.5
 """Share of the improvement that has to be gone at the end of a run for it to count as lost."""
 ENOUGH_EPISODES = 20
 """Number of episodes below which a rise of the returns may be luck."""
+ENOUGH_MEANS = 10
+"""Number of updates in which episodes ended, below which any rise of the returns may be progress."""
 PARTS = ("algorithm", "network", "normalization")
 """Entries of `config.json` that contain settings themselves."""
 
@@ -186,4 +188,7 @@ class Evidence:
     @property
     def fruitless(self) -> bool:
         """True if returns did not even rise clearly."""
-        return not self.reached and self.best_improvement < IMPROVED
+        if self.reached or self.best_improvement >= IMPROVED:
+            return False
+        # few means, of many episodes each, differ by the progress between them, so that their spread is unknown
+        return len(self._ended[0]) >= ENOUGH_MEANS or not self.last_return > self.first_return

@@ -12,6 +12,8 @@ from policygrad.doctor.probe import Probe
 
 SAME = 0.99
 """Share of the updates with one and the same mean return from which nothing can be learned from the others."""
+FEWEST_RETURNS = 3
+"""Number of updates in which episodes ended, below which equal means may be chance."""
 LONGER = 10
 """Factor by which longer episodes are suggested."""
 LARGE, SMALL = 30.0, 0.03
@@ -31,7 +33,7 @@ def _usual_return(e: Evidence) -> tuple[float, float]:
     """Return (most frequent mean return of an update, share of the updates that have it)."""
     returns = e.metric("return")
     returns = returns[~np.isnan(returns)]
-    if not len(returns):
+    if len(returns) < FEWEST_RETURNS:
         return math.nan, 0.0
     values, counts = np.unique(returns, return_counts=True)
     return float(values[counts.argmax()]), float(counts.max() / len(returns))
