@@ -107,8 +107,8 @@ def _ways_differ(e: Evidence) -> Finding | None:
         )
     bonus, log_std = e.setting("entropy_coef", 0.0), e.setting("log_std", 0.0)
     continuous = not np.isnan(e.metric("std")).all()
-    if not (bonus or continuous):
-        # a softmax policy without a bonus becomes certain by itself
+    if not e.fruitless or not (bonus or continuous):
+        # noise is part of learning, and a softmax policy without a bonus becomes certain by itself
         return None
     remedy = {"entropy_coef": 0.0} if bonus else {"log_std": log_std - 2.0}
     return Finding(
