@@ -228,8 +228,7 @@ class Experiment:
         length = typical_length(run.history["steps"], run.history["episodes"])
         budget = allowance(environments, run.last_policy, run.steps)
         if length is None or budget < 2 * ROUND * length:
-            # the budget is too small to be worth opening environments
-            return None
+            return None  # the budget is too small to be worth opening environments
         scored = environments
         if self.can_repeat:
             compiled = isinstance(environments.vector, KernelVectorEnv)
