@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from policygrad._support.console import LINE_INTERVAL, console, say, stderr
@@ -105,8 +106,8 @@ class NotebookLine:
         if time.perf_counter() - self._last < self.interval:
             return
         self._last = time.perf_counter()
-        from IPython.display import display
-
+        # a kernel has IPython, which this library does not depend on
+        display: Any = import_module("IPython.display").display
         # as a dict of MIME types, so that no class of IPython is needed
         bundle = {"text/plain": text}
         if self._handle is None:
