@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -197,6 +200,54 @@ def test_configurations_are_compared_by_their_shared_seeds(study: pg.SavedStudy)
     for verdict, words in (("a is better", "reinforce is better"), ("b is better", "a2c is better")):
         text = comparison._named(f"{verdict}: the difference is 3")  # pyright: ignore[reportPrivateUsage]
         assert text == f"{words}: the difference is 3"
+    confusing = replace(comparison, a="variant b", b="variant a")
+    text = confusing._named("b is better over 2: a run of a scores higher")  # pyright: ignore[reportPrivateUsage]
+    assert text == "variant a is better over 2: a run of variant b scores higher"
+
+
+def test_names_with_colons_and_names_of_cells_are_found(tmp_path: Path):
+    study = pg.study(
+        {"Cart": "CartPole-v1"},
+        {"m:x": "a2c", "m:y": "a2c"},
+        seeds=2,
+        episodes=3,
+        out=tmp_path / "x",
+        steps=300,
+    )
+    by_name = pg.compare(f"{study.path}:m:x", f"{study.path}:m:y")
+    by_folder = pg.compare(*(cell.path for cell in study.cells))
+    mixed = pg.compare(f"{study.path}:m:x", study.cells[1].path)
+    assert repr(by_name) == repr(by_folder) == repr(mixed)
+    assert by_name.a == "m:x"
+    assert list(by_name.environments) == ["Cart"]
+
+
+def test_runs_that_are_left_out_are_named(study: pg.SavedStudy, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    cell = copy / "CartPole-v1" / "a2c"
+    (cell / "failures.json").write_text('{"1": {"error": "OSError: x", "traceback": "x"}}')
+    summary = json.loads((cell / "seed-2" / "summary.json").read_text())
+    (cell / "seed-2" / "summary.json").write_text(json.dumps(summary | {"ended": "interrupted"}))
+    with_gaps = pg.open_study(copy)
+    assert with_gaps.missing == 1
+    comparison = with_gaps.compare("reinforce", "a2c")
+    assert "2 of 6 runs of a2c are left out" in comparison.words["CartPole-v1"]
+    assert "left out" not in comparison.words["Acrobot-v1"]
+    assert with_gaps.table()[1][3].startswith("0 of 4 (of 6)")
+
+
+def test_the_whole_table_has_one_kind_of_score_and_no_nan(tmp_path: Path):
+    options: dict[str, Any] = {"seeds": 2, "out": tmp_path / "x", "num_envs": 4}
+    study = pg.study("Acrobot-v1", "a2c", episodes=0, steps=400, **options)
+    # no episode has ended yet
+    assert study.cells[0].scores() == {}
+    assert study.table()[0][2:] == ("—", "2 of 2 runs")
+    study = pg.study("Acrobot-v1", "ppo", episodes=3, steps=8000, resume=True, **options)
+    assert [cell.score_name for cell in study.cells] == ["last_100", "greedy"]
+    assert study.score_name == "last_100"
+    assert study.headings()[2] == "last_100 IQM, 95 %"
+    assert [summary.by for summary in study.summaries()] == ["last_100"]
 
 
 def test_what_cannot_be_compared_is_refused(study: pg.SavedStudy, tmp_path: Path):

@@ -35,19 +35,20 @@ def compare_command(arguments: list[str]) -> int:
     args = parse(Compare, arguments, "policygrad compare")
     if len(args.runs) == 1:
         study = open_study(args.runs[0])
-        pairs = [
-            tuple(f"{args.runs[0]}:{name}" for name in pair) for pair in combinations(study.configurations, 2)
+        found = [
+            study.compare(*pair, by=args.by, level=args.level)
+            for pair in combinations(study.configurations, 2)
         ]
-        if not pairs:
+        if not found:
             raise ValueError(
                 f"{args.runs[0]} has a single configuration: name a second folder to compare it with"
             )
     elif len(args.runs) == 2:
-        pairs = [args.runs]
+        found = [compare(*args.runs, by=args.by, level=args.level)]
     else:
         raise ValueError(f"compare needs two folders, or one study; got {len(args.runs)}")
-    for a, b in pairs:
-        comparison_table(compare(a, b, by=args.by, level=args.level)).show()
+    for comparison in found:
+        comparison_table(comparison).show()
     return 0
 
 

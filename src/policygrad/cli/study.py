@@ -15,13 +15,18 @@ from policygrad.algorithms import ALGORITHMS
 from policygrad.cli.keywords import keywords, pairs
 from policygrad.cli.parse import FIELDS, check_flags, flags_of, with_whole_numbers
 from policygrad.cli.text_table import Table
+from policygrad.policies import Network, Normalization
 from policygrad.runs.interruption import INTERRUPTED
 from policygrad.runs.settings import Settings
-from policygrad.studies.saved_study import HEADINGS, SavedStudy
+from policygrad.studies.saved_study import SavedStudy
 from policygrad.studies.study import EPISODES, study
 
 OWN = ("env", "algos", "vary", "seeds", "cores", "episodes", "out")
 """Options that `study` takes as arguments of its own, and not as settings that all runs share."""
+
+
+VARIED = {f.name for kind in (*ALGORITHMS.values(), Network, Normalization) for f in fields(cast(Any, kind))}
+"""Settings that are set by --vary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,11 @@ class StudyOptions(Settings):
 def study_command(arguments: list[str]) -> int:
     """Run `policygrad study` and return its exit status: 1 if runs failed, 130 if it was interrupted."""
     flags = dict(flags_of(StudyOptions))
+    for argument in arguments:
+        name = argument.split("=")[0].removeprefix("--")
+        if argument.startswith("--") and name not in flags and name.replace("-", "_") in VARIED:
+            setting = name.replace("-", "_")
+            raise ValueError(f"--{name} belongs to an algorithm or a network: write --vary {setting}=VALUE")
     check_flags(arguments, flags, {})
     read = with_whole_numbers(arguments, {flag for flag, is_whole in flags.items() if is_whole})
     with FIELDS:
@@ -126,7 +136,7 @@ def _literal(text: str) -> Any:
 
 def study_table(study: SavedStudy) -> Table:
     """Return a table of a study, with one row per environment and configuration."""
-    table = Table(f"{study.path}", HEADINGS, numbers=True)
+    table = Table(f"{study.path}", study.headings(), numbers=True)
     for row in study.table():
         table.add_row(*row)
     remarks = [

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from policygrad.statistics import Survival
 from policygrad.studies.analysis import CellSummary, Curve, curve_of, summarize
 from policygrad.studies.saved_cell import SavedCell, ScoreName
-from policygrad.studies.saved_study import SavedStudy
 
 POINTS = 100
 """Number of points of a learning curve."""
@@ -42,12 +41,6 @@ class CellNumbers:
         if self.summary is None or self.cell.threshold is None:
             return None
         return self.summary.steps_to_solved
-
-
-def score_name(study: SavedStudy) -> ScoreName:
-    """Return by what all runs of a study can be scored: fresh greedy episodes if every run has them."""
-    finished = [run for cell in study.cells for run in cell.finished]
-    return "greedy" if finished and all(run.scores for run in finished) else "last_100"
 
 
 def cell_numbers(cell: SavedCell, by: ScoreName) -> CellNumbers:

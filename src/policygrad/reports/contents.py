@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from policygrad.reports.answer import SCORE_WORDS, Answer, answer, headline, progress, together
-from policygrad.reports.cell_numbers import CellNumbers, cell_numbers, score_name
+from policygrad.reports.cell_numbers import CellNumbers, cell_numbers
 from policygrad.reports.chart_data import chart_data
 from policygrad.reports.circumstances import circumstances
 from policygrad.reports.clips import Clip, clips
@@ -84,7 +84,7 @@ def contents(study: SavedStudy, *, film: bool) -> Contents:
         study: the study, which may be a single run (`opening.open_any`).
         film: also film the policies.
     """
-    by = score_name(study)
+    by = study.score_name
     numbers = [cell_numbers(cell, by) for cell in study.cells]
     rankings = [
         ranking(name, [one for one in numbers if one.cell.environment == name]) for name in study.environments

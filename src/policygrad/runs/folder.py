@@ -24,6 +24,7 @@ from policygrad.training import Iteration
 from policygrad.types import State
 
 SUMMARY = "summary.json"
+SCORES = "scores.json"
 EPISODES_FILE = "episodes.csv"
 QUICK = 0.1
 """Seconds in which a checkpoint is usually written. If one takes longer, they are written that much less often."""
@@ -63,6 +64,10 @@ class RunFolder:
         save_episodes: bool = False,
         wandb: str | None = None,
     ) -> None:
+        if resumed is not None:
+            # they are those of the earlier end, and would make a run that is killed now look finished
+            for name in (SUMMARY, SCORES):
+                (folder.path / name).unlink(missing_ok=True)
         folder.begin(config, facts, resuming=resumed is not None, with_git=alone)
         self._folder, self.path, self.alone = folder, folder.path, alone
         group = None if alone else self.path.parent.name

@@ -15,10 +15,9 @@ from policygrad.errors import CheckpointError
 from policygrad.metrics import current_name
 from policygrad.policies import Policy
 from policygrad.policies.policy_file import load
-from policygrad.runs.folder import EPISODES_FILE, LAST_POLICY, SUMMARY
+from policygrad.runs.folder import EPISODES_FILE, LAST_POLICY, SCORES, SUMMARY
 from policygrad.runs.history import Updates
 from policygrad.runs.locked_folder import CONFIG, MANIFEST, METRICS_FILE, read_json
-from policygrad.runs.scoring import SCORES
 from policygrad.runs.view import RunView
 from policygrad.types import F64, I64
 

@@ -9,10 +9,9 @@ from policygrad._support.files import write_atomically
 from policygrad.envs import EnvOptions
 from policygrad.evaluation import Evaluation, evaluate
 from policygrad.runs.experiment import Experiment
+from policygrad.runs.folder import SCORES
 from policygrad.runs.locked_folder import as_json
 from policygrad.runs.run import Run
-
-SCORES = "scores.json"
 
 
 def score(experiment: Experiment, run: Run, episodes: int) -> dict[str, Evaluation]:

@@ -89,14 +89,17 @@ class TimeLeft:
         # what a job does before its first row, such as starting a process, says nothing about its speed
         self._first.setdefault(key, (self._share[key], now))
 
-    def end(self, job: Job, now: float) -> None:
-        """Note that a job has ended."""
+    def end(self, job: Job, now: float, finished: bool = True) -> None:
+        """Note that a job has ended, and whether it has finished or failed."""
         key = (job.name, job.seed)
+        self._share[key] = 1.0
+        if not finished:
+            # a run that failed says nothing about how long one takes
+            return
         resumed = self._first[key][0] if key in self._first and self._first[key][0] > RESUMED else 0.0
         seconds, share = self._ended.get(job.name, (0.0, 0.0))
         if key in self._began and resumed < 1.0:
             self._ended[job.name] = (seconds + now - self._began[key], share + 1.0 - resumed)
-        self._share[key] = 1.0
 
     def seconds(self, now: float) -> float:
         """Return the estimated seconds until all jobs have ended; NaN before anything was measured."""
@@ -185,10 +188,13 @@ class StudyProgress:
 
     def end(self, outcome: Outcome) -> None:
         """Note that a job has ended."""
+        if outcome.run is None and outcome.error is None:
+            # it was not begun, because the study was interrupted
+            return
         diverged = outcome.run is not None and outcome.run.ended == "non-finite"
         failed = outcome.error is not None or diverged
         with self._lock:
-            self._left.end(outcome.job, time.perf_counter())
+            self._left.end(outcome.job, time.perf_counter(), finished=not failed)
             self._ended += 1
             self._failed += failed
         if outcome.error is not None:

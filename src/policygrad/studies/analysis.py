@@ -46,7 +46,7 @@ def summarize(
     """
     by = cell.score_name if by is None else by
     scores = np.array(list(cell.scores(by).values()))
-    if not len(scores) or not np.isfinite(scores).all():
+    if not len(scores):
         return None
     rng = np.random.default_rng(RESAMPLING_SEED) if rng is None else rng
     times, solved = cell.times_to_solved()

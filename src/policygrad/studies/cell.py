@@ -9,11 +9,10 @@ from typing import Any
 
 from policygrad._support.files import write_atomically
 from policygrad.runs.experiment import Experiment
-from policygrad.runs.folder import SUMMARY
+from policygrad.runs.folder import SCORES, SUMMARY
 from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, as_json, read_json
 from policygrad.runs.resume import FREE_TO_CHANGE, holds_resumable_run
 from policygrad.runs.run import FINISHED
-from policygrad.runs.scoring import SCORES
 from policygrad.scheduling import Job, Outcome
 from policygrad.studies.saved_cell import FAILURES
 from policygrad.studies.seeds import config_of_seeds, seed_folder, summary
@@ -36,6 +35,8 @@ class Cell:
     """Contents of `config.json`."""
     _locked: LockedFolder | None = None
     _every_seed: list[int] = field(default_factory=list[int])
+    _resuming: bool = False
+    _begun: bool = False
 
     def __post_init__(self) -> None:
         self.config = config_of_seeds(self.experiment, self.seeds)
@@ -45,20 +46,36 @@ class Cell:
         """Name of the cell in messages."""
         return f"{self.environment} {self.configuration}"
 
-    def open(self, how: str) -> None:
-        """Reserve the folder, and read which runs have failed.
+    def reserve(self) -> None:
+        """Lock the folder, and check that the runs in it can be resumed. Nothing is written.
 
         Raises:
             ValueError: there are runs with other settings.
         """
-        locked = LockedFolder(self.folder, resume=True)
+        self._locked = LockedFolder(self.folder, resume=True)
         before = read_json(self.folder / CONFIG) if (self.folder / CONFIG).exists() else {}
         # seeds of an earlier, larger study are kept
-        every_seed = sorted({*before.get("seeds", []), *self.seeds})
-        config = self.config | {"seeds": every_seed, "seed": before.get("seed", self.config["seed"])}
-        resuming = locked.can_resume and holds_resumable_run(self.folder, config)
-        locked.begin(config, {"parallel": how}, resuming=resuming, with_git=False)
-        self._locked, self._every_seed = locked, every_seed
+        self._every_seed = sorted({*before.get("seeds", []), *self.seeds})
+        names = {"environment": self.environment, "configuration": self.configuration}
+        self.config |= {
+            "seeds": self._every_seed,
+            "seed": before.get("seed", self.config["seed"]),
+            "study": names,
+        }
+        self._resuming = self._locked.can_resume and holds_resumable_run(self.folder, self.config)
+        if self._resuming and before["steps"] > self.config["steps"]:
+            raise ValueError(
+                f"the runs in {self.folder} have a budget of {before['steps']:,} steps, and cannot be resumed with the "
+                f"smaller one of {self.config['steps']:,}. Use at least that many steps, or choose another folder."
+            )
+
+    def begin(self, how: str) -> None:
+        """Write the first files, and read which runs have failed."""
+        if self._locked is None:
+            self.reserve()
+        assert self._locked is not None
+        self._locked.begin(self.config, {"parallel": how}, resuming=self._resuming, with_git=False)
+        self._begun = True
         failures = self.folder / FAILURES
         self.failures = read_json(failures) if failures.exists() else {}
 
@@ -104,6 +121,9 @@ class Cell:
     def close(self) -> None:
         """Write the summary of all runs that have ended, and release the folder."""
         if self._locked is None:
+            return
+        if not self._begun:
+            self._locked.close()
             return
         summaries: dict[int, dict[str, Any]] = {
             seed: read_json(file)

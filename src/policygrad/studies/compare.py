@@ -44,11 +44,11 @@ def _cells_of(given: Any) -> tuple[str, dict[str, SavedCell]]:
         return given.configuration, {given.environment: given}
     wanted = None
     if isinstance(given, str | Path):
-        path, _, name = str(given).rpartition(":")
-        # a path may contain a colon itself
-        if path and not Path(given).exists():
-            given, wanted = path, name
-        given = open_study(given)
+        text = str(given)
+        # both a path and a name may contain colons
+        ends = [len(text), *(i for i, letter in enumerate(text) if letter == ":")]
+        end = next((end for end in ends if Path(text[:end]).expanduser().is_dir()), len(text))
+        given, wanted = open_study(text[:end]), text[end + 1 :] or None
     if not isinstance(given, SavedStudy):
         raise TypeError(f"expected the path of a study, or what open_study returns; got {given!r}")
     if wanted is None and len(given.configurations) == 1:

@@ -161,7 +161,7 @@ def _by_name(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, one in pairs:
         if name in found:
             raise ValueError(
-                f"two {what} are called {name!r}. Give a dict with their names: {what}={{'name': ..., ...}}"
+                f"two {what} are called {name!r}. Leave one out or, in Python, give a dict with their names"
             )
         found[name] = one
     return _not_empty(what, found)

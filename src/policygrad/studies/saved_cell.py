@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,7 @@ class SavedCell:
     @cached_property
     def finished(self) -> list[SavedRun]:
         """The runs that reached the end of their budget or were solved, in the order of their seeds."""
-        return [run for run in self.runs if run.ended in FINISHED]
+        return [run for run in self.runs if run.ended in FINISHED and run.seed not in self.failures]
 
     @property
     def failed(self) -> list[int]:
@@ -78,10 +79,10 @@ class SavedCell:
     @property
     def score_name(self) -> ScoreName:
         """The default score: greedy actions if the study scored its runs, else the last training episodes."""
-        return "greedy" if any(run.scores for run in self.finished) else "last_100"
+        return "greedy" if self.finished and all(run.scores for run in self.finished) else "last_100"
 
     def scores(self, by: ScoreName | None = None) -> dict[int, float]:
-        """Return the score of each finished run by its seed.
+        """Return the score of each finished run by its seed. A run without a finite score is left out.
 
         Args:
             by: what to score by; by default `score_name`.
@@ -89,8 +90,10 @@ class SavedCell:
         by = self.score_name if by is None else by
         check_choice("by", by, ScoreName)
         if by == "last_100":
-            return {run.seed: run.updates.latest["return_100"] for run in self.finished}
-        return {run.seed: run.scores[by]["mean"] for run in self.finished if run.scores}
+            found = {run.seed: run.updates.latest["return_100"] for run in self.finished}
+        else:
+            found = {run.seed: run.scores[by]["mean"] for run in self.finished if run.scores}
+        return {seed: score for seed, score in found.items() if math.isfinite(score)}
 
     def times_to_solved(self, what: Literal["steps", "seconds"] = "steps") -> tuple[F64, Bool]:
         """Return the steps or seconds until each finished run was solved, or was ended unsolved.
@@ -108,8 +111,8 @@ class SavedCell:
         """Return a metric of all finished runs at common steps, where every run has values.
 
         Returns:
-            Steps [points], and the metric of each run at these steps by linear interpolation [runs, points]; both are
-            empty if no run has values.
+            Steps [points], and the metric of each run at these steps by linear interpolation [runs, points]. Both are
+            empty if no run has values, or if there are no such steps.
         """
         lines = list[tuple[F64, F64]]()
         for run in self.finished:
@@ -119,5 +122,8 @@ class SavedCell:
                 lines.append((run.history["steps"][known], values[known]))
         if not lines:
             return np.zeros(0), np.zeros((0, 0))
-        grid = np.linspace(max(steps[0] for steps, _ in lines), min(steps[-1] for steps, _ in lines), points)
+        first, last = max(steps[0] for steps, _ in lines), min(steps[-1] for steps, _ in lines)
+        if first > last:
+            return np.zeros(0), np.zeros((0, 0))
+        grid = np.linspace(first, last, points)
         return grid, np.stack([np.interp(grid, steps, values) for steps, values in lines])

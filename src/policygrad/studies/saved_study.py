@@ -41,7 +41,11 @@ def open_study(path: str | Path) -> SavedStudy:
             for entry in config["cells"]
         ]
     elif "seeds" in config:
-        cells = [SavedCell(config["environment"], config["algorithm"]["name"], path)]
+        # one cell of a study knows what the study calls it
+        names = config.get(
+            "study", {"environment": config["environment"], "configuration": config["algorithm"]["name"]}
+        )
+        cells = [SavedCell(names["environment"], names["configuration"], path)]
     else:
         raise FileNotFoundError(f"{path} holds a single run and not a study: use open_run")
     return SavedStudy(path, tuple(cells))
@@ -74,7 +78,16 @@ class SavedStudy:
     @property
     def missing(self) -> int:
         """Number of runs that have neither finished nor failed: the study was interrupted, or is still training."""
-        return sum(len(cell.seeds) - len(cell.finished) - len(cell.failed) for cell in self.cells)
+        return sum(
+            len(set(cell.seeds) - {run.seed for run in cell.finished} - set(cell.failed))
+            for cell in self.cells
+        )
+
+    @property
+    def score_name(self) -> ScoreName:
+        """The default score of all cells: greedy actions if every finished run has been scored, else `last_100`."""
+        names = {cell.score_name for cell in self.cells if cell.finished}
+        return "greedy" if names == {"greedy"} else "last_100"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -96,11 +109,12 @@ class SavedStudy:
 
     def summaries(self, by: ScoreName | None = None) -> list[CellSummary]:
         """Return the scores of each cell, and when it was solved. Cells without scores are left out."""
+        by = self.score_name if by is None else by
         return [summary for cell in self.cells if (summary := summarize(cell, by)) is not None]
 
-    def compare(self, a: str, b: str, by: ScoreName | None = None) -> StudyComparison:
+    def compare(self, a: str, b: str, by: ScoreName | None = None, *, level: float = 0.95) -> StudyComparison:
         """Compare two configurations of this study: see `policygrad.compare`."""
-        return compare_cells(*((name, self.cells_of(name)) for name in (a, b)), by=by)
+        return compare_cells((a, self.cells_of(a)), (b, self.cells_of(b)), by=by, level=level)
 
     def cells_of(self, configuration: str) -> dict[str, SavedCell]:
         """Return the cells of a configuration by environment.
@@ -117,6 +131,8 @@ class SavedStudy:
 
     def plot(self, metric: str = "return_100") -> Figure:
         """Return the curves of all configurations: the interquartile mean over seeds with 95 % intervals.
+
+        A curve ends where the first of its runs does, which is early if runs end when they are solved (`stop_at`).
 
         Args:
             metric: name of a metric that the runs have logged.
@@ -143,11 +159,19 @@ class SavedStudy:
         return data_frame({name: [row[name] for row in rows] for name in (rows[0] if rows else {})}, library)
 
     def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>" + table_in_html(HEADINGS, self.table())
+        return f"<p>{self!r}</p>" + table_in_html(self.headings(), self.table())
 
     def table(self) -> list[tuple[str, ...]]:
-        """Return the rows of a table of the study, as text, with the columns `HEADINGS`."""
-        return [_row(cell) for cell in self.cells]
+        """Return the rows of a table of the study, as text: see `headings`."""
+        return [_row(cell, self.score_name) for cell in self.cells]
+
+    def headings(self) -> tuple[str, ...]:
+        """Return the headings of `table`.
+
+        Its columns are names, the interquartile mean of the scores, and how many runs were solved after how many steps
+        in the median. Without a threshold, the last column is the number of runs.
+        """
+        return "environment", "configuration", f"{self.score_name} IQM, 95 %", "solved, after"
 
     def __repr__(self) -> str:
         total = sum(len(cell.seeds) for cell in self.cells)
@@ -160,20 +184,16 @@ class SavedStudy:
         )
 
 
-HEADINGS = ("environment", "configuration", "IQM, 95 %", "solved, after")
-"""Columns of `SavedStudy.table`: names, the interquartile mean of the scores, and how many runs were solved after how
-many steps in the median. Without a threshold, the last column is the number of runs."""
-
-
-def _row(cell: SavedCell) -> tuple[str, ...]:
-    if (summary := summarize(cell)) is None:
-        return cell.environment, cell.configuration, "—", f"0 of {len(cell.seeds)} runs"
-    iqm, runs = summary.iqm, len(cell.finished)
+def _row(cell: SavedCell, by: ScoreName) -> tuple[str, ...]:
+    runs, seeds = len(cell.finished), len(cell.seeds)
+    of_all = "" if runs == seeds else f" (of {seeds})"
+    if (summary := summarize(cell, by)) is None:
+        return cell.environment, cell.configuration, "—", f"{runs} of {seeds} runs"
+    iqm, median = summary.iqm, summary.steps_to_solved.median
     interval = "" if math.isnan(iqm.low) else f" [{iqm.low:.4g}, {iqm.high:.4g}]"
-    median = summary.steps_to_solved.median
     after = "" if median is None else f", {median:,.0f}"
-    solved = f"{runs} runs" if cell.threshold is None else f"{summary.solved} of {runs}{after}"
-    return cell.environment, cell.configuration, f"{iqm.value:.4g}{interval}", solved
+    solved = f"{runs} runs" if cell.threshold is None else f"{summary.solved} of {runs}"
+    return cell.environment, cell.configuration, f"{iqm.value:.4g}{interval}", f"{solved}{of_all}{after}"
 
 
 def _counted(things: Sequence[Any], name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,7 @@ from typing import Any, cast
 from policygrad._support.checks import whole
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, read_json
-from policygrad.runs.resume import holds_resumable_run
+from policygrad.runs.settings import Settings
 from policygrad.scheduling import Job, LocalScheduler, Outcome, Scheduler, StudyProgress
 from policygrad.studies.cell import Cell
 from policygrad.studies.configurations import configurations_by_name, environments_by_name
@@ -57,7 +59,7 @@ def study(
             (32, 32)}` with settings of the algorithm, the network or the run, several of these, or a dict of them by
             name. What a configuration leaves out comes from the preset of the environment.
         out: folder of the study. Each run is in `environment/configuration/seed-0` and so on.
-        seeds: number of seeds, which start at the setting `seed`, or the seeds themselves.
+        seeds: number of seeds, which start at the setting `seed` (0), or the seeds themselves.
         vary: values by the name of a setting, of which all combinations are added to each configuration.
         episodes: fresh episodes with which the best policy of each run is scored, per way of acting (greedy and
             sampled). With 0, runs are not scored.
@@ -77,16 +79,21 @@ def study(
         SystemExit: SIGTERM or SIGHUP ended the study, as in `train`. All runs have been saved.
     """
     with ExitStack() as opened:
-        numbers = _seeds(seeds, settings.pop("seed", 0))
+        numbers = _seeds(seeds, settings.pop("seed", None))
         cells = _cells(environments, configurations, vary or {}, Path(out), numbers, episodes, settings)
         at_a_time = (os.cpu_count() or 1) if cores is None else whole("cores", cores, at_least=1)
         scheduler = scheduler or LocalScheduler(at_a_time)
         folder = opened.enter_context(LockedFolder(out, overwrite=overwrite, resume=resume))
         how = scheduler.describe(_interleaved([_all_jobs(cell) for cell in cells]))
-        _begin(folder, cells, episodes, how)
+        before = _study_to_resume(folder)
         for cell in cells:
             opened.callback(cell.close)
-            cell.open(how)
+            if before:
+                # checked before anything is written
+                cell.reserve()
+        _begin(folder, cells, episodes, how, before)
+        for cell in cells:
+            cell.begin(how)
         jobs = _interleaved([cell.jobs() for cell in cells])
         by_name = {cell.name: cell for cell in cells}
         with StudyProgress(jobs, at_a_time, progress) as display, Interruption(display.say) as interruption:
@@ -102,21 +109,30 @@ def study(
                 failed = any(cell.failures for cell in cells)
                 for cell in cells:
                     cell.close()
-                kept = folder.close(discard=not learned, keep_replaced=failed)
+                nothing = not learned and not failed
+                kept = folder.close(discard=nothing, keep_replaced=failed)
                 if kept is not None:
                     display.say(f"the earlier study at {folder.path} was moved to {kept}")
     if interruption.status is not None:
         raise SystemExit(interruption.status)
+    if nothing and interruption.signaled:
+        raise KeyboardInterrupt
     return open_study(out)
 
 
-def _seeds(seeds: int | Sequence[int], first: int) -> list[int]:
-    if isinstance(seeds, Sequence):
+def _seeds(seeds: Any, first: int | None) -> list[int]:
+    if isinstance(seeds, str):
+        raise TypeError(f"seeds must be a number of seeds, or a list of seeds; got {seeds!r}")
+    if isinstance(seeds, Iterable):
+        if first is not None:
+            raise ValueError(
+                "seed is the first of a number of seeds; leave it out if you give the seeds themselves"
+            )
         numbers = [whole("seeds", seed, at_least=0) for seed in seeds]
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"seeds must be different numbers, one or more; got {numbers}")
         return numbers
-    first = whole("seed", first, at_least=0)
+    first = whole("seed", 0 if first is None else first, at_least=0)
     return list(range(first, first + whole("seeds", seeds, at_least=1)))
 
 
@@ -131,6 +147,17 @@ def _cells(
 ) -> list[Cell]:
     """Return the cells of a study, after all settings have been checked."""
     whole("episodes", episodes, at_least=0)
+    known = [setting.name for setting in fields(Settings)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else "a setting of the algorithm or of the network belongs to a configuration, as in "
+                f"{{'algorithm': 'ppo', {name!r}: ...}}, or to vary={{{name!r}: [...]}}"
+            )
+            raise TypeError(f"study has no setting {name!r}: {hint}")
     shared = {**settings, "seeds": len(seeds), "out": out, "resume": True, "progress": False}
     cells = list[Cell]()
     for environment, env in environments_by_name(environments).items():
@@ -139,18 +166,35 @@ def _cells(
             check_repeatable(experiment)
             path = out / _as_folder(environment) / _as_folder(name)
             cells.append(Cell(experiment, environment, name, path, seeds, episodes))
-    folders = [cell.folder for cell in cells]
-    if len(set(folders)) < len(folders):
-        raise ValueError(
-            "two environments or configurations have the same folder: give them names that differ in more than "
-            f"punctuation; got {', '.join(cell.name for cell in cells)}"
-        )
+    for identities in ([cell.folder for cell in cells], [cell.name for cell in cells]):
+        if len(set(identities)) < len(identities):
+            raise ValueError(
+                "two pairs of an environment and a configuration have the same name or folder: give them names that "
+                f"differ in more than spaces and punctuation; got {', '.join(cell.name for cell in cells)}"
+            )
     return cells
 
 
-def _begin(folder: LockedFolder, cells: list[Cell], episodes: int, how: str) -> None:
+def _study_to_resume(folder: LockedFolder) -> dict[str, Any]:
+    """Return the `config.json` of the study that is resumed; empty if there is none.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    if not folder.can_resume or not (folder.path / CONFIG).exists():
+        return {}
+    before = read_json(folder.path / CONFIG)
+    if before.get("kind") != KIND:
+        raise ValueError(
+            f"{folder.path} holds a run or several seeds, and not a study. Choose another folder (--out)."
+        )
+    return before
+
+
+def _begin(
+    folder: LockedFolder, cells: list[Cell], episodes: int, how: str, before: Mapping[str, Any]
+) -> None:
     """Write the first files of the study, with the cells of an earlier, larger study that is resumed."""
-    config: dict[str, Any] = {"kind": KIND, "episodes": episodes, "seeds": cells[0].seeds}
     entries = [
         {
             "environment": cell.environment,
@@ -159,18 +203,14 @@ def _begin(folder: LockedFolder, cells: list[Cell], episodes: int, how: str) -> 
         }
         for cell in cells
     ]
-    resuming = False
-    if folder.can_resume:
-        before = read_json(folder.path / CONFIG) if (folder.path / CONFIG).exists() else {}
-        if before and before.get("kind") != KIND:
-            raise ValueError(
-                f"{folder.path} holds a run or several seeds, and not a study. Choose another folder (--out)."
-            )
-        resuming = bool(before) and holds_resumable_run(folder.path, before)
-        kept = [entry for entry in before.get("cells", []) if entry not in entries]
-        entries = [*kept, *entries]
-        config["seeds"] = sorted({*before.get("seeds", []), *config["seeds"]})
-    folder.begin(config | {"cells": entries}, {"parallel": how}, resuming=resuming)
+    kept = [entry for entry in before.get("cells", []) if entry not in entries]
+    config: dict[str, Any] = {
+        "kind": KIND,
+        "episodes": episodes,
+        "seeds": sorted({*before.get("seeds", []), *cells[0].seeds}),
+        "cells": [*kept, *entries],
+    }
+    folder.begin(config, {"parallel": how}, resuming=bool(before))
 
 
 def _all_jobs(cell: Cell) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ class StudyComparison:
     """What the runs are scored by."""
     comparisons: Comparisons
     """The numbers."""
+    left_out: dict[str, str]
+    """For each environment, how many runs are left out because they failed, or have no score yet; empty if none are."""
 
     @property
     def environments(self) -> dict[str, Comparison]:
@@ -39,13 +42,17 @@ class StudyComparison:
     @property
     def words(self) -> dict[str, str]:
         """What was found in each environment, and in all together if there are several, as sentences."""
-        found = {name: self._named(one.in_words) for name, one in self.environments.items()}
+        found = {
+            name: " ".join([f"{self._named(one.in_words)}.", self.left_out[name]]).rstrip()
+            for name, one in self.environments.items()
+        }
         return found | ({"all together": self._named(self.comparisons.in_words)} if len(found) > 1 else {})
 
     def _named(self, text: str) -> str:
-        for letter, name in (("a", self.a), ("b", self.b)):
-            text = text.replace(f"{letter} is better", f"{name} is better")
-        return text.replace("a run of a ", f"a run of {self.a} ")
+        # one pass, so that nothing is replaced within a name
+        names = {"a is better": f"{self.a} is better", "b is better": f"{self.b} is better"}
+        names["a run of a scores"] = f"a run of {self.a} scores"
+        return re.sub("^[ab] is better|a run of a scores", lambda found: names[found[0]], text)
 
     def plot(self) -> Figure:
         """Return a plot of the difference in each environment with its interval."""
@@ -84,4 +91,15 @@ def compare_cells(
             f"{name_a} has {', '.join(scores_a) or 'none'}, and {name_b} has {', '.join(scores_b) or 'none'}"
         )
     rng = np.random.default_rng(RESAMPLING_SEED) if rng is None else rng
-    return StudyComparison(name_a, name_b, by, compare(scores_a, scores_b, rng, level=level))
+    both = ((name_a, cells_a, scores_a), (name_b, cells_b, scores_b))
+    left_out = {
+        environment: " ".join(
+            f"{missing} of {len(cells[environment].seeds)} runs of {name} are left out, because they failed or have "
+            "no score, so this is about the others only."
+            for name, cells, scores in both
+            if (missing := len(cells[environment].seeds) - len(scores[environment]))
+        )
+        for environment in scores_a
+        if environment in scores_b
+    }
+    return StudyComparison(name_a, name_b, by, compare(scores_a, scores_b, rng, level=level), left_out)
