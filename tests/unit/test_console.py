@@ -15,7 +15,7 @@ import pytest
 import policygrad as pg
 from policygrad._support.console import Output, say
 from policygrad.cli.text_table import Table
-from policygrad.runs.progress import Live, _summary
+from policygrad.runs.progress import Live, in_words
 
 TRAIN = ["train", "CartPole-v1", "--steps", "600", "--episodes", "3"]
 
@@ -153,10 +153,10 @@ def test_the_live_line_shows_what_fits():
         "kl": 0.012,
         "clip_share": 0.25,
     }
-    assert _summary(row) == "return 12.3, 1,000 steps/s, entropy 0.5, KL 0.012, clipped 25%"
-    assert _summary(row, 40) == "return 12.3, 1,000 steps/s, entropy 0.5"
-    assert _summary(row, 3) == "return 12.3"
-    assert _summary(row | {"kl": float("nan")}, 40) == "return 12.3, 1,000 steps/s, entropy 0.5"
+    assert in_words(row) == "return 12.3, 1,000 steps/s, entropy 0.5, KL 0.012, clipped 25%"
+    assert in_words(row, 40) == "return 12.3, 1,000 steps/s, entropy 0.5"
+    assert in_words(row, 3) == "return 12.3"
+    assert in_words(row | {"kl": float("nan")}, 40) == "return 12.3, 1,000 steps/s, entropy 0.5"
 
 
 @pytest.mark.parametrize("width", [40, 70, 80, 120])

@@ -91,7 +91,7 @@ def _collapsed(e: Evidence) -> Finding | None:
     bonus = e.setting("entropy_coef", 0.0)
     return Finding(
         ENTROPY_COLLAPSED.name,
-        f"the policy stopped exploring before it had learned the task: its entropy fell below 1 % of its highest "
+        f"the policy stopped exploring before its returns had clearly risen: its entropy fell below 1 % of its highest "
         f"value, {highest:.3g} nats, at step {int(e.history['steps'][fell]):,} and was {now:.2g} at the end.",
         "Keep it exploring with an entropy bonus, or lower the learning rate.",
         {"entropy_coef": rounded(max(10 * bonus, 0.03))},
