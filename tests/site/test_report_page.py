@@ -202,6 +202,8 @@ def test_the_theme_is_remembered_and_charts_follow_it(visit: Callable[..., Any],
     page.click("#theme")
     page.wait_for_function(f"{color} !== '{light}'")
     assert page.inner_text("#theme") == "Light theme"
+    # the browser hands what is stored to another process, which takes a moment on a busy machine
+    page.wait_for_timeout(1000)
     page.reload()
     page.wait_for_selector("html[data-ready]")
     assert page.get_attribute("html", "data-theme") == "dark"
