@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from policygrad._support.lookup import named
 from policygrad.cli.keywords import OPENING, keywords
 from policygrad.envs import Backend
 from policygrad.policies import Policy
 from policygrad.policies.policy_file import load
+from policygrad.runs.saved_run import own_network
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SavedPolicy:
         Raises:
             ValueError: the folder does not say which environment it is, or its configuration is damaged.
         """
-        policy = load(self.run, _network_of(self.run))
+        policy = load(self.run, own_network(_config_of(self.run)))
         name = self.env or _environment_of(self.run)
         # the options of the run only apply to the environment of the run
         trained_with = _config_of(self.run) if self.env is None else {}
@@ -65,14 +65,6 @@ def _environment_of(path: Path) -> str:
             f"{path} was trained on an environment without an id: give --env module:name, or evaluate it in Python"
         )
     return name
-
-
-def _network_of(path: Path) -> Any:
-    """Return the custom class or function that made the run's network, or None if the policy file is enough."""
-    name = _config_of(path).get("policy")
-    if name is None or name.startswith(("policygrad.", "torch.")):
-        return None
-    return named("the run's policy", name)
 
 
 def _config_of(path: Path) -> dict[str, Any]:

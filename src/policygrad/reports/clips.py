@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from policygrad._support.lookup import named
 from policygrad.envs import EnvOptions
 from policygrad.errors import PolicyFileError
 from policygrad.policies import Policy
 from policygrad.policies.policy_file import load
 from policygrad.reports.cell_numbers import CellNumbers
 from policygrad.reports.wording import counted, number
-from policygrad.runs.saved_run import SavedRun
+from policygrad.runs.saved_run import SavedRun, own_network
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,11 +87,10 @@ def _policy_of(run: SavedRun) -> Policy:
     try:
         return run.policy
     except PolicyFileError:
-        network = run.config.get("policy")
+        network = own_network(run.config)
         if network is None:
             raise
-        # the class or function of the user that made the network
-        return load(run.path, named("the run's policy", network))
+        return load(run.path, network)
 
 
 def as_webp(frames: Any, fps: float, largest: int) -> tuple[str, str, tuple[int, int]]:

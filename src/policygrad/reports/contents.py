@@ -25,7 +25,7 @@ from policygrad.studies.saved_study import SavedStudy
 TABLE_ROWS = 6
 """Number of rows of a learning curve's table."""
 CLOSE = 1.05
-"""A learning curve's table goes on with the last values up to this multiple of the last step."""
+"""A learning curve's table continues with the last values up to this multiple of the last step."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from policygrad.reports.wording import counted, number, seconds_in_words
+from policygrad.runs.run import FINISHED
 from policygrad.runs.saved_run import SavedRun
-from policygrad.studies.saved_cell import FINISHED, SavedCell
+from policygrad.studies.saved_cell import SavedCell, seed_folder
 
 State: TypeAlias = Literal[
     "solved", "not solved", "finished", "failed", "interrupted", "unfinished", "not begun"
@@ -112,7 +113,7 @@ def seed_records(cell: SavedCell, below: Path) -> list[SeedRecord]:
     return [
         SeedRecord(
             cell,
-            (folder / f"seed-{seed}").as_posix(),
+            seed_folder(folder, seed).as_posix(),
             seed,
             _state(runs.get(seed), seed in cell.failures),
             runs.get(seed),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from policygrad._support.checks import check_names
-from policygrad._support.lookup import named
 from policygrad.doctor import Evidence, Finding, Probe, probe
 from policygrad.doctor import diagnose as diagnose_evidence
 from policygrad.envs import EnvLike, EnvOptions, make
@@ -16,7 +15,7 @@ from policygrad.policies import Policy
 from policygrad.policies.policy_file import FILE_NAME, load
 from policygrad.runs.folder import LAST_POLICY
 from policygrad.runs.run import Run
-from policygrad.runs.saved_run import SavedRun, open_run
+from policygrad.runs.saved_run import SavedRun, open_run, own_network
 
 NUM_ENVS = 10
 """Number of environments in which the doctor plays, unless the environment determines it."""
@@ -80,13 +79,8 @@ def diagnose(
 
 def _last_policy(run: SavedRun) -> Policy:
     """Return the policy at the end of a run, or the best one so far of a run that has not ended."""
-    name = run.config.get("policy") or ""
-    # the policy file is enough for networks of this library and of torch
-    own = name and not name.startswith(("policygrad.", "torch."))
     last = run.path / LAST_POLICY
-    return load(
-        last if last.exists() else run.path / FILE_NAME, named("the run's policy", name) if own else None
-    )
+    return load(last if last.exists() else run.path / FILE_NAME, own_network(run.config))
 
 
 def _environment_of(config: Mapping[str, Any]) -> str:

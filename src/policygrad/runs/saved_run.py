@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from policygrad._support.lookup import named
 from policygrad.errors import CheckpointError
 from policygrad.metrics import current_name
 from policygrad.policies import Policy
@@ -170,6 +172,21 @@ class SavedRun(RunView):
             f"SavedRun({str(self.path)!r}: {self.environment}, {self.algorithm}, seed {self.seed}, "
             f"{self.steps:,} steps, ended by {self.ended})"
         )
+
+
+def own_network(config: Mapping[str, Any]) -> Any:
+    """Return the user's class or function that made a run's network; None if the policy file is enough to load it.
+
+    Args:
+        config: the contents of the run's `config.json`.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    name = config.get("policy")
+    if name is None or name.startswith(("policygrad.", "torch.")):
+        return None
+    return named("the run's policy", name)
 
 
 def read_updates(file: Path) -> Updates:

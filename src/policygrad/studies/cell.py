@@ -14,8 +14,8 @@ from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, as
 from policygrad.runs.resume import FREE_TO_CHANGE, holds_resumable_run
 from policygrad.runs.run import FINISHED
 from policygrad.scheduling import Job, Outcome
-from policygrad.studies.saved_cell import FAILURES
-from policygrad.studies.seeds import config_of_seeds, seed_folder, summary
+from policygrad.studies.saved_cell import FAILURES, seed_folder
+from policygrad.studies.seeds import config_of_seeds, summary
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Cell:
 
     def _has_finished(self, seed: int) -> bool:
         """Return True if nothing is left to do for a seed. A run that failed is tried again, except after a NaN."""
-        folder = self.folder / f"seed-{seed}"
+        folder = seed_folder(self.folder, seed)
         if not all((folder / name).exists() for name in (SUMMARY, CONFIG, METRICS_FILE)):
             return False
         config, ended = read_json(folder / CONFIG), read_json(folder / SUMMARY)["ended"]
@@ -128,7 +128,7 @@ class Cell:
         summaries: dict[int, dict[str, Any]] = {
             seed: read_json(file)
             for seed in self._every_seed
-            if (file := self.folder / f"seed-{seed}" / SUMMARY).exists()
+            if (file := seed_folder(self.folder, seed) / SUMMARY).exists()
         }
         self._locked.write_json(SUMMARY, summary(summaries))
         self._locked.close()

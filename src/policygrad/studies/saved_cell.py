@@ -57,7 +57,7 @@ class SavedCell:
     @cached_property
     def runs(self) -> list[SavedRun]:
         """The runs that have begun, in the order of their seeds."""
-        folders = [self.path / f"seed-{seed}" for seed in self.seeds]
+        folders = [seed_folder(self.path, seed) for seed in self.seeds]
         return [SavedRun(folder) for folder in folders if (folder / METRICS_FILE).exists()]
 
     @cached_property
@@ -127,3 +127,8 @@ class SavedCell:
             return np.zeros(0), np.zeros((0, 0))
         grid = np.linspace(first, last, points)
         return grid, np.stack([np.interp(grid, steps, values) for steps, values in lines])
+
+
+def seed_folder(path: Path, seed: int) -> Path:
+    """Return the folder of the run with this seed within the common folder of its cell."""
+    return path / f"seed-{seed}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from policygrad.runs.progress import Progress
 from policygrad.runs.resume import holds_resumable_run
 from policygrad.runs.run import Run
 from policygrad.scheduling import CombinedProgress, Job, LocalScheduler, Outcome, Scheduler
+from policygrad.studies.saved_cell import seed_folder
 
 
 def run_seeds(
@@ -44,7 +44,7 @@ def run_seeds(
     check_repeatable(experiment)
     at_a_time = min(at_a_time, len(seeds))
     scheduler = LocalScheduler(at_a_time)
-    jobs = [Job(experiment, seed, seed_folder(settings.out, seed)) for seed in seeds]
+    jobs = [Job(experiment, seed) for seed in seeds]
     how = f"seeds: {scheduler.describe(jobs)}"
     display.say(how)
     if settings.out is None:
@@ -79,11 +79,6 @@ def config_of_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, A
         return experiment.config(seeds[0], environments) | {"seeds": list(seeds)}
     finally:
         environments.close()
-
-
-def seed_folder(path: str | Path | None, seed: int) -> Path | None:
-    """Return the folder of the run with this seed within the common folder; None if nothing is saved."""
-    return None if path is None else Path(path) / f"seed-{seed}"
 
 
 def _train(
@@ -125,7 +120,7 @@ def _train(
 def _report(folder: LockedFolder, runs: list[Run], seeds: Sequence[int], say: Callable[[str], None]) -> None:
     summaries: dict[int, dict[str, Any]] = {run.seed: run.summary() for run in runs}
     # seeds that were not resumed, because of an interruption, keep their earlier summaries
-    files = {seed: folder.path / f"seed-{seed}" / SUMMARY for seed in seeds}
+    files = {seed: seed_folder(folder.path, seed) / SUMMARY for seed in seeds}
     left = [seed for seed in seeds if seed not in summaries and files[seed].exists()]
     summaries |= {seed: read_json(files[seed]) for seed in left}
     folder.write_json(SUMMARY, summary({seed: summaries[seed] for seed in seeds if seed in summaries}))

@@ -160,8 +160,9 @@ def _cells(
             raise TypeError(f"study has no setting {name!r}: {hint}")
     shared = {**settings, "seeds": len(seeds), "out": out, "resume": True, "progress": False}
     cells = list[Cell]()
+    configured = configurations_by_name(configurations, vary)
     for environment, env in environments_by_name(environments).items():
-        for name, configuration in configurations_by_name(configurations, vary).items():
+        for name, configuration in configured.items():
             experiment = configuration.experiment(env, shared)
             check_repeatable(experiment)
             path = out / _as_folder(environment) / _as_folder(name)
