@@ -37,5 +37,12 @@ class RunProcessError(RuntimeError):
     """
 
 
+class ActorLostError(ConnectionError):
+    """Raised when an actor of a run no longer answers, because its process or its machine has ended.
+
+    The message says which actors they are, and why.
+    """
+
+
 class LossError(TypeError):
     """Raised when a loss cannot be traced or differentiated. The message gives the line and what to write instead."""

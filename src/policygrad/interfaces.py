@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from policygrad.losses import Loss
 from policygrad.types import (
@@ -21,6 +21,8 @@ from policygrad.types import (
     Rollout,
     State,
 )
+
+Networks = Literal["policy", "value", "both"]
 
 
 class Step(NamedTuple):
@@ -129,15 +131,32 @@ class Engine(Protocol):
         """
         ...
 
-    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
+    def gradient(
+        self,
+        batch: Batch,
+        loss: Loss,
+        coefficients: Mapping[str, float],
+        networks: Networks = "both",
+        outputs: F32 | None = None,
+    ) -> tuple[F32, F32]:
         """Return the gradients of the mean loss with respect to the (policy, value) parameters, each as a flat vector.
 
         The parameters and the optimizers do not change.
+
+        Args:
+            batch, loss, coefficients: as in `Update`.
+            networks: the networks whose gradients are needed; that of the other one is not meaningful.
+            outputs: [3, B] float32: log π, H and V(s), which are overwritten where they are computed.
+
+        Raises:
+            NonFiniteError: an output is NaN or infinite.
         """
         ...
 
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
-        """Take one optimizer step of both networks along given gradients, each flat as `gradient` returns them.
+        """Take one optimizer step along given gradients, each flat as `gradient` returns them.
+
+        The gradient of a network without a rate is not read.
 
         Returns:
             The L2 norms of the gradients before clipping.

@@ -208,7 +208,7 @@ def test_hostile_checkpoints_are_refused_or_restored(
     def take(*_: Any, **__: Any) -> None:
         raise RestoredError
 
-    monkeypatch.setattr("policygrad.runs.experiment.RunFolder", take)
+    monkeypatch.setattr("policygrad.runs.running.RunFolder", take)
 
     def attempt(_: int) -> str:
         checkpoint.save_checkpoint(made_hostile(state, rng), out / "checkpoint.safetensors")

@@ -166,7 +166,7 @@ def test_the_command_says_that_it_was_interrupted(
     def make(*_: Any, **__: Any) -> None:
         send(signal.SIGINT)
 
-    monkeypatch.setattr("policygrad.runs.experiment.make", make)
+    monkeypatch.setattr("policygrad.runs.running.make", make)
     assert main(["train", "CartPole-v1"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "policygrad: interrupted"
 
@@ -253,7 +253,7 @@ def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pyte
     def solve() -> None:
         send(signal.SIGTERM)
 
-    monkeypatch.setattr("policygrad.runs.experiment.select", lambda *_, **__: scored.append(1))
+    monkeypatch.setattr("policygrad.runs.selecting.select", lambda *_, **__: scored.append(1))
     algorithm = pg.Reinforce(episodes_per_env=4)
     with pytest.raises(SystemExit) as ended:
         pg.train(lambda: Signals(600, solve), algorithm, steps=600, out=tmp_path / "run", **SMALL)
@@ -263,7 +263,7 @@ def test_no_policies_are_scored_after_a_signal(tmp_path: Path, monkeypatch: pyte
 
 
 def test_ctrl_c_while_policies_are_scored_returns_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("policygrad.runs.experiment.select", lambda *_, **__: send(signal.SIGINT))
+    monkeypatch.setattr("policygrad.runs.selecting.select", lambda *_, **__: send(signal.SIGINT))
     run = pg.train("CartPole-v1", steps=40_000, out=tmp_path / "run")
     assert (run.ended, run.selection) == ("interrupted", None)
     assert run.steps >= 40_000

@@ -24,8 +24,8 @@ FILES = sorted(file for file in SOURCE.rglob("*.py") if file.parent.name != "tem
 
 ORDER = [
     "errors", "_support", "types", "statistics", "metrics", "spaces", "losses", "interfaces", "policies", "envs",
-    "advantages", "algorithms", "engines", "rollout", "agent", "training", "evaluation", "watching", "presets",
-    "doctor", "runs", "scheduling", "studies", "reports", "proof", "exercises", "lesson", "cli",
+    "advantages", "algorithms", "engines", "rollout", "parallel", "agent", "training", "evaluation", "watching",
+    "presets", "doctor", "runs", "scheduling", "studies", "reports", "proof", "exercises", "lesson", "cli",
 ]  # fmt: skip
 """Packages and top-level modules. Each imports only from those before it, and from itself."""
 

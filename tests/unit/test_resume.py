@@ -17,6 +17,7 @@ from policygrad.cli import main
 from policygrad.runs import checkpoint
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.folder import RunFolder
+from policygrad.runs.running import run_experiment
 from policygrad.training import Training
 from tests.helpers import tensorboard_events
 
@@ -321,14 +322,13 @@ def test_seeds_that_were_not_resumed_yet_stay_in_the_summary(monkeypatch: pytest
     pg.train("CartPole-v1", pg.A2C(), steps=600, **settings)
     before = json.loads((tmp_path / "runs" / "summary.json").read_text())
     picture = (tmp_path / "runs" / "curves.png").read_bytes()
-    inner = Experiment.run
 
-    def run(self: Experiment, seed: int, *rest: Any, **options: Any) -> pg.Run:
+    def run(experiment: Experiment, seed: int, *rest: Any, **options: Any) -> pg.Run:
         if seed == 6:
             raise Cut
-        return inner(self, seed, *rest, **options)
+        return run_experiment(experiment, seed, *rest, **options)
 
-    monkeypatch.setattr(Experiment, "run", run)
+    monkeypatch.setattr("policygrad.scheduling.job.run_experiment", run)
     with pytest.raises(Cut):
         pg.train("CartPole-v1", pg.A2C(), steps=1_200, resume=True, **settings)
     after = json.loads((tmp_path / "runs" / "summary.json").read_text())

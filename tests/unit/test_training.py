@@ -272,7 +272,7 @@ def test_rows_in_which_no_episode_ended_do_not_become_the_best(monkeypatch: pyte
                 acted.append(iteration.acted)
                 yield iteration
 
-    monkeypatch.setattr("policygrad.runs.experiment.Training", Listening)
+    monkeypatch.setattr("policygrad.runs.running.Training", Listening)
     again = pg.train("Pendulum-v1", pg.PPO(horizon=20, epochs=1), loop="python", **options)
     assert len(acted) == len(means)
     np.testing.assert_array_equal(flat_parameters(again.policy).numpy(), acted[best].parameters)

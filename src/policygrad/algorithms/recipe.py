@@ -14,6 +14,7 @@ import numpy as np
 from policygrad.advantages import ROUNDING, Estimator
 from policygrad.algorithms.diagnostics import MAX_KL_SAMPLES
 from policygrad.algorithms.schedule import linear
+from policygrad.interfaces import Networks
 from policygrad.losses import Loss
 from policygrad.types import LearnerState
 
@@ -22,7 +23,6 @@ FLOAT32_ROUNDING, FLOAT64_ROUNDING = (
 )
 """Relative differences that rounding alone may cause."""
 
-Networks = Literal["policy", "value", "both"]
 Normalization = Literal["none", "batch", "minibatch", "episodes"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policygrad.algorithms import learning
+from policygrad.algorithms.algorithm import Algorithm
 from policygrad.algorithms.own_loss import algorithm_of
 from policygrad.algorithms.recipe import Recipe
 from policygrad.algorithms.with_loss import WithLoss
@@ -60,3 +61,8 @@ class WithRecipe(WithLoss):
         assert recipe is not None, f"these settings of {type(self).__name__} have no recipe"
         self.check_update(*rollout.valid.shape)
         return recipe
+
+
+def has_traces(algorithm: Algorithm) -> bool:
+    """Return True if gradients are along traces, whose noise is not that of a mean over samples."""
+    return isinstance(algorithm, WithRecipe) and algorithm.recipe is not None and algorithm.recipe.has_traces

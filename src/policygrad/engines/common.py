@@ -11,7 +11,7 @@ from torch import nn
 from policygrad._support.state import module_state, restore_module, unpack
 from policygrad.engines.gradient_noise import GradientNoise
 from policygrad.errors import NonFiniteError
-from policygrad.interfaces import Update
+from policygrad.interfaces import Networks, Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, fault_of, flat_parameters
 from policygrad.types import F32, F64, Array, Inputs, Minibatches, Rollout, State
@@ -73,6 +73,11 @@ def check_policy_outputs(policy: Policy, inputs: Inputs, log_prob: F32, entropy:
                 "A mask must allow the same actions every time the network sees the same observation."
             )
     check_finite((("log π(a|s)", log_prob), ("the entropy", entropy)))
+
+
+def step_of(networks: Networks, has_value: bool) -> Step:
+    """Return a step whose rates, which are 0, say for which networks a gradient is needed."""
+    return Step(0.0 if networks != "value" else None, 0.0 if has_value and networks != "policy" else None)
 
 
 def columns_of(update: Update) -> tuple[F32, int]:
@@ -152,12 +157,25 @@ def restore_engine(value: nn.Module | None, state: State, noise: GradientNoise) 
     return policy_optimizer, value_optimizer
 
 
-def policy_parameters(policy: Policy) -> F32:
-    """See `Engine.policy_parameters`."""
-    return flat_parameters(policy).numpy(force=True).copy()
+class CommonEngine:
+    """The methods that both engines have in common."""
 
+    policy: Policy
+    value: nn.Module | None
 
-def set_policy_parameters(policy: Policy, parameters: F32) -> None:
-    """See `Engine.set_policy_parameters`."""
-    flat_parameters(policy).copy_(torch.from_numpy(parameters))
-    policy.project()
+    def values(self, inputs: Inputs) -> F32:
+        """See `Engine.values`."""
+        raise NotImplementedError
+
+    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
+        """See `Engine.values_along`."""
+        return values_along(self.values, rollout)
+
+    def policy_parameters(self) -> F32:
+        """See `TrustRegionEngine.policy_parameters`."""
+        return flat_parameters(self.policy).numpy(force=True).copy()
+
+    def set_policy_parameters(self, parameters: F32) -> None:
+        """See `TrustRegionEngine.set_policy_parameters`."""
+        flat_parameters(self.policy).copy_(torch.from_numpy(parameters))
+        self.policy.project()

@@ -42,11 +42,20 @@ class EndedInfo:
 
     def means(self) -> dict[str, float]:
         """Return the mean of each value since the last call as a metric; NaN if no episode has ended."""
-        found: dict[str, float] = {}
-        for name, values in self._values.items():
-            found[self._metrics[name]] = math.fsum(values) / len(values) if values else math.nan
-            values.clear()
-        return found
+        return {
+            self._metrics[name]: math.fsum(values) / len(values) if values else math.nan
+            for name, values in self.take().items()
+        }
+
+    def take(self) -> dict[str, list[float]]:
+        """Return the values since the last call, by name."""
+        taken, self._values = self._values, {name: [] for name in self._names}
+        return taken
+
+    def extend(self, values: Mapping[str, Sequence[float]]) -> None:
+        """Add values that another process has taken."""
+        for name, more in values.items():
+            self._values[name].extend(more)
 
 
 def metric_of(name: str) -> str:

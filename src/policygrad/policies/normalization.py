@@ -75,6 +75,20 @@ class Moments(nn.Module):
         for tensor, numbers in zip((self.count, self.mean, self.squares), moments, strict=True):
             tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
 
+    def combine(self, count: F64, mean: F64, squares: F64) -> None:
+        """Add numbers of which only the moments are known, as `arrays` returns them."""
+        if not count[0]:
+            return
+        before, old_mean, old_squares = self.arrays()
+        total, difference = before + count, mean - old_mean
+        new_squares = old_squares + (squares + difference**2 * (before * count / total))
+        for tensor, numbers in zip(
+            (self.count, self.mean, self.squares),
+            (total, old_mean + difference * (count / total), new_squares),
+            strict=True,
+        ):
+            tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
+
     def arrays(self) -> tuple[F64, F64, F64]:
         """Return copies of (count [1], mean [size], squares [size]) for compiled code."""
         count, mean, squares = (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from gymnasium import spaces
 
-from policygrad._support.seeding import EpisodeSeeds
+from policygrad._support.seeding import EnvShare, EpisodeSeeds
 from policygrad._support.threads import Workers
 from policygrad.engines.fused import FusedEngine
 from policygrad.envs import Environments, Shaping
@@ -48,6 +48,7 @@ class CompiledCollector:
         seeds, action_rng, shaping, watch: see `HostCollector`.
         workers: threads, one per core.
         greedy: take the most probable actions.
+        share: see `HostCollector`.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class CompiledCollector:
         watch: Callable[[Array], None] | None = None,
         workers: Workers,
         greedy: bool = False,
+        share: EnvShare | None = None,
     ) -> None:
         assert isinstance(environments.vector, KernelVectorEnv)
         self.environments = environments
         self.vector = environments.vector
         self._policy = policy
         self.seeds = seeds
-        self.noise = ActionNoise(policy, action_rng, environments.num_envs)
+        self.noise = ActionNoise(policy, action_rng, environments.num_envs, share)
         self._shaping = shaping
         self._watch = watch
         self.spaces = _spaces(policy)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from policygrad._support.isolation import ignored_numpy_errors
-from policygrad._support.seeding import EpisodeSeeds
+from policygrad._support.seeding import EnvShare, EpisodeSeeds
 from policygrad.envs import Environments, Shaping, apply_shaping
 from policygrad.errors import NonFiniteError
 from policygrad.policies import Policy, check_actions, evaluation_mode, is_standard, sound_actions
@@ -32,6 +32,7 @@ class HostCollector:
         max_steps: length of the longest episode that is allowed.
         cut: truncate longer episodes instead of raising an error; `cut_episodes` counts them.
         tick: called after each step of whole episodes with the number of ended episodes and the number of steps.
+        share: which environments of the run these are, if there are others.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class HostCollector:
         max_steps: int | None = None,
         cut: bool = False,
         tick: Callable[[int, int], None] | None = None,
+        share: EnvShare | None = None,
     ) -> None:
         self._cut, self._tick = cut, tick
         self.cut_episodes = 0
@@ -55,7 +57,7 @@ class HostCollector:
         self._policy = policy
         self._act = act
         self._seeds = seeds
-        self._noise = ActionNoise(policy, action_rng, environments.num_envs)
+        self.noise = ActionNoise(policy, action_rng, environments.num_envs, share)
         self._shaping = shaping
         self._watch = watch
         self._max_steps = max_steps
@@ -96,11 +98,11 @@ class HostCollector:
 
     def state(self) -> State:
         """See `Collector.state`."""
-        return state_of(self._environments, self._seeds, self._noise)
+        return state_of(self._environments, self._seeds, self.noise)
 
     def restore(self, state: State) -> bool:
         """See `Collector.restore`."""
-        return restore(state, self._environments, self._seeds, self._noise)
+        return restore(state, self._environments, self._seeds, self.noise)
 
     def _acting(self) -> AbstractContextManager[None]:
         """Return a context in evaluation mode; in training mode, actions may depend on other environments' rows."""
@@ -138,8 +140,8 @@ class HostCollector:
             encoded = _encode(policy, environments.current, environments.name, t)
         if self._shaping or self._watch:
             record.raw.append(np.array(environments.current))
-        action = self._act(Inputs(encoded), self._noise.peek(1)[0])
-        self._noise.advance(1)
+        action = self._act(Inputs(encoded), self.noise.peek(1)[0])
+        self.noise.advance(1)
         sound = sound_actions(action)
         if not sound.all():
             check_actions(policy, encoded[valid], action[valid])

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from policygrad._support.seeding import EnvShare
 from policygrad._support.state import restore_rng, rng_state, unpack
 from policygrad.policies import Policy
 from policygrad.types import F64, State
@@ -23,9 +24,14 @@ class ActionNoise:
         policy: determines what noise an action needs, and for how many steps it is kept (in gSDE).
         rng: random generator of the noise.
         num_envs: N. Idle environments get noise too, so that the stream does not depend on which ones are idle.
+        share: the environments that the noise is for, if the run has others. Noise is drawn for all of them, so that
+            each gets the same as if they were together.
     """
 
-    def __init__(self, policy: Policy, rng: np.random.Generator, num_envs: int) -> None:
+    def __init__(
+        self, policy: Policy, rng: np.random.Generator, num_envs: int, share: EnvShare | None = None
+    ) -> None:
+        self._share = share or EnvShare(0, num_envs)
         self._policy = policy
         self._rng = rng
         self._num_envs = num_envs
@@ -33,7 +39,7 @@ class ActionNoise:
         self._rows = self._draw(0)
         self.numbers = math.prod(self._rows.shape[2:])
         """Number of random numbers of an action."""
-        self._block = max(1, BLOCK // (num_envs * self.numbers * self._period))
+        self._block = max(1, BLOCK // (self._share.total * self.numbers * self._period))
 
     def peek(self, steps: int) -> F64:
         """Return the next rows, at least one and at most `steps`: [rows, N] or [rows, N, ·] float64."""
@@ -43,7 +49,11 @@ class ActionNoise:
         return self._rows[:steps]
 
     def advance(self, steps: int) -> None:
-        """Discard the first `steps` rows, which have been used."""
+        """Discard the next `steps` rows, which have been used."""
+        while steps > len(self._rows):
+            steps -= len(self._rows)
+            self._rows = self._rows[:0]
+            self.peek(1)
         self._rows = self._rows[steps:]
 
     def state(self) -> State:
@@ -56,5 +66,7 @@ class ActionNoise:
         restore_rng(self._rng, rng)
 
     def _draw(self, steps: int) -> F64:
-        drawn = self._policy.draw_noise(self._rng, steps * self._num_envs)
-        return drawn.reshape(steps, self._num_envs, *drawn.shape[1:])
+        first, total = self._share
+        drawn = self._policy.draw_noise(self._rng, steps * total)
+        drawn = drawn.reshape(steps, total, *drawn.shape[1:])
+        return np.ascontiguousarray(drawn[:, first : first + self._num_envs])

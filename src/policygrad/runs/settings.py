@@ -85,6 +85,10 @@ class Settings(EnvOptions):
     """Number of CPU cores to use. A single run splits its environments and large batches among them; by default it
     uses one core, and EnvPool's threads use all. With `seeds`, each run uses one core; by default all cores are
     used."""
+    actors: int | None = None
+    """Number of actors that share one run: each steps its part of the environments and computes the gradient of its
+    own samples, on one core. The run is the same as without actors, up to rounding. Without `on`, all actors are in
+    this process, which has `cores` cores."""
     parallel: Parallel = "auto"
     """How runs with several `seeds` share the cores: `threads` for compiled code, `processes` for environments and
     networks in Python, which would wait for each other in one interpreter, and `auto` chooses. The choice does not
@@ -131,6 +135,7 @@ class Settings(EnvOptions):
             ("seeds", 1),
             ("num_envs", 1),
             ("cores", 1),
+            ("actors", 1),
             ("eval_every", 1),
             ("eval_episodes", 1),
         ):

@@ -9,6 +9,7 @@ from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress
 from policygrad.runs.run import FINISHED, Run, StoppedError
+from policygrad.runs.running import run_experiment
 from policygrad.runs.scoring import score
 
 
@@ -33,7 +34,7 @@ class Job:
     def train(self, display: Progress, interruption: Interruption) -> Run:
         """Train in this thread. A run that a NaN ended is returned too; other errors are those of `train`."""
         try:
-            run = self.experiment.run(self.seed, display, interruption, out=self.out, alone=False)
+            run = run_experiment(self.experiment, self.seed, display, interruption, out=self.out, alone=False)
         except StoppedError as error:
             display.say(f"{self.title}: {error}")
             return error.run

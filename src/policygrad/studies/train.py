@@ -18,6 +18,7 @@ from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import make_progress
 from policygrad.runs.run import Run
+from policygrad.runs.running import run_experiment
 from policygrad.runs.settings import Settings, settings_from
 from policygrad.studies.seeds import run_seeds
 
@@ -75,7 +76,7 @@ def train(
             result = run_seeds(experiment, seeds_of_runs, display, at_a_time, interruption)
         else:
             with display:
-                result = experiment.run(requested.seed, display, interruption, out=requested.out)
+                result = run_experiment(experiment, requested.seed, display, interruption, out=requested.out)
             if interruption.signaled:
                 # the signal may have arrived after the last update
                 result.ended = "interrupted"

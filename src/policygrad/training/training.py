@@ -6,36 +6,38 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from policygrad._support.checks import whole
 from policygrad._support.isolation import default_numpy_errors
-from policygrad._support.seeding import EpisodeSeeds, stream
+from policygrad._support.seeding import stream
 from policygrad._support.state import module_state, restore_module, restore_rng, rng_state, unpack
 from policygrad._support.threads import Workers
-from policygrad.algorithms import Algorithm, WithRecipe
+from policygrad.algorithms import Algorithm
 from policygrad.algorithms.diagnostics import mean
+from policygrad.algorithms.with_recipe import has_traces
 from policygrad.envs import Environments, Shaping
-from policygrad.interfaces import Engine
-from policygrad.policies import Distribution, Policy, Snapshot
-from policygrad.rollout import EpisodeReturns, RewardScaling, make_collector
+from policygrad.interfaces import Collector, Engine
+from policygrad.parallel import ParallelCollector, Team
+from policygrad.policies import Policy, Snapshot
+from policygrad.rollout import EpisodeReturns, RewardScaling
 from policygrad.training.candidates import Candidates
+from policygrad.training.collecting import collector_of
 from policygrad.training.iteration import SMALLEST_ROW, Iteration
 from policygrad.training.reason import reason_for_python
 from policygrad.training.recent_returns import WINDOW, RecentReturns
-from policygrad.types import F64, LearnerState, Rollout, State
+from policygrad.training.recovery import Recovery
+from policygrad.training.update_metrics import Means, rollout_metrics
+from policygrad.types import F64, LearnerState, State
 
 if TYPE_CHECKING:
     from policygrad.training.compiled_training import CompiledTraining
 
 LoopName = Literal["auto", "compiled", "python"]
 _NO_EPISODES: F64 = np.zeros(0)
-LONGEST_EPISODE = 100_000
-"""Steps after which an episode is considered endless, unless the budget is larger."""
-
-
 HOT = 5.0
 """Seconds that a process may spend in the loop in Python before it compiles the one in machine code. Short runs on a
 new machine thus need not wait for it."""
@@ -63,7 +65,8 @@ class Training:
         loop: `compiled` performs many updates per call in machine code, `python` performs them one by one, and `auto`
             is `compiled` where possible.
         row_by_row: iterations have a single row each, in machine code too.
-        say: called with a message that says which of the two it is.
+        team: the actors that collect and compute, if the run has any; the engine must be that of these actors.
+        say: called with messages, such as which of the two loops it is.
     """
 
     def __init__(
@@ -81,27 +84,28 @@ class Training:
         workers: Workers | None = None,
         loop: LoopName = "auto",
         row_by_row: bool = False,
+        team: Team | None = None,
         say: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._policy, self._engine, self._algorithm = policy, engine, algorithm
         self._resets_by_seed = environments.resets_by_seed
         self._steps, self._shaping, self._threshold = steps, shaping, threshold
-        self._collector = make_collector(
-            environments,
-            policy,
-            engine,
-            seeds=EpisodeSeeds(stream(seed, "env")),
-            action_rng=stream(seed, "action"),
-            shaping=shaping,
-            max_steps=max(steps, LONGEST_EPISODE),
-            workers=workers,
-        )
+        self._recovery: Recovery | None = None
+        if team is not None and team.actors.may_be_lost:
+            self._recovery = Recovery(team, self._whole_state, self._restore_whole, say)
         self._ended_info = environments.ended_info
-        self._noise = None if _has_traces(algorithm) else getattr(engine, "gradient_noise", None)
+        self._collector: Collector
+        if team is None:
+            self._collector = collector_of(
+                environments, policy, engine, seed=seed, steps=steps, shaping=shaping, workers=workers
+            )
+        else:
+            self._collector = ParallelCollector(team, policy, self._ended_info)
+        self._noise = None if has_traces(algorithm) else getattr(engine, "gradient_noise", None)
         self._learner = LearnerState(stream(seed, "shuffle"))
         self._scaled = RewardScaling(policy, algorithm.gamma)
-        self._ended = EpisodeReturns(environments.num_envs)
-        self._ended_shaped = EpisodeReturns(environments.num_envs)
+        N = environments.num_envs if team is None else team.num_envs
+        self._ended, self._ended_shaped = EpisodeReturns(N), EpisodeReturns(N)
         self._recent = RecentReturns()
         self.candidates = Candidates(policy.snapshot())
         """The policies that may be the best of the run."""
@@ -113,7 +117,9 @@ class Training:
         self._episodes = 0
         self._seconds = 0.0
         cores = 1 if workers is None else workers.cores
-        reason = reason_for_python(environments, policy, engine, algorithm, shaping, cores)
+        reason = "actors compute the updates"
+        if team is None:
+            reason = reason_for_python(environments, policy, engine, algorithm, shaping, cores)
         if loop == "compiled" and reason is not None:
             raise ValueError(f"loop='compiled' is not possible here: {reason}. Use loop='auto'.")
         if reason is None and loop == "python":
@@ -137,9 +143,14 @@ class Training:
         while self.used < self._steps:
             if self._compiles_when_hot and _Python.seconds >= HOT:
                 self._compiles_when_hot, self._compiled = False, self._compile()
-            yield (
-                self._iteration(snapshot()) if self._compiled is None else self._iteration_of(self._compiled)
-            )
+            if self._compiled is not None:
+                yield self._iteration_of(self._compiled)
+                continue
+            acted = snapshot()
+            if self._recovery is None:
+                yield self._iteration(acted)
+            else:
+                yield self._recovery.updated(partial(self._iteration, acted))
 
     def _compile(self) -> CompiledTraining:
         from policygrad.training.compiled_training import CompiledTraining
@@ -161,7 +172,7 @@ class Training:
 
     def _iteration(self, acted: Snapshot) -> Iteration:
         began = time.perf_counter()
-        updates, rows, samples = _Means(), 0, 0
+        updates, rows, samples = Means(), 0, 0
         returns, lengths = _NO_EPISODES, _NO_EPISODES
         while self.used < self._steps and samples < SMALLEST_ROW and not len(returns):
             collected = self._algorithm.collect(self._collector)
@@ -175,7 +186,7 @@ class Training:
                 learned = self._algorithm.learn(self._engine, self._scaled(collected), self._learner)
             self._policy.refresh_normalizer()
             more_returns, more_lengths = self._ended.of(collected, collected.original_reward)
-            update = _rollout_metrics(collected, self._policy) | learned
+            update = rollout_metrics(collected, self._policy) | learned
             if self._shaping is not None:
                 shaped_returns, _ = self._ended_shaped.of(collected, collected.reward)
                 update["shaped_return"] = mean(shaped_returns) if len(shaped_returns) else math.nan
@@ -220,7 +231,13 @@ class Training:
         )
 
     def state(self) -> State:
-        """Return everything that the next iterations depend on, except the settings."""
+        """Return everything that the next iterations depend on, except the settings and the candidates."""
+        return self._state() if self._recovery is None else self._recovery.state()["training"]
+
+    def _whole_state(self) -> State:
+        return {"training": self._state(), "candidates": self.candidates.state()}
+
+    def _state(self) -> State:
         learner = self._learner
         return {
             "policy": module_state(self._policy),
@@ -229,7 +246,7 @@ class Training:
             "learning": {
                 "rng": rng_state(learner.rng),
                 "adapted": dict(learner.adaptive_coefficients),
-                "traces": dict(learner.traces),
+                "traces": {name: trace.copy() for name, trace in learner.traces.items()},
             },
             "under way": {
                 "scaled": self._scaled.so_far.copy(),
@@ -250,6 +267,15 @@ class Training:
         Raises:
             CheckpointError: the state is from different settings or from another version.
         """
+        if self._recovery is None:
+            return self._restore(state)
+        return self._recovery.restored(partial(self._restore, state))
+
+    def _restore_whole(self, state: State) -> bool:
+        self.candidates.restore(state["candidates"])
+        return self._restore(state["training"])
+
+    def _restore(self, state: State) -> bool:
         policy, engine, collector, learner, under_way, recent, counts = unpack(
             state, "policy", "engine", "collector", "learning", "under way", "recent", "counts"
         )
@@ -264,37 +290,9 @@ class Training:
         self._seconds = float(seconds)
         sums = unpack(under_way, "scaled", "ended", "ended shaped")
         continues = self._collector.restore(collector)
-        if continues:
-            self._learner.traces = traces
-            self._scaled.so_far, self._ended.so_far, self._ended_shaped.so_far = sums
+        self._learner.traces = traces if continues else {}
+        parts = (self._scaled, self._ended, self._ended_shaped)
+        for part, saved in zip(parts, sums, strict=True):
+            part.so_far = saved if continues else np.zeros_like(saved)
         # if all sums are 0, all episodes were at their beginnings, which seeded resets may reproduce
         return continues or (self._resets_by_seed and not any(saved.any() for saved in sums))
-
-
-class _Means:
-    """The mean of each metric over the updates of a row in which it is defined."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            defined = not math.isnan(value)
-            self._sums[name] = self._sums.get(name, 0.0) + (value if defined else 0.0)
-            self._counts[name] = self._counts.get(name, 0) + defined
-
-    def means(self) -> dict[str, float]:
-        return {name: self._sums[name] / count if count else math.nan for name, count in self._counts.items()}
-
-
-def _has_traces(algorithm: Algorithm) -> bool:
-    """Return True if gradients are along traces, whose noise is not that of a mean over samples."""
-    return isinstance(algorithm, WithRecipe) and algorithm.recipe is not None and algorithm.recipe.has_traces
-
-
-def _rollout_metrics(rollout: Rollout, policy: Policy) -> dict[str, float]:
-    if type(policy.distribution).metrics is Distribution.metrics:
-        # most distributions have none, and selecting the actions takes time
-        return {}
-    return policy.distribution.metrics(policy.network, rollout.action[rollout.valid])

@@ -136,8 +136,9 @@ class Rollout:
 
         def join(name: str, length: int = T) -> Array:
             columns: list[Array] = [getattr(rollout, name) for rollout in rollouts]
-            padded = [np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in columns]
-            return np.concatenate(padded, axis=1)
+            if len({len(x) for x in columns}) > 1:
+                columns = [np.pad(x, [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in columns]
+            return np.concatenate(columns, axis=1)
 
         return Rollout(
             rows=join("rows", T + 1),

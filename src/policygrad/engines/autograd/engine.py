@@ -22,7 +22,7 @@ from policygrad.engines.autograd.policy_heads import evaluated
 from policygrad.engines.autograd.scores import fisher_vector_product, squared_scores
 from policygrad.engines.fusible import is_fusible
 from policygrad.engines.gradient_noise import GradientNoise
-from policygrad.interfaces import Step, Update
+from policygrad.interfaces import Networks, Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import (
     Policy,
@@ -41,13 +41,12 @@ from policygrad.types import (
     Inputs,
     Outputs,
     PolicyOutputs,
-    Rollout,
     State,
     check_inputs,
 )
 
 
-class AutogradEngine:
+class AutogradEngine(common.CommonEngine):
     """An engine for any torch module on any device; see `interfaces.Engine`.
 
     Args:
@@ -91,10 +90,6 @@ class AutogradEngine:
         with evaluating(self._value_modules):
             return self._values(inputs).numpy(force=True)
 
-    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
-        """See `Engine.values_along`."""
-        return common.values_along(self.values, rollout)
-
     @in_ordinary_torch
     @torch.no_grad()
     def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
@@ -125,14 +120,6 @@ class AutogradEngine:
             common.check_policy_outputs(self.policy, inputs, outputs.log_prob, outputs.entropy)
         return outputs
 
-    def policy_parameters(self) -> F32:
-        """See `TrustRegionEngine.policy_parameters`."""
-        return common.policy_parameters(self.policy)
-
-    def set_policy_parameters(self, parameters: F32) -> None:
-        """See `TrustRegionEngine.set_policy_parameters`."""
-        common.set_policy_parameters(self.policy, parameters)
-
     @in_ordinary_torch
     def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
         """See `TrustRegionEngine.fisher_vector_product`."""
@@ -140,11 +127,20 @@ class AutogradEngine:
             return fisher_vector_product(self.policy, as_tensors(inputs, self._device))
 
     @in_ordinary_torch
-    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
+    def gradient(
+        self,
+        batch: Batch,
+        loss: Loss,
+        coefficients: Mapping[str, float],
+        networks: Networks = "both",
+        outputs: F32 | None = None,
+    ) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
-        update = Update(batch, loss, coefficients, Step(0.0, None if self.value is None else 0.0))
+        update = Update(batch, loss, coefficients, common.step_of(networks, self.value is not None))
         derivatives = derivatives_on(self._device, loss, coefficients)
-        self._backward(update, update.step, derivatives, common.columns_of(update)[0], None)
+        computed = self._backward(update, update.step, derivatives, common.columns_of(update)[0], None)
+        if outputs is not None:
+            self._note(outputs, computed, slice(None), self._uses(loss, update.step))
         gradients = [
             flat_gradient([] if network is None else network.parameters) for network in self._networks
         ]
@@ -153,8 +149,11 @@ class AutogradEngine:
     @in_ordinary_torch
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
-        for network, gradient in zip(self._networks, (policy_gradient, value_gradient), strict=True):
-            set_gradient([] if network is None else network.parameters, self._tensor(gradient))
+        for network, gradient, rate in zip(
+            self._networks, (policy_gradient, value_gradient), step[:2], strict=True
+        ):
+            if network is not None and rate is not None:
+                set_gradient(network.parameters, self._tensor(gradient))
         norms = [0.0, 0.0]
         self._step(step, norms)
         return norms[0], norms[1]
@@ -175,14 +174,8 @@ class AutogradEngine:
         norms, policy_steps = [0.0, 0.0], 0
         for part in parts:
             outputs = self._backward(update, step, derivatives, columns, part)
-            uses_policy, uses_value = self._uses(update.loss, step)
             rows = slice(None) if part is None else part
-            # one row at a time, because NumPy's indexing of two axes is slower
-            for row, output, is_new in zip(
-                latest, outputs, (uses_policy, uses_policy, uses_value), strict=True
-            ):
-                if is_new:
-                    row[rows] = output
+            self._note(latest, outputs, rows, self._uses(update.loss, step))
             if step.policy_rate is not None and update.max_kl is not None:
                 kl = kl_estimate(outputs[0], columns[old_log_prob][rows]).mean()
                 step = step if kl <= update.max_kl else step._replace(policy_rate=None)
@@ -191,6 +184,13 @@ class AutogradEngine:
             self._step(step, norms)
             policy_steps += step.policy_rate is not None
         return Outputs(latest, columns, norms[0], norms[1], policy_steps)
+
+    def _note(self, latest: F32, outputs: F32, rows: slice | I64, uses: tuple[bool, bool]) -> None:
+        """Write the outputs [3, R] of the networks that were used to these rows of the latest outputs [3, B]."""
+        # one row at a time, because NumPy's indexing of two axes is slower
+        for row, output, is_new in zip(latest, outputs, (uses[0], *uses), strict=True):
+            if is_new:
+                row[rows] = output
 
     def _policy_gradient(self) -> F32:
         return flat_gradient(self._policy.parameters).numpy(force=True)

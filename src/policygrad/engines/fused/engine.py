@@ -18,7 +18,7 @@ from policygrad.engines.fused.net import Placed
 from policygrad.engines.fused.placing import make_nets, own_workspace, own_workspaces
 from policygrad.engines.fusible import unsupported_reason
 from policygrad.engines.gradient_noise import GradientNoise
-from policygrad.interfaces import AlongTraces, Step, Update
+from policygrad.interfaces import AlongTraces, Networks, Step, Update
 from policygrad.losses import Loss
 from policygrad.policies import Policy, leave_inference_mode
 from policygrad.types import (
@@ -30,7 +30,6 @@ from policygrad.types import (
     Minibatches,
     Outputs,
     PolicyOutputs,
-    Rollout,
     State,
     check_inputs,
 )
@@ -43,7 +42,7 @@ NO_WEIGHTS = np.zeros(0, np.float32)
 """The `weight` of `update_loop.update` that gives each sample the weight 1."""
 
 
-class FusedEngine:
+class FusedEngine(common.CommonEngine):
     """An engine for MLPs on the CPU; see `interfaces.Engine`.
 
     The arguments are those of `AutogradEngine`. `fusible.unsupported_reason` says which networks are not supported.
@@ -105,10 +104,6 @@ class FusedEngine:
         self._workers.map(run, len(parts))
         return value
 
-    def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
-        """See `Engine.values_along`."""
-        return common.values_along(self.values, rollout)
-
     def evaluate(self, inputs: Inputs, action: Array) -> tuple[F32, F32]:
         """See `Engine.evaluate`."""
         check_inputs(inputs, "engine.evaluate(Inputs(observation), action)")
@@ -159,14 +154,6 @@ class FusedEngine:
             common.check_policy_outputs(self.policy, inputs, outputs.log_prob, outputs.entropy)
         return outputs
 
-    def policy_parameters(self) -> F32:
-        """See `TrustRegionEngine.policy_parameters`."""
-        return common.policy_parameters(self.policy)
-
-    def set_policy_parameters(self, parameters: F32) -> None:
-        """See `TrustRegionEngine.set_policy_parameters`."""
-        common.set_policy_parameters(self.policy, parameters)
-
     def fisher_vector_product(self, inputs: Inputs) -> Callable[[F32], F32]:
         """See `TrustRegionEngine.fisher_vector_product`."""
         from policygrad.engines.fused import trust_region
@@ -175,11 +162,18 @@ class FusedEngine:
         x = inputs.observation
         return trust_region.fisher_vector_product(x, self.policy, self.head, self._actors, workers, parts)
 
-    def gradient(self, batch: Batch, loss: Loss, coefficients: Mapping[str, float]) -> tuple[F32, F32]:
+    def gradient(
+        self,
+        batch: Batch,
+        loss: Loss,
+        coefficients: Mapping[str, float],
+        networks: Networks = "both",
+        outputs: F32 | None = None,
+    ) -> tuple[F32, F32]:
         """See `Engine.gradient`."""
         has_value = self.value is not None
-        update = Update(batch, loss, coefficients, Step(0.0, 0.0 if has_value else None))
-        outputs = np.zeros((3, len(batch)), np.float32)
+        update = Update(batch, loss, coefficients, common.step_of(networks, has_value))
+        outputs = np.zeros((3, len(batch)), np.float32) if outputs is None else outputs
         self._run(update, outputs, *common.columns_of(update), update_loop.GRADIENT, np.zeros(3))
         common.check_outputs(outputs, self.policy, batch.inputs)
         value_gradient = self._critic.net.gradient if has_value else np.zeros(0, np.float32)
@@ -187,14 +181,18 @@ class FusedEngine:
 
     def apply(self, policy_gradient: F32, value_gradient: F32, step: Step) -> tuple[float, float]:
         """See `Engine.apply`."""
-        self._actor.net.gradient[:] = policy_gradient
-        self._critic.net.gradient[:] = value_gradient
+        gradients = policy_gradient, value_gradient
+        for placed, gradient, rate in zip(self.nets, gradients, step[:2], strict=True):
+            if rate is not None:
+                placed.net.gradient[:] = gradient
         report = np.zeros(3)
         policy_rate, value_rate, max_norm = _numbers(step)
         rates, nets = (policy_rate, value_rate), (self._actor.address, self._critic.address)
         if update_loop.step_of_both(*nets, *rates, self._optimizer, max_norm, report) != update_loop.DONE:
-            common.check_gradient("policy", self.policy.network, policy_gradient)
-            common.check_gradient("value", self.value or nn.Module(), value_gradient)
+            modules = ("policy", self.policy.network), ("value", self.value or nn.Module())
+            for (name, module), gradient, rate in zip(modules, gradients, step[:2], strict=True):
+                if rate is not None:
+                    common.check_gradient(name, module, gradient)
         return float(report[0]), float(report[1])
 
     def update(self, update: Update) -> Outputs:
