@@ -21,7 +21,7 @@ from policygrad.runs.settings import Settings
 from policygrad.studies.saved_study import SavedStudy
 from policygrad.studies.study import EPISODES, study
 
-OWN = ("env", "algos", "vary", "seeds", "cores", "episodes", "out")
+OWN = ("env", "algos", "vary", "seeds", "cores", "on", "episodes", "out")
 """Options that `study` takes as arguments of its own, and not as settings that all runs share."""
 
 
@@ -49,7 +49,7 @@ class StudyOptions(Settings):
     seeds: int = 20  # type: ignore[assignment]
     """Number of seeds of each combination, which start at --seed."""
     cores: int | None = None
-    """Number of runs to train at a time; by default one per core."""
+    """Number of cores that all runs use together; by default all. Each run uses one, or --cores-per-run."""
     report: bool = True
     """At the end, write a page about the study, report.html in its folder."""
     episodes: int = EPISODES
@@ -89,7 +89,7 @@ def study_command(arguments: list[str]) -> int:
         list(args.env),
         list(args.algos),
         vary=varied(args.vary),
-        **{name: getattr(args, name) for name in ("out", "seeds", "cores", "episodes")},
+        **{name: getattr(args, name) for name in ("out", "seeds", "cores", "on", "episodes")},
         **{name: value for name, value in shared.items() if name not in OWN},
     )
     study_table(result).show()

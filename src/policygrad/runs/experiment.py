@@ -47,12 +47,12 @@ class Experiment:
     def cores(self) -> int:
         """Number of cores per run."""
         many = self.settings.seeds is not None
-        return 1 if many or self.settings.cores is None else self.settings.cores
+        return (self.settings.cores_per_run if many else self.settings.cores) or 1
 
     @property
     def env_threads(self) -> int | None:
         """Number of EnvPool's threads; None means one per core."""
-        return 1 if self.settings.seeds is not None else self.settings.cores
+        return self.cores if self.settings.seeds is not None else self.settings.cores
 
     def networks(self, environments: Environments, seed: int) -> tuple[Policy, nn.Module | None]:
         """Make the policy and the value network of one run, or take the given ones."""

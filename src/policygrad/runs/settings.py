@@ -27,6 +27,7 @@ from policygrad.envs.shaping import as_shaping
 from policygrad.policies import Network, Normalization, Policy
 from policygrad.presets import Preset, preset_for
 from policygrad.runs.callback import OnUpdate
+from policygrad.runs.cluster_name import check_on
 from policygrad.runs.weights_and_biases import check_installed
 from policygrad.training import LoopName
 
@@ -83,8 +84,11 @@ class Settings(EnvOptions):
     `auto` chooses `compiled` where possible."""
     cores: int | None = None
     """Number of CPU cores to use. A single run splits its environments and large batches among them; by default it
-    uses one core, and EnvPool's threads use all. With `seeds`, each run uses one core; by default all cores are
-    used."""
+    uses one core, and EnvPool's threads use all. With `seeds`, it is the number of cores that all runs use together;
+    by default all cores are used."""
+    cores_per_run: int | None = None
+    """Number of cores of each run with `seeds` (default: 1). A run of two cores is identical to one that is trained
+    alone with `cores=2`."""
     actors: int | None = None
     """Number of actors that share one run: each steps its part of the environments and computes the gradient of its
     own samples, on one core. The run is the same as without actors, up to rounding. Without `on`, all actors are in
@@ -93,6 +97,10 @@ class Settings(EnvOptions):
     """How runs with several `seeds` share the cores: `threads` for compiled code, `processes` for environments and
     networks in Python, which would wait for each other in one interpreter, and `auto` chooses. The choice does not
     change the results."""
+    on: str | None = None
+    """Where several runs are trained: `ray` starts a Ray cluster on this machine, and HOST:PORT is the address of a
+    running one, over whose nodes the runs are spread (see docs/machines.md). By default this machine trains them
+    without Ray. It needs `policygrad[ray]` and does not change the results."""
     device: str = "cpu"
     """Torch device of the autograd engine, such as `cpu` or `cuda`."""
     stop_at: Finite | None = None
@@ -136,6 +144,7 @@ class Settings(EnvOptions):
             ("num_envs", 1),
             ("cores", 1),
             ("actors", 1),
+            ("cores_per_run", 1),
             ("eval_every", 1),
             ("eval_episodes", 1),
         ):
@@ -193,6 +202,12 @@ class Settings(EnvOptions):
                 f"parallel={self.parallel!r} (--parallel) applies only to several runs. Set their number with seeds "
                 "(--seeds), or leave parallel out."
             )
+        if self.cores_per_run is not None and self.seeds is None:
+            raise ValueError(
+                "cores_per_run (--cores-per-run) applies only to several runs. Use cores (--cores)."
+            )
+        if self.on is not None:
+            check_on(self.on, self.seeds, self.parallel, self.on_update)
         _check_device(self.device)
 
     def _set(self, name: str, value: Any) -> None:
@@ -251,8 +266,8 @@ class Settings(EnvOptions):
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
-            if field.name
-            not in ("seeds", "parallel", "out", "overwrite", "resume", "progress", "on_update", "wandb")
+            if field.name not in ("seeds", "cores_per_run", "parallel", "on", "out", "overwrite", "resume")
+            and field.name not in ("progress", "on_update", "wandb")
         }
 
 

@@ -33,7 +33,8 @@ def placed(experiment: Experiment, at_a_time: int) -> tuple[Parcel | None, str]:
         SendingError: processes are requested, but the experiment cannot be sent to them.
     """
     parallel, reason = experiment.settings.parallel, in_python(experiment)
-    in_threads = f"{at_a_time} at a time, in threads"
+    each = f", with {experiment.cores} cores each" if experiment.cores > 1 else ""
+    in_threads = f"{at_a_time} at a time{each}, in threads"
     if parallel == "threads":
         return None, f"{in_threads} (requested)"
     if parallel == "auto" and at_a_time == 1:
@@ -48,7 +49,7 @@ def placed(experiment: Experiment, at_a_time: int) -> tuple[Parcel | None, str]:
         if parallel == "processes":
             raise
         return None, f"{in_threads} ({error})"
-    return parcel, f"{at_a_time} at a time, each in a process ({reason or 'requested'})"
+    return parcel, f"{at_a_time} at a time{each}, each in a process ({reason or 'requested'})"
 
 
 def in_python(experiment: Experiment) -> str | None:

@@ -13,6 +13,10 @@ from policygrad.scheduling.job import Job, Outcome
 class Scheduler(Protocol):
     """Trains jobs, several at a time. A run's results do not depend on where it is trained."""
 
+    def at_a_time(self, jobs: Sequence[Job]) -> int:
+        """Return about how many of these jobs are trained at a time, for estimates of the time left."""
+        ...
+
     def describe(self, jobs: Sequence[Job]) -> str:
         """Return how these jobs are trained, in words, for the user and for the manifest."""
         ...

@@ -11,8 +11,9 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -50,13 +51,22 @@ class Order:
     out: Path | None
     episodes: int
     name: str
+    again: bool = False
+    """The job was begun before, and its run is resumed if it was saved."""
 
 
 def main(descriptor: int) -> None:
     """Train as the parent says, which holds the other end of the connection with this file descriptor."""
     leave_to_parent(*(number for number in SIGNALS if number != signal.SIGTERM))
     connection = Connection(descriptor)
-    parent = _Parent(connection)
+    sending = threading.Lock()
+
+    def send(kind: str, content: Any) -> None:
+        # without a parent it is dropped, because the run is being saved and ends
+        with sending, suppress(OSError):
+            connection.send((kind, content))
+
+    parent = Parent(send)
     relay_messages(parent.say)
     warnings.showwarning = parent.warn
     # it has been blocked since this process was created, so that it cannot arrive before the handler that follows
@@ -68,13 +78,16 @@ def main(descriptor: int) -> None:
         threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
         known = dict[str, tuple[Experiment, Parcel]]()
         while (order := orders.get()) is not None:
-            parent.send(*_outcome(order, known, parent, interruption))
+            parent.send(*answer(order, known, parent, interruption))
 
 
-def _outcome(
-    order: Order, known: dict[str, tuple[Experiment, Parcel]], parent: _Parent, interruption: Interruption
+def answer(
+    order: Order, known: dict[str, tuple[Experiment, Parcel]], parent: Parent, interruption: Interruption
 ) -> tuple[str, Any]:
-    """Return the message that answers an order. The experiments that are `known` keep the classes of their parcels."""
+    """Train, and return the message that answers an order.
+
+    The experiments that are `known` keep the classes of their parcels.
+    """
     if order.parcel is not None:
         try:
             with working_directory_importable():
@@ -86,7 +99,11 @@ def _outcome(
     run = None
     try:
         if not interruption.requested:
-            job = Job(known[order.experiment][0], order.seed, order.out, order.episodes, order.name)
+            experiment = known[order.experiment][0]
+            if order.again:
+                settings = replace(experiment.settings, resume=True, overwrite=False, out=order.out)
+                experiment = replace(experiment, settings=settings)
+            job = Job(experiment, order.seed, order.out, order.episodes, order.name)
             with interruption.opening:
                 run = job.train(parent, interruption)
     except KeyboardInterrupt:
@@ -139,20 +156,19 @@ def _listen(connection: Connection, orders: SimpleQueue[Order | None]) -> None:
         os._exit(1)
 
 
-class _Parent(Silent):
-    """The display of the parent, to which messages, warnings and rows of metrics are sent."""
+class Parent(Silent):
+    """The display of the process that gave the order, to which messages, warnings and rows of metrics are sent.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
+    Args:
+        send: sends a message, given its kind and its content. Several threads may call it.
+    """
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        self.send = send
         self._sent = 0.0
 
-    def send(self, kind: str, content: Any) -> None:
-        """Send a message. Without a parent it is dropped, because the run is being saved and ends."""
-        with self._lock, suppress(OSError):
-            self._connection.send((kind, content))
-
     def say(self, message: str) -> None:
+        """Send what a run says."""
         self.send("say", message)
 
     def warn(
@@ -163,6 +179,7 @@ class _Parent(Silent):
         self.send("warning", (str(message), known, filename, lineno))
 
     def update(self, metrics: dict[str, float]) -> None:
+        """Send a row of metrics, unless one was sent a moment ago."""
         now = time.monotonic()
         if now - self._sent >= ROW_INTERVAL:
             self._sent = now

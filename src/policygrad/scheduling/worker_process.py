@@ -35,6 +35,35 @@ main({descriptor})
 """
 
 
+def shown(kind: str, content: Any, display: Progress) -> bool:
+    """Show what a worker reports while it trains; return False for the message that answers the order."""
+    if kind == "say":
+        display.say(content)
+    elif kind == "row":
+        display.update(content)
+    elif kind == "warning":
+        text, category, filename, line = content
+        warnings.warn_explicit(text, category, filename, line)
+    else:
+        return False
+    return True
+
+
+def run_in(kind: str, content: Any, display: Progress) -> Run | None:
+    """Return the run in the message that answers an order, or raise the error in it: see `WorkerProcesses.run`."""
+    if kind == "unusable":
+        raise SendingError(f"what was sent to another process could not be restored there: {content}")
+    if kind == "failed":
+        error, run, *trace = unpacked_result(content)
+        with suppress(AttributeError):
+            error.run = run
+        raise error from RemoteTraceback(*trace)
+    run = unpacked_result(content)
+    if run is not None and run.updates:
+        display.update(run.updates.latest)
+    return run
+
+
 class WorkerProcesses:
     """Trains jobs in processes, each of which trains one job at a time.
 
@@ -129,26 +158,8 @@ class _WorkerProcess:
             message = self._next_message(order)
             if message is None:
                 continue
-            kind, content = message
-            if kind == "say":
-                display.say(content)
-            elif kind == "row":
-                display.update(content)
-            elif kind == "warning":
-                text, category, filename, line = content
-                warnings.warn_explicit(text, category, filename, line)
-            elif kind == "unusable":
-                raise SendingError(f"what was sent to another process could not be restored there: {content}")
-            elif kind == "failed":
-                error, run, *trace = unpacked_result(content)
-                with suppress(AttributeError):
-                    error.run = run
-                raise error from RemoteTraceback(*trace)
-            else:
-                run = unpacked_result(content)
-                if run is not None and run.updates:
-                    display.update(run.updates.latest)
-                return run
+            if not shown(*message, display):
+                return run_in(*message, display)
 
     def _next_message(self, order: Order) -> tuple[str, Any] | None:
         """Return the next message, or None if there is none yet; raise RunProcessError if the process has ended."""

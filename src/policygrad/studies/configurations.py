@@ -18,7 +18,9 @@ from policygrad.runs.settings import Settings, settings_from
 ConfigurationLike: TypeAlias = "str | Algorithm | Mapping[str, Any] | Configuration"
 """An algorithm by name (also `module:Class`) or as a configuration, or a dict with the key `algorithm` and settings."""
 
-NOT_VARIED = ("seed", "seeds", "out", "overwrite", "resume", "progress", "parallel", "cores", "save_episodes")
+NOT_VARIED = (
+    "seed", "seeds", "out", "overwrite", "resume", "progress", "parallel", "on", "cores", "save_episodes",
+)  # fmt: skip
 """Settings of `train` that belong to a whole study and not to one of its configurations."""
 
 

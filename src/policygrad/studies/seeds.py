@@ -20,7 +20,7 @@ from policygrad.runs.locked_folder import LockedFolder, read_json
 from policygrad.runs.progress import Progress
 from policygrad.runs.resume import holds_resumable_run
 from policygrad.runs.run import Run
-from policygrad.scheduling import CombinedProgress, Job, LocalScheduler, Outcome, Scheduler
+from policygrad.scheduling import CombinedProgress, Job, Outcome, Scheduler, scheduler_for
 from policygrad.studies.saved_cell import seed_folder
 
 
@@ -28,10 +28,9 @@ def run_seeds(
     experiment: Experiment,
     seeds: Sequence[int],
     display: Progress,
-    at_a_time: int,
     interruption: Interruption,
 ) -> list[Run]:
-    """Train with each seed, `at_a_time` of them in parallel; see `policygrad.train`.
+    """Train with each seed, in parallel; see `policygrad.train`.
 
     Each run is identical to one that is trained alone. In `out` each run has a folder, seed-0 and so on, and together
     they have a summary and a plot. With `resume`, each run is resumed from its checkpoint, or started.
@@ -39,12 +38,23 @@ def run_seeds(
     Raises:
         ValueError: a network or an environment object is given, which all runs would share; or processes are
             requested, but the experiment cannot be sent to them.
+        ConnectionError: the cluster cannot be used.
     """
-    settings = experiment.settings
     check_repeatable(experiment)
-    at_a_time = min(at_a_time, len(seeds))
-    scheduler = LocalScheduler(at_a_time)
+    with scheduler_for(experiment.settings.on, experiment.settings.cores) as scheduler:
+        return _scheduled(experiment, seeds, scheduler, display, interruption)
+
+
+def _scheduled(
+    experiment: Experiment,
+    seeds: Sequence[int],
+    scheduler: Scheduler,
+    display: Progress,
+    interruption: Interruption,
+) -> list[Run]:
+    settings = experiment.settings
     jobs = [Job(experiment, seed) for seed in seeds]
+    at_a_time = scheduler.at_a_time(jobs)
     how = f"seeds: {scheduler.describe(jobs)}"
     display.say(how)
     if settings.out is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ from policygrad._support.checks import whole
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.locked_folder import CONFIG, METRICS_FILE, LockedFolder, read_json
 from policygrad.runs.settings import Settings
-from policygrad.scheduling import Job, LocalScheduler, Outcome, Scheduler, StudyProgress
+from policygrad.scheduling import Job, Outcome, Scheduler, StudyProgress, scheduler_for
 from policygrad.studies.cell import Cell
 from policygrad.studies.configurations import configurations_by_name, environments_by_name
 from policygrad.studies.saved_study import KIND, SavedStudy, open_study
@@ -35,6 +34,7 @@ def study(
     vary: Mapping[str, Sequence[Any]] | None = None,
     episodes: int = EPISODES,
     cores: int | None = None,
+    on: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool | None = None,
@@ -63,16 +63,18 @@ def study(
         vary: values by the name of a setting, of which all combinations are added to each configuration.
         episodes: fresh episodes with which the best policy of each run is scored, per way of acting (greedy and
             sampled). With 0, runs are not scored.
-        cores: number of runs to train at a time; by default one per core.
+        cores: number of cores that all runs use together; by default all. Each run uses one, or `cores_per_run`.
+        on: where the runs are trained, as in `train`: on this machine without Ray, or on a Ray cluster.
         overwrite: replace an earlier study in `out`.
         resume: complete the study in `out`, or start it if there is none. Environments, configurations and seeds may
             be added.
         progress: show progress. By default it is shown on a terminal and in a notebook.
-        scheduler: what trains the runs; by default the cores of this machine.
+        scheduler: what trains the runs; by default the one that `on` names.
         settings: further settings of `train`, which all runs share.
 
     Raises:
         ValueError, TypeError: a setting is wrong; nothing has been trained.
+        ConnectionError: the cluster cannot be used; nothing has been trained.
         FileExistsError: there is already something at `out`.
         CheckpointError: a file of the study to resume is damaged.
         KeyboardInterrupt: Ctrl-C was pressed before training began.
@@ -80,9 +82,10 @@ def study(
     """
     with ExitStack() as opened:
         numbers = _seeds(seeds, settings.pop("seed", None))
+        settings = {**settings, "on": on}
         cells = _cells(environments, configurations, vary or {}, Path(out), numbers, episodes, settings)
-        at_a_time = (os.cpu_count() or 1) if cores is None else whole("cores", cores, at_least=1)
-        scheduler = scheduler or LocalScheduler(at_a_time)
+        cores = None if cores is None else whole("cores", cores, at_least=1)
+        scheduler = scheduler or opened.enter_context(scheduler_for(on, cores))
         folder = opened.enter_context(LockedFolder(out, overwrite=overwrite, resume=resume))
         how = scheduler.describe(_interleaved([_all_jobs(cell) for cell in cells]))
         before = _study_to_resume(folder)
@@ -96,6 +99,7 @@ def study(
             cell.begin(how)
         jobs = _interleaved([cell.jobs() for cell in cells])
         by_name = {cell.name: cell for cell in cells}
+        at_a_time = scheduler.at_a_time(jobs)
         with StudyProgress(jobs, at_a_time, progress) as display, Interruption(display.say) as interruption:
             display.say(f"{len(jobs)} runs to train, {len(cells) * len(numbers) - len(jobs)} finished; {how}")
             outcomes = scheduler.outcomes(jobs, display.display_of, interruption, keep_going=True)

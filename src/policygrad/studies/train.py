@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import textwrap
 from dataclasses import fields
 from typing import Any, overload
@@ -54,6 +53,7 @@ def train(
             FileNotFoundError: there is a run to resume at `out`, but it has no checkpoint.
             CheckpointError: the checkpoint is damaged, or belongs to a different training run.
             NonFiniteError: a NaN or an infinity appeared (raised as a `StoppedError`).
+            ConnectionError: the cluster that `on` names cannot be used.
             EnvironmentFault: the environment violated Gymnasium's API, or its process ended.
             KeyboardInterrupt: Ctrl-C was pressed before training began.
             SystemExit: SIGTERM (status 143) or SIGHUP (status 129) ended the training in the same way as Ctrl-C. These
@@ -71,9 +71,8 @@ def train(
     display = make_progress(experiment.steps * (requested.seeds or 1), requested.progress)
     with Interruption(display.say) as interruption:
         if requested.seeds is not None:
-            at_a_time = (os.cpu_count() or 1) if requested.cores is None else requested.cores
             seeds_of_runs = range(requested.seed, requested.seed + requested.seeds)
-            result = run_seeds(experiment, seeds_of_runs, display, at_a_time, interruption)
+            result = run_seeds(experiment, seeds_of_runs, display, interruption)
         else:
             with display:
                 result = run_experiment(experiment, requested.seed, display, interruption, out=requested.out)
