@@ -99,23 +99,25 @@ def _check_same_cluster(ray: Any, on: str) -> None:
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Connect this process, without the signal handlers and the messages of Ray."""
-    # Ray turns 127.0.0.1 into the outward address of this machine unless this is False
+    """Connect this process, without the signal handler and the messages of Ray."""
     constants: Any = import_module("ray._private.ray_constants")
-    usual = constants.ENABLE_RAY_CLUSTER
+    worker: Any = import_module("ray._private.worker")
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if in_main_thread else None
     about_tokens = logging.getLogger("ray._private.authentication")
-    level = about_tokens.level
+    level, usual, listen = about_tokens.level, constants.ENABLE_RAY_CLUSTER, worker.listen_error_messages
     about_tokens.setLevel(logging.ERROR)
+    # Ray turns 127.0.0.1 into the outward address of this machine unless this is False
     constants.ENABLE_RAY_CLUSTER = not is_loopback(address)
+    # Ray prints the log of a node that has died to the standard output, which is for results
+    worker.listen_error_messages = lambda *_: None
     try:
         ray.init(address, log_to_driver=False, logging_level="error")
     except Exception as error:
         raise ConnectionError(_why(address, str(error))) from error
     finally:
-        constants.ENABLE_RAY_CLUSTER = usual
         about_tokens.setLevel(level)
+        constants.ENABLE_RAY_CLUSTER, worker.listen_error_messages = usual, listen
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
 
@@ -154,7 +156,6 @@ def _attempt(address: str) -> None:
                     process.kill()
         finally:
             deadline.cancel()
-            process.kill() if process.poll() is None and text else None
     if process.returncode:
         raise ConnectionError(_why(address, text))
 

@@ -15,7 +15,7 @@ from typing import Any
 from policygrad.scheduling.cluster.cluster_worker import Assignment, ClusterWorker
 from policygrad.scheduling.cluster.versions import refuse_other_versions
 
-LOOK_FOR_NODES = 5.0
+LOOK_FOR_NODES = 2.0
 """Seconds between two looks at the nodes, of which some may be new and others gone."""
 
 
@@ -76,7 +76,6 @@ class Crew:
 
     def staff(self, wanted: Sequence[int]) -> None:
         """Start workers for jobs that want so many cores, in this order, and end those that no job needs."""
-        self._look_for_nodes()
         still = Counter(wanted)
         for member in list(self.members):
             if member.call is None and not still[member.cores]:
@@ -98,7 +97,13 @@ class Crew:
         member.call = member.repeat()
 
     def answered(self, timeout: float) -> list[Member]:
-        """Wait until a worker has answered, but not longer than `timeout` seconds, and return all that have."""
+        """Wait until a worker has answered, but not longer than `timeout` seconds, and return all that have.
+
+        Those whose node is gone are among them: Ray may wait forever for an answer that was lost with its node.
+        """
+        self._look_for_nodes()
+        if gone := [member for member in self.members if member.node not in self._nodes]:
+            return gone
         by_call = {member.call: member for member in self.members if member.call is not None}
         if not by_call:
             time.sleep(timeout)
@@ -115,6 +120,9 @@ class Crew:
             WorkerDiedError: the worker is gone.
         """
         errors = self._ray.exceptions
+        if member.node not in self._nodes:
+            self.end(member)
+            raise WorkerDiedError("its node is gone")
         try:
             answer = self._ray.get(member.call)
         except (errors.ActorUnavailableError, errors.ObjectLostError):
@@ -123,7 +131,8 @@ class Crew:
             return None
         except errors.RayError as error:
             self.end(member)
-            if not member.started and self.is_alive(member.node):
+            self._look_for_nodes(now=True)
+            if not member.started and member.node in self._nodes:
                 self.failed_starts.append(str(error))
             raise WorkerDiedError(str(error)) from error
         member.call = None
@@ -167,12 +176,12 @@ class Crew:
         best = max(free, key=lambda node: free[node], default=None)
         return best if best is not None and free[best] >= cores else None
 
-    def _look_for_nodes(self) -> None:
-        if time.monotonic() - self._looked < LOOK_FOR_NODES:
+    def _look_for_nodes(self, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self._looked < LOOK_FOR_NODES:
             return
         self._looked = time.monotonic()
-        now = cores_of_nodes(self._ray)
-        for node in now.keys() - self._nodes.keys() - self._refused:
+        alive = cores_of_nodes(self._ray)
+        for node in alive.keys() - self._nodes.keys() - self._refused:
             try:
                 refuse_other_versions(self._ray, [node])
             except ConnectionError as error:
@@ -180,7 +189,7 @@ class Crew:
                 warnings.warn(
                     f"a node that joined the cluster is not used: {error}", RuntimeWarning, stacklevel=2
                 )
-        self._nodes = {node: cores for node, cores in now.items() if node not in self._refused}
+        self._nodes = {node: cores for node, cores in alive.items() if node not in self._refused}
 
 
 def cores_of_nodes(ray: Any) -> dict[str, int]:
