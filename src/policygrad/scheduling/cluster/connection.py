@@ -18,7 +18,7 @@ from typing import Any
 
 from policygrad.runs.cluster_name import LOCAL, host_and_port
 from policygrad.scheduling.cluster.local_cluster import SETTINGS, last_line, local_cluster
-from policygrad.scheduling.cluster.versions import refuse_other_versions
+from policygrad.scheduling.cluster.nodes import cores_of_nodes, refuse_other_versions
 
 OLDEST = (2, 60)
 """Oldest version of Ray that is supported."""
@@ -59,7 +59,7 @@ def connected(on: str, cores: int | None) -> Generator[Any]:
             # shut down also if Ctrl-C interrupts what follows
             opened.callback(ray.shutdown)
             _connect(ray, address)
-        refuse_other_versions(ray, [node["NodeID"] for node in ray.nodes() if node["Alive"]])
+        refuse_other_versions(ray, list(cores_of_nodes(ray)))
         yield ray
 
 

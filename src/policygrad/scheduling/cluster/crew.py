@@ -6,14 +6,14 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from policygrad.scheduling.cluster.cluster_worker import Assignment, ClusterWorker
-from policygrad.scheduling.cluster.versions import refuse_other_versions
+from policygrad.scheduling.cluster.nodes import cores_of_nodes, refuse_other_versions
 
 LOOK_FOR_NODES = 2.0
 """Seconds between two looks at the nodes, of which some may be new and others gone."""
@@ -190,9 +190,3 @@ class Crew:
                     f"a node that joined the cluster is not used: {error}", RuntimeWarning, stacklevel=2
                 )
         self._nodes = {node: cores for node, cores in alive.items() if node not in self._refused}
-
-
-def cores_of_nodes(ray: Any) -> dict[str, int]:
-    """Return the number of cores of each node that is alive, by the node's id."""
-    nodes: Iterable[Any] = ray.nodes()
-    return {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]}

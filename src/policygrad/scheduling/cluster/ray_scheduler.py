@@ -19,8 +19,9 @@ from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress
 from policygrad.runs.run import Run
 from policygrad.scheduling.cluster.cluster_worker import CHANGES, Assignment
-from policygrad.scheduling.cluster.crew import Crew, Member, WorkerDiedError, cores_of_nodes
+from policygrad.scheduling.cluster.crew import Crew, Member, WorkerDiedError
 from policygrad.scheduling.cluster.folders import apply, contents
+from policygrad.scheduling.cluster.nodes import cores_of_nodes
 from policygrad.scheduling.cores import check_room, fitting
 from policygrad.scheduling.job import Job, Outcome
 from policygrad.scheduling.sending import Parcel, packed
@@ -90,8 +91,7 @@ class RayScheduler:
         """
         for job in jobs:
             self._parcel(job.experiment)
-        nodes = sum(cores > 0 for cores in cores_of_nodes(self._ray).values())
-        cores = self._cores
+        nodes, cores = len(cores_of_nodes(self._ray)), self._cores
         return (
             f"on a Ray cluster of {nodes} {'node' if nodes == 1 else 'nodes'} with {cores} "
             f"{'core' if cores == 1 else 'cores'}, {self.at_a_time(jobs)} at a time"

@@ -1,10 +1,10 @@
-"""The versions of Python and of packages on the nodes of a cluster, which must be those of this process."""
+"""The nodes of a cluster: how many cores they have, and whether their versions are those of this process."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from policygrad import __version__
@@ -13,6 +13,13 @@ PACKAGES = ("ray", "numpy", "torch", "numba")
 """Packages on which the results depend, or whose objects are sent."""
 LONGEST_CHECK = 60.0
 """Seconds that a node has to start a process and to report its versions."""
+
+
+def cores_of_nodes(ray: Any) -> dict[str, int]:
+    """Return the number of cores of each node that is alive, by the node's id, without those that have none."""
+    nodes: Iterable[Any] = ray.nodes()
+    found = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]}
+    return {node: cores for node, cores in found.items() if cores}
 
 
 def own_versions() -> dict[str, str]:
@@ -43,6 +50,9 @@ def refuse_other_versions(ray: Any, nodes: Sequence[str]) -> None:
         try:
             theirs: dict[str, str] = ray.get(answer, timeout=LONGEST_CHECK)
         except ray.exceptions.RayError as error:
+            if node not in cores_of_nodes(ray):
+                # it has died, which Ray has noticed only now
+                continue
             raise ConnectionError(
                 f"the node {addresses[node]} of the Ray cluster does not start processes: {error}"
             ) from error
