@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("brings", [False, True], ids=["shared folder", "brought folder"])
-def test_a_study_whose_nodes_are_killed_twice_has_the_same_bits(nodes: Nodes, tmp_path: Path, brings: bool):
+def test_a_study_whose_nodes_are_killed_twice_has_the_same_bits(
+    nodes: Nodes, tmp_path: Path, brings: bool, undisturbed: dict[str, Any]
+):
     disturbed = tmp_path / "disturbed"
     first, second = nodes.add(), nodes.add()
     with connected(nodes.address, None) as ray, ThreadPoolExecutor(1) as thread:
@@ -122,7 +125,7 @@ def test_what_does_not_fit_on_any_node_is_refused_before_training(nodes: Nodes, 
         ValueError, match=r"cores_per_run .* is 2, but a node of the Ray cluster has at most 1"
     ):
         pg.study("CartPole-v1", "a2c", cores_per_run=2, **options)
-    lock = open(os.devnull)  # noqa: SIM115  # a file cannot be sent
+    lock = threading.Lock()
     with lock, pytest.raises(ValueError, match="env cannot be sent to another process"):
         pg.study(lambda: lock and Countdown([3]), "a2c", **options)
     assert not (tmp_path / "x").exists()
