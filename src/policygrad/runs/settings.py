@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import nn
 
 from policygrad._support.checks import Finite, check_fields, check_is_a, check_names, whole
+from policygrad._support.devices import check_device
 from policygrad._support.lookup import name_of_object, named
 from policygrad.algorithms import Algorithm, algorithm_class
 from policygrad.engines import EngineName
@@ -208,7 +208,7 @@ class Settings(EnvOptions):
             )
         if self.on is not None:
             check_on(self.on, self.seeds, self.parallel, self.on_update)
-        _check_device(self.device)
+        check_device(self.device)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -292,14 +292,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]  # pyright: ignore
     return value
-
-
-def _check_device(device: str) -> None:
-    """Raise ValueError unless torch can use the device."""
-    try:
-        torch.empty(0, dtype=torch.float32, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"device {device!r} is not available. Use 'cpu', or a device that this machine has and that its torch "
-            f"({torch.__version__}) was built for."
-        ) from error
