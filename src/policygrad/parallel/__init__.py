@@ -7,7 +7,15 @@ and add up their answers in a fixed order. Observations never leave the actors: 
 from policygrad.parallel.actors import Actors, LocalActors, Request
 from policygrad.parallel.parallel_collector import ParallelCollector
 from policygrad.parallel.parallel_engine import ParallelEngine
-from policygrad.parallel.remote_actors import Address, Remote, RemoteActors, Server, connect
+from policygrad.parallel.remote_actors import (
+    Address,
+    Remote,
+    RemoteActors,
+    Server,
+    connect,
+    pack_error,
+    raise_packed,
+)
 from policygrad.parallel.share import Share
 from policygrad.parallel.team import Team
 
@@ -24,4 +32,6 @@ __all__ = [
     "Server",
     "Share",
     "connect",
+    "pack_error",
+    "raise_packed",
 ]

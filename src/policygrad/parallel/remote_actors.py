@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import cloudpickle
 
@@ -77,7 +77,7 @@ class RemoteActors:
                 self._remotes[actor].connection.send_bytes(message)
             except OSError as error:
                 self._lose(actor, error)
-        answers, errors = list[Any](), list[tuple[BaseException, tuple[str, list[str]]]]()
+        answers, errors = list[Any](), list[bytes]()
         for actor in range(self.count):
             worked, answer = self._answer(actor)
             if worked:
@@ -88,8 +88,7 @@ class RemoteActors:
             reasons = "; ".join(f"actor {actor + 1} was lost: {why}" for actor, why in self._lost.items())
             raise ActorLostError(reasons)
         if errors:
-            error, trace = errors[0]
-            raise error from RemoteTraceback(*trace)
+            raise_packed(errors[0])
         return answers
 
     def _answer(self, actor: int) -> tuple[bool, Any]:
@@ -100,8 +99,7 @@ class RemoteActors:
                 while not remote.connection.poll(PATIENCE):
                     if (why := remote.ended()) is not None:
                         raise EOFError(why)
-                worked, content = pickle.loads(remote.connection.recv_bytes())
-                return worked, content if worked else pickle.loads(content)
+                return pickle.loads(remote.connection.recv_bytes())
             except (EOFError, OSError) as error:
                 self._lose(actor, error)
         return False, None
@@ -164,11 +162,17 @@ def _answer(share: Share, request: Request) -> bytes:
     try:
         answer: tuple[bool, Any] = True, share.answer(*request)
     except BaseException as error:
-        answer = False, _packed(error)
+        answer = False, pack_error(error)
     return pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _packed(error: BaseException) -> bytes:
+def raise_packed(error: bytes) -> NoReturn:
+    """Raise the error of another process, whose traceback there is its cause."""
+    own, trace = pickle.loads(error)
+    raise own from RemoteTraceback(*trace)
+
+
+def pack_error(error: BaseException) -> bytes:
     """Return an error and its traceback as bytes; a RuntimeError in place of one that cannot be sent."""
     trace = traceback_of(error)
     try:

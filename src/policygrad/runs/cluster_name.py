@@ -8,20 +8,21 @@ LOCAL = "ray"
 """Starts a Ray cluster on this machine."""
 
 
-def check_on(on: str, seeds: int | None, parallel: str, on_update: object) -> None:
+def check_on(on: str, seeds: int | None, actors: int | None, parallel: str, on_update: object) -> None:
     """Raise ValueError unless `on` is `ray` or an address, and runs with these settings can be trained on a cluster."""
     if on != LOCAL:
         host_and_port(on)
-    if seeds is None:
+    if seeds is None and actors is None:
         raise ValueError(
-            "on (--on) applies only to several runs. Set their number with seeds (--seeds), or leave on out."
+            "on (--on) applies to several runs, or to one that actors share. Set the number of runs with seeds "
+            "(--seeds), or that of the actors with actors (--actors)."
         )
     if parallel != "auto":
         raise ValueError(
             "parallel (--parallel) chooses how this machine trains several runs, and on (--on) trains them on a "
             "cluster. Leave one of them out."
         )
-    if on_update is not None:
+    if on_update is not None and seeds is not None:
         raise ValueError(
             "on_update is called in this process, but on (--on) trains the runs in others. Leave one of them out."
         )

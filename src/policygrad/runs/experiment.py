@@ -80,6 +80,10 @@ class Experiment:
             return environments.num_envs
         return self.settings.num_envs or DEFAULT_ENVS
 
+    def without_callback(self) -> Experiment:
+        """Return the experiment without the function that is called after every row, which stays in this process."""
+        return replace(self, settings=replace(self.settings, on_update=None))
+
     def share(self, seed: int, actor: int) -> Share:
         """Make the environments and the networks of one of the run's actors, which uses one core."""
         settings, algorithm = self.settings, self.algorithm

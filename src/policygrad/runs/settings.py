@@ -207,7 +207,7 @@ class Settings(EnvOptions):
                 "cores_per_run (--cores-per-run) applies only to several runs. Use cores (--cores)."
             )
         if self.on is not None:
-            check_on(self.on, self.seeds, self.parallel, self.on_update)
+            check_on(self.on, self.seeds, self.actors, self.parallel, self.on_update)
         check_device(self.device)
 
     def _set(self, name: str, value: Any) -> None:

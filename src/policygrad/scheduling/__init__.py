@@ -1,6 +1,6 @@
 """Scheduling of runs: many jobs on this machine or on the nodes of a cluster, behind one small interface."""
 
-from policygrad.scheduling.choice import scheduler_for
+from policygrad.scheduling.choice import actors_for, scheduler_for
 from policygrad.scheduling.job import Job, Outcome
 from policygrad.scheduling.local import LocalScheduler
 from policygrad.scheduling.progress import CombinedProgress, StudyProgress
@@ -13,5 +13,6 @@ __all__ = [
     "Outcome",
     "Scheduler",
     "StudyProgress",
+    "actors_for",
     "scheduler_for",
 ]

@@ -1,12 +1,14 @@
-"""The choice of the scheduler: this machine, or a Ray cluster."""
+"""The choice of where runs and their actors are: this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from policygrad.scheduling.cluster import RayScheduler, connected
+from policygrad.runs.running import StartActors
+from policygrad.runs.settings import Settings
+from policygrad.scheduling.cluster import RayScheduler, actors_on, connected
 from policygrad.scheduling.local import LocalScheduler
 from policygrad.scheduling.scheduler import Scheduler
 
@@ -27,3 +29,17 @@ def scheduler_for(on: str | None, cores: int | None) -> Generator[Scheduler]:
         return
     with connected(on, cores) as ray:
         yield RayScheduler(ray, cores)
+
+
+@contextmanager
+def actors_for(settings: Settings, say: Callable[[str], None]) -> Generator[StartActors | None]:
+    """Yield what starts the actors of a run on a cluster; None if the run has no cluster.
+
+    Raises:
+        ValueError, ConnectionError: the cluster cannot be used.
+    """
+    if settings.on is None:
+        yield None
+        return
+    with connected(settings.on, settings.actors) as ray:
+        yield actors_on(ray, say)

@@ -19,6 +19,7 @@ from policygrad.runs.progress import make_progress
 from policygrad.runs.run import Run
 from policygrad.runs.running import run_experiment
 from policygrad.runs.settings import Settings, settings_from
+from policygrad.scheduling import actors_for
 from policygrad.studies.seeds import run_seeds
 
 
@@ -74,8 +75,15 @@ def train(
             seeds_of_runs = range(requested.seed, requested.seed + requested.seeds)
             result = run_seeds(experiment, seeds_of_runs, display, interruption)
         else:
-            with display:
-                result = run_experiment(experiment, requested.seed, display, interruption, out=requested.out)
+            with actors_for(experiment.settings, display.say) as start_actors, display:
+                result = run_experiment(
+                    experiment,
+                    requested.seed,
+                    display,
+                    interruption,
+                    out=requested.out,
+                    start_actors=start_actors,
+                )
             if interruption.signaled:
                 # the signal may have arrived after the last update
                 result.ended = "interrupted"

@@ -2,5 +2,6 @@
 
 from policygrad.scheduling.cluster.connection import connected
 from policygrad.scheduling.cluster.ray_scheduler import RayScheduler
+from policygrad.scheduling.cluster.run_actors import actors_on
 
-__all__ = ["RayScheduler", "connected"]
+__all__ = ["RayScheduler", "actors_on", "connected"]

@@ -19,6 +19,7 @@ from typing import Any
 from policygrad.runs.cluster_name import LOCAL, host_and_port
 from policygrad.scheduling.cluster.local_cluster import SETTINGS, last_line, local_cluster
 from policygrad.scheduling.cluster.nodes import cores_of_nodes, refuse_other_versions
+from policygrad.scheduling.cluster.tokens import token_mode
 
 OLDEST = (2, 60)
 """Oldest version of Ray that is supported."""
@@ -47,10 +48,12 @@ def connected(on: str, cores: int | None) -> Generator[Any]:
     """
     check_ray()
     with ExitStack() as opened:
-        address = on
-        if on == LOCAL and not _is_connected():
+        address, connects = on, not _is_connected()
+        if connects:
+            opened.enter_context(token_mode(starts_cluster=on == LOCAL))
+        if on == LOCAL and connects:
             address = opened.enter_context(local_cluster(cores or os.cpu_count() or 1))
-        elif not _is_connected():
+        elif connects:
             _attempt(on)
         ray: Any = import_module("ray")
         if ray.is_initialized():
