@@ -133,6 +133,10 @@ class Share:
         assert self._seen is not None
         self._seen.add(raw)
 
+    def echo(self, content: bytes) -> bytes:
+        """Return what was sent, to measure the connection."""
+        return content
+
     def collect_steps(self, horizon: int) -> Collected:
         """Take the next steps of each environment."""
         self._forget()

@@ -22,7 +22,8 @@ from policygrad.parallel import (
     raise_packed,
 )
 from policygrad.runs.experiment import Experiment
-from policygrad.scheduling.cluster.crew import cores_of_nodes
+from policygrad.scheduling.cluster.local_cluster import last_line
+from policygrad.scheduling.cluster.nodes import cores_of_nodes, refuse_other_versions
 from policygrad.scheduling.sending import packed, unpacked
 
 LONGEST_WAIT = 120.0
@@ -81,8 +82,10 @@ class _RayActor:
             return None
         try:
             self._ray.get(self._serving)
+        except self._ray.exceptions.ActorUnavailableError:
+            return "it cannot be reached"
         except Exception as error:
-            return " ".join(str(error).split("\n")[0].split())
+            return last_line(str(error))
         return "it has closed the connection"
 
     def close(self) -> None:
@@ -111,7 +114,14 @@ def actors_on(ray: Any, say: Callable[[str], None]) -> Callable[[Experiment, int
             )
         parcel = packed(experiment.without_callback())
         say(f"actors: {actors} on a Ray cluster of {cores} cores")
-        return RemoteActors(lambda indices: _started(ray, say, parcel.data, seed, indices), actors)
+
+        def started(indices: Sequence[int]) -> list[Remote]:
+            if len(indices) < actors:
+                # the nodes may be others than when the run began
+                refuse_other_versions(ray, list(cores_of_nodes(ray)))
+            return _started(ray, say, parcel.data, seed, indices)
+
+        return RemoteActors(started, actors)
 
     return start
 
@@ -165,7 +175,9 @@ def _wait(ray: Any, calls: list[Any], say: Callable[[str], None]) -> list[Any]:
             try:
                 return ray.get(calls)
             except ray.exceptions.RayError as error:
-                raise ConnectionError(f"an actor was lost while it started: {error}") from error
+                raise ConnectionError(
+                    f"an actor was lost while it started: {last_line(str(error))}"
+                ) from error
         if not told:
             say(f"{len(waiting)} of {len(calls)} actors wait for a free core of the cluster, or are starting")
             told = True
