@@ -121,18 +121,19 @@ def measured(ray: Any, case: tuple[str, Any, dict[str, Any]], actors: int, *, co
     )  # fmt: skip
 
 
-def round_trip(ray: Any, actors: int, payload: int) -> float:
-    """Return the median seconds of asking actors for nothing, with a message of some bytes to each of them."""
+def round_trip(ray: Any, actors: int, payload: int) -> tuple[float, float]:
+    """Return the median seconds of asking actors to return some bytes, and the leader's CPU seconds of it."""
     experiment = experiment_of("CartPole-v1", pg.A2C(), {"actors": actors, "steps": 100})
     started: RemoteActors = actors_on(ray, lambda message: None)(experiment, 0)
     try:
         requests = [Request("echo", (b"x" * payload,))] * actors
-        times = list[float]()
+        times, cpu = list[float](), list[float]()
         for _ in range(500):
-            began = time.perf_counter()
+            began = time.perf_counter(), time.thread_time()
             started.ask(requests)
-            times.append(time.perf_counter() - began)
-        return statistics.median(times)
+            times.append(time.perf_counter() - began[0])
+            cpu.append(time.thread_time() - began[1])
+        return statistics.median(times), statistics.median(cpu)
     finally:
         started.close()
 
@@ -150,15 +151,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="number of runs of each kind, in turns")
     rounds: int = parser.parse_args().rounds
     with connected("ray", 2) as ray, single_thread():
-        small = {actors: round_trip(ray, actors, 0) for actors in (1, 2)}
-        large = {actors: round_trip(ray, actors, 1_000_000) for actors in (1, 2)}
-        per_call, per_actor = 2 * small[1] - small[2], small[2] - small[1]
+        (one, per_actor), (two, _) = (round_trip(ray, actors, 0) for actors in (1, 2))
+        large, _ = round_trip(ray, 1, 1_000_000)
+        per_call = one - per_actor
         # each message is sent and returned
-        per_byte = (large[1] - small[1]) / 2e6
+        per_byte = (large - one) / 2e6
         print(
-            f"A call of one actor takes {1e6 * small[1]:.0f} µs and of two {1e6 * small[2]:.0f} µs: "
-            f"{1e6 * per_call:.0f} µs, and {1e6 * per_actor:.0f} µs for each actor. Messages add "
-            f"{1e9 * per_byte:.2f} ns per byte.\n"
+            f"Asking one actor takes {1e6 * one:.0f} µs, of which the leader computes for {1e6 * per_actor:.0f} µs. "
+            f"Asking two takes {1e6 * two:.0f} µs. Messages add {1e9 * per_byte:.2f} ns per byte.\n"
         )
         for name, case in CASES.items():
             alone, costs = list[float](), {1: list[Costs](), 2: list[Costs]()}
