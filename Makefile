@@ -5,21 +5,24 @@ TORCH ?= torch==2.13.*
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test quick coverage test-oldest test-slow lint types check docs docs-check bench scores scoreboard
+.PHONY: train test test-cluster quick coverage test-oldest test-slow lint types check docs docs-check bench scores scoreboard
 .PHONY: third-party clean
 
 train: $(VENV)/.ready  ## train CartPole-v1 with REINFORCE and a learned baseline
 	$(BIN)/policygrad train CartPole-v1 --out runs/cartpole --overwrite
 
 test: $(VENV)/.ready  ## run the tests, including some of the learning tests
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow" --ignore tests/cluster
+
+test-cluster: $(VENV)/.ready  ## run the tests on Ray clusters of this machine
+	$(BIN)/python -m pytest -n 2 tests/cluster
 
 quick: $(VENV)/.ready  ## the tests of what has changed since the last commit, in less than a minute
 	$(BIN)/python tests/quick.py
 
 # Machine code is not measured: a line that only compiled code runs counts as missed.
 coverage: $(VENV)/.ready  ## which lines of Python no test reaches
-	$(BIN)/python -m pytest -n auto -m "not slow" --cov --cov-report=term --cov-report=html
+	$(BIN)/python -m pytest -n auto -m "not slow" --ignore tests/cluster --cov --cov-report=term --cov-report=html
 
 test-slow: $(VENV)/.ready  ## run the learning tests on all their seeds
 	$(BIN)/python -m pytest -n auto tests/learning
@@ -43,7 +46,7 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/pyright
 
-check: lint types test docs-check  ## run everything that CI runs
+check: lint types test test-cluster docs-check  ## run everything that CI runs
 
 docs: $(VENV)/.docs  ## build the documentation site from scratch; a reference that leads nowhere is an error
 	rm -rf build/html build/doctrees build/notebooks

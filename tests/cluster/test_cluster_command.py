@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import policygrad as pg
+from policygrad.cli import main
 
 pytest.importorskip("ray", reason="run `pip install '.[ray]'`")
 
@@ -49,39 +50,63 @@ def listens_to(pids: list[int]) -> set[str]:
     return {fields[1].split(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in sockets}
 
 
-@pytest.mark.long
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_saves_everything_and_leaves_no_process(
-    number: signal.Signals, tmp_path: Path
-):
-    out, marker = tmp_path / "x", f"POLICYGRAD_TEST={tmp_path}"
-    command = [sys.executable, "-m", "policygrad", "study", "CartPole-v1", "--algos", "a2c", "--seeds", "2"]
-    command += ["--steps", "200_000_000", "--num-envs", "4", "--cores", "2", "--on", "ray", "--out", str(out)]
+def end_with(number: signal.Signals, arguments: list[str], out: Path, runs: int) -> None:
+    """Send a signal to a command and all of its group once its runs are learning, and check how it ends."""
+    marker, token = f"POLICYGRAD_TEST={out}", Path.home() / ".ray" / "auth_token"
+    # as on a machine where nothing was set up for Ray
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    before = token.stat().st_mtime if token.exists() else None
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "policygrad", *arguments, "--on", "ray", "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"POLICYGRAD_TEST": str(tmp_path)},
+        env=env | {"POLICYGRAD_TEST": str(out)},
         start_new_session=True,
     )
-    while process.poll() is None and len(list(out.rglob("metrics.jsonl"))) < 2:
+    while process.poll() is None and sum(f.stat().st_size > 0 for f in out.rglob("metrics.jsonl")) < runs:
         time.sleep(0.05)
     assert listens_to(processes(marker))
     assert listens_to(processes(marker)) <= set(LOOPBACK)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else 143), errors
-    assert "Token" not in errors
-    study = pg.open_study(out)
-    assert study.missing == 2
-    for run in (out / "CartPole-v1" / "a2c").glob("seed-*"):
-        assert {"summary.json", "checkpoint.safetensors"} <= {file.name for file in run.iterdir()}
+    assert "oken" not in errors
     deadline = time.monotonic() + 20
     while processes(marker) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes(marker) == []
+    assert before == (token.stat().st_mtime if token.exists() else None)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_ctrl_c_saves_every_run_of_a_study_and_leaves_no_process(tmp_path: Path):
+    out = tmp_path / "x"
+    steps = ["--steps", "200_000_000", "--num-envs", "4"]
+    end_with(
+        signal.SIGINT,
+        ["study", "CartPole-v1", "--algos", "a2c", "--seeds", "2", "--cores", "2", *steps],
+        out,
+        runs=2,
+    )
+    assert pg.open_study(out).missing == 2
+    for run in (out / "CartPole-v1" / "a2c").glob("seed-*"):
+        assert {"summary.json", "checkpoint.safetensors"} <= {file.name for file in run.iterdir()}
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_sigterm_saves_a_run_of_actors_and_leaves_no_process(tmp_path: Path):
+    out = tmp_path / "x"
+    command = ["train", "CartPole-v1", "--algo", "ppo", "--actors", "2", "--num-envs", "4"]
+    end_with(signal.SIGTERM, [*command, "--steps", "200_000_000"], out, runs=1)
+    saved = pg.open_run(out)
+    assert saved.summary["ended"] == "interrupted"
+    # without a cluster, the actors are in one process
+    steps = int(saved.summary["steps"]) + 5_000
+    assert main([*command, "--steps", str(steps), "--resume", "--out", str(out), "--episodes", "1"]) == 0
+    assert pg.open_run(out).summary["steps"] >= steps
 
 
 def test_wrong_settings_are_refused_in_words(tmp_path: Path):
@@ -100,7 +125,7 @@ def test_wrong_settings_are_refused_in_words(tmp_path: Path):
         with pytest.raises(ValueError, match=message):
             pg.study("CartPole-v1", "a2c", **options | settings)  # type: ignore[arg-type]
     for settings, message in (
-        ({"on": "ray"}, "on .* applies only to several runs"),
+        ({"on": "ray"}, "on .* applies to several runs, or to one that actors share"),
         ({"cores_per_run": 2}, "cores_per_run .* applies only to several runs"),
     ):
         with pytest.raises(ValueError, match=message):
