@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,13 @@ import pytest
 
 import policygrad as pg
 from policygrad._support.child_processes import RemoteTraceback
+from policygrad.runs.experiment import Experiment
+from policygrad.runs.settings import settings_from
 from policygrad.scheduling import Scheduler
-from policygrad.scheduling.cluster import RayScheduler, connected
+from policygrad.scheduling.cluster import RayScheduler, cluster_worker, connected
+from policygrad.scheduling.cluster.folders import apply
+from policygrad.scheduling.sending import packed
+from policygrad.scheduling.worker import Order
 from tests.cluster.conftest import Nodes
 from tests.helpers import Countdown
 from tests.unit.test_seeds_in_processes import assert_same_run
@@ -78,3 +85,39 @@ def test_importing_policygrad_does_not_import_ray():
     code = "import sys, policygrad as pg; pg.train, pg.study; import policygrad.scheduling; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_folder_is_not_emptied_by_a_look_at_it_while_the_worker_removes_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Slow(tempfile.TemporaryDirectory[str]):
+        def __exit__(self, *rest: Any) -> None:
+            super().__exit__(*rest)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(cluster_worker.tempfile, "TemporaryDirectory", Slow)
+    monkeypatch.setattr(cluster_worker, "INTERVAL", 0.0)
+    experiment = Experiment(
+        "CartPole-v1", *settings_from(SMALL | {"seeds": 1}).resolved("CartPole-v1", "a2c")
+    )
+    parcel, worker, out = packed(experiment), cluster_worker.ClusterWorker([]), tmp_path / "run"
+    worker.begin(cluster_worker.Assignment(0, Order("key", parcel.data, 0, out, 0, ""), {}))
+    received, kinds = 0, list[str]()
+    while not kinds or kinds[-1] != "ended":
+        for kind, content in worker.messages(received, False):
+            received += 1
+            kinds.append(kind)
+            if kind == cluster_worker.CHANGES:
+                apply(content, out)
+    assert {"summary.json", "checkpoint.safetensors", "metrics.jsonl"} <= {
+        file.name for file in out.iterdir()
+    }
+
+
+def test_a_program_that_is_connected_to_one_cluster_does_not_use_it_for_another(nodes: Nodes):
+    nodes.add()
+    with (
+        connected(nodes.address, None),
+        pytest.raises(ConnectionError, match="is connected to the Ray cluster at"),
+    ):
+        pg.train("CartPole-v1", "a2c", seeds=1, on="127.0.0.1:1", **SMALL)

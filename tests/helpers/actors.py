@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -13,7 +13,7 @@ import cloudpickle
 
 import policygrad as pg
 from policygrad._support.threads import single_thread
-from policygrad.parallel import Remote, RemoteActors, Server, connect
+from policygrad.parallel import Remote, RemoteActors, Request, Server, connect
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Silent
@@ -64,13 +64,29 @@ class Heard(Silent):
 
 
 class Processes:
-    """Trains with actors in processes, all of which `current` has."""
+    """Trains with actors in processes, all of which `current` has.
 
-    def __init__(self) -> None:
+    Args:
+        kill: the method at whose n-th call an actor is killed: (method, n, actor).
+    """
+
+    def __init__(self, kill: tuple[str, int, int] | None = None) -> None:
         self.current: dict[int, ProcessActor] = {}
         self.display = Heard()
+        self._kill = kill
+        self._asked = 0
+
+    def note(self, method: str) -> None:
+        """Kill an actor if it is time."""
+        if self._kill is not None and method == self._kill[0]:
+            self._asked += 1
+            if self._asked == self._kill[1]:
+                process = self.current[self._kill[2]].process
+                process.kill()
+                process.join()
 
     def train(self, env: Any, algorithm: Any, **settings: Any) -> pg.Run:
+        """See `pg.train`."""
         experiment = Experiment(env, *settings_from(settings).resolved(env, algorithm))
         with Interruption(self.display.say) as interruption:
             return run_experiment(
@@ -83,4 +99,16 @@ class Processes:
             return [self.current[actor] for actor in actors]
 
         assert experiment.settings.actors is not None
-        return RemoteActors(start, experiment.settings.actors)
+        return Observed(start, experiment.settings.actors, self.note)
+
+
+class Observed(RemoteActors):
+    """Actors that tell a function what they are asked."""
+
+    def __init__(self, start: Any, count: int, note: Callable[[str], None]) -> None:
+        super().__init__(start, count)
+        self._note = note
+
+    def ask(self, requests: Sequence[Request]) -> list[Any]:
+        self._note(requests[0].method)
+        return super().ask(requests)

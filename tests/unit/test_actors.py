@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import pickle
+import socket
+import threading
+from dataclasses import replace
+from multiprocessing import AuthenticationError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import policygrad as pg
-from policygrad.parallel import parallel_engine
+from policygrad.errors import ActorLostError
+from policygrad.parallel import Request, Server, connect, parallel_engine
 from policygrad.parallel.numbering import numbers, rows_by_actor
 from policygrad.policies import flat_parameters
+from policygrad.runs.experiment import Experiment
+from policygrad.runs.settings import settings_from
+from policygrad.training.recovery import Recovery
 from tests.helpers import same_parameters
 from tests.helpers.actors import Processes
 
@@ -167,6 +178,60 @@ def test_what_actors_cannot_share_is_refused(env: Any, algorithm: Any, settings:
         pg.train(env, algorithm, **{"actors": 3, "num_envs": 4, "steps": 1000, **settings})
 
 
+@pytest.mark.draws_globally
+def test_networks_that_share_parameters_are_refused_and_other_classes_of_networks_are_not():
+    shared = nn.Linear(4, 8)
+    options = {"steps": 1000, "actors": 2, "num_envs": 4}
+    policy, value = (nn.Sequential(shared, nn.Tanh(), nn.Linear(8, outputs)) for outputs in (2, 1))
+    with pytest.raises(ValueError, match="networks that share parameters"):
+        pg.train("CartPole-v1", pg.A2C(), policy=policy, value=value, **options)
+
+    class Own(nn.Module):
+        def __init__(self, state_dim: int, action_dim: int) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(state_dim, 8), nn.Linear(8, action_dim)
+
+        def forward(self, state: Any) -> Any:
+            return self.second(self.first(state).tanh())
+
+    runs = list[pg.Run]()
+    for actors in (None, 2):
+        torch.manual_seed(0)
+        runs.append(pg.train("CartPole-v1", pg.A2C(horizon=64), policy=Own, **options | {"actors": actors}))
+    a, b = (flat_parameters(run.last_policy).numpy() for run in runs)
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_threads_and_environments_are_closed():
+    closed: list[int] = []
+
+    class Closing(gym.Wrapper[Any, Any, Any, Any]):
+        def close(self) -> None:
+            closed.append(1)
+            self.env.close()
+
+    opened: list[int] = []
+
+    def some() -> gym.Env[Any, Any]:
+        opened.append(1)
+        if len(opened) > limit:
+            raise RuntimeError("no more licenses")
+        return Closing(cart_pole())
+
+    limit = 100
+    options = {"actors": 2, "num_envs": 4, "vectorize": "sync", "select": False}
+    pg.train(some, pg.A2C(), steps=100, cores=2, **options)
+    before = threading.active_count()
+    pg.train(some, pg.A2C(), steps=100, cores=2, **options)
+    assert threading.active_count() == before
+    assert len(closed) == len(opened) == 10
+    limit = len(opened) + 4
+    with pytest.raises(RuntimeError, match="no more licenses"):
+        pg.train(some, pg.A2C(), steps=100, **options)
+    # those of the leader and of the first actor; the second one was not complete
+    assert len(closed) == 13
+
+
 def test_an_algorithm_with_its_own_update_is_refused():
     class Own(pg.PPO):
         def learn(self, *arguments: Any) -> dict[str, float]:
@@ -192,14 +257,19 @@ def test_numbers_name_an_actor_and_a_row():
 def test_actors_in_processes_give_the_same_bits_even_if_one_is_killed():
     algorithm = pg.PPO(horizon=32, minibatch_size=768, epochs=2)
     settings = {"network": pg.Network(hidden=(16,)), "num_envs": 24, "steps": 20 * 24 * 32, "actors": 2}
-    expected = pg.train("CartPole-v1", algorithm, select=False, **settings)
     processes = Processes()
 
-    def kill(update: pg.Update) -> None:
+    def shrink(update: pg.Update) -> None:
+        # what a user changes is part of what is repeated
+        flat_parameters(update.policy).mul_(0.99)
+
+    def shrink_and_kill(update: pg.Update) -> None:
+        shrink(update)
         if len(update.run.updates) in (3, 7):
             processes.current[len(update.run.updates) % 2].process.kill()
 
-    run = processes.train("CartPole-v1", algorithm, select=False, on_update=kill, **settings)
+    expected = pg.train("CartPole-v1", algorithm, select=False, on_update=shrink, **settings)
+    run = processes.train("CartPole-v1", algorithm, select=False, on_update=shrink_and_kill, **settings)
     assert same_parameters(expected.last_policy, run.last_policy)
     assert expected.episode_returns.tolist() == run.episode_returns.tolist()
     lost = [message for message in processes.display.messages if "was lost" in message]
@@ -208,22 +278,88 @@ def test_actors_in_processes_give_the_same_bits_even_if_one_is_killed():
 
 
 @pytest.mark.long
-def test_without_a_state_of_the_environments_new_episodes_begin_and_errors_have_their_traceback():
-    processes = Processes()
+def test_an_update_in_which_an_actor_is_lost_is_repeated_exactly():
+    algorithm = pg.PPO(horizon=32, minibatch_size=768, epochs=3)
+    settings = {**SMALL, "num_envs": 24, "steps": 4 * 24 * 32, "actors": 2}
+    expected = pg.train("CartPole-v1", algorithm, **settings)
+    processes = Processes(kill=("gradient", 5, 1))
+    run = processes.train("CartPole-v1", algorithm, **settings)
+    assert any("was lost" in message for message in processes.display.messages)
+    assert same_parameters(expected.last_policy, run.last_policy)
+    assert expected.episode_returns.tolist() == run.episode_returns.tolist()
+    assert len(expected.updates) == len(run.updates)
 
-    def kill(update: pg.Update) -> None:
-        if len(update.run.updates) == 2:
-            processes.current[0].process.kill()
 
-    settings = {"num_envs": 4, "actors": 2, "steps": 2_000}
-    run = processes.train(cart_pole, pg.A2C(horizon=32), on_update=kill, **settings)
+def test_an_update_in_which_actors_are_lost_again_and_again_is_given_up():
+    replaced, restored, said = list[int](), list[Any](), list[str]()
+    collector: Any = SimpleNamespace(state=lambda: {"steps": [1]})
+    actors = SimpleNamespace(replace_lost=lambda: replaced.append(1))
+    team: Any = SimpleNamespace(actors=actors, note_change=lambda: None)
+
+    def restore(state: Any) -> bool:
+        restored.append(state)
+        # as a collector does that continues in place
+        state["collector"]["steps"].append(2)
+        return False
+
+    recovery = Recovery(team, collector, lambda state: {"collector": state}, restore, said.append)
+    outcomes = iter([ActorLostError("first"), ActorLostError("second"), None])
+
+    def update() -> str:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return "done"
+
+    assert recovery.updated(update) == "done"
+    assert len(replaced) == 2
+    assert restored[1] == {"collector": {"steps": [1, 2]}}
+    assert said[0].startswith("first. Another actor takes its place")
+    assert said[1] == "the episodes that were in progress cannot be resumed, so new ones begin"
+    outcomes = iter([ActorLostError("again")] * 3)
+    with pytest.raises(ActorLostError, match="lost 3 times in the same update, at last because again"):
+        recovery.updated(update)
+    assert len(replaced) == 4
+
+
+class WithLength(gym.Wrapper[Any, Any, Any, Any]):
+    """Tells the length of the episode so far."""
+
+    length = 0
+
+    def reset(self, **options: Any) -> Any:
+        self.length = 0
+        return self.env.reset(**options)
+
+    def step(self, action: Any) -> Any:
+        self.length += 1
+        *rest, info = self.env.step(action)
+        return (*rest, {**info, "length": self.length})
+
+
+def with_length() -> gym.Env[Any, Any]:
+    return WithLength(cart_pole())
+
+
+@pytest.mark.long
+def test_without_a_state_of_the_environments_new_episodes_begin():
+    processes = Processes(("values", 2, 0))
+    settings = {"num_envs": 4, "actors": 2, "steps": 2_000, "vectorize": "sync", "log_info": ("length",)}
+    run = processes.train(with_length, pg.A2C(horizon=32), **settings)
     assert run.steps >= 2_000
     assert any("so new ones begin" in message for message in processes.display.messages)
+    # the episodes of the update that was repeated are not counted
+    np.testing.assert_array_equal(run.history["info_length"], run.history["episode_length"])
+
+
+@pytest.mark.long
+def test_an_error_of_an_actor_has_its_whole_traceback():
+    processes = Processes()
+    options = {"num_envs": 2, "actors": 1, "vectorize": "sync"}
     with pytest.raises(pg.NonFiniteError, match="reward") as caught:
-        processes.train(infinite_after_a_while, pg.A2C(horizon=32), num_envs=4, actors=2, steps=10_000)
+        processes.train(infinite_after_a_while, pg.A2C(horizon=32), steps=10_000, **options)
     error = caught.value.__cause__
     assert error is not None
-    # the traceback of the process is whole
     assert "in _check_rewards" in str(error.__cause__)
 
 
@@ -237,3 +373,23 @@ class Infinite(gym.RewardWrapper[Any, Any]):
 
 def infinite_after_a_while() -> gym.Env[Any, Any]:
     return Infinite(cart_pole())
+
+
+def test_a_server_turns_away_those_who_do_not_know_its_key():
+    server = Server("127.0.0.1")
+    share = Experiment("CartPole-v1", *settings_from({"actors": 1}).resolved("CartPole-v1", "a2c")).share(
+        0, 0
+    )
+    thread = threading.Thread(target=server.serve, args=(share,))
+    thread.start()
+    with socket.create_connection((server.address.host, server.address.port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    with pytest.raises(AuthenticationError):
+        connect(replace(server.address, key=b"guessed"))
+    with connect(server.address) as leader:
+        leader.send_bytes(pickle.dumps(Request("echo", (b"hello",))))
+        assert pickle.loads(leader.recv_bytes()) == (True, b"hello")
+    thread.join(10)
+    assert not thread.is_alive()
+    with pytest.raises(ConnectionError, match="cannot be reached from this machine"):
+        connect(server.address)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from policygrad._support.threads import Workers
-from policygrad.parallel.share import Networks, Share
+from policygrad.parallel.share import Parameters, Share
 
 
 class Request(NamedTuple):
@@ -15,7 +15,7 @@ class Request(NamedTuple):
     method: str
     """Name of a method of `Share`."""
     arguments: tuple[Any, ...] = ()
-    networks: Networks | None = None
+    networks: Parameters | None = None
     """Parameters to adopt before the call; None leaves the actor's own as they are."""
 
 

@@ -86,5 +86,8 @@ class ParallelCollector:
     def restore(self, state: State) -> bool:
         """See `Collector.restore`."""
         self._idle = [0] * self._team.count
+        if self._ended_info is not None:
+            # those of an update that is repeated
+            self._ended_info.take()
         continues = self._team.ask("restore", [(state[str(actor)],) for actor in range(self._team.count)])
         return bool(np.all(continues))

@@ -36,13 +36,11 @@ class ParallelEngine(common.CommonEngine):
         losses: the losses that the algorithm may minimize, in the same order as on the actors.
     """
 
-    has_modes = False
-
     def __init__(self, engine: TrustRegionEngine, team: Team, losses: Sequence[Loss]) -> None:
         own = cast(Any, engine)
         self.policy, self.value, self.gradient_noise = own.policy, own.value, own.gradient_noise
         self.name, self.num_choices = engine.name, engine.num_choices
-        self.networks_are_separate = engine.networks_are_separate
+        self.networks_are_separate, self.has_modes = engine.networks_are_separate, engine.has_modes
         self._engine, self._team, self._losses = engine, team, losses
         self._samples: tuple[Array, Inputs] | None = None
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import pickle
 import secrets
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any, NoReturn, Protocol
 
 import cloudpickle
@@ -23,6 +25,9 @@ from policygrad.errors import ActorLostError
 from policygrad.parallel.actors import Request
 from policygrad.parallel.share import Share
 
+LONGEST_SILENCE = 10
+"""Seconds that the other end of a new connection has to show that it knows the key, and after which a machine that
+sends nothing is asked whether it is still there."""
 PATIENCE = 1.0
 """Seconds between two checks of whether an actor that has not answered still exists."""
 
@@ -135,26 +140,65 @@ class Server:
 
     def __init__(self, host: str) -> None:
         key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), authkey=key)
+        self._listener = Listener((host, 0))
         self.address = Address(host, int(self._listener.address[1]), key)
 
     def serve(self, share: Share) -> None:
         """Answer until the leader closes the connection, and close the share."""
         try:
-            with self._listener, self._listener.accept() as connection:
-                _send_at_once(connection)
-                with suppress(EOFError, OSError):
-                    while True:
-                        request = pickle.loads(connection.recv_bytes())
-                        connection.send_bytes(_answer(share, request))
+            with self._listener, self._accepted() as connection, suppress(EOFError, OSError):
+                while True:
+                    request = pickle.loads(connection.recv_bytes())
+                    connection.send_bytes(_answer(share, request))
         finally:
             share.close()
 
+    def _accepted(self) -> Connection:
+        """Return the connection of the leader. Others, which do not know the key, are turned away."""
+        while True:
+            with suppress(AuthenticationError, EOFError, OSError):
+                connection = self._listener.accept()
+                return _authenticated(connection, self.address.key, deliver_challenge, answer_challenge)
+
 
 def connect(address: Address) -> Connection:
-    """Connect to the `Server` at an address."""
-    connection = Client((address.host, address.port), authkey=address.key)
-    _send_at_once(connection)
+    """Connect to the `Server` at an address; raise ConnectionError if this machine cannot reach it."""
+    try:
+        connection = Client((address.host, address.port))
+        return _authenticated(connection, address.key, answer_challenge, deliver_challenge)
+    except (EOFError, OSError) as error:
+        raise ConnectionError(
+            f"the actor at {address.host}:{address.port} cannot be reached from this machine: {error}. The leader of a "
+            "run connects to its actors on ports that the system chooses, which a firewall must allow"
+        ) from error
+
+
+def _authenticated(
+    connection: Connection, key: bytes, *steps: Callable[[Connection, bytes], None]
+) -> Connection:
+    """Return a connection on which both ends have shown that they know the key, as `multiprocessing` does.
+
+    Raises:
+        AuthenticationError: the other end does not know it.
+        OSError: it does not answer.
+    """
+    try:
+        with _socket_of(connection) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", LONGEST_SILENCE, 0))
+        for step in steps:
+            step(connection, key)
+        with _socket_of(connection) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+            # without Nagle's algorithm, which would wait 40 ms for more to send
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # a machine that is gone without a word is noticed
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LONGEST_SILENCE)
+                own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2_000 * LONGEST_SILENCE)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -183,7 +227,6 @@ def pack_error(error: BaseException) -> bytes:
     return packed
 
 
-def _send_at_once(connection: Connection) -> None:
-    """Turn off Nagle's algorithm, which would wait 40 ms for more to send."""
-    with socket.socket(fileno=socket.dup(connection.fileno())) as own:
-        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _socket_of(connection: Connection) -> socket.socket:
+    """Return the socket of a connection, which can be closed without closing the connection."""
+    return socket.socket(fileno=socket.dup(connection.fileno()))

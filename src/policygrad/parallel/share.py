@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from policygrad.envs import Environments
-from policygrad.interfaces import Collector, ScoringEngine, TrustRegionEngine
-from policygrad.interfaces import Networks as NetworkNames
+from policygrad.interfaces import Collector, Networks, ScoringEngine, TrustRegionEngine
 from policygrad.losses import Loss
 from policygrad.parallel.numbering import Rows
 from policygrad.policies import Policy, flat_parameters
@@ -45,7 +44,7 @@ class ActorCollector(Collector, Protocol):
     noise: ActionNoise
 
 
-class Networks(NamedTuple):
+class Parameters(NamedTuple):
     """The parameters of the networks, as the leader sends them."""
 
     policy: F32 | None
@@ -119,7 +118,7 @@ class Share:
         self._start: PolicyOutputs | None = None
         self._fisher: Callable[[F32], F32] | None = None
 
-    def answer(self, method: str, arguments: tuple[Any, ...], networks: Networks | None) -> Any:
+    def answer(self, method: str, arguments: tuple[Any, ...], networks: Parameters | None) -> Any:
         """Adopt the parameters of the networks, and return what a method of this object returns."""
         if networks is not None:
             for flat, parameters in zip(self._flat, networks[:2], strict=True):
@@ -218,7 +217,7 @@ class Share:
         columns = dict(zip(steps.names, steps.columns, strict=True))
         self._batch = Batch(inputs, action, columns) if len(inputs) else None
 
-    def gradient(self, step: int, networks: NetworkNames) -> tuple[F32, F32, F32] | None:
+    def gradient(self, step: int, networks: Networks) -> tuple[F32, F32, F32] | None:
         """Return the gradients of the mean loss over this actor's samples of a step, and their outputs [3, B].
 
         An actor without samples in this step returns None.

@@ -9,7 +9,7 @@ from torch import nn
 
 from policygrad.parallel.actors import Actors, Request
 from policygrad.parallel.numbering import Rows, rows_by_actor
-from policygrad.parallel.share import Networks
+from policygrad.parallel.share import Parameters
 from policygrad.policies import Policy, flat_parameters
 from policygrad.types import I64
 
@@ -43,7 +43,7 @@ class Team:
         self._policy_changed = self._value_changed = self._normalizer_changed = False
         return answers
 
-    def _changed(self) -> Networks | None:
+    def _changed(self) -> Parameters | None:
         if not (self._policy_changed or self._value_changed or self._normalizer_changed):
             return None
         policy, value = (
@@ -54,7 +54,7 @@ class Team:
         if self._normalizer_changed:
             buffers = self._policy.observation_shift, self._policy.observation_scale
             normalizer = buffers[0].numpy().copy(), buffers[1].numpy().copy()
-        return Networks(policy, value, normalizer)
+        return Parameters(policy, value, normalizer)
 
     def note_step(self, *, policy: bool, value: bool) -> None:
         """Note that a step has changed the parameters of these networks."""

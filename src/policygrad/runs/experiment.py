@@ -20,7 +20,7 @@ from policygrad.parallel import Share
 from policygrad.policies import Network, Normalization, Policy, make_policy, make_value
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.runs.settings import Settings
-from policygrad.runs.sharing import environments_of, losses_of
+from policygrad.runs.sharing import check_actors, environments_of, losses_of
 from policygrad.training import collector_of
 
 
@@ -84,6 +84,11 @@ class Experiment:
         """Return the experiment without the function that is called after every row, which stays in this process."""
         return replace(self, settings=replace(self.settings, on_update=None))
 
+    def check_actors(self) -> None:
+        """Raise ValueError if the run is to have actors that cannot share it."""
+        if self.settings.actors is not None:
+            check_actors(self.algorithm, self.settings.actors, self.num_envs(), can_repeat=self.can_repeat)
+
     def share(self, seed: int, actor: int) -> Share:
         """Make the environments and the networks of one of the run's actors, which uses one core."""
         settings, algorithm = self.settings, self.algorithm
@@ -99,11 +104,6 @@ class Experiment:
         engine: Any = make_engine(
             policy, value, algorithm.optimizer, settings.engine, needs=TrustRegionEngine
         )
-        if engine.has_modes:
-            raise ValueError(
-                "actors (--actors) cannot be used with networks that have Dropout, BatchNorm or other layers with a "
-                "training mode, because each actor sees only its own samples."
-            )
         collector: Any = partial(
             collector_of, environments, policy, engine, seed=seed, steps=self.steps,
             shaping=cast("Shaping | None", settings.shaping), workers=None, share=share,

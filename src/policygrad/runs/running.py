@@ -17,7 +17,7 @@ from policygrad.engines import make_engine
 from policygrad.envs import Environments, Shaping, make
 from policygrad.evaluation.periodic import PeriodicEvaluation
 from policygrad.interfaces import Engine, TrustRegionEngine
-from policygrad.parallel import Actors, LocalActors, ParallelEngine, Team
+from policygrad.parallel import Actors, LocalActors, ParallelEngine, Share, Team
 from policygrad.policies import Policy
 from policygrad.presets import DEFAULT_ENVS
 from policygrad.runs.checkpoint import FILE_NAME, reporting_damage
@@ -30,7 +30,7 @@ from policygrad.runs.recorder import Recorder
 from policygrad.runs.resume import Resumed, checkpoint_to_resume
 from policygrad.runs.run import Run
 from policygrad.runs.selecting import select_best
-from policygrad.runs.sharing import check_actors, losses_of
+from policygrad.runs.sharing import check_networks, losses_of
 from policygrad.training import Iteration, Training
 from policygrad.types import State
 
@@ -126,8 +126,7 @@ def _built(
     settings, algorithm = experiment.settings, experiment.algorithm
     if isinstance(algorithm, WithLoss):
         algorithm.check_unchanged()
-    if settings.actors is not None:
-        check_actors(algorithm, settings.actors, experiment.num_envs(), can_repeat=experiment.can_repeat)
+    experiment.check_actors()
     workers = Workers(experiment.cores)
     open_until_the_end.callback(workers.close)
     environments = make(
@@ -148,7 +147,8 @@ def _built(
     )  # fmt: skip
     team = None
     if settings.actors is not None:
-        actors = (start_actors or _local_actors)(experiment, seed)
+        check_networks(policy, value)
+        actors = (start_actors or partial(_local_actors, workers))(experiment, seed)
         open_until_the_end.callback(actors.close)
         team = Team(actors, policy, value, experiment.num_envs())
         engine = ParallelEngine(cast(TrustRegionEngine, engine), team, losses_of(algorithm))
@@ -202,9 +202,14 @@ def _say_if_an_update_exceeds_the_budget(
         )
 
 
-def _local_actors(experiment: Experiment, seed: int) -> Actors:
-    workers = Workers(experiment.cores)
-    shares = [experiment.share(seed, actor) for actor in range(cast(int, experiment.settings.actors))]
+def _local_actors(workers: Workers, experiment: Experiment, seed: int) -> Actors:
+    with ExitStack() as opened:
+        shares = list[Share]()
+        for actor in range(cast(int, experiment.settings.actors)):
+            shares.append(experiment.share(seed, actor))
+            opened.callback(shares[-1].close)
+        # from now on, the actors close them
+        opened.pop_all()
     return LocalActors(shares, workers)
 
 

@@ -98,9 +98,9 @@ class Settings(EnvOptions):
     networks in Python, which would wait for each other in one interpreter, and `auto` chooses. The choice does not
     change the results."""
     on: str | None = None
-    """Where several runs are trained: `ray` starts a Ray cluster on this machine, and HOST:PORT is the address of a
-    running one, over whose nodes the runs are spread (see docs/machines.md). By default this machine trains them
-    without Ray. It needs `policygrad[ray]` and does not change the results."""
+    """Where several runs, or the actors of one run, are: `ray` starts a Ray cluster on this machine, and HOST:PORT is
+    the address of a running one, over whose nodes they are spread (see docs/machines.md). By default they are on this
+    machine without Ray. It needs `policygrad[ray]` and does not change the results."""
     device: str = "cpu"
     """Torch device of the autograd engine, such as `cpu` or `cuda`."""
     stop_at: Finite | None = None

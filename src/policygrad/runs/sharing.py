@@ -5,12 +5,20 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from torch import nn
+
 from policygrad._support.seeding import EnvShare
 from policygrad.algorithms import A2C, PPO, TRPO, Algorithm, NaturalGradient, Reinforce, WithRecipe, name_of
 from policygrad.algorithms.own_loss import algorithm_of
 from policygrad.algorithms.steps import SQUARED_ERROR
 from policygrad.losses import Loss
 
+HAVE_MODES = (
+    nn.modules.dropout._DropoutNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.batchnorm._NormBase,  # pyright: ignore[reportPrivateUsage]
+    nn.RReLU,
+)
+"""Layers that are other functions in training mode."""
 SHARED = (Reinforce, A2C, PPO, TRPO, NaturalGradient)
 """Algorithms whose updates actors can compute together."""
 
@@ -39,6 +47,24 @@ def check_actors(algorithm: Algorithm, actors: int, num_envs: int, *, can_repeat
         raise ValueError(
             "with actors, each one needs environments of its own. Give an id, a Kernel or a function that makes one "
             "environment."
+        )
+
+
+def check_networks(policy: nn.Module, value: nn.Module | None) -> None:
+    """Raise ValueError if actors cannot have copies of these networks that together compute what one network does."""
+    for network in (policy, value):
+        for part in () if network is None else network.modules():
+            if isinstance(part, HAVE_MODES):
+                raise ValueError(
+                    f"actors (--actors) cannot be used with {type(part).__name__}, which is another function in "
+                    "training mode: its noise or its statistics would be those of each actor's own samples. Leave it "
+                    "out of the networks."
+                )
+    own = () if value is None else value.parameters()
+    if {id(p) for p in policy.parameters()} & {id(p) for p in own}:
+        raise ValueError(
+            "actors (--actors) cannot be used with networks that share parameters. Use separate networks, or let V(s) "
+            "share the policy's hidden layers with network=Network(shared=True)."
         )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from policygrad.parallel import Actors
+from policygrad.runs.experiment import Experiment
 from policygrad.runs.running import StartActors
 from policygrad.runs.settings import Settings
 from policygrad.scheduling.cluster import RayScheduler, actors_on, connected
@@ -33,13 +35,18 @@ def scheduler_for(on: str | None, cores: int | None) -> Generator[Scheduler]:
 
 @contextmanager
 def actors_for(settings: Settings, say: Callable[[str], None]) -> Generator[StartActors | None]:
-    """Yield what starts the actors of a run on a cluster; None if the run has no cluster.
+    """Yield what starts the actors of a run on a cluster, which ends with the block; None if the run has no cluster.
 
-    Raises:
-        ValueError, ConnectionError: the cluster cannot be used.
+    Starting them raises ValueError or ConnectionError if the cluster cannot be used.
     """
     if settings.on is None:
         yield None
         return
-    with connected(settings.on, settings.actors) as ray:
-        yield actors_on(ray, say)
+    on, actors = settings.on, settings.actors
+    with ExitStack() as opened:
+
+        def start(experiment: Experiment, seed: int) -> Actors:
+            # only now, so that whatever is wrong with the run itself is said without waiting for a cluster
+            return actors_on(opened.enter_context(connected(on, actors)), say)(experiment, seed)
+
+        yield start

@@ -55,6 +55,8 @@ def placed(experiment: Experiment, at_a_time: int) -> tuple[Parcel | None, str]:
 def in_python(experiment: Experiment) -> str | None:
     """Return what runs in Python, so that threads would wait for each other; None if everything is compiled."""
     settings, env = experiment.settings, experiment.env
+    if settings.actors is not None:
+        return "Python asks the actors"
     compiled = isinstance(find(env) if isinstance(env, str) else env, Kernel)
     if isinstance(env, str) and env in KERNELS:
         compiled = settings.backend in ("auto", "compiled") and not settings.needs_python

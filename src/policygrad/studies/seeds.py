@@ -79,6 +79,7 @@ def check_repeatable(experiment: Experiment) -> None:
         raise ValueError(
             "with seeds, each run needs its own environments. Give an id, a Kernel or a factory."
         )
+    experiment.check_actors()
 
 
 def config_of_seeds(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:

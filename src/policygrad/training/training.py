@@ -90,9 +90,6 @@ class Training:
         self._policy, self._engine, self._algorithm = policy, engine, algorithm
         self._resets_by_seed = environments.resets_by_seed
         self._steps, self._shaping, self._threshold = steps, shaping, threshold
-        self._recovery: Recovery | None = None
-        if team is not None and team.actors.may_be_lost:
-            self._recovery = Recovery(team, self._whole_state, self._restore_whole, say)
         self._ended_info = environments.ended_info
         self._collector: Collector
         if team is None:
@@ -101,6 +98,9 @@ class Training:
             )
         else:
             self._collector = ParallelCollector(team, policy, self._ended_info)
+        self._recovery: Recovery | None = None
+        if team is not None and team.actors.may_be_lost:
+            self._recovery = Recovery(team, self._collector, self._whole_state, self._restore_whole, say)
         self._noise = None if has_traces(algorithm) else getattr(engine, "gradient_noise", None)
         self._learner = LearnerState(stream(seed, "shuffle"))
         self._scaled = RewardScaling(policy, algorithm.gamma)
@@ -232,17 +232,18 @@ class Training:
 
     def state(self) -> State:
         """Return everything that the next iterations depend on, except the settings and the candidates."""
-        return self._state() if self._recovery is None else self._recovery.state()["training"]
+        collector = self._collector.state() if self._recovery is None else self._recovery.collector_state()
+        return self._state(collector)
 
-    def _whole_state(self) -> State:
-        return {"training": self._state(), "candidates": self.candidates.state()}
+    def _whole_state(self, collector: State) -> State:
+        return {"training": self._state(collector), "candidates": self.candidates.state()}
 
-    def _state(self) -> State:
+    def _state(self, collector: State) -> State:
         learner = self._learner
         return {
             "policy": module_state(self._policy),
             "engine": self._engine.state(),
-            "collector": self._collector.state(),
+            "collector": collector,
             "learning": {
                 "rng": rng_state(learner.rng),
                 "adapted": dict(learner.adaptive_coefficients),

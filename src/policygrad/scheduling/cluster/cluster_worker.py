@@ -50,6 +50,8 @@ class ClusterWorker:
         self._assignment: Assignment | None = None
         self._interruption = Interruption(lambda message: None)
         self._changed = threading.Condition()
+        # two threads look for changes
+        self._looking = threading.Lock()
         self._messages: list[tuple[str, Any]] = []
         self._first = 0
         self._ended = False
@@ -81,14 +83,22 @@ class ClusterWorker:
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=max(0.0, deadline - time.monotonic()))
             ended = self._ended
-        if not ended and self._watched is not None:
-            changes = self._watched.changes()
-            if changes is not None:
-                self._report(CHANGES, changes)
+        if not ended:
+            self._report_changes()
         with self._changed:
             del self._messages[: after - self._first]
             self._first = after
             return list(self._messages)
+
+    def _report_changes(self, *, last: bool = False) -> None:
+        """Report changes of the run folder; the `last` ones are reported at once, before it is removed."""
+        with self._looking:
+            if self._watched is not None:
+                changes = self._watched.changes(now=last)
+                if changes is not None:
+                    self._report(CHANGES, changes)
+            if last:
+                self._watched = None
 
     def _report(self, kind: str, content: Any) -> None:
         with self._changed:
@@ -107,8 +117,7 @@ class ClusterWorker:
                 order = replace(order, out=out)
             with single_thread():
                 message = answer(order, self._known, parent, self._interruption)
-            if self._watched is not None:
-                self._report(CHANGES, self._watched.changes(now=True))
+            self._report_changes(last=True)
         with self._changed:
             self._messages.append(message)
             self._ended = True

@@ -94,7 +94,9 @@ def is_loopback(address: str) -> bool:
 def _check_same_cluster(ray: Any, on: str) -> None:
     """Raise ConnectionError if the program is connected to another cluster than it names."""
     current = ray.get_runtime_context().gcs_address
-    if on != LOCAL and on != current and not is_loopback(on):
+    # Ray may name this machine by another address than the user
+    same = on in (LOCAL, current) or (is_loopback(on) and host_and_port(on)[1] == host_and_port(current)[1])
+    if not same:
         raise ConnectionError(
             f"this program is connected to the Ray cluster at {current} already, so it cannot use the one at {on}. "
             "Call ray.shutdown() first, or set on='ray' to use that cluster."

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from policygrad._support.console import say
 from policygrad.errors import RunProcessError
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
@@ -30,6 +31,8 @@ from policygrad.scheduling.worker_process import run_in, shown
 
 CHECK = 0.5
 """Seconds between two checks of whether training should end, or a node has joined."""
+NOTICE = 10.0
+"""Seconds until the user is told that no run has begun."""
 MOST_DEATHS = 3
 """Number of times that a worker may end unexpectedly with a job, although its node lives, until the job is given up."""
 LONGEST_WAIT = 60.0
@@ -142,8 +145,12 @@ class RayScheduler:
     ) -> Iterator[Outcome]:
         waiting = deque(_Task(job) for job in jobs)
         busy = dict[Member, tuple[_Task, Progress]]()
-        room_until = time.monotonic() + LONGEST_WAIT
+        room_until, told = time.monotonic() + LONGEST_WAIT, False
+        notice_at = time.monotonic() + NOTICE
         while waiting or busy:
+            if not (busy or told or interruption.requested) and time.monotonic() > notice_at:
+                say(f"{len(waiting)} runs wait for free cores of the Ray cluster, or for a process to start")
+                told = True
             if interruption.requested:
                 while waiting:
                     yield Outcome(waiting.popleft().job, None)

@@ -85,7 +85,8 @@ class _RayActor:
         except self._ray.exceptions.ActorUnavailableError:
             return "it cannot be reached"
         except Exception as error:
-            return last_line(str(error))
+            # Ray goes on about what may have ended it
+            return last_line(str(error)).split(". ")[0]
         return "it has closed the connection"
 
     def close(self) -> None:
