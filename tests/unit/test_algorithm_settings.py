@@ -18,7 +18,7 @@ from policygrad.algorithms.minibatches import shuffled
 from policygrad.engines import make_engine
 from policygrad.interfaces import Engine, Step, Update
 from policygrad.losses import Loss, traced
-from policygrad.training.training import _rollout_metrics
+from policygrad.training.update_metrics import rollout_metrics
 from policygrad.types import Batch, Inputs, Rollout
 from tests.helpers import (
     D,
@@ -271,7 +271,7 @@ def test_clipped_actions_are_counted_at_both_bounds():
     policy = pg.Policy(network, box, arm, scale_actions=False)
     actions = np.array([-2.5, -3, -2.1, 1.5, 0, -1.9, 0.9, 1, -2, 7], np.float32).reshape(5, 2, 1)
     rollout = replace(rollout_of([[0.0] * 5] * 2, observation_size=D), action=actions)
-    found = _rollout_metrics(rollout, policy)
+    found = rollout_metrics(rollout, policy)
     assert found["clipped_actions"] == pytest.approx((3 + 2) / 10)
 
 

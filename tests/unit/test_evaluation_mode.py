@@ -124,7 +124,7 @@ def test_a_rollout_does_not_depend_on_other_environments(kind: str, actions: str
         )
         shape = policy.distribution.stored_shape
         noise = np.repeat(np.random.default_rng(1).random((12, 1, *shape)), count, 1)
-        collector._noise = Fixed(noise)  # type: ignore[assignment]
+        collector.noise = Fixed(noise)  # type: ignore[assignment]
         rollout = collector.episodes()
         rows.append((rollout.observation[:, 0], rollout.action[:, 0]))
         network: Any = policy.network
