@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import policygrad as pg
-from policygrad.scheduling import Scheduler
 from policygrad.scheduling.choice import scheduler_for
 
 
@@ -20,7 +19,6 @@ def seconds_of(on: str | None, cores: int, runs: int, steps: int) -> tuple[float
     """Return the seconds of a study, and of its runs without starting and ending the cluster."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, scheduler_for(on, cores) as scheduler:
-        given: Scheduler = scheduler
         ready = time.perf_counter()
         pg.study(
             "CartPole-v1",
@@ -29,7 +27,7 @@ def seconds_of(on: str | None, cores: int, runs: int, steps: int) -> tuple[float
             steps=steps,
             out=Path(folder) / "x",
             cores=cores,
-            scheduler=given,
+            scheduler=scheduler,
         )
         done = time.perf_counter()
     return time.perf_counter() - began, done - ready

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,7 +37,7 @@ class ProcessActor:
     def __init__(self, experiment: Experiment, seed: int, actor: int) -> None:
         own, theirs = PROCESSES.Pipe()
         # functions of a test cannot be imported
-        packed = cloudpickle.dumps(replace(experiment, settings=replace(experiment.settings, on_update=None)))
+        packed = cloudpickle.dumps(experiment.without_callback())
         self.process = PROCESSES.Process(target=serve, args=(theirs, packed, seed, actor))
         self.process.start()
         self.connection = connect(own.recv())

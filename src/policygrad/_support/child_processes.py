@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that a terminal or a scheduler sends to a whole group of processes, so that each of them ends."""
@@ -35,6 +37,27 @@ class RemoteTraceback(Exception):  # noqa: N818  # it is shown as the cause of a
     def __init__(self, text: str, filenames: list[str]) -> None:
         super().__init__(f'\n"""\n{text}"""')
         self.filenames = filenames
+
+
+def pack_failure(
+    error: BaseException,
+    pack: Callable[[BaseException, tuple[str, list[str]]], bytes],
+    unpack: Callable[[bytes], Any],
+) -> bytes:
+    """Return an error and its `traceback_of` as bytes; a RuntimeError takes the place of one that cannot be sent.
+
+    Args:
+        error: the error.
+        pack: returns both as bytes.
+        unpack: reads what `pack` returns, as the other process does.
+    """
+    trace = traceback_of(error)
+    try:
+        packed = pack(error, trace)
+        unpack(packed)
+    except Exception:
+        packed = pack(RuntimeError(f"{type(error).__name__}: {error}"), trace)
+    return packed
 
 
 def traceback_of(error: BaseException) -> tuple[str, list[str]]:

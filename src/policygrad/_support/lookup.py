@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,11 @@ def named(option: str, text: str, otherwise: str = "") -> Any:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{option} {text} could not be imported: {error}") from error
     return found
+
+
+def import_also_from(folders: Iterable[str]) -> None:
+    """Let modules be imported from the folders from which another process imports them."""
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
 
 
 @contextmanager

@@ -36,6 +36,13 @@ def algorithm_of(kind: type[Any]) -> type[Any]:
     return next(base for base in kind.__mro__ if base.__module__.startswith("policygrad."))
 
 
+def replaced_method(kind: type[Any]) -> str | None:
+    """Return the name of a method of the library's class that an algorithm's class has replaced; None without one."""
+    library = algorithm_of(kind)
+    changed = (name for name in ("learn", "collect") if getattr(kind, name) is not getattr(library, name))
+    return next(changed, None)
+
+
 def default_of(kind: type[Any], name: str) -> Any:
     """Return the default of a field from the nearest base class that defines one."""
     classes = (base for base in kind.__mro__ if is_dataclass(base))

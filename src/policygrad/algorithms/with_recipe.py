@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from policygrad.algorithms import learning
 from policygrad.algorithms.algorithm import Algorithm
-from policygrad.algorithms.own_loss import algorithm_of
+from policygrad.algorithms.own_loss import replaced_method
 from policygrad.algorithms.recipe import Recipe
 from policygrad.algorithms.with_loss import WithLoss
 from policygrad.interfaces import Collector, Engine
@@ -25,9 +25,7 @@ class WithRecipe(WithLoss):
     @property
     def own_method(self) -> str | None:
         """Name of the method that a subclass has replaced, so that the recipe alone does not describe it."""
-        kind, library = type(self), algorithm_of(type(self))
-        changed = (name for name in ("learn", "collect") if getattr(kind, name) is not getattr(library, name))
-        return next(changed, None)
+        return replaced_method(type(self))
 
     def check_update(self, steps: int, columns: int) -> None:
         """Raise ValueError if an update of T steps in N columns is too small for these settings."""

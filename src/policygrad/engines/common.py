@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -157,15 +158,15 @@ def restore_engine(value: nn.Module | None, state: State, noise: GradientNoise) 
     return policy_optimizer, value_optimizer
 
 
-class CommonEngine:
-    """The methods that both engines have in common."""
+class CommonEngine(ABC):
+    """The methods that all engines have in common."""
 
     policy: Policy
     value: nn.Module | None
 
+    @abstractmethod
     def values(self, inputs: Inputs) -> F32:
         """See `Engine.values`."""
-        raise NotImplementedError
 
     def values_along(self, rollout: Rollout) -> tuple[F64, F64]:
         """See `Engine.values_along`."""

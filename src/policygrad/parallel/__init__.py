@@ -22,7 +22,6 @@ from policygrad.parallel.team import Team
 __all__ = [
     "Actors",
     "Address",
-    "Team",
     "LocalActors",
     "ParallelCollector",
     "ParallelEngine",
@@ -31,6 +30,7 @@ __all__ = [
     "Request",
     "Server",
     "Share",
+    "Team",
     "connect",
     "pack_error",
     "raise_packed",

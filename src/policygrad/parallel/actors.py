@@ -15,7 +15,7 @@ class Request(NamedTuple):
     method: str
     """Name of a method of `Share`."""
     arguments: tuple[Any, ...] = ()
-    networks: Parameters | None = None
+    parameters: Parameters | None = None
     """Parameters to adopt before the call; None leaves the actor's own as they are."""
 
 

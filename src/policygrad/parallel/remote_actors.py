@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol
 
 import cloudpickle
 
-from policygrad._support.child_processes import RemoteTraceback, traceback_of
+from policygrad._support.child_processes import RemoteTraceback, pack_failure
 from policygrad.errors import ActorLostError
 from policygrad.parallel.actors import Request
 from policygrad.parallel.share import Share
@@ -218,13 +218,7 @@ def raise_packed(error: bytes) -> NoReturn:
 
 def pack_error(error: BaseException) -> bytes:
     """Return an error and its traceback as bytes; a RuntimeError in place of one that cannot be sent."""
-    trace = traceback_of(error)
-    try:
-        packed = cloudpickle.dumps((error, trace))
-        pickle.loads(packed)
-    except Exception:
-        packed = pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), trace))
-    return packed
+    return pack_failure(error, lambda *both: cloudpickle.dumps(both), pickle.loads)
 
 
 def _socket_of(connection: Connection) -> socket.socket:

@@ -118,14 +118,14 @@ class Share:
         self._start: PolicyOutputs | None = None
         self._fisher: Callable[[F32], F32] | None = None
 
-    def answer(self, method: str, arguments: tuple[Any, ...], networks: Parameters | None) -> Any:
+    def answer(self, method: str, arguments: tuple[Any, ...], parameters: Parameters | None) -> Any:
         """Adopt the parameters of the networks, and return what a method of this object returns."""
-        if networks is not None:
-            for flat, parameters in zip(self._flat, networks[:2], strict=True):
-                if flat is not None and parameters is not None:
-                    flat.copy_(torch.from_numpy(parameters))
-            if networks.normalizer is not None:
-                self._policy.set_normalizer(*networks.normalizer)
+        if parameters is not None:
+            for flat, new in zip(self._flat, parameters[:2], strict=True):
+                if flat is not None and new is not None:
+                    flat.copy_(torch.from_numpy(new))
+            if parameters.normalizer is not None:
+                self._policy.set_normalizer(*parameters.normalizer)
         return getattr(self, method)(*arguments)
 
     def _watch(self, raw: Array) -> None:

@@ -37,9 +37,9 @@ class Team:
 
     def ask(self, method: str, arguments: Sequence[tuple[Any, ...]] | None = None) -> list[Any]:
         """Ask all actors for the same thing, each with arguments of its own, and return their answers in order."""
-        networks = self._changed()
+        parameters = self._changed()
         each = [()] * self.count if arguments is None else arguments
-        answers = self.actors.ask([Request(method, one, networks) for one in each])
+        answers = self.actors.ask([Request(method, one, parameters) for one in each])
         self._policy_changed = self._value_changed = self._normalizer_changed = False
         return answers
 

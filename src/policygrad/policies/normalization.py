@@ -72,8 +72,7 @@ class Moments(nn.Module):
                 f"{np.abs(x).max():g}. Scale observations and rewards down in the environment, or turn off "
                 "normalize_observations or normalize_rewards."
             )
-        for tensor, numbers in zip((self.count, self.mean, self.squares), moments, strict=True):
-            tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
+        self._set(*moments)
 
     def combine(self, count: F64, mean: F64, squares: F64) -> None:
         """Add numbers of which only the moments are known, as `arrays` returns them."""
@@ -82,11 +81,10 @@ class Moments(nn.Module):
         before, old_mean, old_squares = self.arrays()
         total, difference = before + count, mean - old_mean
         new_squares = old_squares + (squares + difference**2 * (before * count / total))
-        for tensor, numbers in zip(
-            (self.count, self.mean, self.squares),
-            (total, old_mean + difference * (count / total), new_squares),
-            strict=True,
-        ):
+        self._set(total, old_mean + difference * (count / total), new_squares)
+
+    def _set(self, *moments: F64) -> None:
+        for tensor, numbers in zip((self.count, self.mean, self.squares), moments, strict=True):
             tensor.copy_(torch.from_numpy(numbers).reshape(tensor.shape))
 
     def arrays(self) -> tuple[F64, F64, F64]:

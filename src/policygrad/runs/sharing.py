@@ -9,7 +9,7 @@ from torch import nn
 
 from policygrad._support.seeding import EnvShare
 from policygrad.algorithms import A2C, PPO, TRPO, Algorithm, NaturalGradient, Reinforce, WithRecipe, name_of
-from policygrad.algorithms.own_loss import algorithm_of
+from policygrad.algorithms.own_loss import algorithm_of, replaced_method
 from policygrad.algorithms.steps import SQUARED_ERROR
 from policygrad.losses import Loss
 
@@ -26,17 +26,16 @@ SHARED = (Reinforce, A2C, PPO, TRPO, NaturalGradient)
 def check_actors(algorithm: Algorithm, actors: int, num_envs: int, *, can_repeat: bool) -> None:
     """Raise ValueError if a run of this algorithm cannot be shared among that many actors."""
     kind = type(algorithm)
-    library = algorithm_of(kind) if isinstance(algorithm, SHARED) else None
-    if library is None:
+    if not isinstance(algorithm, SHARED):
         raise ValueError(
             f"actors={actors} (--actors) is for reinforce, a2c, ppo, trpo and npg, and not for {name_of(algorithm)}. "
             "Leave it out, or train several seeds in parallel with seeds (--seeds)."
         )
-    changed = [name for name in ("learn", "collect") if getattr(kind, name) is not getattr(library, name)]
-    if changed:
+    replaced = replaced_method(kind)
+    if replaced is not None:
         raise ValueError(
-            f"actors={actors} (--actors) executes the updates of {library.__name__}, but {kind.__name__} has its own "
-            f"{changed[0]}. Leave actors out; a loss and columns of your own can be used with it."
+            f"actors={actors} (--actors) executes the updates of {algorithm_of(kind).__name__}, but {kind.__name__} "
+            f"has its own {replaced}. Leave actors out; a loss and columns of your own can be used with it."
         )
     if num_envs < actors:
         raise ValueError(

@@ -44,6 +44,13 @@ class Job:
         return run
 
 
+def what_is_left(out: Path | None) -> str:
+    """Return what is left of a run whose process has ended, in words, given its folder."""
+    if out is None:
+        return "Nothing of its run is left, because out (--out) was not set"
+    return f"What its run had saved is in {out}; repeat the call with resume=True (--resume) to continue"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a job."""

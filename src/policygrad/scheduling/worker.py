@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from policygrad._support.child_processes import SIGNALS, leave_to_parent, traceback_of
+from policygrad._support.child_processes import SIGNALS, leave_to_parent, pack_failure
 from policygrad._support.console import relay_messages
 from policygrad._support.lookup import working_directory_importable
 from policygrad.runs.experiment import Experiment
@@ -123,13 +123,9 @@ def answer(
 
 def _failure(error: BaseException, run: Run | None) -> tuple[str, bytes]:
     """Return the message that a run raised an error, which is replaced by a RuntimeError if it cannot be sent."""
-    trace = traceback_of(error)
-    try:
-        failure = packed_result((error, run, *trace))
-        unpacked_result(failure)
-    except Exception:
-        failure = packed_result((RuntimeError(f"{type(error).__name__}: {error}"), run, *trace))
-    return "failed", failure
+    return "failed", pack_failure(
+        error, lambda sent, trace: packed_result((sent, run, *trace)), unpacked_result
+    )
 
 
 def _listen(connection: Connection, orders: SimpleQueue[Order | None]) -> None:

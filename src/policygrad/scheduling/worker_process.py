@@ -16,7 +16,7 @@ from policygrad.errors import RunProcessError
 from policygrad.runs.interruption import Interruption
 from policygrad.runs.progress import Progress
 from policygrad.runs.run import Run
-from policygrad.scheduling.job import Job
+from policygrad.scheduling.job import Job, what_is_left
 from policygrad.scheduling.sending import Parcel, SendingError, unpacked_result
 from policygrad.scheduling.worker import SAVE, Order
 
@@ -170,14 +170,10 @@ class _WorkerProcess:
             if self._process.poll() is None or self._connection.poll():
                 return None
         code = self._process.wait()
-        left = (
-            "Nothing of its run is left, because out (--out) was not set"
-            if order.out is None
-            else f"What its run had saved is in {order.out}; repeat the call with resume=True (--resume) to continue"
-        )
         why = " This is often due to a lack of memory." if code == -signal.SIGKILL else ""
         raise RunProcessError(
-            f"the process that trained seed {order.seed} ended unexpectedly ({exit_in_words(code)}).{why} {left}."
+            f"the process that trained seed {order.seed} ended unexpectedly ({exit_in_words(code)}).{why} "
+            f"{what_is_left(order.out)}."
         )
 
     def _send(self, message: Any) -> None:

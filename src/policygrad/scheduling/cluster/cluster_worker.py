@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
-import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from policygrad._support.console import relay_messages
+from policygrad._support.lookup import import_also_from
 from policygrad._support.threads import single_thread
 from policygrad.runs.experiment import Experiment
 from policygrad.runs.interruption import Interruption
@@ -45,7 +44,7 @@ class ClusterWorker:
     """
 
     def __init__(self, path: list[str]) -> None:
-        sys.path.extend(folder for folder in path if folder not in sys.path)
+        import_also_from(path)
         self._known = dict[str, tuple[Experiment, Parcel]]()
         self._assignment: Assignment | None = None
         self._interruption = Interruption(lambda message: None)
@@ -79,9 +78,8 @@ class ClusterWorker:
         """
         if save:
             self._interruption.request()
-        deadline = time.monotonic() + INTERVAL
         with self._changed:
-            self._changed.wait_for(lambda: self._ended, timeout=max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: self._ended, timeout=INTERVAL)
             ended = self._ended
         if not ended:
             self._report_changes()

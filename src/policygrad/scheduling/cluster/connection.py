@@ -48,17 +48,17 @@ def connected(on: str, cores: int | None) -> Generator[Any]:
     """
     check_ray()
     with ExitStack() as opened:
-        address, connects = on, not _is_connected()
-        if connects:
-            opened.enter_context(token_mode(starts_cluster=on == LOCAL))
-        if on == LOCAL and connects:
-            address = opened.enter_context(local_cluster(cores or os.cpu_count() or 1))
-        elif connects:
-            _attempt(on)
-        ray: Any = import_module("ray")
-        if ray.is_initialized():
+        if _is_connected():
+            ray: Any = import_module("ray")
             _check_same_cluster(ray, on)
         else:
+            opened.enter_context(token_mode(starts_cluster=on == LOCAL))
+            address = on
+            if on == LOCAL:
+                address = opened.enter_context(local_cluster(cores or os.cpu_count() or 1))
+            else:
+                _attempt(on)
+            ray = import_module("ray")
             # shut down also if Ctrl-C interrupts what follows
             opened.callback(ray.shutdown)
             _connect(ray, address)

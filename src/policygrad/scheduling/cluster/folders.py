@@ -31,7 +31,7 @@ class Changes:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files of a run folder by their names; empty if there is none."""
+    """Return what each file of a run folder contains, by name. A folder that does not exist has no files."""
     return {name: (folder / name).read_bytes() for name in _names(folder)}
 
 

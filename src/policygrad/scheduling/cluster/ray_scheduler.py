@@ -24,7 +24,7 @@ from policygrad.scheduling.cluster.crew import Crew, Member, WorkerDiedError
 from policygrad.scheduling.cluster.folders import apply, contents
 from policygrad.scheduling.cluster.nodes import cores_of_nodes
 from policygrad.scheduling.cores import check_room, fitting
-from policygrad.scheduling.job import Job, Outcome
+from policygrad.scheduling.job import Job, Outcome, what_is_left
 from policygrad.scheduling.sending import Parcel, packed
 from policygrad.scheduling.worker import Order
 from policygrad.scheduling.worker_process import run_in, shown
@@ -168,7 +168,9 @@ class RayScheduler:
                 while waiting and why is not None:
                     job = waiting.popleft().job
                     yield Outcome(
-                        job, None, RunProcessError(f"{job.title} was not trained: {why}. {_left(job)}.")
+                        job,
+                        None,
+                        RunProcessError(f"{job.title} was not trained: {why}. {what_is_left(job.out)}."),
                     )
             for member in crew.answered(CHECK):
                 try:
@@ -244,14 +246,8 @@ def _at_home(run: Run | None, job: Job) -> Run | None:
 def _given_up(job: Job, why: str) -> RunProcessError:
     return RunProcessError(
         f"the worker that trained {job.title} ended unexpectedly {MOST_DEATHS} times, although its node still lives. "
-        f"This is often due to a lack of memory. {_left(job)}. Ray says: {why}"
+        f"This is often due to a lack of memory. {what_is_left(job.out)}. Ray says: {why}"
     )
-
-
-def _left(job: Job) -> str:
-    if job.out is None:
-        return "Nothing of its run is left, because out (--out) was not set"
-    return f"What its run had saved is in {job.out}; repeat the call with resume=True (--resume) to continue"
 
 
 @contextmanager

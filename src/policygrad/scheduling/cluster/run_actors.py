@@ -9,7 +9,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from policygrad._support.lookup import working_directory_importable
+from policygrad._support.lookup import import_also_from, working_directory_importable
 from policygrad._support.threads import single_thread
 from policygrad.parallel import (
     Address,
@@ -40,7 +40,7 @@ class ActorHost:
     """
 
     def __init__(self, path: list[str]) -> None:
-        sys.path.extend(folder for folder in path if folder not in sys.path)
+        import_also_from(path)
         self._server: Server | None = None
         self._share: Share | None = None
         self._keeps: Any = None
